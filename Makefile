@@ -1,0 +1,48 @@
+# Two commands set everything up: `make demo` (search; no torch) and `make test` (everything).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test serve check bench clean fluidsynth
+
+demo: $(VENV)/.base
+	$(BIN)/python -m demo
+
+test: $(VENV)/.all fluidsynth
+	$(BIN)/python -m pytest
+
+serve: $(VENV)/.all
+	$(BIN)/python -m serve
+
+check: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.all fluidsynth
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo/library bench/cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit("Python %d.%d found; MusicSearch needs 3.11 or newer: make PYTHON=python3.11 ..." \
+		% sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.venv pyproject.toml constraints.txt
+	@echo "installing the search package into $(VENV) ..."
+	@if [ ! -e $(VENV)/.all ]; then $(PIP_INSTALL) --editable .; fi
+	@touch $@
+
+# One pip call for all extras: a later one could move torch to a build that does not fit torchaudio.
+$(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
+	@echo "installing everything into $(VENV): PyTorch alone is 4.6 GB, allow some minutes ..."
+	@$(PIP_INSTALL) --editable '.[train,export,serve,dev]'
+	@touch $@ $(VENV)/.base
+
+fluidsynth:
+	@sh tests/install_fluidsynth.sh

@@ -1,0 +1,111 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from train.config import load_recipe
+from train.dual_encoder import DualEncoder
+
+
+@pytest.fixture
+def saved(tiny_overrides: list[str], tmp_path: Path) -> Path:
+    config = load_recipe("starter", overrides=tiny_overrides)
+    torch.manual_seed(0)
+    path = tmp_path / "ckpt.pt"
+    save_checkpoint(path, Checkpoint(config, DualEncoder(config.model).state_dict(), "{}", {"R@10": 0.5}, {"seed": 0}))
+    return path
+
+
+def change(path: Path, **values: object) -> None:
+    content = torch.load(path, weights_only=True)
+    content.update(values)
+    torch.save({key: value for key, value in content.items() if value is not None}, path)
+
+
+def test_a_checkpoint_alone_rebuilds_the_model(saved: Path):
+    checkpoint = load_checkpoint(saved)
+    model = checkpoint.build_model()
+    torch.manual_seed(0)
+    original = DualEncoder(checkpoint.config.model).eval()
+    waveform = torch.randn(2, checkpoint.config.model.frontend.window_samples)
+    assert torch.equal(model.embed_audio(waveform), original.embed_audio(waveform))
+    assert not model.training
+    assert checkpoint.metrics == {"R@10": 0.5}
+
+
+def test_a_failed_write_keeps_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch):
+    before = saved.read_bytes()
+    checkpoint = load_checkpoint(saved)
+
+    def full_disk(content: object, file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(saved, checkpoint)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == ["ckpt.pt"]
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("was-run"),)
+
+
+def test_code_is_refused_and_not_run(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    content = torch.load(saved, weights_only=True)
+    torch.save({**content, "metrics": Payload()}, saved)
+    with pytest.raises(CheckpointError, match="carries code besides tensors and was not loaded"):
+        load_checkpoint(saved)
+    saved.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(CheckpointError, match="carries code|damaged"):
+        load_checkpoint(saved)
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_another_format_version_is_refused(saved: Path):
+    change(saved, format_version=2)
+    with pytest.raises(CheckpointError, match="has format version 2; this version reads 1"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("key", ["config", "state_dict", "tokenizer", "metrics", "provenance"])
+def test_a_missing_key_is_named(saved: Path, key: str):
+    change(saved, **{key: None})
+    with pytest.raises(CheckpointError, match=f"missing: {key}; unknown: none"):
+        load_checkpoint(saved)
+
+
+def test_an_unknown_key_is_named(saved: Path):
+    change(saved, extra=1)
+    with pytest.raises(CheckpointError, match="unknown: extra"):
+        load_checkpoint(saved)
+
+
+def test_weights_that_do_not_fit_are_refused(saved: Path):
+    weights = torch.load(saved, weights_only=True)["state_dict"]
+    weights.pop("audio_projection.weight")
+    change(saved, state_dict=weights)
+    with pytest.raises(CheckpointError, match=r"do not fit its own configuration: .*audio_projection\.weight"):
+        load_checkpoint(saved).build_model()
+
+
+def test_an_unknown_configuration_key_is_refused(saved: Path):
+    change(saved, config={"model": {"colour": "blue"}})
+    with pytest.raises(CheckpointError, match=r"unknown key model\.colour"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"PK\x03\x04 half a zip"])
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "ckpt.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint"):
+        load_checkpoint(tmp_path / "ckpt.pt")
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "ckpt.pt")

@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from train.config import FrontendConfig
+from train.data.audio import AudioDecodeError, load_crop
+from train.data.manifest import ManifestError, read_manifest
+from train.data.pairs import PairDataset
+
+FRONTEND = FrontendConfig(window_s=1.0)
+
+
+@pytest.fixture
+def ramp(tmp_path: Path) -> Path:
+    """Three seconds in which every sample tells its own place."""
+    path = tmp_path / "ramp.wav"
+    soundfile.write(path, np.linspace(0, 1, 48_000, endpoint=False), 16_000, subtype="FLOAT")
+    return path
+
+
+def write_manifest(folder: Path, *lines: str) -> Path:
+    path = folder / "manifest.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("place", "first_sample"), [(0.0, 0), (0.5, 16_000), (1.0, 32_000)])
+def test_a_random_crop_starts_where_it_was_told(ramp: Path, place: float, first_sample: int):
+    crop = load_crop(ramp, sample_rate_hz=16_000, samples=16_000, place=place)
+    np.testing.assert_allclose(crop[[0, -1]], [first_sample / 48_000, (first_sample + 15_999) / 48_000], atol=1e-6)
+
+
+def test_windows_follow_each_other_and_the_last_is_padded(ramp: Path):
+    second = load_crop(ramp, sample_rate_hz=16_000, samples=20_000, window=1)
+    np.testing.assert_allclose(second[0], 20_000 / 48_000, atol=1e-6)
+    assert second.shape == (20_000,)
+    last = load_crop(ramp, sample_rate_hz=16_000, samples=20_000, window=2)
+    assert (last[8_000:] == 0).all()
+    assert last[7_999] > 0.99
+
+
+def test_stereo_at_another_rate_becomes_mono_at_ours(tmp_path: Path):
+    time = np.arange(3 * 44_100) / 44_100
+    left = 0.4 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "stereo.flac", np.stack([left, np.zeros_like(left)], axis=1), 44_100)
+    crop = load_crop(tmp_path / "stereo.flac", sample_rate_hz=16_000, samples=16_000)
+    expected = 0.2 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    np.testing.assert_allclose(crop[200:-200], expected[200:-200], atol=2e-3)
+
+
+def test_what_is_not_audio_is_named(tmp_path: Path):
+    (tmp_path / "notes.flac").write_text("no audio")
+    with pytest.raises(AudioDecodeError, match=r"cannot decode .*notes\.flac"):
+        load_crop(tmp_path / "notes.flac", sample_rate_hz=16_000, samples=16_000)
+
+
+def test_training_draws_differ_by_epoch_and_repeat_by_seed(ramp: Path, tmp_path: Path):
+    line = json.dumps({"audio": ramp.name, "captions": [f"caption {i}" for i in range(50)]})
+    rows = read_manifest(write_manifest(tmp_path, line))
+    pairs = PairDataset(rows, frontend=FRONTEND, seed=1, training=True)
+    first = pairs[0]
+    pairs.epoch = 1
+    second = pairs[0]
+    assert first[1] != second[1]
+    assert not torch.equal(first[0], second[0])
+    again = PairDataset(rows, frontend=FRONTEND, seed=1, training=True)[0]
+    assert again[1] == first[1]
+    assert torch.equal(again[0], first[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{not json", "line 2: not JSON"),
+        ('{"captions": ["x"]}', "line 2: no 'audio'"),
+        ('{"audio": "a.flac"}', "line 2: no 'captions'"),
+        ('{"audio": "a.flac", "captions": "x"}', "line 2: no 'captions'"),
+        ('{"audio": "a.flac", "captions": [" "]}', "line 2: an empty caption"),
+        ('{"audio": "a.flac", "captions": ["x"], "split": "dev"}', "line 2: split is 'dev'"),
+    ],
+)
+def test_a_bad_manifest_line_is_named_by_its_number(tmp_path: Path, line: str, message: str):
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write_manifest(tmp_path, '{"audio": "a.flac", "captions": ["x"]}', line))
+
+
+def test_an_empty_split_is_refused(tmp_path: Path):
+    path = write_manifest(tmp_path, '{"audio": "a.flac", "captions": ["x"], "split": "train"}')
+    with pytest.raises(ManifestError, match=r"no row of split 'test'; it has \['train'\]"):
+        read_manifest(path, split="test")

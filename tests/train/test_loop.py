@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from train.__main__ import main
+from train.checkpoint import load_checkpoint
+from train.config import load_recipe
+from train.evaluate.__main__ import main as evaluate
+from train.loop import TrainingError, train
+from train.towers import text_bert
+
+
+@pytest.fixture(scope="module")
+def run(tones: Path, tiny_overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "whole"
+    assert main(["starter", "--data", str(tones), "--out", str(out), "--set", *tiny_overrides, "optim.epochs=25"]) == 0
+    return out
+
+
+def test_training_learns_what_the_captions_say(run: Path):
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == list(range(1, 26))
+    assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
+    # 18 validation tracks, one of each kind: chance is R@5 = 28 %.
+    assert max(m["val_text_to_audio"]["R@5"] for m in metrics) >= 0.6
+
+
+def test_the_best_epoch_is_kept(run: Path):
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = max(m["val_text_to_audio"]["R@10"] for m in metrics)
+    assert load_checkpoint(run / "ckpt.pt").metrics["val_text_to_audio"]["R@10"] == best
+
+
+def test_the_checkpoint_says_where_it_comes_from(run: Path):
+    checkpoint = load_checkpoint(run / "ckpt.pt")
+    assert checkpoint.provenance["seed"] == 0
+    assert len(checkpoint.provenance["manifest_sha256"]) == 64
+    assert "[CLS]" in checkpoint.tokenizer
+
+
+def test_evaluate_prints_both_directions(run: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["retrieval", "--ckpt", str(run / "ckpt.pt"), "--data", str(tones), "--split", "val", "--json"]
+    assert evaluate(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["pairs"] == 18
+    recorded = load_checkpoint(run / "ckpt.pt").metrics["val_text_to_audio"]
+    assert result["text_to_audio"] == pytest.approx(recorded)
+    assert set(result["audio_to_text"]) == {"R@1", "R@5", "R@10", "mAP@10", "MedR"}
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("killed_at_step", [3, 12])
+def test_a_killed_run_resumes_to_the_same_weights(
+    killed_at_step: int, tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_recipe("starter", overrides=tiny_overrides)
+    train(config, manifest=tones, run=tmp_path / "whole")
+
+    step, steps = torch.optim.AdamW.step, 0
+
+    def step_until_killed(self: torch.optim.AdamW) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > killed_at_step:
+            raise Killed
+        step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step_until_killed)
+    with pytest.raises(Killed):
+        train(config, manifest=tones, run=tmp_path / "killed")
+    monkeypatch.undo()
+    resume = (tmp_path / "killed" / "last.pt").exists()  # the first epoch has 5 steps
+    train(config, manifest=tones, run=tmp_path / "killed", resume=resume)
+
+    whole, killed = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "killed"))
+    assert whole["epoch"] == killed["epoch"] == 4
+    for name, value in whole["model"].items():
+        assert torch.equal(value, killed["model"][name]), name
+
+
+def test_a_taken_run_directory_is_refused(run: Path, tones: Path, tiny_overrides: list[str]):
+    config = load_recipe("starter", overrides=tiny_overrides)
+    with pytest.raises(TrainingError, match="already holds a run; continue it with --resume"):
+        train(config, manifest=tones, run=run)
+    with pytest.raises(TrainingError, match="another configuration"):
+        train(config, manifest=tones, run=run, resume=True)
+    with pytest.raises(TrainingError, match="no run to resume"):
+        train(config, manifest=tones, run=run / "nowhere", resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_recipe("starter", overrides=[*tiny_overrides, "optim.epochs=1"])
+    monkeypatch.setattr(text_bert, "MASKED", float("nan"))
+    with pytest.raises(TrainingError, match="the loss of epoch 1 is nan"):
+        train(config, manifest=tones, run=tmp_path / "run")
+    assert not (tmp_path / "run" / "ckpt.pt").exists()
+
+
+def test_undecodable_audio_ends_in_one_sentence(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = tmp_path / "manifest.jsonl"
+    lines = [json.loads(line) for line in tones.read_text().splitlines()]
+    for line in lines:
+        line["audio"] = str(tones.parent / line["audio"])
+    lines[0]["audio"] = "broken.flac"
+    (tmp_path / "broken.flac").write_bytes(b"fLaC broken")
+    broken.write_text("\n".join(json.dumps(line) for line in lines))
+    assert main(["starter", "--data", str(broken), "--out", str(tmp_path / "run"), "--set", *tiny_overrides]) == 2
+    assert "broken.flac" in capsys.readouterr().err
+
+
+def test_too_few_rows_are_refused(tones: Path, tiny_overrides: list[str], tmp_path: Path):
+    config = load_recipe("starter", overrides=[*tiny_overrides, "optim.batch_size=64"])
+    with pytest.raises(TrainingError, match="40 training rows, less than one batch of 64"):
+        train(config, manifest=tones, run=tmp_path / "run")
+
+
+def test_text_weights_of_another_shape_are_refused(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    overrides = [*tiny_overrides, "model.text.layers=3"]
+    assert main(["starter", "--data", str(tones), "--out", str(tmp_path / "run"), "--set", *overrides]) == 2
+    assert "does not fit the text configuration" in capsys.readouterr().err
+
+
+def test_the_recording_of_a_pair_is_not_cut_at_random_in_evaluation(run: Path, tones: Path):
+    from train.data.manifest import read_manifest
+    from train.data.pairs import PairDataset
+
+    config = load_checkpoint(run / "ckpt.pt").config
+    row = read_manifest(tones, split="test")[0]
+    waveform, _ = PairDataset([row], frontend=config.model.frontend, seed=0, training=False)[0]
+    expected, _ = soundfile.read(row.audio, dtype="float32", frames=16_000)
+    assert torch.equal(waveform, torch.from_numpy(expected))

@@ -1,0 +1,1 @@
+"""Learn an audio-text dual encoder from a manifest of (audio, captions) rows."""

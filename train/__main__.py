@@ -1,0 +1,36 @@
+"""python -m train RECIPE --data MANIFEST --out RUN_DIR [--set key=value ...] [--resume]"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from train.checkpoint import CheckpointError
+from train.config import ConfigError, load_recipe
+from train.data.audio import AudioDecodeError
+from train.data.manifest import ManifestError
+from train.loop import TrainingError, train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    parser.add_argument("recipe", help="a file of train/recipes without its suffix, such as starter")
+    parser.add_argument("--data", required=True, type=Path, help="manifest.jsonl")
+    parser.add_argument("--out", required=True, type=Path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="such as optim.epochs=3")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    args = parser.parse_args(arguments)
+    try:
+        config = load_recipe(args.recipe, overrides=args.set)
+        checkpoint = train(config, manifest=args.data, run=args.out, resume=args.resume)
+    except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; continue with --resume --out {args.out}", file=sys.stderr)
+        return 130
+    print(f"best checkpoint: {checkpoint}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,120 @@
+"""The `ckpt.pt` format: a plain dict that `torch.load(weights_only=True)` reads, and that rebuilds the model alone."""
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from train.config import Config, ConfigError
+from train.dual_encoder import DualEncoder
+
+FORMAT_VERSION = 1
+KEYS = ("format_version", "config", "state_dict", "tokenizer", "metrics", "provenance")
+
+
+class CheckpointError(ValueError):
+    """A file that is no usable checkpoint; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with its tokenizer (the text of a Hugging Face `tokenizer.json`) and its history."""
+
+    config: Config
+    state_dict: Mapping[str, Tensor]
+    tokenizer: str
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def build_model(self) -> DualEncoder:
+        """The model in eval mode, on the CPU, in float32.
+
+        Raises:
+            CheckpointError: weights and configuration disagree.
+        """
+        model = DualEncoder(self.config.model)
+        try:
+            model.load_state_dict(dict(self.state_dict))
+        except RuntimeError as exc:
+            detail = " ".join(line.strip() for line in str(exc).splitlines()[1:3])
+            raise CheckpointError(f"the checkpoint's weights do not fit its own configuration: {detail}") from exc
+        return model.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically: the file is either the old one or the whole new one."""
+    write_atomically(
+        path,
+        {
+            "format_version": FORMAT_VERSION,
+            "config": checkpoint.config.to_dict(),
+            "state_dict": dict(checkpoint.state_dict),
+            "tokenizer": checkpoint.tokenizer,
+            "metrics": dict(checkpoint.metrics),
+            "provenance": dict(checkpoint.provenance),
+        },
+    )
+
+
+def write_atomically(path: Path, content: dict[str, Any]) -> None:
+    """`torch.save` to a neighbouring file, flushed to disk, then renamed over `path`."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint without running any code that it may carry.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, carries code, other format version, missing or unknown
+            keys, or a configuration that this version does not understand.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt that `python -m train` wrote")
+    content = read_tensors(path)
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise CheckpointError(f"{path} has no format_version; expected a ckpt.pt that `python -m train` wrote")
+    if content["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {content['format_version']!r}; this version reads {FORMAT_VERSION}: "
+            "use the release that wrote it, or train again"
+        )
+    missing = [key for key in KEYS if key not in content]
+    unknown = [key for key in content if key not in KEYS]
+    if missing or unknown:
+        raise CheckpointError(
+            f"{path} has the wrong keys (missing: {', '.join(missing) or 'none'}; unknown: "
+            f"{', '.join(map(str, unknown)) or 'none'}); it was cut short or edited: train or copy it again"
+        )
+    try:
+        config = Config.from_dict(content["config"])
+    except ConfigError as exc:
+        raise CheckpointError(f"{path} holds a configuration that cannot be used: {exc}") from exc
+    return Checkpoint(config, content["state_dict"], content["tokenizer"], content["metrics"], content["provenance"])
+
+
+def read_tensors(path: Path) -> Any:
+    """`torch.load(weights_only=True)` on the CPU, its errors as one `CheckpointError` sentence."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as exc:
+        if "GLOBAL" in str(exc) or "Unsupported class" in str(exc):
+            raise CheckpointError(
+                f"{path} carries code besides tensors and was not loaded; take checkpoints only from `python -m train`"
+            ) from exc
+        raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
+        raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc

@@ -1,0 +1,246 @@
+"""One tree of frozen dataclasses describes a model and its training run.
+
+A recipe (`train/recipes/*.yaml`) holds overrides only, `--set key=value` holds overrides of those;
+an unknown key is an error that names the nearest valid one. The tree travels in `ckpt.pt` as a plain
+dict and alone rebuilds the model.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class ConfigError(ValueError):
+    """A recipe, key or value that cannot be used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class FrontendConfig:
+    """Waveform -> log-mel. The window is the fixed input of the audio tower."""
+
+    sample_rate_hz: int = 16_000
+    window_s: float = 10.0
+    n_fft: int = 1_024
+    hop_samples: int = 400
+    n_mels: int = 96
+    f_min_hz: float = 30.0
+    f_max_hz: float = 8_000.0
+    dynamic_range_db: float = 80.0
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_s * self.sample_rate_hz)
+
+    @property
+    def frames(self) -> int:
+        """Frames of a window: one per hop, each centred in its hop."""
+        return self.window_samples // self.hop_samples
+
+    def validate(self) -> None:
+        if self.f_max_hz > self.sample_rate_hz / 2:
+            raise ConfigError(
+                f"frontend.f_max_hz is {self.f_max_hz:g}, above the Nyquist frequency "
+                f"{self.sample_rate_hz / 2:g} Hz of frontend.sample_rate_hz; lower f_max_hz"
+            )
+        if not 0 <= self.f_min_hz < self.f_max_hz:
+            raise ConfigError(
+                f"frontend.f_min_hz is {self.f_min_hz:g}; expected 0 <= f_min_hz < f_max_hz = {self.f_max_hz:g}"
+            )
+        if not 0 < self.hop_samples <= self.n_fft <= self.window_samples:
+            raise ConfigError(
+                f"frontend sizes are hop_samples {self.hop_samples}, n_fft {self.n_fft}, window "
+                f"{self.window_samples} samples; expected 0 < hop_samples <= n_fft <= window"
+            )
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """CLIP-style ResNet (MusCALL §3.4). Stage widths are width x 4, 8, 16, 32."""
+
+    tower: str = "audio_resnet"
+    width: int = 16
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    heads: int = 8
+    features: int = 512
+
+    def validate(self) -> None:
+        if self.width % 2:
+            raise ConfigError(f"audio.width is {self.width}; expected an even number (the stem starts at width / 2)")
+        if self.width * 32 % self.heads:
+            raise ConfigError(
+                f"audio.heads is {self.heads}, which does not divide the pooled width {self.width * 32} "
+                "(32 x audio.width); choose a divisor"
+            )
+        if len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ConfigError(f"audio.blocks is {list(self.blocks)}; expected four numbers of at least 1")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """BERT-style encoder; `init_from` is used once, when a run starts, never to rebuild a checkpoint."""
+
+    tower: str = "text_bert"
+    init_from: str | None = "all-MiniLM-L6-v2"
+    vocab_size: int = 30_522
+    hidden: int = 384
+    layers: int = 6
+    heads: int = 12
+    feed_forward: int = 1_536
+    max_positions: int = 512
+    max_tokens: int = 77
+    pooling: str = "mean"
+    dropout: float = 0.1
+
+    def validate(self) -> None:
+        if self.hidden % self.heads:
+            raise ConfigError(f"text.heads is {self.heads}, which does not divide text.hidden = {self.hidden}")
+        if self.pooling not in ("mean", "cls"):
+            raise ConfigError(f"text.pooling is {self.pooling!r}; expected 'mean' or 'cls'")
+        if not 2 < self.max_tokens <= self.max_positions:
+            raise ConfigError(
+                f"text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens) and at most "
+                f"text.max_positions = {self.max_positions}"
+            )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str = "starter"
+    embedding_dim: int = 256
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """SpecAugment on the log-mel and a random broad-band filter, in training only. 0 switches a part off."""
+
+    time_masks: int = 2
+    time_mask_s: float = 0.8
+    frequency_masks: int = 2
+    frequency_mask_mels: int = 10
+    filter_db: float = 6.0
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    text_learning_rate: float = 5e-5
+    weight_decay: float = 0.05
+    warmup_share: float = 0.05
+    clip_norm: float = 1.0
+    initial_temperature: float = 0.07
+    precision: str = "fp32"
+    workers: int = 2
+
+    def validate(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"optim.precision is {self.precision!r}; expected 'fp32' or 'bf16'")
+        if self.batch_size < 2:
+            raise ConfigError(f"optim.batch_size is {self.batch_size}; a contrastive batch needs at least 2 pairs")
+        if self.epochs < 1:
+            raise ConfigError(f"optim.epochs is {self.epochs}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on besides the data."""
+
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        for part in (self.model.frontend, self.model.audio, self.model.text, self.optim):
+            part.validate()
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild a tree from nested dicts; absent keys keep their defaults.
+
+        Raises:
+            ConfigError: an unknown key, a value of the wrong type, or values that contradict each other.
+        """
+        return _build(cls, values, prefix="")
+
+
+def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
+    """Read `train/recipes/NAME.yaml`, then apply `key=value` overrides such as `optim.epochs=3`.
+
+    Raises:
+        ConfigError: no such recipe (the nearest is named), or an override that `Config.from_dict` refuses.
+    """
+    path = RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"unknown recipe {name!r}{_nearest(name, [p.stem for p in RECIPES.glob('*.yaml')])}")
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"--set got {override!r}; expected key=value, such as optim.epochs=3")
+        *parents, leaf = key.split(".")
+        node = values
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {key}: {parent!r} holds a value, not a group of keys")
+        node[leaf] = _parse(key, text)
+    return Config.from_dict(values)
+
+
+def _parse(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"--set {key}: cannot read {text!r}; expected a number, a word or [a, list]") from exc
+
+
+def _build(cls: Any, values: Any, *, prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix.rstrip('.') or 'the configuration'} is {values!r}; expected a group of keys")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    arguments = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"unknown key {prefix}{key!s}{_nearest(str(key), list(fields))}")
+        arguments[key] = _convert(fields[key].type, value, name=f"{prefix}{key}")
+    return cls(**arguments)
+
+
+def _convert(kind: Any, value: Any, *, name: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, prefix=f"{name}.")
+    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind == tuple[int, ...] and isinstance(value, list | tuple) and all(type(v) is int for v in value):
+        return tuple(value)
+    if kind == (str | None) and (value is None or isinstance(value, str)):
+        return value
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    expected = "a list of whole numbers" if kind == tuple[int, ...] else getattr(kind, "__name__", str(kind))
+    raise ConfigError(f"{name} is {value!r}; expected {expected}")
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
+    return f"; did you mean {close[0]!r}? (valid: {', '.join(sorted(valid))})" if close else ""

