@@ -1,0 +1,71 @@
+"""Triton model: texts -> token ids and attention masks, with the `tokenizer.json` beside this file.
+
+Input `text` [batch, 1] UTF-8. Outputs `input_ids` and `attention_mask`, int32 [batch, length]. A text is truncated
+to the model parameter `max_text_tokens`; `length` is the smallest of 16, 32, 77 and `max_text_tokens` that holds the
+longest text of the request. A few lengths instead of any: Triton batches the requests of equal shape together.
+
+Runs in Triton's own Python, so it imports nothing but numpy and tokenizers.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from tokenizers import Tokenizer
+
+PADDED_LENGTHS = (16, 32, 77)  # tokens
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        parameters = json.loads(args["model_config"])["parameters"]
+        max_tokens = int(parameters["max_text_tokens"]["string_value"])
+        self._lengths = [*(length for length in PADDED_LENGTHS if length < max_tokens), max_tokens]
+        self._tokenizer = Tokenizer.from_file(str(Path(__file__).with_name("tokenizer.json")))
+        padding = self._tokenizer.padding
+        self._pad_id = padding["pad_id"] if padding else self._tokenizer.token_to_id("[PAD]") or 0
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+
+    def execute(self, requests):
+        texts, errors = [], []  # by request; a bad request fails alone
+        for request in requests:
+            try:
+                texts.append(_texts(pb_utils.get_input_tensor_by_name(request, "text").as_numpy()))
+                errors.append(None)
+            except ValueError as error:
+                texts.append([])
+                errors.append(pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+
+        encodings = iter(self._tokenizer.encode_batch([text for batch in texts for text in batch]))
+        return [
+            pb_utils.InferenceResponse(error=error)
+            if error
+            else pb_utils.InferenceResponse(self._tensors([next(encodings).ids for _ in batch]))
+            for batch, error in zip(texts, errors, strict=True)
+        ]
+
+    def _tensors(self, token_ids):
+        """Lists of token ids, one a text -> the two output tensors of one request."""
+        longest = max(map(len, token_ids))
+        length = next(length for length in self._lengths if length >= longest)
+        input_ids = np.full((len(token_ids), length), self._pad_id, np.int32)
+        attention_mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(token_ids):
+            input_ids[row, : len(ids)] = ids
+            attention_mask[row, : len(ids)] = 1
+        return [pb_utils.Tensor("input_ids", input_ids), pb_utils.Tensor("attention_mask", attention_mask)]
+
+
+def _texts(tensor):
+    """bytes [batch, 1] -> list of str; ValueError for one that is not UTF-8 or has nothing in it."""
+    texts = []
+    for row, content in enumerate(tensor.reshape(-1)):
+        try:
+            texts.append(content.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"input 'text', row {row}: not UTF-8 ({error.reason} at byte {error.start})") from error
+        if not texts[-1].strip():
+            raise ValueError(f"input 'text', row {row}: empty; expected at least one word")
+    return texts

@@ -1,0 +1,94 @@
+"""`python -m serve`: serve a model repository with the real tritonserver, on CPU, to this machine only.
+
+It binds 127.0.0.1 and has no option for another address: the Triton release in the wheel `nvidia-pytriton` has
+published critical vulnerabilities (see `serve.server`). To serve other machines, use NVIDIA's container.
+
+Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP; 1 the server died; 2 it could not start.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from serve.server import Ports, ServeError, Server, running_server
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m serve", description="Serve a model repository on this machine's CPU, on 127.0.0.1 only."
+    )
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    for name, port in vars(Ports()).items():
+        parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: a free one")
+    options = parser.parse_args(arguments)
+    ports = Ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port)
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        with running_server(options.repository, ports=ports) as server:
+            print(_banner(server), flush=True)
+            while server.is_alive():
+                time.sleep(0.2)
+            print(f"serve: tritonserver died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
+            return 1
+    except ServeError as error:
+        print(f"serve: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in _STOP_SIGNALS:  # a second Ctrl-C must not cut the clean-up short
+        signal.signal(number, signal.SIG_IGN)
+    os.write(2, b"\nserve: stopping\n")  # print is not safe in a signal handler
+    raise KeyboardInterrupt
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port: expected 0 to 65535")
+    return port
+
+
+def _banner(server: Server) -> str:
+    rows = [("model", "backend", "batch", "inputs", "outputs")]
+    for model in server.models():
+        rows.append(
+            (
+                model["name"],
+                model["backend"] or model["platform"],
+                str(model["max_batch_size"]),
+                _tensors(model["input"]),
+                _tensors(model["output"]),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(
+        [
+            *table,
+            f"ready: {server.http_url} (metrics on port {server.ports.metrics}); Ctrl-C stops it",
+            f'MusicSearch("library", encoder="{server.grpc_url}")',
+        ]
+    )
+
+
+def _tensors(tensors: list[dict[str, Any]]) -> str:
+    """`waveform FP32 [160000]`, with commas between several."""
+    return ", ".join(
+        f"{tensor['name']} {tensor['data_type'].removeprefix('TYPE_')} [{' '.join(map(str, tensor['dims']))}]"
+        for tensor in tensors
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,336 @@
+"""Start, watch and stop the tritonserver that the `nvidia-pytriton` wheel carries.
+
+**Loopback only.** That wheel is Triton 2.51 (24.10), which has published critical vulnerabilities (fixed in 25.07 to
+26.07), among them remote code execution without authentication. It is for development: HTTP, gRPC and metrics
+are bound to 127.0.0.1, and nothing here takes another address. Production is NVIDIA's container, 26.07 or newer.
+
+The wheel has Triton's Python backend but not its ONNX Runtime backend, so at start a folder of backends is
+assembled in which `backends/onnxruntime/model.py` answers to the C++ backend's name (see there). The model repository
+is served as it is, and nothing is written into it.
+"""
+
+import contextlib
+import fcntl
+import http.client
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+EXIT_TIMEOUT_S = 10  # Triton waits so long for requests in flight, and so long again for models to unload
+STOP_TIMEOUT_S = 25.0  # then it is killed
+SHARED_MEMORY = Path("/dev/shm")
+WORKSPACE_PREFIX = "musicsearch-serve-"
+
+
+class ServeError(RuntimeError):
+    """The server cannot be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on 127.0.0.1; 0 stands for any free one."""
+
+    http: int = 8000
+    grpc: int = 8001
+    metrics: int = 8002
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """What is used of the installed `nvidia-pytriton`: files only, never its Python API."""
+
+    tritonserver: Path
+    python_backend: Path  # folder
+    stub: Path  # the process in which the Python backend runs a model; one for each Python version
+    libraries: Path  # folder
+
+
+class Server:
+    """A tritonserver process that is ready.
+
+    Attributes:
+        ports: the ports it listens on, all on 127.0.0.1.
+        pid: of tritonserver; it leads a process group of its own that its Python models belong to.
+    """
+
+    def __init__(self, process: subprocess.Popen, *, ports: Ports, repository: Path, workspace: Path) -> None:
+        self._process = process
+        self._repository = repository
+        self._workspace = workspace
+        self.ports = ports
+        self.pid = process.pid
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.http}"
+
+    @property
+    def grpc_url(self) -> str:
+        """As `client.MusicSearch(encoder=…)` takes it."""
+        return f"grpc://{LOOPBACK}:{self.ports.grpc}"
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def log(self) -> str:
+        """All that tritonserver and the models have written so far."""
+        log = (self._workspace / "triton.log").read_text(errors="replace")
+        return log.replace(f"{self._workspace}/repository", str(self._repository))
+
+    def is_ready(self) -> bool:
+        """Whether every model in the repository can be called."""
+        try:
+            return self._request("GET", "/v2/health/ready")[0] == 200
+        except (OSError, http.client.HTTPException):  # not listening yet
+            return False
+
+    def models(self) -> list[dict[str, Any]]:
+        """The configuration of each served model, as Triton understood it, by name."""
+        index = json.loads(self._request("POST", "/v2/repository/index")[1])
+        names = sorted({model["name"] for model in index})
+        return [json.loads(self._request("GET", f"/v2/models/{name}/config")[1]) for name in names]
+
+    def _request(self, method: str, path: str) -> tuple[int, bytes]:
+        # http.client and not urllib: a proxy of the environment must not see loopback.
+        connection = http.client.HTTPConnection(LOOPBACK, self.ports.http, timeout=5)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def running_server(
+    repository: str | Path, *, ports: Ports = Ports(), ready_timeout_s: float = 120.0
+) -> Iterator[Server]:
+    """Serve a model repository on 127.0.0.1 until the block ends.
+
+    On every way out of the block, and when the start fails, tritonserver, its model processes, its shared-memory
+    segments and its temporary folder are gone. When this process is killed, Triton stops by itself, and the
+    next start removes the folder. (The kernel watches the *thread* that entered the block: it must live as long
+    as the server.)
+
+    Args:
+        repository: a folder with one folder a model.
+        ports: where to listen.
+        ready_timeout_s: how long loading and warming the models may take.
+
+    Yields:
+        The server, with every model ready.
+
+    Raises:
+        ServeError: no wheel, no stub for this Python, no such repository, a port in use, a model that does
+            not load (with Triton's own words), or not ready in time.
+    """
+    repository = Path(repository).resolve()
+    if not any(repository.glob("*/config.pbtxt")):
+        raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
+    wheel = _find_wheel()
+    ports = _claim(ports)
+    with _workspace() as workspace:
+        process = _start(wheel, repository=repository, ports=ports, workspace=workspace)
+        try:
+            server = Server(process, ports=ports, repository=repository, workspace=workspace)
+            _wait_until_ready(server, timeout_s=ready_timeout_s)
+            yield server
+        finally:
+            _stop(process)
+
+
+def _find_wheel() -> Wheel:
+    try:
+        wheel = importlib.metadata.distribution("nvidia-pytriton")
+    except importlib.metadata.PackageNotFoundError:
+        raise ServeError(
+            "tritonserver is not installed: pip install 'musicsearch[serve]' (the wheel nvidia-pytriton, Linux only)"
+        ) from None
+    triton = Path(str(wheel.locate_file("pytriton/tritonserver")))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = triton / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        minors = sorted(int(folder.name.removeprefix("3.")) for folder in stub.parents[1].glob("3.*"))
+        raise ServeError(
+            f"nvidia-pytriton {wheel.version} runs models under Python 3.{minors[0]} to 3.{minors[-1]}, not {version}: "
+            "make the virtual environment with one of those"
+        )
+    return Wheel(
+        tritonserver=triton / "bin" / "tritonserver",
+        python_backend=triton / "backends" / "python",
+        stub=stub,
+        libraries=Path(str(wheel.locate_file("nvidia_pytriton.libs"))),
+    )
+
+
+def _claim(ports: Ports) -> Ports:
+    """Replace each 0 by a free port; ServeError if a wanted one is taken."""
+    with contextlib.ExitStack() as stack:  # all stay bound until all are known, so that no two are equal
+        claimed = {}
+        for name, port in vars(ports).items():
+            probe = stack.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise ServeError(
+                    f"{name} port {port} cannot be used ({error.strerror}): "
+                    f"stop what listens on {LOOPBACK}:{port}, or choose another {name} port"
+                ) from error
+            claimed[name] = probe.getsockname()[1]
+    return Ports(**claimed)
+
+
+@contextlib.contextmanager
+def _workspace() -> Iterator[Path]:
+    """A temporary folder, locked while anything uses it, whose name is also its shared-memory prefix."""
+    _sweep()
+    workspace = Path(tempfile.mkdtemp(prefix=WORKSPACE_PREFIX))
+    try:
+        if re.search(r"[^\w./+-]", str(workspace)):
+            raise ServeError(
+                f"the temporary folder {workspace.parent} has a character in its name that Triton would pass to a "
+                "shell unquoted: set TMPDIR to another"
+            )
+        yield workspace
+    finally:
+        _discard(workspace)
+
+
+def _lock(workspace: Path) -> int:
+    """Open and lock `workspace/lock`; the lock lasts until every process that inherited it has ended."""
+    descriptor = os.open(workspace / "unlocked", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    (workspace / "unlocked").rename(workspace / "lock")  # so that _sweep never sees it unlocked
+    return descriptor
+
+
+def _sweep() -> None:
+    """Discard the workspaces of servers that were killed before they could."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{WORKSPACE_PREFIX}*/lock"):
+        with contextlib.suppress(OSError), lock.open("r+") as file:  # in use, another user's, or just gone
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _discard(lock.parent)
+
+
+def _discard(workspace: Path) -> None:
+    for segment in SHARED_MEMORY.glob(f"{workspace.name}*"):
+        segment.unlink(missing_ok=True)
+    shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> subprocess.Popen:
+    environment = _environment(wheel)
+    _check_stub(wheel.stub, environment=environment)
+    _assemble_backends(workspace / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
+    # Folders of ours with links to the repository's files: Triton passes the path to a shell unquoted, so it must not
+    # be the user's, and Python writes a __pycache__ beside each model.py (the stub ignores PYTHON* variables).
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(repository, workspace / "repository", copy_function=os.symlink, ignore=ignored)
+    command = [
+        *(sys.executable, "-IS", Path(__file__).with_name("tied_exec.py"), str(os.getpid())),
+        *(wheel.tritonserver, f"--model-repository={workspace}/repository"),
+        *(f"--backend-directory={workspace}/backends", "--disable-auto-complete-config"),
+        *(f"--http-address={LOOPBACK}", f"--http-port={ports.http}"),
+        *(f"--grpc-address={LOOPBACK}", f"--grpc-port={ports.grpc}"),
+        *(f"--metrics-address={LOOPBACK}", f"--metrics-port={ports.metrics}"),
+        # On where AIP_MODE=PREDICTION is set, and then on every address.
+        *("--allow-vertex-ai=false", "--allow-sagemaker=false"),
+        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        "--allow-gpu-metrics=false",
+        # `onnxruntime` inherits the settings of `python`, on which it is built.
+        f"--backend-config=python,shm-region-prefix-name={workspace.name}-",
+    ]
+    lock = _lock(workspace)
+    try:
+        with (workspace / "triton.log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=[lock],
+                start_new_session=True,  # Ctrl-C reaches this process only, which then stops Triton in order
+            )
+    finally:
+        os.close(lock)
+
+
+def _environment(wheel: Wheel) -> dict[str, str]:
+    """The variables of tritonserver and, inherited from it, of the stubs."""
+    libraries = [wheel.libraries, sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix, "lib")]
+    inherited = os.environ.get("LD_LIBRARY_PATH")
+    return os.environ | {
+        "LD_LIBRARY_PATH": ":".join(str(path) for path in [*libraries, inherited] if path),
+        # The stub embeds libpython, which takes the site-packages of the first python3 in PATH.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "ORT_DISABLE_TELEMETRY": "1",  # since 1.29, ONNX Runtime's Linux wheels report to Microsoft unless told not to
+        "CUDA_VISIBLE_DEVICES": "-1",  # where there is a GPU, KIND_AUTO would place instances on it
+    }
+
+
+def _check_stub(stub: Path, *, environment: dict[str, str]) -> None:
+    """ServeError if the stub's libpython is missing: Triton itself would wait for ever and say nothing."""
+    # Without arguments it only exits; 127 is the dynamic linker's.
+    started = subprocess.run([stub], env=environment, capture_output=True, text=True, errors="replace")
+    if started.returncode == 127:
+        name = f"libpython{stub.parent.name}.so.1.0"
+        raise ServeError(
+            f"Triton's Python backend needs {name}: install Debian's libpython{stub.parent.name}, or use a Python "
+            f"that brings it ({started.stderr.strip()})"
+        )
+
+
+def _assemble_backends(folder: Path, *, python_backend: Path, stub: Path) -> None:
+    """Fill `folder` with the wheel's Python backend and, built on it, our `onnxruntime`."""
+    for backend in ("python", "onnxruntime"):
+        # Copies: Triton may chmod the stub.
+        shutil.copytree(python_backend, folder / backend, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(stub, folder / backend)
+    # Without a library of its own name, a folder with a model.py is a backend written in Python.
+    shutil.copy(Path(__file__).parent / "backends/onnxruntime/model.py", folder / "onnxruntime")
+
+
+def _wait_until_ready(server: Server, *, timeout_s: float) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not server.is_ready():
+        if not server.is_alive():
+            raise ServeError(f"tritonserver could not start:{_reason(server.log())}")
+        if time.monotonic() > give_up:
+            raise ServeError(f"tritonserver was not ready after {timeout_s:.0f} s:{_reason(server.log())}")
+        time.sleep(0.05)
+
+
+def _reason(log: str) -> str:
+    """The lines of Triton's log that say why it failed: its errors, or else its last lines."""
+    errors = re.findall(r'^E\d{4} [^\]]*\] "(.*)"$|(Error parsing text-format .*)$', log, re.MULTILINE)
+    # CUDA is missing on purpose; the second is said again with the model's name; the third is a consequence.
+    noise = re.compile("cuda|Failed to create instance|which has no loaded version", re.IGNORECASE)
+    texts = ["".join(groups).partition(r"\n\nAt:")[0] for groups in errors]  # without the Python traceback
+    causes = [text for text in dict.fromkeys(texts) if not noise.search(text)]
+    return "\n  ".join(["", *(causes or log.splitlines()[-5:])])
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Let requests in flight finish, then leave no process of the server's group."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT_S)
+    with contextlib.suppress(ProcessLookupError):  # nobody is left, as it should be
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,298 @@
+"""Starting and stopping: loopback only, nothing left behind, and one clear reason when it cannot start."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serve import Ports, ServeError, Server, running_server
+
+FREE = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
+
+
+def processes_naming(text: str) -> dict[int, str]:
+    """pid -> command line of the live processes whose command line holds `text` (zombies have none)."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if text in command:
+                found[int(path.parent.name)] = command
+    return found
+
+
+def wait_until(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up, "timed out"
+        time.sleep(0.05)
+
+
+class Command:
+    """`python -m serve` in a temporary folder of its own, so that all it leaves behind can be told apart."""
+
+    def __init__(self, temporary: Path, *arguments: str | Path) -> None:
+        temporary.mkdir()
+        self.temporary = temporary
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serve", *arguments],
+            env=os.environ | {"TMPDIR": str(temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_until_ready(self) -> str:
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if line.startswith("MusicSearch("):
+                return "".join(lines)
+        raise AssertionError(self.process.stderr.read())
+
+    def tritonserver(self) -> int:
+        return next(pid for pid, command in self.processes().items() if "bin/tritonserver" in command)
+
+    def processes(self) -> dict[int, str]:
+        return processes_naming(f"{self.temporary}/")
+
+    def workspace(self) -> Path:
+        return next(self.temporary.iterdir())
+
+
+@pytest.fixture
+def serve(tmp_path: Path, triton: Server) -> Iterator[Callable[..., Command]]:
+    """Start `python -m serve`; `triton` is here for its skip where the wheel is absent."""
+    started = []
+
+    def start(*arguments: str | Path) -> Command:
+        started.append(Command(tmp_path / f"temporary{len(started)}", *arguments))
+        return started[-1]
+
+    yield start
+    for command in started:
+        for pid in [command.process.pid, *command.processes()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        command.process.communicate()
+        for workspace in command.temporary.iterdir():  # a killed tritonserver leaves its shared memory
+            for segment in Path("/dev/shm").glob(f"{workspace.name}*"):
+                segment.unlink()
+
+
+def assert_nothing_left(command: Command, workspace: Path) -> None:
+    assert command.processes() == {}
+    assert list(command.temporary.iterdir()) == []
+    assert list(Path("/dev/shm").glob(f"{workspace.name}*")) == []
+
+
+def test_the_table_shows_each_model_and_how_to_connect(serve, tiny_repository: Path) -> None:
+    printed = serve("--repository", tiny_repository, *FREE).wait_until_ready()
+    rows = [line.split() for line in printed.splitlines()]
+    assert " ".join(rows[1]) == "audio_encoder onnxruntime 8 waveform FP32 [16000] embedding FP32 [16]"
+    assert [row[0] for row in rows[1:5]] == ["audio_encoder", "text_embedding", "text_encoder", "text_tokenizer"]
+    assert 'MusicSearch("library", encoder="grpc://127.0.0.1:' in printed
+
+
+def test_only_loopback_is_listened_on(triton: Server) -> None:
+    sockets = set()
+    for descriptor in Path(f"/proc/{triton.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sockets.add(os.readlink(descriptor))
+    listening = set()
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/{triton.pid}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = row.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:  # 0A: TCP_LISTEN
+                address, port = local.split(":")
+                listening.add((address, int(port, 16)))
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1 and ::ffff:127.0.0.1, little-endian words
+    assert {address for address, _ in listening} <= loopback
+    assert {port for _, port in listening} == set(vars(triton.ports).values())
+
+
+def test_no_argument_exposes_it(serve, tiny_repository: Path) -> None:
+    command = serve("--repository", tiny_repository, "--http-address", "0.0.0.0")
+    assert command.process.wait(30) == 2
+    assert "unrecognized arguments: --http-address" in command.process.stderr.read()
+
+
+def test_serving_writes_nothing_into_the_repository(triton: Server, tiny_repository: Path) -> None:
+    assert triton.is_ready()
+    assert sorted(str(path.relative_to(tiny_repository)) for path in tiny_repository.rglob("*") if path.is_file()) == [
+        "audio_encoder/1/model.onnx",
+        "audio_encoder/config.pbtxt",
+        "text_embedding/1/.gitkeep",
+        "text_embedding/config.pbtxt",
+        "text_encoder/1/model.onnx",
+        "text_encoder/config.pbtxt",
+        "text_tokenizer/1/model.py",
+        "text_tokenizer/1/tokenizer.json",
+        "text_tokenizer/config.pbtxt",
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_with_nothing_left(serve, tiny_repository: Path, number: signal.Signals) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    command.wait_until_ready()
+    workspace = command.workspace()
+    assert len(command.processes()) >= 4  # tritonserver and a process for each of the three models
+    assert list(Path("/dev/shm").glob(f"{workspace.name}*"))
+    command.process.send_signal(number)
+    time.sleep(0.5)
+    command.process.send_signal(number)  # an impatient second one changes nothing
+    assert command.process.wait(30) == 0
+    assert_nothing_left(command, workspace)
+
+
+def test_a_signal_while_loading_stops_it_with_nothing_left(serve, tiny_repository: Path) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    wait_until(lambda: any("bin/tritonserver" in text for text in command.processes().values()))
+    workspace = command.workspace()
+    command.process.send_signal(signal.SIGTERM)
+    assert command.process.wait(60) == 0
+    assert_nothing_left(command, workspace)
+
+
+def test_when_it_is_killed_triton_stops_and_the_next_start_sweeps(serve, tiny_repository: Path) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    command.wait_until_ready()
+    workspace = command.workspace()
+    command.process.kill()
+    wait_until(lambda: not command.processes())
+
+    (Path("/dev/shm") / f"{workspace.name}left").touch()  # as a killed tritonserver leaves them
+    script = f"""
+import serve
+with serve.running_server({str(tiny_repository)!r}, ports=serve.Ports(0, 0, 0)): pass
+"""
+    environment = os.environ | {"TMPDIR": str(command.temporary)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    assert_nothing_left(command, workspace)
+
+
+def test_the_workspace_of_a_live_server_is_not_swept(serve, tiny_repository: Path) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    command.wait_until_ready()
+    before = sorted(path.name for path in command.workspace().iterdir())
+    environment = os.environ | {"TMPDIR": str(command.temporary)}
+    subprocess.run([sys.executable, "-c", "from serve.server import _sweep; _sweep()"], env=environment, check=True)
+    assert sorted(path.name for path in command.workspace().iterdir()) == before
+
+
+def test_when_triton_is_killed_it_says_so_and_leaves_nothing(serve, tiny_repository: Path) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    command.wait_until_ready()
+    workspace = command.workspace()
+    os.kill(command.tritonserver(), signal.SIGKILL)
+    assert command.process.wait(30) == 1
+    assert "tritonserver died" in command.process.stderr.read()
+    wait_until(lambda: not command.processes())
+    assert_nothing_left(command, workspace)
+
+
+def test_a_port_in_use_is_named(serve, tiny_repository: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = serve("--repository", tiny_repository, "--http-port=0", f"--grpc-port={port}", "--metrics-port=0")
+        assert command.process.wait(30) == 2
+    assert f"grpc port {port} cannot be used (Address already in use)" in command.process.stderr.read()
+
+
+def test_two_equal_ports_are_refused(tiny_repository: Path, triton: Server) -> None:
+    with (
+        pytest.raises(ServeError, match=f"http port {triton.ports.http} cannot be used"),
+        running_server(tiny_repository, ports=Ports(http=triton.ports.http, grpc=0, metrics=0)),
+    ):
+        pass
+
+
+def test_without_the_wheel_it_says_what_to_install(tiny_repository: Path) -> None:
+    command = [sys.executable, "-S", "-m", "serve", "--repository", tiny_repository]  # -S: no site-packages
+    stopped = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert stopped.returncode == 2
+    assert "pip install 'musicsearch[serve]'" in stopped.stderr
+
+
+def test_a_temporary_folder_that_a_shell_would_split_is_refused(tiny_repository: Path, tmp_path: Path) -> None:
+    spaced = tmp_path / "two words"
+    spaced.mkdir()
+    command = [sys.executable, "-m", "serve", "--repository", tiny_repository, *FREE]
+    stopped = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(spaced)})
+    assert stopped.returncode == 2
+    assert "set TMPDIR to another" in stopped.stderr
+    assert list(spaced.iterdir()) == []
+
+
+def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ServeError, match=r"is not a model repository: expected <model>/config\.pbtxt"):
+        running_server(tmp_path).__enter__()
+
+
+def break_graph(repository: Path) -> None:
+    (repository / "text_encoder/1/model.onnx").write_bytes(b"not a graph")
+
+
+def break_input_name(repository: Path) -> None:
+    config = repository / "audio_encoder/config.pbtxt"
+    config.write_text(config.read_text().replace('"waveform"', '"wave"'))
+
+
+def break_syntax(repository: Path) -> None:
+    (repository / "audio_encoder/config.pbtxt").write_text("nam: 1")
+
+
+def remove_a_step(repository: Path) -> None:
+    shutil.rmtree(repository / "text_encoder")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (break_graph, "'text_encoder' .*broken/text_encoder/1/model.onnx failed:Protobuf parsing failed"),
+        (break_input_name, r"'audio_encoder' .* config.pbtxt declares 'wave' tensor\(float\), but the graph has"),
+        (break_syntax, r'no field named "nam"\.\n.*broken/audio_encoder/config\.pbtxt'),
+        (remove_a_step, "ensemble text_embedding contains models that are not available or ambiguous: text_encoder"),
+    ],
+)
+def test_a_broken_model_is_named_with_tritons_own_reason(
+    serve, tiny_repository: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    broken = shutil.copytree(tiny_repository, tmp_path / "broken")
+    damage(broken)
+    command = serve("--repository", broken, *FREE)
+    assert command.process.wait(60) == 2
+    error = command.process.stderr.read()
+    assert re.search(message, error), error
+    assert len(error.splitlines()) <= 3
+    assert list(command.temporary.iterdir()) == []
+    assert command.processes() == {}
+
+
+def test_a_configuration_written_for_gpus_is_served_as_it_is(
+    tiny_repository: Path, tmp_path: Path, triton: Server
+) -> None:
+    repository = shutil.copytree(tiny_repository, tmp_path / "for_gpus")
+    with (repository / "audio_encoder/config.pbtxt").open("a") as config:
+        config.write(
+            "optimization { execution_accelerators { gpu_execution_accelerator: [\n"
+            '  { name: "tensorrt" parameters { key: "trt_engine_cache_enable" value: "1" } }, { name: "cuda" } ] } }\n'
+            'parameters { key: "intra_op_thread_count" value: { string_value: "1" } }\n'
+            'model_warmup [ { name: "one" batch_size: 1 inputs { key: "waveform"\n'
+            "  value: { data_type: TYPE_FP32 dims: [ 16000 ] zero_data: true } } } ]\n"
+        )
+    with running_server(repository, ports=Ports(0, 0, 0)) as server:
+        audio_encoder = server.models()[0]
+    assert [(group["kind"], group["count"]) for group in audio_encoder["instance_group"]] == [("KIND_CPU", 1)]

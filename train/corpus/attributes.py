@@ -1,0 +1,145 @@
+"""What a rendered clip is like, derived from the notes that are in it: the ground truth of its captions."""
+
+from dataclasses import dataclass
+
+from .compose.harmony import BRIGHT_MODES, DARK_MODES
+from .compose.score import Part, Score
+
+# Felt pulse in beats a minute -> tempo class; the last class has no upper end.
+TEMPO_CLASSES = ((72, "slow"), (102, "moderate"), (136, "upbeat"), (178, "fast"), (10_000, "very fast"))
+# Where a style's notated beat is not what a listener calls fast or slow: a waltz counts in bars, the dances
+# below are written in sixteenths that are felt as eighths.
+FELT_TEMPO = {"romantic waltz": 0.7, "mariachi ranchera": 0.7, "salsa": 1.4, "samba": 1.3, "bluegrass": 1.25,
+              "balkan brass": 1.1, "celtic jig": 1.15, "polka": 1.15, "drum and bass": 1.05}  # fmt: skip
+# Melodic onsets a second (simultaneous notes count once).
+SPARSE_BELOW_HZ, BUSY_ABOVE_HZ = 2.0, 7.5
+# Sounding share of the time from one onset to the next, in the part that leads.
+STACCATO_BELOW, LEGATO_ABOVE = 0.5, 0.9
+# Feels that are made by a drummer, and feels that one instrument alone still conveys.
+DRUM_RHYTHMS = {"four-on-the-floor", "backbeat", "breakbeat", "boom-bap", "half-time", "train beat", "percussive"}
+SOLO_RHYTHMS = {"swing", "shuffle", "triplet", "waltz", "jig", "odd-meter", "flowing", "floating", "free",
+                "interlocking", "hypnotic", "polyrhythmic", "lilting", "dainty", "percussive"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The facts that a caption may state."""
+
+    style: str
+    tempo_bpm: float
+    tempo: str  # a class of TEMPO_CLASSES
+    meter: str
+    mode: str
+    tonality: str | None  # major, minor, or None where a listener could not say
+    lead: tuple[str, ...]  # instrument names, most prominent first
+    comping: tuple[str, ...]
+    bass: str | None
+    drums: str | None  # the kit
+    ensemble: str  # solo, duo, trio, quartet or group, counting instruments
+    density: str  # sparse, moderate or busy
+    articulation: str | None  # staccato, legato, or None between
+    rhythm: str | None  # the feel, where the players present convey it
+    energy: str  # low, middle or high
+    mood: str  # a key of vocabulary.MOOD
+    space: str  # dry, room or vast
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """Every instrument once, lead first, drums last."""
+        rest = [name for name in (self.bass, self.drums) if name]
+        return tuple(dict.fromkeys([*self.lead, *self.comping, *rest]))
+
+
+def describe(score: Score) -> Attributes:
+    """Derive the attributes of a score from its parts; nothing that does not sound is listed."""
+    by_role: dict[str, list[Part]] = {"lead": [], "comping": [], "bass": [], "drums": []}
+    for part in score.parts:
+        by_role[part.role].append(part)
+    lead, comping = (tuple(dict.fromkeys(p.instrument for p in by_role[role])) for role in ("lead", "comping"))
+    bass = by_role["bass"][0].instrument if by_role["bass"] else None
+    drums = by_role["drums"][0].instrument if by_role["drums"] else None
+    count = len(dict.fromkeys(part.instrument for part in score.parts))
+    ensemble = {1: "solo", 2: "duo", 3: "trio", 4: "quartet"}.get(count, "group")
+    felt_bpm = score.tempo_bpm * FELT_TEMPO.get(score.style, 1.0)
+    tempo = next(name for limit, name in TEMPO_CLASSES if felt_bpm < limit)
+    if score.rhythm == "floating":  # no pulse to hear
+        tempo = "slow"
+    melodic = [part for part in score.parts if part.role != "drums"] or list(score.parts)
+    rate = _onsets(melodic) / score.seconds
+    density = "sparse" if rate < SPARSE_BELOW_HZ else "busy" if rate > BUSY_ABOVE_HZ else "moderate"
+    tonality = "major" if score.mode in BRIGHT_MODES else "minor" if score.mode in DARK_MODES else None
+    if melodic[0].role == "drums":
+        tonality = None
+    energy = _energy(score, rate=rate, has_drums=drums is not None)
+    rhythm: str | None = score.rhythm
+    if (rhythm in DRUM_RHYTHMS and drums is None) or (rhythm not in SOLO_RHYTHMS and ensemble == "solo"):
+        rhythm = None
+    return Attributes(
+        style=score.style,
+        tempo_bpm=round(score.tempo_bpm, 1),
+        tempo=tempo,
+        meter=score.meter,
+        mode=score.mode,
+        tonality=tonality,
+        lead=lead,
+        comping=comping,
+        bass=bass,
+        drums=drums,
+        ensemble=ensemble,
+        density=density,
+        articulation=_articulation((by_role["lead"] or by_role["comping"] or [None])[0]),
+        rhythm=rhythm,
+        energy=energy,
+        mood="rhythmic" if melodic[0].role == "drums" else _mood(tonality, energy, score.style),
+        space="dry" if score.reverb_s < 0.45 else "vast" if score.reverb_s > 2.2 else "room",
+    )
+
+
+def _onsets(parts: list[Part]) -> int:
+    """Onsets at distinct moments, to 50 ms."""
+    return len({round(note.start / 0.05) for part in parts for note in part.notes})
+
+
+def _articulation(part: Part | None) -> str | None:
+    if part is None:
+        return None
+    starts = sorted({note.start for note in part.notes})
+    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False) if b - a > 0.06]
+    if not gaps:
+        return None
+    lengths = sorted(note.length for note in part.notes)
+    share = lengths[len(lengths) // 2] / sorted(gaps)[len(gaps) // 2]
+    return "staccato" if share < STACCATO_BELOW else "legato" if share > LEGATO_ABOVE else None
+
+
+def _energy(score: Score, *, rate: float, has_drums: bool) -> str:
+    points = (score.tempo_bpm > 100) + (score.tempo_bpm > 140) + (rate > 5) + 2 * has_drums - (rate < 2)
+    points += score.style in LOUD_STYLES
+    points -= 2 * (score.style in QUIET_STYLES)
+    return "low" if points <= 1 else "high" if points >= 4 else "middle"
+
+
+LOUD_STYLES = {"hard rock", "heavy metal", "punk rock", "epic trailer", "techno", "drum and bass", "trance",
+               "balkan brass", "fiery string dance", "big band swing", "ska"}  # fmt: skip
+QUIET_STYLES = {"ambient", "music box lullaby", "jazz ballad", "lo-fi hip hop", "choral", "celtic air", "church organ",
+                "romantic piano nocturne", "bossa nova", "japanese koto", "kalimba", "dub", "piano pop ballad"}  # fmt: skip
+TENSE_STYLES = {"horror suspense"}
+DARK_STYLES = {"trap", "techno", "heavy metal", "epic trailer"}
+CHILL_STYLES = {"lo-fi hip hop", "dub", "bossa nova", "kalimba", "ambient", "gamelan", "modal vibraphone jazz"}
+# A minor scale is not sad in these: dancers and listeners hear a party or a groove.
+FESTIVE_STYLES = {"salsa", "samba", "funk", "disco", "house", "klezmer", "balkan brass", "mambo cha-cha", "celtic jig",
+                  "afrobeat highlife", "reggae", "chiptune", "west african drumming", "surf rock"}  # fmt: skip
+
+
+def _mood(tonality: str | None, energy: str, style: str) -> str:
+    if style in TENSE_STYLES:
+        return "tense"
+    if style in DARK_STYLES:
+        return "dark"
+    if style in CHILL_STYLES and energy != "high":
+        return "calm"
+    if style in FESTIVE_STYLES or (tonality != "minor" and energy != "low"):
+        return "happy" if energy != "low" else "calm"
+    if tonality == "minor":
+        return "sad" if energy == "low" else "dark" if energy == "high" else "wistful"
+    return "calm"

@@ -1,0 +1,135 @@
+"""Produce tracks in parallel, each from its own seed, and write the manifest."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import soundfile
+
+from .attributes import describe
+from .captions import write_captions
+from .compose import compose
+from .render import Renderer
+from .templates import SPLITS
+
+CAPTIONS_PER_TRACK = 6
+# Of every twenty tracks in a row the last two are held out: 90 / 5 / 5 %.
+_AUTO_CYCLE = ("train",) * 18 + ("val", "test")
+TRACKS_PER_TASK = 4
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What a run produces.
+
+    Raises:
+        ValueError: a number is out of range or the split is unknown.
+    """
+
+    out: Path
+    tracks: int
+    seed: int
+    sound_fonts: tuple[Path, ...]
+    seconds: float = 12.0
+    sample_rate_hz: int = 16_000
+    split: str = "auto"  # train, val, test, or auto: 90/5/5 by index
+
+    def __post_init__(self) -> None:
+        if self.tracks < 1:
+            raise ValueError(f"--tracks is {self.tracks}; give at least 1")
+        if not 2 <= self.seconds <= 600:
+            raise ValueError(f"--seconds is {self.seconds}; give 2 to 600")
+        if not 8_000 <= self.sample_rate_hz <= 48_000:
+            raise ValueError(f"--sample-rate is {self.sample_rate_hz} Hz; give 8000 to 48000")
+        if self.split not in (*SPLITS, "auto"):
+            raise ValueError(f"--split is {self.split!r}; give train, val, test or auto")
+        if not self.sound_fonts:
+            raise ValueError("no sound font; give at least one")
+
+    def split_of(self, index: int) -> str:
+        """The split of track `index`, whatever the number of tracks."""
+        return _AUTO_CYCLE[index % len(_AUTO_CYCLE)] if self.split == "auto" else self.split
+
+
+def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict]:
+    """Write the tracks' audio and yield their manifest rows in order; the caller writes the manifest.
+
+    Args:
+        workers: processes; 1 works in this one.
+
+    Raises:
+        CorpusError: FluidSynth or a sound font is not usable.
+    """
+    if workers <= 1:
+        yield from map(TrackMaker(config).make, range(config.tracks))
+        return
+    # spawn: FluidSynth and NumPy may hold threads, which a fork would copy half-way.
+    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (config,)) as pool:
+        yield from pool.imap(_make_track, range(config.tracks), chunksize=TRACKS_PER_TASK)
+
+
+def write_manifest(rows: list[dict], path: Path) -> None:
+    """Write rows as JSON Lines; a reader sees the old file or the whole new one."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    os.replace(partial, path)
+
+
+class TrackMaker:
+    """Makes tracks one by one and keeps the sound fonts that they drew loaded."""
+
+    def __init__(self, config: CorpusConfig):
+        self._config = config
+        self._renderers: dict[Path, Renderer] = {}
+        (config.out / "audio").mkdir(parents=True, exist_ok=True)
+
+    def make(self, index: int) -> dict:
+        """Compose, render, caption and store one track; return its manifest row."""
+        config = self._config
+        split = config.split_of(index)
+        key = f"{config.seed}/{split}/{index}"
+        score = compose(Random(f"music/{key}"), seconds=config.seconds)
+        sound_font = Random(f"font/{key}").choice(config.sound_fonts)
+        room_seed = int.from_bytes(hashlib.sha256(f"room/{key}".encode()).digest()[:8], "little")
+        waveform = self._renderer(sound_font).render(score, seed=room_seed)
+        attributes = describe(score)
+        captions = write_captions(
+            attributes, split=split, count=CAPTIONS_PER_TRACK, rng=Random(f"captions/{key}")
+        )
+        track_id = f"{split}-{config.seed}-{index:06d}"
+        audio = f"audio/{track_id}.flac"
+        soundfile.write(config.out / audio, waveform, config.sample_rate_hz, subtype="PCM_16")
+        return {
+            "audio": audio,
+            "captions": [caption.text for caption in captions],
+            "track_id": track_id,
+            "split": split,
+            "labels": [attributes.style, *attributes.instruments],
+            "caption_styles": [caption.kind for caption in captions],
+            "attributes": json.loads(json.dumps(asdict(attributes))),  # tuples as a reader gets them
+            "soundfont": sound_font.name,
+        }
+
+    def _renderer(self, sound_font: Path) -> Renderer:
+        if sound_font not in self._renderers:
+            self._renderers[sound_font] = Renderer(sound_font, sample_rate_hz=self._config.sample_rate_hz)
+        return self._renderers[sound_font]
+
+
+_maker: TrackMaker  # of a worker process
+
+
+def _start_worker(config: CorpusConfig) -> None:
+    global _maker
+    _maker = TrackMaker(config)
+
+
+def _make_track(index: int) -> dict:
+    return _maker.make(index)

@@ -1,0 +1,234 @@
+"""Render a score with FluidSynth to a mono waveform.
+
+FluidSynth plays dry, at 32 kHz or more; room, tone and the step down to the output rate are one
+multiplication of spectra here. The same score and seed give the same samples, whatever was rendered before.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .compose.instruments import INSTRUMENTS, KITS
+from .compose.score import Score
+
+SYSTEM_SOUND_FONTS = (
+    "/usr/share/sounds/sf2/FluidR3_GM.sf2",
+    "/usr/share/sounds/sf2/default-GM.sf2",
+    "/usr/share/sounds/sf3/default-GM.sf3",
+    "/usr/share/soundfonts/FluidR3_GM.sf2",
+    "/usr/share/soundfonts/default.sf2",
+    "/opt/homebrew/share/soundfonts/default.sf2",
+)
+MIN_RENDER_RATE_HZ = 32_000  # below, the aliases of resampled instrument samples become audible
+BLOCK_SAMPLES = 64  # FluidSynth applies events at multiples of this: 2 ms at 32 kHz
+DRUM_CHANNEL, DRUM_BANK = 9, 128
+POLYPHONY = 128  # voices; the quietest are dropped beyond, which keeps dense clips fast
+LOUDNESS_DBFS = (-24.0, -14.0)  # range of the random RMS level
+PEAK_LIMIT = 0.95
+TILT_DB = 4.0  # largest random spectral tilt, at the ends of the band
+
+
+class CorpusError(RuntimeError):
+    """Something outside the corpus generator is missing or unusable; the message says what to do."""
+
+
+def find_sound_font() -> Path:
+    """The first of SYSTEM_SOUND_FONTS that exists.
+
+    Raises:
+        CorpusError: none does.
+    """
+    for path in map(Path, SYSTEM_SOUND_FONTS):
+        if path.is_file():
+            return path
+    raise CorpusError(
+        "found no General MIDI sound font in the usual places; install one (Debian: "
+        "apt-get install fluidsynth fluid-soundfont-gm) or name one with --soundfont FILE.sf2"
+    )
+
+
+def _fluidsynth() -> ModuleType:
+    try:
+        import fluidsynth
+    except ImportError as error:
+        raise CorpusError(
+            f"FluidSynth did not load ({error}); install the library (Debian: apt-get install fluidsynth "
+            "fluid-soundfont-gm) and the Python package pyfluidsynth"
+        ) from error
+    return fluidsynth
+
+
+def check_sound_font(path: Path) -> None:
+    """Raise CorpusError unless `path` is a file that starts as an .sf2 or .sf3 does."""
+    if not path.is_file():
+        raise CorpusError(f"sound font {path} does not exist; give an .sf2 or .sf3 file")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+        raise CorpusError(f"{path} is not a sound font; give an .sf2 or .sf3 file")
+
+
+class Renderer:
+    """FluidSynth with one sound font that stays loaded across tracks.
+
+    A synthesiser that has played keeps traces (in 2.3 even after a system reset, up to -40 dB), so each
+    track gets a new one, which takes under 1 ms; what is slow is loading the font, and that is shared.
+
+    Args:
+        sound_font: an .sf2 or .sf3 file with the General MIDI presets.
+        sample_rate_hz: rate of the waveforms returned.
+
+    Raises:
+        CorpusError: libfluidsynth is missing, the file is no sound font, or it lacks a preset.
+    """
+
+    def __init__(self, sound_font: Path, *, sample_rate_hz: int):
+        self._fluidsynth = fluidsynth = _fluidsynth()
+        check_sound_font(sound_font)
+        self.sample_rate_hz = sample_rate_hz
+        self._decimation = math.ceil(MIN_RENDER_RATE_HZ / sample_rate_hz)
+        self._render_rate_hz = sample_rate_hz * self._decimation
+
+        def bind(name: str, *types: type) -> Callable[..., int]:
+            arguments = ((f"a{i}", kind, 1) for i, kind in enumerate(types))
+            return fluidsynth.cfunc(name, fluidsynth.c_int, *arguments)
+
+        pointer, integer = fluidsynth.c_void_p, fluidsynth.c_int
+        # Float output: the 16-bit one is dithered from a running table, so it depends on the past.
+        self._write_float = bind(
+            "fluid_synth_write_float", pointer, integer, *(pointer, integer, integer) * 2
+        )
+        self._add_font = bind("fluid_synth_add_sfont", pointer, pointer)
+        self._remove_font = bind("fluid_synth_remove_sfont", pointer, pointer)
+        set_log = bind("fluid_set_log_function", integer, pointer, pointer)
+        for level in (1, 2):  # errors, which become CorpusError, and warnings that a new synth has no font
+            set_log(level, None, None)
+
+        self._owner = self._new_synth()
+        font_id = self._owner.sfload(str(sound_font))
+        if font_id == -1:
+            raise CorpusError(f"FluidSynth cannot read the sound font {sound_font}; it may be damaged")
+        missing = [
+            name
+            for bank, sounds in ((0, {n: i.program for n, i in INSTRUMENTS.items()}), (DRUM_BANK, KITS))
+            for name, program in sounds.items()
+            if self._owner.sfpreset_name(font_id, bank, program) is None
+        ]
+        if missing:
+            raise CorpusError(
+                f"sound font {sound_font} has no preset for {', '.join(missing)}; "
+                "use a complete General MIDI font such as FluidR3_GM.sf2"
+            )
+        self._font = fluidsynth.fluid_synth_get_sfont_by_id(self._owner.synth, font_id)
+        self._remove_font(self._owner.synth, self._font)
+
+    def render(self, score: Score, *, seed: int) -> np.ndarray:
+        """Play a score.
+
+        Args:
+            seed: chance of the room, the tone and the level.
+
+        Returns:
+            float32 [round(score.seconds * sample_rate_hz)], mono, |x| <= PEAK_LIMIT.
+        """
+        dry = self._play(score)
+        rng = np.random.Generator(np.random.PCG64(seed))
+        samples = round(score.seconds * self.sample_rate_hz)
+        wet = self._produce(dry, score=score, samples=samples, rng=rng)
+        rms = math.sqrt(float(np.mean(wet**2))) + 1e-9
+        gain = 10 ** (rng.uniform(*LOUDNESS_DBFS) / 20) / rms
+        return (wet * min(gain, PEAK_LIMIT / (float(np.abs(wet).max()) + 1e-9))).astype(np.float32)
+
+    def close(self) -> None:
+        """Free the font."""
+        self._add_font(self._owner.synth, self._font)
+        self._owner.delete()
+
+    def _new_synth(self) -> Any:
+        synth = self._fluidsynth.Synth(
+            gain=0.4,
+            samplerate=float(self._render_rate_hz),
+            channels=16,
+            **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": POLYPHONY},
+        )
+        return synth
+
+    def _play(self, score: Score) -> np.ndarray:
+        """float32 [at least score.seconds of samples at the render rate], the two channels' mean."""
+        synth = self._new_synth()
+        font_id = self._add_font(synth.synth, self._font)
+        events: list[tuple[int, int, int, int, int]] = []  # block, 0 off / 1 on, channel, key, velocity
+        free = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+        for part in score.parts:
+            if part.role == "drums":
+                channel, bank, program = DRUM_CHANNEL, DRUM_BANK, KITS[part.instrument]
+            else:
+                channel, bank, program = free.pop(0), 0, INSTRUMENTS[part.instrument].program
+            synth.program_select(channel, font_id, bank, program)
+            synth.cc(channel, 7, part.level)
+            for note in part.notes:
+                on = self._block(note.start)
+                off = max(on + 1, self._block(note.start + note.length))
+                events.append((on, 1, channel, note.pitch, note.velocity))
+                events.append((off, 0, channel, note.pitch, 0))
+        events.sort()
+        blocks = math.ceil(score.seconds * self._render_rate_hz / BLOCK_SAMPLES)
+        stereo = np.zeros((2, blocks * BLOCK_SAMPLES), dtype=np.float32)
+        at = 0
+        for block, kind, channel, key, strength in events:
+            if block >= blocks:
+                break
+            if block > at:
+                self._pull(synth, stereo, at, block)
+                at = block
+            if kind:
+                synth.noteon(channel, key, strength)
+            else:
+                synth.noteoff(channel, key)
+        self._pull(synth, stereo, at, blocks)
+        self._remove_font(synth.synth, self._font)
+        synth.delete()
+        return stereo.mean(axis=0)
+
+    def _block(self, time_s: float) -> int:
+        return round(time_s * self._render_rate_hz / BLOCK_SAMPLES)
+
+    def _pull(self, synth: Any, stereo: np.ndarray, start: int, end: int) -> None:
+        """Let the synthesiser fill blocks start to end of stereo, float32 [2, samples]."""
+        left, right = stereo[0].ctypes.data, stereo[1].ctypes.data
+        first = start * BLOCK_SAMPLES
+        self._write_float(synth.synth, (end - start) * BLOCK_SAMPLES, left, first, 1, right, first, 1)
+
+    def _produce(
+        self, dry: np.ndarray, *, score: Score, samples: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Down-sample, add the room and a spectral tilt: one product of spectra. float64 [samples]."""
+        room = _room(score.reverb_s, score.reverb_mix, self.sample_rate_hz, rng)
+        # Circular convolution must not wrap: pad to both lengths, rounded up to an easy FFT size.
+        size = math.ceil((samples + len(room)) / 4096) * 4096
+        bins = size // 2 + 1
+        spectrum = np.fft.rfft(dry.astype(np.float64), size * self._decimation)[:bins] / self._decimation
+        relative = np.linspace(0, 1, bins)  # 1 is the output's Nyquist frequency
+        if self._decimation > 1:
+            spectrum *= np.clip((1 - relative) / 0.06, 0, 1)  # roll off over the top 6 % of the band
+        octaves = np.log2(np.maximum(relative, 1 / 128)) + 3.5  # -3.5 to 3.5 around 0.09 Nyquist
+        spectrum *= 10 ** (rng.uniform(-TILT_DB, TILT_DB) * octaves / 3.5 / 20)
+        return np.fft.irfft(spectrum * np.fft.rfft(room, size), size)[:samples]
+
+
+def _room(
+    rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Impulse response: the direct sound, then noise that falls by 60 dB in rt60_s, dark as rooms are."""
+    count = max(1, int(rt60_s * sample_rate_hz))
+    noise = rng.standard_normal(count)
+    noise[1:] = 0.4 * noise[1:] + 0.6 * noise[:-1]
+    noise *= 10 ** (-3 * np.arange(count) / count)
+    noise[: min(count, int(0.012 * sample_rate_hz))] = 0.0  # the first reflection takes 12 ms
+    noise *= math.sqrt(mix / (float(np.sum(noise**2)) + 1e-12)) if mix > 0 else 0.0
+    noise[0] = 1.0
+    return noise
