@@ -27,9 +27,9 @@ class FrontendConfig:
 
     sample_rate_hz: int = 16_000
     window_s: float = 10.0
-    n_fft: int = 1_024
+    n_fft: int = 640
     hop_samples: int = 400
-    n_mels: int = 96
+    n_mels: int = 64
     f_min_hz: float = 30.0
     f_max_hz: float = 8_000.0
     dynamic_range_db: float = 80.0
@@ -126,7 +126,7 @@ class AugmentConfig:
     time_masks: int = 2
     time_mask_s: float = 0.8
     frequency_masks: int = 2
-    frequency_mask_mels: int = 10
+    frequency_mask_mels: int = 7
     filter_db: float = 6.0
 
 

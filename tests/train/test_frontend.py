@@ -53,4 +53,4 @@ def test_a_tone_is_loudest_in_its_own_mel_band(hz: float, expected_hz: float):
     band = int(LogMel(CONFIG)(torch.sin(2 * torch.pi * hz * time).unsqueeze(0))[0, 0].mean(dim=1).argmax())
     mel = [2595 * torch.log10(torch.tensor(1 + f / 700)) for f in (CONFIG.f_min_hz, CONFIG.f_max_hz)]
     centre_mel = mel[0] + (mel[1] - mel[0]) * (band + 1) / (CONFIG.n_mels + 1)
-    assert float(700 * (10 ** (centre_mel / 2595) - 1)) == pytest.approx(expected_hz, rel=0.12)
+    assert float(700 * (10 ** (centre_mel / 2595) - 1)) == pytest.approx(expected_hz, rel=0.2)

@@ -37,6 +37,6 @@ def load_crop(
             rate = file.samplerate
     except (soundfile.LibsndfileError, OSError) as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc}") from exc
-    if rate != sample_rate_hz:
+    if rate != sample_rate_hz and len(decoded):
         decoded = resample(torch.from_numpy(decoded), rate, sample_rate_hz).numpy()
     return np.pad(decoded[:samples], (0, max(samples - len(decoded), 0)))

@@ -49,11 +49,14 @@ class TextBert(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         # A mask of four axes is taken by transformers as it is.
-        scores_mask = (1.0 - attention_mask[:, None, None, :].float()) * MASKED
-        hidden = self.bert(input_ids=input_ids, attention_mask=scores_mask).last_hidden_state
+        present = attention_mask.float()
+        scores_mask = (1.0 - present[:, None, None, :]) * MASKED
+        hidden = self.bert(
+            input_ids=input_ids, attention_mask=scores_mask, token_type_ids=torch.zeros_like(input_ids)
+        ).last_hidden_state
         if self.pooling == "cls":
             return hidden[:, 0]
-        share = attention_mask.float() / attention_mask.sum(dim=1, keepdim=True).float()
+        share = present / present.sum(dim=1, keepdim=True)
         return torch.matmul(share.unsqueeze(1).to(hidden.dtype), hidden).squeeze(1)
 
     def load_pretrained(self, folder: Path) -> None:
