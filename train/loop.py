@@ -153,9 +153,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             state.best_recall = validation["R@10"]
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             provenance = _provenance(config, manifest, device)
-            save_checkpoint(
-                run / "ckpt.pt", Checkpoint(config, weights, tokenizer.tokenizer_json, metrics, provenance)
-            )
+            save_checkpoint(run / "ckpt.pt", Checkpoint(config, weights, tokenizer.tokenizer_json, metrics, provenance))
         with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
         _save_state(state, last, config)

@@ -1,6 +1,7 @@
 """What a rendered clip is like, derived from the notes that are in it: the ground truth of its captions."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .compose.harmony import BRIGHT_MODES, DARK_MODES
 from .compose.score import Part, Score
@@ -16,9 +17,76 @@ SPARSE_BELOW_HZ, BUSY_ABOVE_HZ = 2.0, 7.5
 # Sounding share of the time from one onset to the next, in the part that leads.
 STACCATO_BELOW, LEGATO_ABOVE = 0.5, 0.9
 # Feels that are made by a drummer, and feels that one instrument alone still conveys.
-DRUM_RHYTHMS = {"four-on-the-floor", "backbeat", "breakbeat", "boom-bap", "half-time", "train beat", "percussive"}
+DRUM_RHYTHMS = {
+    "four-on-the-floor",
+    "backbeat",
+    "breakbeat",
+    "boom-bap",
+    "half-time",
+    "train beat",
+    "percussive",
+}
 SOLO_RHYTHMS = {"swing", "shuffle", "triplet", "waltz", "jig", "odd-meter", "flowing", "floating", "free",
                 "interlocking", "hypnotic", "polyrhythmic", "lilting", "dainty", "percussive"}  # fmt: skip
+
+# What a style adds to the moods that mode and activity suggest.
+LOUD_STYLES = {
+    "hard rock",
+    "heavy metal",
+    "punk rock",
+    "epic trailer",
+    "techno",
+    "drum and bass",
+    "trance",
+    "balkan brass",
+    "fiery string dance",
+    "big band swing",
+    "ska",
+}
+QUIET_STYLES = {
+    "ambient",
+    "music box lullaby",
+    "jazz ballad",
+    "lo-fi hip hop",
+    "choral",
+    "celtic air",
+    "church organ",
+    "romantic piano nocturne",
+    "bossa nova",
+    "japanese koto",
+    "kalimba",
+    "dub",
+    "piano pop ballad",
+}
+TENSE_STYLES = {"horror suspense"}
+DARK_STYLES = {"trap", "techno", "heavy metal", "epic trailer"}
+CHILL_STYLES = {
+    "lo-fi hip hop",
+    "dub",
+    "bossa nova",
+    "kalimba",
+    "ambient",
+    "gamelan",
+    "modal vibraphone jazz",
+}
+CHEERFUL_STYLES = {"ragtime", "dixieland", "polka", "ska", "calypso steel drums", "mariachi ranchera"}
+# A minor scale is not sad in these: dancers and listeners hear a party or a groove.
+FESTIVE_STYLES = {
+    "salsa",
+    "samba",
+    "funk",
+    "disco",
+    "house",
+    "klezmer",
+    "balkan brass",
+    "mambo cha-cha",
+    "celtic jig",
+    "afrobeat highlife",
+    "reggae",
+    "chiptune",
+    "west african drumming",
+    "surf rock",
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +172,7 @@ def _articulation(part: Part | None) -> str | None:
     if part is None:
         return None
     starts = sorted({note.start for note in part.notes})
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False) if b - a > 0.06]
+    gaps = [b - a for a, b in pairwise(starts) if b - a > 0.06]
     if not gaps:
         return None
     lengths = sorted(note.length for note in part.notes)
@@ -119,23 +187,13 @@ def _energy(score: Score, *, rate: float, has_drums: bool) -> str:
     return "low" if points <= 1 else "high" if points >= 4 else "middle"
 
 
-LOUD_STYLES = {"hard rock", "heavy metal", "punk rock", "epic trailer", "techno", "drum and bass", "trance",
-               "balkan brass", "fiery string dance", "big band swing", "ska"}  # fmt: skip
-QUIET_STYLES = {"ambient", "music box lullaby", "jazz ballad", "lo-fi hip hop", "choral", "celtic air", "church organ",
-                "romantic piano nocturne", "bossa nova", "japanese koto", "kalimba", "dub", "piano pop ballad"}  # fmt: skip
-TENSE_STYLES = {"horror suspense"}
-DARK_STYLES = {"trap", "techno", "heavy metal", "epic trailer"}
-CHILL_STYLES = {"lo-fi hip hop", "dub", "bossa nova", "kalimba", "ambient", "gamelan", "modal vibraphone jazz"}
-# A minor scale is not sad in these: dancers and listeners hear a party or a groove.
-FESTIVE_STYLES = {"salsa", "samba", "funk", "disco", "house", "klezmer", "balkan brass", "mambo cha-cha", "celtic jig",
-                  "afrobeat highlife", "reggae", "chiptune", "west african drumming", "surf rock"}  # fmt: skip
-
-
 def _mood(tonality: str | None, energy: str, style: str) -> str:
     if style in TENSE_STYLES:
         return "tense"
     if style in DARK_STYLES:
         return "dark"
+    if style in CHEERFUL_STYLES:
+        return "happy"
     if style in CHILL_STYLES and energy != "high":
         return "calm"
     if style in FESTIVE_STYLES or (tonality != "minor" and energy != "low"):

@@ -14,6 +14,7 @@ import soundfile
 from .attributes import describe
 from .captions import write_captions
 from .compose import compose
+from .compose.styles import STYLES
 from .render import Renderer
 from .templates import SPLITS
 
@@ -55,6 +56,11 @@ class CorpusConfig:
         """The split of track `index`, whatever the number of tracks."""
         return _AUTO_CYCLE[index % len(_AUTO_CYCLE)] if self.split == "auto" else self.split
 
+    def style_of(self, index: int) -> str:
+        """The style of track `index`: each block of as many tracks as there are styles has every style once."""
+        block, place = divmod(index, len(STYLES))
+        return Random(f"styles/{self.seed}/{self.split}/{block}").sample(sorted(STYLES), len(STYLES))[place]
+
 
 def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict]:
     """Write the tracks' audio and yield their manifest rows in order; the caller writes the manifest.
@@ -95,14 +101,12 @@ class TrackMaker:
         config = self._config
         split = config.split_of(index)
         key = f"{config.seed}/{split}/{index}"
-        score = compose(Random(f"music/{key}"), seconds=config.seconds)
+        score = compose(Random(f"music/{key}"), seconds=config.seconds, style=config.style_of(index))
         sound_font = Random(f"font/{key}").choice(config.sound_fonts)
         room_seed = int.from_bytes(hashlib.sha256(f"room/{key}".encode()).digest()[:8], "little")
         waveform = self._renderer(sound_font).render(score, seed=room_seed)
         attributes = describe(score)
-        captions = write_captions(
-            attributes, split=split, count=CAPTIONS_PER_TRACK, rng=Random(f"captions/{key}")
-        )
+        captions = write_captions(attributes, split=split, count=CAPTIONS_PER_TRACK, rng=Random(f"captions/{key}"))
         track_id = f"{split}-{config.seed}-{index:06d}"
         audio = f"audio/{track_id}.flac"
         soundfile.write(config.out / audio, waveform, config.sample_rate_hz, subtype="PCM_16")

@@ -99,9 +99,7 @@ class Renderer:
 
         pointer, integer = fluidsynth.c_void_p, fluidsynth.c_int
         # Float output: the 16-bit one is dithered from a running table, so it depends on the past.
-        self._write_float = bind(
-            "fluid_synth_write_float", pointer, integer, *(pointer, integer, integer) * 2
-        )
+        self._write_float = bind("fluid_synth_write_float", pointer, integer, *(pointer, integer, integer) * 2)
         self._add_font = bind("fluid_synth_add_sfont", pointer, pointer)
         self._remove_font = bind("fluid_synth_remove_sfont", pointer, pointer)
         set_log = bind("fluid_set_log_function", integer, pointer, pointer)
@@ -203,9 +201,7 @@ class Renderer:
         first = start * BLOCK_SAMPLES
         self._write_float(synth.synth, (end - start) * BLOCK_SAMPLES, left, first, 1, right, first, 1)
 
-    def _produce(
-        self, dry: np.ndarray, *, score: Score, samples: int, rng: np.random.Generator
-    ) -> np.ndarray:
+    def _produce(self, dry: np.ndarray, *, score: Score, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Down-sample, add the room and a spectral tilt: one product of spectra. float64 [samples]."""
         room = _room(score.reverb_s, score.reverb_mix, self.sample_rate_hz, rng)
         # Circular convolution must not wrap: pad to both lengths, rounded up to an easy FFT size.
@@ -220,9 +216,7 @@ class Renderer:
         return np.fft.irfft(spectrum * np.fft.rfft(room, size), size)[:samples]
 
 
-def _room(
-    rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator
-) -> np.ndarray:
+def _room(rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
     """Impulse response: the direct sound, then noise that falls by 60 dB in rt60_s, dark as rooms are."""
     count = max(1, int(rt60_s * sample_rate_hz))
     noise = rng.standard_normal(count)

@@ -30,9 +30,7 @@ def chords(*grids: str, gate: float = 0.9, voicing: str = "close", strum: float 
             for step in steps(grid, bar):
                 if step.symbol == "?" and rng.random() > CHANCE_OF_OPTIONAL:
                     continue
-                keys = voice(
-                    bar.chord_at(step.offset), tonic=song.tonic, centre=centre, voicing=voicing
-                )
+                keys = voice(bar.chord_at(step.offset), tonic=song.tonic, centre=centre, voicing=voicing)
                 strength = velocity(step.symbol, rng, base=88)
                 if step.symbol == "u":
                     keys, strength = keys[-3:][::-1], strength - 16

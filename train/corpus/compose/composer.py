@@ -18,20 +18,19 @@ MIN_NOTE_S = 0.05
 MAX_MELODIC_PARTS = 15  # MIDI channels other than the drums'
 
 
-def compose(rng: Random, *, seconds: float, style: str | None = None) -> Score:
+def compose(rng: Random, *, seconds: float, style: str) -> Score:
     """Write a clip.
 
     Args:
         rng: all chance comes from it: the same state gives the same score.
         seconds: length of the clip.
-        style: a key of STYLES; drawn evenly where None.
+        style: a key of STYLES.
 
     Returns:
         A score with at least one part; every part plays at least MIN_PART_NOTES notes.
     """
-    chosen = STYLES[style or rng.choice(sorted(STYLES))]
     while True:
-        score = _compose(rng, chosen, seconds)
+        score = _compose(rng, STYLES[style], seconds)
         if score.parts:
             return score
 
@@ -60,7 +59,7 @@ def _compose(rng: Random, style: Style, seconds: float) -> Score:
         timed = _clip(swung, beat_s, song.bars[start_bar].start * beat_s, seconds)
         final = _finish(timed, instrument, style.timing_ms / 1000, seconds, rng)
         if len(final) >= MIN_PART_NOTES:
-            level = (layer.level or LEVELS[layer.role]) + rng.randint(-8, 8)
+            level = (LEVELS[layer.role] if layer.level is None else layer.level) + rng.randint(-8, 8)
             parts.append(Part(layer.role, instrument, pattern.__name__, tuple(final), min(127, level)))
     return Score(
         style=style.name,
@@ -76,9 +75,7 @@ def _compose(rng: Random, style: Style, seconds: float) -> Score:
     )
 
 
-def _bars(
-    progression: list[tuple[Chord, ...]], count: int, beats: float, phrase_bars: int
-) -> tuple[Bar, ...]:
+def _bars(progression: list[tuple[Chord, ...]], count: int, beats: float, phrase_bars: int) -> tuple[Bar, ...]:
     return tuple(
         Bar(
             index=i,
@@ -137,9 +134,7 @@ def _clip(notes: list[Note], beat_s: float, from_s: float, seconds: float) -> li
     return inside
 
 
-def _finish(
-    notes: list[Note], instrument: str, timing_s: float, seconds: float, rng: Random
-) -> list[Note]:
+def _finish(notes: list[Note], instrument: str, timing_s: float, seconds: float, rng: Random) -> list[Note]:
     """Humanise the timing, fold notes into the instrument's range, and part notes that share a key."""
     low, high = (0, 127) if instrument in KITS else INSTRUMENTS[instrument][1:3]
     ready = []
@@ -177,6 +172,5 @@ def _close_gap(parts: list[Part]) -> list[Part]:
     if first <= MAX_SILENT_START_S:
         return parts
     return [
-        replace(part, notes=tuple(note._replace(start=note.start - first) for note in part.notes))
-        for part in parts
+        replace(part, notes=tuple(note._replace(start=note.start - first) for note in part.notes)) for part in parts
     ]

@@ -39,9 +39,7 @@ def tom_fill(bar: Bar, rng: Random) -> list[Note]:
 def snare_fill(bar: Bar, rng: Random) -> list[Note]:
     """A snare roll that grows over the last beat or two."""
     beats = rng.choice((1, 2))
-    return [
-        _hit(bar, bar.beats - beats + i / 4, "snare", 58 + 50 * i // (4 * beats)) for i in range(4 * beats)
-    ]
+    return [_hit(bar, bar.beats - beats + i / 4, "snare", 58 + 50 * i // (4 * beats)) for i in range(4 * beats)]
 
 
 def build_fill(bar: Bar, rng: Random) -> list[Note]:

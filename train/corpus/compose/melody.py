@@ -237,11 +237,7 @@ def calls(tune: Pattern, *, bars: int = 2) -> Pattern:
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         silent = [(bar.start, bar.start + bar.beats) for bar in song.bars if bar.index // bars % 2]
-        return [
-            note
-            for note in tune(song, rng, centre)
-            if not any(start <= note.start < end for start, end in silent)
-        ]
+        return [note for note in tune(song, rng, centre) if not any(start <= note.start < end for start, end in silent)]
 
     play.__name__ = "calls"
     return play

@@ -9,6 +9,7 @@ ring, a `-` silences it; any other character starts an event that the reading pa
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def steps(grid: str, bar: Bar) -> Iterator[Step]:
     cells = bars[bar.index % len(bars)]
     width = bar.beats / len(cells)
     places = [place for place, symbol in enumerate(cells) if symbol != "."] + [len(cells)]
-    for place, following in zip(places, places[1:], strict=False):
+    for place, following in pairwise(places):
         if cells[place] != "-":
             yield Step(place * width, (following - place) * width, cells[place])
 

@@ -7,6 +7,4 @@ from .jazz_latin import JAZZ_LATIN
 from .rock_folk import ROCK_FOLK
 from .world import WORLD
 
-STYLES: dict[str, Style] = {
-    style.name: style for style in (*JAZZ_LATIN, *ROCK_FOLK, *ELECTRONIC, *CLASSICAL, *WORLD)
-}
+STYLES: dict[str, Style] = {style.name: style for style in (*JAZZ_LATIN, *ROCK_FOLK, *ELECTRONIC, *CLASSICAL, *WORLD)}

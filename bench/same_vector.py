@@ -1,0 +1,44 @@
+"""Is the vector of a file or a text the same in process and through Triton, alone and in a batch?"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from client import MusicSearch
+from serve import running_server
+
+TITLE = "The same vector everywhere"
+COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
+LIBRARY = Path(__file__).parent / "cache" / "library"
+
+
+def measure() -> str:
+    rows = [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    files = [COLLECTION / row["audio"] for row in rows]
+    texts = [caption for row in rows for caption in row["captions"][:2]]
+    lines = [
+        f"Largest difference of any component from the vector that the same file or text has in process, alone; "
+        f"{len(files)} files and {len(texts)} captions of the demo collection.",
+        "",
+        "| | audio | text |",
+        "|---|---|---|",
+    ]
+    with MusicSearch(LIBRARY) as local, running_server() as server:
+        audio = np.concatenate([local.embed_audio([file]) for file in files])
+        text = np.concatenate([local.embed_text([caption]) for caption in texts])
+
+        def line(name: str, other_audio: np.ndarray, other_text: np.ndarray) -> str:
+            return f"| {name} | {np.abs(other_audio - audio).max():.1e} | {np.abs(other_text - text).max():.1e} |"
+
+        lines.append(line("in process, in a batch", local.embed_audio(files), local.embed_text(texts)))
+        with MusicSearch(LIBRARY, encoder=server.client_url) as remote:
+            lines.append(
+                line(
+                    "through Triton, alone",
+                    np.concatenate([remote.embed_audio([file]) for file in files]),
+                    np.concatenate([remote.embed_text([caption]) for caption in texts]),
+                )
+            )
+            lines.append(line("through Triton, in a batch", remote.embed_audio(files), remote.embed_text(texts)))
+    return "\n".join(lines)

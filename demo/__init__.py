@@ -1,0 +1,1 @@
+"""A small rendered collection, its queries, and the script behind `make demo`."""

@@ -1,0 +1,94 @@
+"""python -m demo: index the bundled collection, run its queries, tag two tracks."""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from client import Hit, MusicSearch, MusicSearchError
+
+FOLDER = Path(__file__).parent
+COLLECTION = FOLDER / "collection"
+LIBRARY = FOLDER / "library"
+SHOWN = 3
+TAG_LABELS = ["jazz", "techno", "classical piano", "reggae", "heavy metal", "folk", "hip hop", "bossa nova"]
+
+
+class Query(NamedTuple):
+    """A query in words that no training template contains, and the tracks that a person would accept."""
+
+    text: str
+    accepted: frozenset[str]
+
+
+def read_queries() -> list[Query]:
+    """The queries of `demo/queries.json`; tracks are named by file name without suffix."""
+    entries = json.loads((FOLDER / "queries.json").read_text(encoding="utf-8"))
+    return [Query(entry["query"], frozenset(entry["accepted"])) for entry in entries]
+
+
+def read_descriptions() -> dict[str, str]:
+    """What each track is, from its composer: {file name without suffix: style and instruments}."""
+    lines = (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return {Path(row["audio"]).stem: ", ".join(row["labels"]) for row in rows}
+
+
+def main() -> int:
+    console = Console()
+    started = time.monotonic()
+    try:
+        with MusicSearch(LIBRARY) as ms:
+            report = ms.add([COLLECTION])
+            console.print(
+                f"indexed {COLLECTION.name}/: {report.added} embedded, {report.unchanged} unchanged, "
+                f"{len(report.failed)} failed, {time.monotonic() - started:.1f} s\n"
+            )
+            descriptions = read_descriptions()
+            queries = read_queries()
+            found = 0
+            for query in queries:
+                hits = ms.search(query.text, k=SHOWN)
+                found += any(Path(hit.path).stem in query.accepted for hit in hits)
+                console.print(_hits_table(query, hits, descriptions))
+            console.print(f"{found} of {len(queries)} queries have an accepted track among the first {SHOWN}\n")
+            for stem in sorted(descriptions)[:: len(descriptions) // 2][:2]:
+                console.print(_tags_table(ms, stem, descriptions[stem]))
+    except MusicSearchError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 2
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    console.print(f"{time.monotonic() - started:.1f} s in all, peak memory {peak_mb:.0f} MB")
+    console.print("now your own music: .venv/bin/music-search add my-library ~/Music")
+    return 0
+
+
+def _hits_table(query: Query, hits: list[Hit], descriptions: dict[str, str]) -> Table:
+    table = Table(title=f"“{query.text}”", title_justify="left", show_edge=False)
+    table.add_column("score", justify="right")
+    table.add_column("track")
+    table.add_column("what it is")
+    table.add_column("fits")
+    for hit in hits:
+        stem = Path(hit.path).stem
+        table.add_row(f"{hit.score:.3f}", stem, descriptions[stem], "yes" if stem in query.accepted else "")
+    return table
+
+
+def _tags_table(ms: MusicSearch, stem: str, description: str) -> Table:
+    (path,) = COLLECTION.rglob(f"{stem}.*")
+    table = Table(title=f"zero-shot tags of {stem}: {description}", title_justify="left", show_edge=False)
+    table.add_column("label")
+    table.add_column("score", justify="right")
+    for tag in ms.zero_shot(path, labels=TAG_LABELS)[:SHOWN]:
+        table.add_row(tag.label, f"{tag.score:.3f}")
+    return table
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
