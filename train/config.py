@@ -84,10 +84,15 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """BERT-style encoder; `init_from` is used once, when a run starts, never to rebuild a checkpoint."""
+    """BERT-style encoder.
+
+    `init_from` and `frozen_layers` concern the start of a run only, never the rebuilding of a checkpoint: the weights
+    come from there, and the embeddings and the first `frozen_layers` layers stay as they are.
+    """
 
     tower: str = "text_bert"
     init_from: str | None = "all-MiniLM-L6-v2"
+    frozen_layers: int = 0
     vocab_size: int = 30_522
     hidden: int = 384
     layers: int = 6
@@ -101,6 +106,10 @@ class TextConfig:
     def validate(self) -> None:
         if self.hidden % self.heads:
             raise ConfigError(f"text.heads is {self.heads}, which does not divide text.hidden = {self.hidden}")
+        if not 0 <= self.frozen_layers <= self.layers:
+            raise ConfigError(
+                f"text.frozen_layers is {self.frozen_layers}; expected 0 to text.layers = {self.layers}"
+            )
         if self.pooling not in ("mean", "cls"):
             raise ConfigError(f"text.pooling is {self.pooling!r}; expected 'mean' or 'cls'")
         if not 2 < self.max_tokens <= self.max_positions:

@@ -12,7 +12,7 @@ import math
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from train.evaluate.metrics import retrieval_metrics
 from train.losses import info_nce
 from train.towers.text_bert import pretrained_folder
 
+TEXT_GROUP = 32  # captions that share one padded length
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
 
 
@@ -110,13 +111,12 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             share = _schedule(state.step, total_steps=total_steps, warmup_share=optim.warmup_share)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * share
-            ids, mask = tokenizer(captions)
             log_mel = augment_log_mel(
                 model.log_mel(waveform.to(device, non_blocking=True)), config=config.augment, frontend=frontend
             )
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=optim.precision == "bf16"):
                 audio = model.embed_log_mel(log_mel)
-                text = model.embed_text(ids.to(device), mask.to(device))
+                text = _embed_captions(model, tokenizer, captions)
             loss = info_nce(audio, text, temperature=model.log_temperature.exp())
             losses.append(loss.detach())
             state.optimizer.zero_grad(set_to_none=True)
@@ -162,6 +162,18 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             f"MedR {validation['MedR']:g}  {metrics['pairs_per_s']:.0f} pairs/s{'  (best)' if improved else ''}"
         )
     return run / "ckpt.pt"
+
+
+def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequence[str]) -> Tensor:
+    """float32 [n, dim] in the order of `captions`, computed in groups of like length so that little is padding."""
+    order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
+    groups = [order[start : start + TEXT_GROUP] for start in range(0, len(order), TEXT_GROUP)]
+    device = model.log_temperature.device
+    embedded = []
+    for group in groups:
+        ids, mask = tokenizer([captions[i] for i in group])
+        embedded.append(model.embed_text(ids.to(device), mask.to(device)))
+    return torch.cat(embedded)[torch.tensor(order, device=device).argsort()]
 
 
 def _start_text_tower(model: DualEncoder, config: Config) -> TextTokenizer:

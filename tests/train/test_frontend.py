@@ -20,7 +20,9 @@ def test_agrees_with_torchaudio():
         f_min=CONFIG.f_min_hz, f_max=CONFIG.f_max_hz, center=False,
     )  # fmt: skip
     overlap = CONFIG.n_fft - CONFIG.hop_samples
-    reference = 10 * torch.log10(power(torch.nn.functional.pad(waveform, (overlap // 2, overlap // 2))).clamp_min(1e-10))
+    reference = 10 * torch.log10(
+        power(torch.nn.functional.pad(waveform, (overlap // 2, overlap // 2))).clamp_min(1e-10)
+    )
     expected = 1 + 2 / 80 * (reference - reference.max()).clamp_min(-80)
     torch.testing.assert_close(LogMel(CONFIG)(waveform)[:, 0], expected, atol=1e-3, rtol=0)
 

@@ -28,7 +28,9 @@ def test_info_nce_of_a_collapsed_model_is_log_n():
 
 def test_info_nce_is_symmetric():
     audio, text, temperature = unit_rows(4, 3, seed=2), unit_rows(4, 3, seed=3), torch.tensor(0.1, dtype=torch.float64)
-    torch.testing.assert_close(info_nce(audio, text, temperature=temperature), info_nce(text, audio, temperature=temperature))
+    torch.testing.assert_close(
+        info_nce(audio, text, temperature=temperature), info_nce(text, audio, temperature=temperature)
+    )
 
 
 def test_info_nce_gradient():

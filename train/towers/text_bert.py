@@ -31,6 +31,7 @@ class TextBert(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.pooling = config.pooling
+        self.frozen_layers = config.frozen_layers
         self.width = config.hidden
         self.bert = BertModel(
             BertConfig(
@@ -62,8 +63,8 @@ class TextBert(nn.Module):
     def load_pretrained(self, folder: Path) -> None:
         """Take the weights of a Hugging Face BERT folder; every size must match the configuration.
 
-        The embeddings are frozen from here on: a word that no training caption uses keeps its published place
-        beside the words that are used, so a search may use it.
+        The embeddings and the first layers are frozen from here on (`TextConfig.frozen_layers`): a word that no
+        training caption uses keeps its published place beside the words that are used, so a search may use it.
 
         Raises:
             ConfigError: the folder holds no BERT of this shape.
@@ -73,7 +74,8 @@ class TextBert(nn.Module):
         try:
             source = BertModel.from_pretrained(folder, add_pooling_layer=False)
             self.bert.load_state_dict(source.state_dict())
-            self.bert.embeddings.requires_grad_(False)
+            for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
+                part.requires_grad_(False)
         except (OSError, RuntimeError, ValueError) as exc:
             first_line = str(exc).splitlines()[0]
             raise ConfigError(f"text.init_from: {folder} does not fit the text configuration: {first_line}") from exc
