@@ -1,0 +1,43 @@
+"""Find music by describing it.
+
+>>> from client import MusicSearch
+>>> ms = MusicSearch("library")                                  # doctest: +SKIP
+>>> ms.add(["~/Music"])                                          # doctest: +SKIP
+>>> ms.search("calm solo piano at night", k=10)                  # doctest: +SKIP
+"""
+
+from .encoders import Encoder, EncoderSpec
+from .errors import (
+    AudioError,
+    EncoderError,
+    LibraryBusy,
+    LibraryError,
+    ModelMismatch,
+    MusicSearchError,
+    QueryError,
+    ServerMismatch,
+    ServerUnavailable,
+)
+from .ingest import AddReport, FailedTrack
+from .search import Hit, LibraryInfo, MusicSearch
+from .zero_shot import Tag
+
+__all__ = [
+    "AddReport",
+    "AudioError",
+    "Encoder",
+    "EncoderError",
+    "EncoderSpec",
+    "FailedTrack",
+    "Hit",
+    "LibraryBusy",
+    "LibraryError",
+    "LibraryInfo",
+    "ModelMismatch",
+    "MusicSearch",
+    "MusicSearchError",
+    "QueryError",
+    "ServerMismatch",
+    "ServerUnavailable",
+    "Tag",
+]

@@ -1,0 +1,70 @@
+"""From an audio file to its vectors: the windows, and the one that stands for the track."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import WindowReader
+from .encoders import Encoder
+
+
+@dataclass(frozen=True)
+class TrackEmbedding:
+    """What a model makes of one file.
+
+    Attributes:
+        vector: float32 [dim], unit L2 norm; see `track_vector`.
+        starts_s: float32 [windows], where each window begins.
+        windows: float32 [windows, dim], unit L2 norm.
+        duration_s: length of the decoded audio.
+    """
+
+    vector: NDArray[np.float32]
+    starts_s: NDArray[np.float32]
+    windows: NDArray[np.float32]
+    duration_s: float
+
+
+def track_vector(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normalised mean of a track's window vectors (MuLan, section 3: clip-level averaging).
+
+    Args:
+        windows: float32 [windows, dim], unit L2 norm.
+
+    Returns:
+        float32 [dim], unit L2 norm.
+    """
+    mean = windows.mean(axis=0, dtype=np.float64)
+    vector: NDArray[np.float32] = (mean / np.linalg.norm(mean)).astype(np.float32)
+    return vector
+
+
+def open_windows(encoder: Encoder, path: str | Path) -> WindowReader:
+    """The windows of a file as this encoder wants them."""
+    spec = encoder.spec
+    return WindowReader(path, sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples)
+
+
+def embed_file(encoder: Encoder, path: str | Path) -> TrackEmbedding:
+    """Decode and embed one file.
+
+    Raises:
+        AudioError: it cannot be used.
+        EncoderError: the model or its server failed.
+    """
+    reader = open_windows(encoder, path)
+    starts_s: list[float] = []
+    parts: list[NDArray[np.float32]] = []
+    batch: list[NDArray[np.float32]] = []
+    for window in reader:
+        starts_s.append(window.start_s)
+        batch.append(window.waveform)
+        if len(batch) == encoder.batch_size:
+            parts.append(encoder.embed_windows(np.stack(batch)))
+            batch.clear()
+    if batch:
+        parts.append(encoder.embed_windows(np.stack(batch)))
+    windows = np.concatenate(parts)
+    return TrackEmbedding(track_vector(windows), np.array(starts_s, np.float32), windows, duration_s=reader.duration_s)

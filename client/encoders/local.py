@@ -1,0 +1,217 @@
+"""The model in process: ONNX Runtime over the graphs of a model repository."""
+
+import ctypes
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EncoderError
+from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
+
+_PROVIDERS: dict[str, list[Any]] = {
+    "cpu": ["CPUExecutionProvider"],
+    # TF32 keeps 10 bits of mantissa, too few for vectors to agree with the CPU's within 1e-3.
+    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
+}
+_CPU_BATCH = 4  # a CPU gains nothing from more, and activations cost memory per window
+_GPU_BATCH = 32
+_TEXT_BATCH = 64
+_TEXT_BUCKETS = (16, 32, 77)  # padded lengths in tokens; DESIGN: queries are short
+
+log = logging.getLogger(__name__)
+
+
+class LocalEncoder:
+    """Embeds with ONNX Runtime in this process; each graph is loaded when it is first needed.
+
+    Args:
+        repository: folder with `audio_encoder/`, `text_encoder/` and `text_tokenizer/`.
+        device: "cpu"; "cuda" or "tensorrt", which raise where that provider does not load; or "auto":
+            CUDA if a session really opens on it, else the CPU. `device` then says which it is.
+
+    Raises:
+        EncoderError: the repository is missing or damaged, or the device cannot be had.
+    """
+
+    def __init__(self, repository: Path, *, device: str = "auto") -> None:
+        if device != "auto" and device not in _PROVIDERS:
+            raise EncoderError(f"unknown device {device!r}: use auto, {', '.join(_PROVIDERS)}")
+        if not repository.is_dir():
+            raise EncoderError(
+                f"no model repository at {repository}: pass encoder= the folder that export/to_onnx.py "
+                "wrote, or grpc://host:port of a server"
+            )
+        self._repository = repository
+        try:
+            self._spec = read_spec(*(_read_config(repository / name) for name in (AUDIO_MODEL, TEXT_MODEL)))
+        except ValueError as exc:
+            raise EncoderError(f"{repository} is not a usable model repository: {exc}") from exc
+        self._device = device
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Any] = {}
+        self._tokenizer: Any = None
+        self._pad_id = 0
+        if device in ("cuda", "tensorrt"):
+            self._session(AUDIO_MODEL)  # a missing provider shows now, not in the middle of a night's run
+
+    @property
+    def spec(self) -> EncoderSpec:
+        return self._spec
+
+    @property
+    def device(self) -> str:
+        if self._device == "auto":
+            self._session(AUDIO_MODEL)
+        return self._device
+
+    @property
+    def batch_size(self) -> int:
+        return _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
+
+    def embed_windows(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = [
+            self._run(AUDIO_MODEL, {"waveform": waveforms[rows]}, count=rows.stop - rows.start)
+            for rows in batches(len(waveforms), size=self.batch_size)
+        ]
+        return np.concatenate([np.empty((0, self._spec.embedding_dim), np.float32), *parts])
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        encodings = self._tokenise(texts)
+        longest = self._spec.max_text_tokens
+        buckets = [*(size for size in _TEXT_BUCKETS if size < longest), longest]
+        by_length: dict[int, list[int]] = {}
+        for row, ids in enumerate(encodings):
+            by_length.setdefault(next(size for size in buckets if len(ids) <= size), []).append(row)
+
+        embeddings = np.empty((len(texts), self._spec.embedding_dim), np.float32)
+        for length, members in by_length.items():
+            for part in batches(len(members), size=_TEXT_BATCH):
+                rows = members[part]
+                input_ids = np.full((len(rows), length), self._pad_id, np.int32)
+                attention_mask = np.zeros((len(rows), length), np.int32)
+                for index, row in enumerate(rows):
+                    input_ids[index, : len(encodings[row])] = encodings[row]
+                    attention_mask[index, : len(encodings[row])] = 1
+                feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+                embeddings[rows] = self._run(TEXT_MODEL, feeds, count=len(rows))
+        return embeddings
+
+    def close(self) -> None:
+        self._sessions.clear()
+
+    def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer, self._pad_id = _load_tokenizer(
+                    _version_folder(self._repository / "text_tokenizer") / "tokenizer.json",
+                    max_tokens=self._spec.max_text_tokens,
+                )
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def _run(self, model: str, feeds: dict[str, Any], *, count: int) -> NDArray[np.float32]:
+        session = self._session(model)
+        try:
+            (embeddings,) = session.run(["embedding"], feeds)
+            return check_embeddings(embeddings, count=count, dim=self._spec.embedding_dim)
+        except Exception as exc:  # ONNX Runtime's exceptions share no base class
+            raise EncoderError(f"{model} failed on {self._device}: {_one_line(exc)}") from exc
+
+    def _session(self, model: str) -> Any:
+        with self._lock:
+            if model not in self._sessions:
+                path = _version_folder(self._repository / model) / "model.onnx"
+                if self._device == "auto":
+                    self._device, self._sessions[model] = _open_best_session(path)
+                else:
+                    self._sessions[model] = _open_session(path, device=self._device)
+            return self._sessions[model]
+
+
+def _open_best_session(path: Path) -> tuple[str, Any]:
+    """CUDA where the machine has an NVIDIA driver and a session opens on it, else the CPU."""
+    try:
+        # The driver library is a few kB to look for; ONNX Runtime's own attempt without one prints
+        # a page of errors, and loads the CUDA libraries (200 MB) where they are installed.
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "cpu", _open_session(path, device="cpu")
+    try:
+        return "cuda", _open_session(path, device="cuda")
+    except EncoderError as exc:
+        log.warning("this machine has an NVIDIA driver, but the model runs on its CPU: %s", exc)
+        return "cpu", _open_session(path, device="cpu")
+
+
+def _open_session(path: Path, *, device: str) -> Any:
+    # From 1.29 on, ONNX Runtime reports usage to Microsoft unless this is set before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if not path.is_file():
+        raise EncoderError(f"{path} is missing: export the model again")
+    if device != "cpu":
+        onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installs beside ONNX Runtime
+    options = onnxruntime.SessionOptions()
+    # The arena never gives memory back, and grows with every new text length and batch size.
+    options.enable_cpu_mem_arena = False
+    wanted = _PROVIDERS[device]
+    try:
+        # enable_fallback=0: by default a provider that fails is replaced by the CPU with a print().
+        session = onnxruntime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
+    except Exception as exc:  # ONNX Runtime's exceptions share no base class
+        raise EncoderError(f"cannot open {path} on {device}: {_one_line(exc)}") from exc
+    first = wanted[0] if isinstance(wanted[0], str) else wanted[0][0]
+    got = session.get_providers()
+    if first not in got:
+        raise EncoderError(
+            f"device={device!r} asked for {first}, ONNX Runtime opened {', '.join(got)}: install the CUDA "
+            "and cuDNN (for tensorrt also TensorRT) libraries that this onnxruntime-gpu needs, or use device='cpu'"
+        )
+    return session
+
+
+def _load_tokenizer(path: Path, *, max_tokens: int) -> tuple[Any, int]:
+    """The tokenizer without the fixed lengths that its file may ask for, and its padding id."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as exc:  # the library raises plain Exception
+        raise EncoderError(f"cannot read the tokenizer {path}: {exc}") from exc
+    padding = tokenizer.padding
+    pad_id = padding["pad_id"] if padding else tokenizer.token_to_id("[PAD]") or 0
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer, pad_id
+
+
+def _read_config(folder: Path) -> Any:
+    """`config.pbtxt` as an `inference.ModelConfig` message."""
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    path = folder / "config.pbtxt"
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    except (OSError, text_format.ParseError) as exc:
+        raise ValueError(f"cannot read {path}: {exc}") from exc
+
+
+def _version_folder(model: Path) -> Path:
+    """The version that Triton serves by default: the highest number."""
+    versions = [entry for entry in model.iterdir() if entry.name.isdecimal()] if model.is_dir() else []
+    if not versions:
+        raise EncoderError(f"{model} has no version folder such as {model / '1'}: export the model again")
+    return max(versions, key=lambda entry: int(entry.name))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

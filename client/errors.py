@@ -1,0 +1,51 @@
+"""Everything MusicSearch raises on purpose: one tree under `MusicSearchError`.
+
+A message says what it got, what it expected, and what to do. Errors of the libraries underneath (FFmpeg,
+SQLite, ONNX Runtime, gRPC) are translated once, where that library is called, with `raise ... from exc`.
+"""
+
+
+class MusicSearchError(Exception):
+    """Base of all errors below: catch this one to catch them all."""
+
+
+class AudioError(MusicSearchError):
+    """A file cannot be used as audio: missing, empty, damaged, silent, too short, or not audio at all.
+
+    Attributes:
+        path: the file.
+        reason: why, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class QueryError(MusicSearchError, ValueError):
+    """An argument of a call is out of its range: an empty query, k < 1, no labels."""
+
+
+class EncoderError(MusicSearchError):
+    """The model cannot be opened or run: a missing or damaged repository, or no such device."""
+
+
+class ServerUnavailable(EncoderError):
+    """The Triton server does not answer, does not answer in time, or is overloaded."""
+
+
+class ServerMismatch(EncoderError):
+    """A server answers, but not with the models, parameters or tensors that this client needs."""
+
+
+class LibraryError(MusicSearchError):
+    """The library cannot be opened, read or written, or does not hold the track asked for."""
+
+
+class LibraryBusy(LibraryError):
+    """Another process (or another MusicSearch) is writing to this library."""
+
+
+class ModelMismatch(LibraryError):
+    """The library was made with another model than the one now given; the message names both."""

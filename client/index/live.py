@@ -1,0 +1,119 @@
+"""The index that searches use: it follows the catalogue, whoever writes to that.
+
+Small catalogues are searched exactly. Large ones through an HNSW graph that is loaded from its snapshot, then
+catches up with what the catalogue recorded since; on any doubt it is rebuilt from the catalogue.
+"""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .catalogue import Catalogue, Position
+from .exact import ExactIndex
+from .hnsw import DamagedCache, HnswIndex
+
+# A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
+EXACT_BELOW = 5_000
+_REBUILD_ABOVE = 0.3  # removed share of a graph
+_COMPARED = 100  # vectors that a snapshot must share with the catalogue to be believed
+_SAVE_AFTER = 0.01  # share of tracks that changed since the last snapshot: replaying them takes seconds
+
+log = logging.getLogger(__name__)
+
+
+class LiveIndex:
+    """Searches the living vectors of a catalogue.
+
+    Args:
+        catalogue: the truth.
+        exact_below: catalogues of fewer tracks are searched exactly.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, exact_below: int = EXACT_BELOW) -> None:
+        self._catalogue = catalogue
+        self._exact_below = exact_below
+        self._index: ExactIndex | HnswIndex = ExactIndex(dim=catalogue.dim)
+        self._position = Position(0, 0)
+        self._saved: Position | None = None
+        # A graph is only good for the very catalogue and model that it was made from.
+        self._identity = {name: catalogue.properties[name] for name in ("library_id", "fingerprint")}
+
+    @property
+    def kind(self) -> str:
+        return "hnsw" if isinstance(self._index, HnswIndex) else "exact"
+
+    def search(self, query: NDArray[np.float32], *, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Labels int64 [min(k, tracks)] and cosines float32, best first, of the catalogue as it is now."""
+        self.refresh()
+        return self._index.search(query, k=k)
+
+    def refresh(self) -> None:
+        """Catch up with the catalogue."""
+        if self._position == self._catalogue.position():
+            return
+        with self._catalogue.reading():
+            end, living = self._catalogue.position(), len(self._catalogue)
+            if _is_ahead(self._position, end):
+                self._reset()
+            if self.kind == "exact" and living >= self._exact_below:
+                self._start_graph(end)
+            self._replay()
+            too_sparse = isinstance(self._index, HnswIndex) and self._index.removed_share > _REBUILD_ABOVE
+            if len(self._index) != living or too_sparse:
+                self._reset()
+                self._replay()
+            self._position = end
+
+    def save(self) -> None:
+        """Snapshot the graph if much has changed; the caller is the library's writer.
+
+        A snapshot only saves time, so failing to write one is a warning.
+        """
+        self.refresh()
+        if not isinstance(self._index, HnswIndex):
+            return
+        if self._saved is not None:
+            changes = sum(self._position) - sum(self._saved)
+            if changes <= _SAVE_AFTER * len(self._index):
+                return
+        try:
+            self._index.save(self._catalogue.folder, position=self._position, identity=self._identity)
+            self._saved = self._position
+        except OSError as exc:
+            log.warning("the search index was not saved and will be rebuilt at the next start: %s", exc)
+
+    def _start_graph(self, end: Position) -> None:
+        """Go over to a graph, from its snapshot where there is a good one."""
+        try:
+            graph, position = HnswIndex.load(self._catalogue.folder, dim=self._catalogue.dim, identity=self._identity)
+            if _is_ahead(position, end) or not self._agrees(graph, position):
+                raise DamagedCache("the catalogue was restored from a backup after the snapshot")
+            self._index, self._position, self._saved = graph, position, position
+        except DamagedCache as exc:
+            log.info("rebuilding the search index from the catalogue: %s", exc)
+            self._index = HnswIndex(dim=self._catalogue.dim)
+            self._reset()
+
+    def _agrees(self, graph: HnswIndex, position: Position) -> bool:
+        """Whether the graph's newest vectors are the catalogue's.
+
+        A catalogue that goes back to a backup gives the labels beyond it a second time, from its end.
+        """
+        labels, vectors = self._catalogue.newest_vectors(position.label, rows=_COMPARED)
+        return np.array_equal(graph.vectors(labels), vectors)
+
+    def _reset(self) -> None:
+        self._index = type(self._index)(dim=self._catalogue.dim)
+        self._position, self._saved = Position(0, 0), None
+
+    def _replay(self) -> None:
+        removed = self._catalogue.tombstones_after(self._position.tombstone)
+        if len(removed):
+            self._index.remove(removed)
+        for labels, vectors in self._catalogue.vectors_after(self._position.label):
+            self._index.add(labels, vectors)
+
+
+def _is_ahead(position: Position, end: Position) -> bool:
+    return position.label > end.label or position.tombstone > end.tombstone

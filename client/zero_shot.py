@@ -1,0 +1,82 @@
+"""Tags without training: a track is compared with sentences made from the labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoders import Encoder
+from .errors import QueryError
+
+DEFAULT_TEMPLATES = ("A {} track",)
+
+TEMPERATURE = 0.07
+"""Divides cosines before the softmax: CLIP's initial temperature (Radford et al., 2021, section 2.5)."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One label for a track.
+
+    Attributes:
+        label: as given.
+        score: cosine between the track and the label's sentences, -1...1; comparable across calls.
+        probability: softmax of score / TEMPERATURE over the labels of this call, so it says how the labels
+            compare with each other, not whether any of them fits.
+    """
+
+    label: str
+    score: float
+    probability: float
+
+
+def rank_labels(
+    vector: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    encoder: Encoder,
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+) -> list[Tag]:
+    """The labels from the best to the worst for a track vector.
+
+    Args:
+        vector: float32 [dim], unit L2 norm.
+        labels: at least one, all different.
+        templates: sentences with one {} each; with several, a label's vector is the normalised mean of its
+            sentences' vectors (prompt ensembling; CLIP, section 3.1.4).
+
+    Raises:
+        QueryError: no labels, a label that is empty or given twice, or a template without {}.
+    """
+    check_texts(labels, what="labels")
+    check_texts(templates, what="templates")
+    if not labels or not templates:
+        raise QueryError("zero-shot tagging needs at least one label and one template")
+    if len(set(labels)) < len(labels):
+        raise QueryError("a label is given twice: remove the repetition")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise QueryError(f"template {template!r} must contain {{}} once, where the label goes")
+
+    sentences = [template.replace("{}", label) for label in labels for template in templates]
+    by_label = encoder.embed_texts(sentences).reshape(len(labels), len(templates), -1).mean(axis=1)
+    by_label /= np.linalg.norm(by_label, axis=1, keepdims=True)
+    scores = by_label @ vector
+    exponentials = np.exp((scores - scores.max()) / TEMPERATURE)
+    probabilities = exponentials / exponentials.sum()
+    order = np.argsort(-scores, kind="stable")
+    return [Tag(labels[i], float(scores[i]), float(probabilities[i])) for i in order]
+
+
+def check_texts(texts: Sequence[str], *, what: str) -> None:
+    """Raise `QueryError` unless `texts` is a sequence of non-empty strings."""
+    if isinstance(texts, str):
+        raise QueryError(f"{what} is one string, expected a list of strings: [{texts!r}]")
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise QueryError(f"{what} contains {text!r}, expected a text that is not empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise QueryError(f"{what} contains {text!r}, which is not valid Unicode") from exc

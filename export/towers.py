@@ -1,0 +1,180 @@
+"""The two exported graphs: float16 where the arithmetic is, float32 at the edges and wherever range matters.
+
+Float16 are the weights of convolutions, linear layers and embeddings, what flows between convolutions, and what
+enters a linear layer. Float32 are the log-mel front end (power overflows 65,504), LayerNorm, softmax, attention
+between its linear layers, pooling, both projections and the L2 norm. torch.autocast draws the same line; here it is
+written into the types of the graph, so a GPU runs it as it stands and TensorRT takes it as a strongly typed network.
+
+Attention and pooling are float32 for the CPU's sake too. ONNX Runtime's CPU provider has no float16 Conv, MatMul
+or Add: it computes them in float32 and drops the casts between them, so nothing is rounded on the way. Reshape,
+Transpose, Concat and ReduceMean it does have, and there a value really becomes float16: a difference of 1e-7 between
+two batch sizes grows to a float16 step, 2e-5 to 4e-5 in the embedding. With those in float32 no rounding is left, and
+a vector is the same alone and in any batch.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import onnx_ir
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from export import ExportError
+from train.dual_encoder import DualEncoder
+from train.towers.audio_resnet import AttentionPool
+
+OPSET = 18
+MAX_IR_VERSION = 10
+# torch.export takes a size of 1 for a constant, so the example has more of both dynamic axes.
+EXAMPLE_BATCH, EXAMPLE_TOKENS = 2, 8
+
+
+def type_float16(model: DualEncoder) -> DualEncoder:
+    """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
+
+    Raises:
+        ExportError: a weight is not finite, or leaves the range of float16.
+    """
+    for name, weight in model.state_dict().items():
+        if not torch.isfinite(weight).all():
+            raise ExportError(f"the weight {name} holds NaN or infinity: the training run diverged; train again")
+    typed = copy.deepcopy(model).eval()
+    for tower in (typed.audio_tower, typed.text_tower):
+        _fold_batch_norms(tower)
+        _type_layers(tower)
+    for name, weight in typed.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ExportError(f"the weight {name} leaves the range of float16 (±65,504); train with more weight decay")
+    return typed
+
+
+def export_audio(model: DualEncoder) -> onnx.ModelProto:
+    """`waveform` float32 [batch, window_samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
+    waveform = torch.zeros(EXAMPLE_BATCH, model.config.frontend.window_samples)
+    return _export(_Audio(model), {"waveform": waveform}, axes={0: Dim("batch")})
+
+
+def export_text(model: DualEncoder) -> onnx.ModelProto:
+    """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm."""
+    ones = torch.ones(EXAMPLE_BATCH, EXAMPLE_TOKENS, dtype=torch.int32)
+    axes = {0: Dim("batch"), 1: Dim("length", max=model.config.text.max_tokens)}
+    return _export(_Text(model), {"input_ids": ones, "attention_mask": ones.clone()}, axes=axes)
+
+
+class _Audio(nn.Module):
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.model.embed_audio(waveform)
+
+
+class _Text(nn.Module):
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.model.embed_text(input_ids, attention_mask)
+
+
+def _fold_batch_norms(tower: nn.Module) -> None:
+    """Fold each BatchNorm into the convolution before it, exactly and in float32: its variance may not fit float16."""
+    for sequence in [module for module in tower.modules() if isinstance(module, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            convolution, norm = sequence[index], sequence[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index] = fuse_conv_bn_eval(convolution, norm)
+                sequence[index + 1] = nn.Identity()
+
+
+def _type_layers(tower: nn.Module) -> None:
+    for module in tower.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+            module.half()
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))
+        if isinstance(module, nn.Linear | nn.Embedding):
+            module.register_forward_hook(lambda _, __, output: output.float())
+        if isinstance(module, AttentionPool):
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+
+
+def _export(graph: nn.Module, example: dict[str, Tensor], *, axes: dict[int, Dim]) -> onnx.ModelProto:
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            graph.eval(),
+            tuple(example.values()),
+            input_names=list(example),
+            dynamic_shapes=(axes,) * len(example),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model
+    _name_output(model.graph, "embedding")
+    _cast_before_relu(model.graph)
+    _strip_notes(model)
+    proto = onnx_ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    if proto.ir_version > MAX_IR_VERSION:
+        raise ExportError(f"the exporter wrote IR version {proto.ir_version}; expected at most {MAX_IR_VERSION}")
+    return proto
+
+
+def _name_output(graph: onnx_ir.Graph, name: str) -> None:
+    """Name the only output; torch calls the result of every token lookup `embedding`, and names must be unique."""
+    for node in graph:
+        for value in node.outputs:
+            if value.name == name:
+                value.name = f"token_{name}"
+    graph.outputs[0].name = name
+
+
+def _cast_before_relu(graph: onnx_ir.Graph) -> None:
+    """Rewrite Relu -> Cast to float32 as Cast -> Relu, which is the same function.
+
+    ONNX Runtime's CPU provider runs a float16 Relu in float16 if a Cast reads it, and rounds there.
+    """
+    for cast in [node for node in graph if node.op_type == "Cast"]:
+        relu = cast.inputs[0].producer() if cast.inputs[0] else None
+        narrow, wide = cast.inputs[0], cast.outputs[0]
+        if relu is None or relu.op_type != "Relu" or len(narrow.uses()) > 1 or wide.dtype != onnx_ir.DataType.FLOAT:
+            continue
+        wide.replace_all_uses_with(narrow)
+        cast.replace_input_with(0, relu.inputs[0])
+        relu.replace_input_with(0, wide)
+        narrow.dtype = wide.dtype
+        graph.remove(relu)
+        graph.insert_after(cast, relu)
+
+
+def _strip_notes(model: onnx_ir.Model) -> None:
+    """Drop stack traces and other notes: they name local paths, and equal models must give equal bytes."""
+    for part in (model, model.graph, *model.graph, *model.graph.inputs, *model.graph.outputs):
+        part.metadata_props.clear()
+        part.doc_string = None
+    for node in model.graph:
+        for value in node.outputs:
+            value.metadata_props.clear()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the exporter's notes on optional packages and on its own deprecations."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,298 @@
+"""Search over the catalogue's vectors: exact against NumPy, HNSW against exact, and every way to damage it."""
+
+import resource
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.index.catalogue import Catalogue, FileState, NewTrack
+from client.index.exact import ExactIndex
+from client.index.hnsw import DamagedCache, HnswIndex
+from client.index.live import LiveIndex
+
+DIM = 24
+PROPERTIES = {"fingerprint": "f" * 64, "model_name": "tiny", "embedding_dim": str(DIM)}
+
+
+def units(count: int, *, seed: int, dim: int = DIM) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class Model:
+    """A catalogue, and beside it the plain dict of what must be in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalogue = Catalogue(folder, create=PROPERTIES)
+        self.alive: dict[int, np.ndarray] = {}
+
+    def put(self, count: int, *, seed: int, first: int = 0) -> None:
+        """New tracks, or new versions of those with the same numbers."""
+        vectors = units(count, seed=seed)
+        self.catalogue.put(
+            [
+                NewTrack(FileState(f"/{first + row}", 1, 1, ""), 1.0, vector, np.zeros(1, np.float32), vector[None])
+                for row, vector in enumerate(vectors)
+            ]
+        )
+        for row, vector in enumerate(vectors):
+            self.alive[first + row] = vector
+
+    def remove(self, numbers: range) -> None:
+        self.catalogue.remove([self.catalogue.by_path(f"/{number}").track_id for number in numbers])
+        for number in numbers:
+            del self.alive[number]
+
+    def assert_searched_right(self, index: LiveIndex, *, k: int = 10, floor: float = 0.95) -> None:
+        """The index finds the same numbers as NumPy over the dict, with the same scores."""
+        numbers, matrix = list(self.alive), np.array([*self.alive.values()])
+        found = expected = 0
+        for query in units(20, seed=99):
+            scores = matrix @ query
+            best = {numbers[row] for row in np.argsort(-scores)[:k]}
+            labels, got = index.search(query, k=k)
+            tracks = [int(self.catalogue.by_label(label).file.path[1:]) for label in labels.tolist()]
+            assert len(set(tracks)) == len(tracks) == min(k, len(numbers))
+            np.testing.assert_allclose(got, [self.alive[number] @ query for number in tracks], atol=1e-5)
+            assert np.all(np.diff(got) <= 0)
+            found, expected = found + len(best & set(tracks)), expected + len(best)
+        assert found / expected >= floor
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "library"
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 50])
+def test_exact_search_is_a_sort_of_all_scores(k: int) -> None:
+    vectors, labels = units(40, seed=0), np.arange(100, 140)
+    index = ExactIndex(dim=DIM)
+    index.add(labels[:25], vectors[:25])
+    index.add(labels[25:], vectors[25:])
+    query = units(1, seed=1)[0]
+    order = np.argsort(-(vectors @ query))[:k]
+    found, scores = index.search(query, k=k)
+    assert found.tolist() == labels[order].tolist()
+    np.testing.assert_allclose(scores, (vectors @ query)[order], atol=1e-6)
+
+
+def test_equal_scores_come_in_the_order_of_their_labels() -> None:
+    index = ExactIndex(dim=DIM)
+    index.add(np.array([5, 3, 9, 7]), np.repeat(units(1, seed=0), 4, axis=0))
+    assert index.search(units(1, seed=1)[0], k=3)[0].tolist() == [3, 5, 7]
+
+
+def test_an_empty_catalogue_finds_nothing(folder: Path) -> None:
+    model = Model(folder)
+    for exact_below in (0, 100):
+        labels, scores = LiveIndex(model.catalogue, exact_below=exact_below).search(units(1, seed=0)[0], k=5)
+        assert (len(labels), len(scores)) == (0, 0)
+
+
+def test_hnsw_recall_against_exact_search() -> None:
+    # 20,000 x 64 clustered vectors, as embeddings are; independent Gaussians are harder than any music.
+    rng = np.random.default_rng(0)
+    centres = units(200, seed=1, dim=64)
+    vectors = centres[rng.integers(200, size=20_000)] + 0.1 * rng.standard_normal((20_000, 64), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exact, graph = ExactIndex(dim=64), HnswIndex(dim=64)
+    for index in (exact, graph):
+        index.add(np.arange(20_000), vectors)
+    hits = 0
+    for query in vectors[rng.integers(20_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
+        hits += len(set(exact.search(query, k=10)[0].tolist()) & set(graph.search(query, k=10)[0].tolist()))
+    assert hits / 1000 >= 0.99
+
+
+@pytest.mark.parametrize("exact_below", [0, 10_000])
+def test_the_index_follows_the_catalogue(folder: Path, exact_below: int) -> None:
+    model = Model(folder)
+    index = LiveIndex(model.catalogue, exact_below=exact_below)
+    model.put(300, seed=0)
+    model.assert_searched_right(index)
+    model.put(50, seed=1, first=20)  # updates
+    model.put(80, seed=2, first=300)
+    model.remove(range(100, 150))
+    model.assert_searched_right(index)
+    model.assert_searched_right(index, k=1)
+    model.assert_searched_right(index, k=5_000, floor=1.0)  # more than there are: all of them
+    assert index.kind == ("exact" if exact_below else "hnsw")
+
+
+def test_the_index_goes_over_to_a_graph_as_the_catalogue_grows(folder: Path) -> None:
+    model = Model(folder)
+    index = LiveIndex(model.catalogue, exact_below=200)
+    for step, kind in enumerate(["exact", "hnsw", "hnsw"]):
+        model.put(100, seed=step, first=100 * step)
+        model.assert_searched_right(index)
+        assert index.kind == kind
+
+
+def test_removing_most_of_a_graph_rebuilds_it(folder: Path) -> None:
+    model = Model(folder)
+    model.put(500, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    index.refresh()
+    for first in range(0, 490, 70):
+        model.remove(range(first, first + 70))
+        model.assert_searched_right(index)
+        assert index._index.removed_share <= 0.3
+    assert len(index._index) == 10
+
+
+def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> None:
+    vectors = units(2_000, seed=0)
+    graph = HnswIndex(dim=DIM)
+    graph.add(np.arange(2_000), vectors)
+    query = vectors[0]
+    order = np.argsort(-(vectors @ query))
+    graph.remove(order[:1_990])  # everything near the query
+    labels, scores = graph.search(query, k=10)
+    assert labels.tolist() == order[1_990:].tolist()
+    np.testing.assert_allclose(scores, (vectors @ query)[order[1_990:]], atol=1e-5)
+
+
+# -- the snapshot --------------------------------------------------------------------------------------
+
+
+def saved(folder: Path) -> Model:
+    """A library of 400 tracks, 30 of them removed, with a snapshot of its graph."""
+    model = Model(folder)
+    model.put(400, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    index.refresh()
+    model.remove(range(30))  # after they were in the graph, where they stay as bridges
+    index.save()
+    return model
+
+
+def loads(model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[LiveIndex, int]:
+    """A fresh index over the model, and how many vectors it had to add instead of loading them."""
+    added = 0
+    original = HnswIndex.add
+
+    def add(self: HnswIndex, labels: np.ndarray, vectors: np.ndarray) -> None:
+        nonlocal added
+        added += len(labels)
+        original(self, labels, vectors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HnswIndex, "add", add)
+        index = LiveIndex(model.catalogue, exact_below=0)
+        index.refresh()
+    return index, added
+
+
+def test_a_snapshot_is_loaded_and_what_came_later_replayed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = saved(folder)
+    index, added = loads(model, monkeypatch)
+    assert added == 0
+    model.assert_searched_right(index)
+    model.put(7, seed=1, first=400)
+    model.put(5, seed=2, first=100)
+    model.remove(range(200, 220))
+    index, added = loads(model, monkeypatch)
+    assert added == 12
+    model.assert_searched_right(index)
+
+
+def test_saving_again_replaces_the_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = saved(folder)
+    index, _ = loads(model, monkeypatch)
+    model.put(1, seed=5, first=400)
+    index.save()  # one track in 400 is not worth a snapshot
+    assert loads(model, monkeypatch)[1] == 1
+    model.put(50, seed=6, first=401)
+    index.save()
+    assert loads(model, monkeypatch)[1] == 0
+    assert len(list(folder.glob("hnsw*"))) == 2
+
+
+def flip(path: Path, *, at: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(at * (len(content) - 1))] ^= 0x10
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    **{f"flipped at {at}": lambda path, at=at: flip(path, at=at) for at in (0.0, 0.001, 0.3, 0.77, 1.0)},
+    "truncated to half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "truncated by one byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a hole of zeros": lambda path: path.write_bytes(path.read_bytes()[:100] + bytes(path.stat().st_size - 100)),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"{}"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", ["hnsw.json", "hnsw-*.graph"])
+def test_a_damaged_snapshot_is_rebuilt(
+    folder: Path, name: str, damage: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = saved(folder)
+    (path,) = folder.glob(name)
+    damage(path)
+    index, added = loads(model, monkeypatch)
+    assert added == 370
+    model.assert_searched_right(index)
+    if not path.is_dir():
+        index.save()
+        assert loads(model, monkeypatch)[1] == 0
+
+
+def test_a_snapshot_of_another_library_or_model_is_not_used(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(folder)
+    other = Model(tmp_path / "other")
+    other.put(400, seed=3)
+    for path in folder.glob("hnsw*"):
+        shutil.copy(path, tmp_path / "other")
+    index, added = loads(other, monkeypatch)
+    assert added == 400
+    other.assert_searched_right(index)
+    with pytest.raises(DamagedCache, match="belongs to another library, model or version"):
+        HnswIndex.load(folder, dim=DIM, identity={"library_id": "another", "fingerprint": "f" * 64})
+
+
+@pytest.mark.parametrize("added_since", [0, 5, 60])
+def test_a_snapshot_newer_than_a_restored_catalogue_is_not_used(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added_since: int
+) -> None:
+    model = Model(folder)
+    model.put(300, seed=0)
+    model.catalogue.close()
+    shutil.copytree(folder, tmp_path / "backup")
+    model = Model(folder)
+    model.put(50, seed=1, first=300)
+    LiveIndex(model.catalogue, exact_below=0).save()
+    for path in folder.glob("hnsw*"):
+        shutil.copy(path, tmp_path / "backup")
+
+    restored = Model(tmp_path / "backup")
+    restored.alive = {number: vector for number, vector in enumerate(units(300, seed=0))}
+    if added_since:  # labels that the snapshot has under other vectors
+        restored.put(added_since, seed=2, first=300)
+    index, _ = loads(restored, monkeypatch)
+    restored.assert_searched_right(index)
+
+
+def test_a_full_disk_keeps_the_old_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = saved(folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("hnsw*")}
+    index, _ = loads(model, monkeypatch)
+    model.put(100, seed=1, first=400)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # writes end there, as on a full disk
+    try:
+        index.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name: path.read_bytes() for path in folder.glob("hnsw*")} == before
+    model.assert_searched_right(index)
+    assert loads(model, monkeypatch)[1] == 100

@@ -1,0 +1,402 @@
+"""MusicSearch from files to hits, with tones that the tiny model understands."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client import (
+    AudioError,
+    EncoderError,
+    LibraryBusy,
+    LibraryError,
+    ModelMismatch,
+    MusicSearch,
+    QueryError,
+)
+from client.encoders.local import LocalEncoder
+from tests.client.audio_files import tone, write_audio
+from tests.tiny_repository import TONES_HZ, build_tiny_repository
+
+REAL_AUDIO = Path(__file__).parents[2].parent / "shared/audio"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def ms(library: Path, encoder: LocalEncoder, tones: Path) -> MusicSearch:
+    """A library with the three tones."""
+    ms = MusicSearch(library, encoder=encoder)
+    report = ms.add(tones)
+    assert (report.added, report.updated, report.unchanged, report.failed) == (3, 0, 0, [])
+    assert report.audio_s == pytest.approx(8.0, abs=0.1)
+    return ms
+
+
+def stems(hits: list) -> list[str]:
+    return [Path(hit.path).stem for hit in hits]
+
+
+@pytest.mark.parametrize("word", TONES_HZ)
+def test_words_find_the_sound_they_describe(ms: MusicSearch, word: str) -> None:
+    hits = ms.search(f"a {word} tone", k=3)
+    assert stems(hits)[0] == word
+    assert sorted(stems(hits)) == ["high", "low", "middle"]
+    vectors = ms.embed_audio([hit.path for hit in hits])
+    np.testing.assert_allclose(vectors @ ms.embed_text([f"a {word} tone"])[0], [hit.score for hit in hits], atol=1e-5)
+
+
+def test_a_hit_says_where_in_the_track_it_matched(ms: MusicSearch) -> None:
+    start_s = {stem: hit.start_s for hit in ms.search("low", k=3) for stem in stems([hit])}
+    assert start_s["high"] == 2.0  # its last second is a low tone
+    assert {stem: hit.start_s for hit in ms.search("high", k=3) for stem in stems([hit])}["high"] in (0.0, 1.0)
+
+
+def test_hits_carry_the_files_tags(ms: MusicSearch) -> None:
+    assert [hit.metadata for hit in ms.search("high", k=1)] == [{"title": "High [live]"}]
+
+
+def test_a_sound_finds_the_sounds_like_it(ms: MusicSearch, tmp_path: Path) -> None:
+    clip = write_audio(tmp_path / "clip.opus", tone(620, seconds=1.0), kind="opus")
+    assert stems(ms.search_audio(clip, k=1)) == ["middle"]
+    (own,) = ms.search("high", k=1)
+    for source in (own.path, Path(own.path), own.track_id):
+        (hit,) = ms.search_audio(source, k=1)
+        assert hit.track_id == own.track_id
+        assert hit.score == pytest.approx(1, abs=1e-5)
+
+
+def test_a_file_that_changed_since_is_embedded_again(ms: MusicSearch, tones: Path) -> None:
+    write_audio(tones / "low.wav", tone(TONES_HZ["high"], seconds=1))
+    assert stems(ms.search_audio(tones / "low.wav", k=1)) == ["high"]
+
+
+def test_a_tracks_vector_is_the_normalised_mean_of_its_windows(
+    ms: MusicSearch, encoder: LocalEncoder, tones: Path
+) -> None:
+    signal = [tone(TONES_HZ[word], seconds=1, sample_rate_hz=16_000) for word in ("high", "high", "low")]
+    mean = encoder.embed_windows(np.stack(signal)).mean(axis=0)
+    (vector,) = ms.embed_audio([tones / "album/high.mp3"])
+    assert vector @ mean / np.linalg.norm(mean) > 0.999
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_file_gives_the_same_vector_alone_and_among_others(ms: MusicSearch, tones: Path) -> None:
+    paths = [tones / "low.wav", tones / "album/middle.flac", tones / "album/high.mp3"]
+    alone = np.concatenate([ms.embed_audio([path]) for path in paths])
+    np.testing.assert_allclose(ms.embed_audio(paths), alone, atol=1e-5)
+    indexed = [ms._vector_of(str(path)) for path in paths]  # embedded in batches that cross track borders
+    np.testing.assert_allclose(indexed, alone, atol=1e-5)
+    assert ms.embed_audio([]).shape == (0, 16)
+
+
+def test_zero_shot_ranks_labels(ms: MusicSearch, tones: Path) -> None:
+    (track,) = ms.search("middle", k=1)
+    for source in (tones / "album/middle.flac", track.track_id):
+        tags = ms.zero_shot(source, ["low", "middle", "high"])
+        assert tags[0].label == "middle"
+        assert [tag.score for tag in tags] == sorted((tag.score for tag in tags), reverse=True)
+        assert sum(tag.probability for tag in tags) == pytest.approx(1)
+    (sentence,) = ms.embed_text(["A middle track"])
+    assert tags[0].score == pytest.approx(float(sentence @ ms.embed_audio([track.path])[0]), abs=1e-5)
+    odds = tags[0].probability / tags[1].probability
+    assert odds == pytest.approx(np.exp((tags[0].score - tags[1].score) / 0.07), rel=1e-4)
+
+
+def test_zero_shot_averages_templates(ms: MusicSearch, tones: Path) -> None:
+    templates = ["A {} track", "the sound of {} music"]
+    sentences = ms.embed_text([template.format("low") for template in templates])
+    mean = sentences.mean(axis=0) / np.linalg.norm(sentences.mean(axis=0))
+    (tag,) = ms.zero_shot(tones / "low.wav", ["low"], templates=templates)
+    assert tag.score == pytest.approx(float(mean @ ms.embed_audio([tones / "low.wav"])[0]), abs=1e-5)
+    assert tag.probability == 1.0
+
+
+# -- adding again ------------------------------------------------------------------------------------
+
+
+class Counting:
+    """An encoder that counts the windows it is asked for, and notes that it was closed."""
+
+    def __init__(self, encoder: LocalEncoder) -> None:
+        self._encoder = encoder
+        self.windows = 0
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._encoder, name)
+
+    def embed_windows(self, waveforms: np.ndarray) -> np.ndarray:
+        self.windows += len(waveforms)
+        return self._encoder.embed_windows(waveforms)
+
+
+def test_adding_again_embeds_only_what_changed(library: Path, tones: Path, encoder: LocalEncoder) -> None:
+    counting = Counting(encoder)
+    with MusicSearch(library, encoder=counting) as ms:
+        ms.add([tones, tones / "low.wav", str(tones)])
+        assert counting.windows == 3 + 3 + 3
+        ids = {Path(hit.path).stem: hit.track_id for hit in ms.search("low", k=3)}
+
+    with MusicSearch(library, encoder=counting) as ms:
+        os.utime(tones / "low.wav", (1, 1))  # touched, same content
+        report = ms.add(tones)
+        assert (report.added, report.updated, report.unchanged, counting.windows) == (0, 0, 3, 9)
+
+        write_audio(tones / "low.wav", tone(TONES_HZ["high"], seconds=1))  # changed
+        (tones / "album").rename(tones / "moved")
+        report = ms.add(tones)
+        assert (report.added, report.updated, report.unchanged, counting.windows) == (0, 1, 2, 10)
+        hits = {Path(hit.path).relative_to(tones).as_posix(): hit for hit in ms.search("low", k=10)}
+        assert {name: hit.track_id for name, hit in hits.items()} == {
+            "low.wav": ids["low"],
+            "moved/middle.flac": ids["middle"],
+            "moved/high.mp3": ids["high"],
+        }
+
+        shutil.copy(tones / "moved/high.mp3", tones / "copy.mp3")
+        assert (ms.add(tones).added, counting.windows) == (1, 10)  # it takes its twin's vectors
+        by_path = {hit.path: hit for hit in ms.search("low", k=10)}
+        copy, twin = by_path[str(tones / "copy.mp3")], by_path[str(tones / "moved/high.mp3")]
+        assert copy.track_id != twin.track_id
+        assert (copy.score, copy.start_s, copy.metadata) == (twin.score, twin.start_s, twin.metadata)
+        assert stems(ms.search("high", k=1)) == ["low"]
+
+
+def test_bad_files_are_reported_and_the_rest_is_indexed(ms: MusicSearch, tones: Path) -> None:
+    bad = tones / "bad"
+    bad.mkdir()
+    (bad / "empty.wav").touch()
+    (bad / "text.mp3").write_text("no music")
+    write_audio(bad / "silent.wav", np.zeros(44_100))
+    write_audio(bad / "short.wav", tone(440, seconds=0.1))
+    noise = 0.3 * np.random.default_rng(1).standard_normal(20 * 44_100)
+    corrupt = write_audio(bad / "corrupt.mp3", noise, kind="mp3")
+    content = corrupt.read_bytes()
+    corrupt.write_bytes(content[: len(content) // 2] + bytes(4_000) + content[len(content) // 2 + 4_000 :])
+    write_audio(bad / "zz_good.wav", tone(440, seconds=1))
+    os.mkfifo(bad / "pipe.wav")
+    with open(os.fsencode(bad) + b"/\xff.wav", "wb") as file:
+        file.write((tones / "low.wav").read_bytes())
+
+    report = ms.add([tones, bad / "missing.wav"])
+    assert (report.added, report.unchanged) == (1, 3)
+    reasons = {Path(failed.path).name: failed.reason for failed in report.failed}
+    for name, reason in {
+        "empty.wav": "empty file",
+        "text.mp3": "not a readable audio file",
+        "silent.wav": "silent",
+        "short.wav": "too short",
+        "corrupt.mp3": "decoding stops at",
+        "pipe.wav": "a folder or a device",
+        "\\xff.wav": "not valid UTF-8",
+        "missing.wav": "No such file",
+    }.items():
+        assert reason in reasons.pop(name), name
+    assert reasons == {}
+    assert ms.info().tracks == 4
+
+
+def test_a_file_that_went_bad_keeps_its_last_good_version(ms: MusicSearch, tones: Path) -> None:
+    (tones / "low.wav").write_bytes(b"")
+    assert len(ms.add(tones).failed) == 1
+    assert stems(ms.search("low", k=1)) == ["low"]
+
+
+def test_folder_walks(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
+    shutil.copy(tones / "low.wav", tones / ".hidden.wav")
+    shutil.copy(tones / "low.wav", tones / "cover.jpg")  # not an audio name
+    os.symlink(tones, tones / "album/loop")
+    assert ms.add(tones).unchanged == 3
+    os.symlink(tones, tmp_path / "link")  # the same files under other names
+    report = ms.add(tmp_path / "link")
+    assert (report.added, report.unchanged, ms.info().tracks) == (0, 3, 3)
+    shutil.copy(tones / "album/high.mp3", tmp_path / "track.unknown")
+    assert ms.add([tmp_path / "track.unknown"]).added == 1  # named, so tried
+    empty = tmp_path / "nothing here"
+    empty.mkdir()
+    assert ms.add(empty).added == 0
+
+
+def test_a_failing_encoder_keeps_what_was_finished(library: Path, tmp_path: Path, encoder: LocalEncoder) -> None:
+    for number in range(10):
+        write_audio(tmp_path / f"{number}.wav", tone(100 + 200 * number, seconds=1))
+
+    class Failing(Counting):
+        def embed_windows(self, waveforms: np.ndarray) -> np.ndarray:
+            if self.windows >= 8:
+                raise EncoderError("the server went away")
+            return super().embed_windows(waveforms)
+
+    with MusicSearch(library, encoder=Failing(encoder)) as ms:
+        with pytest.raises(EncoderError, match="went away"):
+            ms.add(tmp_path)
+        assert ms.info().tracks == 8
+    with MusicSearch(library, encoder=encoder) as ms:
+        report = ms.add(tmp_path)
+    assert (report.added, report.unchanged) == (2, 8)
+
+
+ADDER = """
+import sys
+from client import MusicSearch
+MusicSearch(sys.argv[1], encoder=sys.argv[2], device="cpu").add(sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_add_keeps_finished_tracks_and_goes_on(
+    library: Path, tmp_path: Path, tiny_repository: Path, encoder: LocalEncoder, number: signal.Signals
+) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    for index in range(64):
+        write_audio(music / f"{index:02d}.wav", tone(100 + 20 * index, seconds=1))
+    adder = subprocess.Popen([sys.executable, "-c", ADDER, library, tiny_repository, music], stderr=subprocess.PIPE)
+    tracks = 0
+    while tracks == 0 and adder.poll() is None:  # until the first group is committed
+        with contextlib.suppress(LibraryError), MusicSearch(library, encoder=encoder) as watcher:
+            tracks = watcher.info().tracks
+    adder.send_signal(number)
+    adder.communicate()
+    with MusicSearch(library, encoder=encoder) as ms:
+        kept = ms.info().tracks
+        assert kept >= tracks > 0
+        report = ms.add(music)
+        assert (report.added, report.unchanged) == (64 - kept, kept)
+        assert stems(ms.search_audio(music / "40.wav", k=1)) == ["40"]
+
+
+# -- the rest of the interface -------------------------------------------------------------------------
+
+
+def test_remove(ms: MusicSearch, library: Path, encoder: LocalEncoder) -> None:
+    ids = {Path(hit.path).stem: hit.track_id for hit in ms.search("low", k=3)}
+    ms.remove(ids["low"])
+    assert sorted(stems(ms.search("low", k=3))) == ["high", "middle"]
+    with pytest.raises(LibraryError, match="no track"):
+        ms.remove([ids["high"], ids["low"]])
+    ms.remove([ids["high"]])
+    with MusicSearch(library, encoder=encoder) as again:
+        assert stems(again.search("low")) == ["middle"]
+        assert (again.info().tracks, again.info().embedding_dim) == (1, 16)
+
+
+def test_a_reader_sees_what_another_process_adds(library: Path, tones: Path, encoder: LocalEncoder) -> None:
+    with MusicSearch(library, encoder=encoder) as writer, MusicSearch(library, encoder=encoder) as reader:
+        assert reader.search("low") == []
+        writer.add(tones)
+        assert len(reader.search("low")) == 3
+        writer.remove([hit.track_id for hit in reader.search("low", k=2)])
+        assert len(reader.search("low")) == 1
+
+
+def test_a_second_writer_is_told(library: Path, tones: Path, encoder: LocalEncoder) -> None:
+    with MusicSearch(library, encoder=encoder) as first, MusicSearch(library, encoder=encoder) as second:
+        with first._catalogue.writing(), pytest.raises(LibraryBusy, match="another process"):
+            second.add(tones)
+        assert second.add(tones).added == 3
+
+
+def test_threads_may_search_while_one_adds(ms: MusicSearch, tmp_path: Path) -> None:
+    music = tmp_path / "more"
+    music.mkdir()
+    for number in range(40):
+        write_audio(music / f"{number}.wav", tone(100 + 20 * number, seconds=1))
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def search() -> None:
+        while not done.wait(0.005):
+            try:
+                assert stems(ms.search("middle", k=1)) != []
+            except BaseException as exc:
+                errors.append(exc)
+                return
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    ms.add(music)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert ms.info().tracks == 43
+
+
+def test_another_model_is_refused_and_both_are_named(ms: MusicSearch, library: Path, tmp_path: Path) -> None:
+    other = LocalEncoder(build_tiny_repository(tmp_path / "other", seed=5), device="cpu")
+    with pytest.raises(ModelMismatch) as caught:
+        MusicSearch(library, encoder=other)
+    for fingerprint in (ms.info().fingerprint, other.spec.fingerprint):
+        assert fingerprint in str(caught.value)
+    assert "add the music to a new library" in str(caught.value)
+
+
+def test_bad_arguments(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
+    for query in ("", "  \n", "\udcff"):
+        with pytest.raises(QueryError, match="texts contains"):
+            ms.search(query)
+    with pytest.raises(QueryError, match="texts contains 3, expected a text"):
+        ms.embed_text(["low", 3])
+    with pytest.raises(QueryError, match=r"texts is one string, expected a list of strings: \['low'\]"):
+        ms.embed_text("low")
+    with pytest.raises(QueryError, match="paths is one path"):
+        ms.embed_audio(str(tones / "low.wav"))
+    for k in (0, -3):
+        with pytest.raises(QueryError, match=f"k is {k}, expected at least 1"):
+            ms.search("low", k=k)
+        with pytest.raises(QueryError, match=f"k is {k}"):
+            ms.search_audio(tones / "low.wav", k=k)
+    for labels, message in [
+        ([], "at least one label"),
+        (["low", "low"], "given twice"),
+        (["low", " "], "labels contains ' '"),
+        ("low", "labels is one string"),
+    ]:
+        with pytest.raises(QueryError, match=message):
+            ms.zero_shot(tones / "low.wav", labels)
+    for template in ("A track", "{} {}"):
+        with pytest.raises(QueryError, match=r"must contain \{\} once"):
+            ms.zero_shot(tones / "low.wav", ["low"], templates=[template])
+    with pytest.raises(AudioError, match="No such file"):
+        ms.search_audio(tmp_path / "nothing.wav")
+    with pytest.raises(AudioError, match="No such file"):
+        ms.zero_shot("0123456789abcdef", ["low"])
+
+
+def test_closing(library: Path, tiny_repository: Path, encoder: LocalEncoder) -> None:
+    ms = MusicSearch(str(library), encoder=str(tiny_repository), device="cpu")
+    assert ms.device == "cpu"
+    ms.close()
+    ms.close()
+    with pytest.raises(LibraryError, match="is closed"):
+        ms.search("low")
+    shared = Counting(encoder)
+    MusicSearch(library, encoder=shared).close()
+    assert not shared.is_closed  # not ours to close
+
+
+@pytest.mark.skipif(not REAL_AUDIO.is_dir(), reason=f"the real recordings are not at {REAL_AUDIO}")
+def test_real_recordings_index_and_find_themselves(library: Path, encoder: LocalEncoder) -> None:
+    with MusicSearch(library, encoder=encoder) as ms:
+        report = ms.add(REAL_AUDIO)
+        assert (report.added, report.failed) == (5, [])
+        for path in REAL_AUDIO.glob("*.ogg"):
+            (hit,) = ms.search_audio(path, k=1)
+            assert hit.path == str(path)
+            assert hit.score == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,88 @@
+"""The bundled collection, its queries, and the shipped model on them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from client import MusicSearch
+from demo.__main__ import COLLECTION, SHOWN, main, read_descriptions, read_queries
+from train.corpus import templates, vocabulary
+
+PROJECT = Path(__file__).parents[2]
+# Words without content of their own; every other word of a query must be new to the grammar.
+FUNCTION_WORDS = {"a", "an", "and", "for", "in", "of", "out", "the", "to"}
+
+
+def words_of(value: object) -> set[str]:
+    if isinstance(value, str):
+        return set(re.findall(r"[a-z]+", value.lower()))
+    if isinstance(value, dict):
+        return words_of(list(value)) | words_of(list(value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(words_of, value))
+    return set()
+
+
+def test_no_query_uses_a_word_of_the_caption_grammar():
+    grammar = set()
+    for module in (templates, vocabulary):
+        grammar |= words_of([value for name, value in vars(module).items() if name.isupper()])
+    assert len(grammar) > 1_000
+    for query in read_queries():
+        assert not (words_of(query.text) - FUNCTION_WORDS) & grammar, query.text
+
+
+def test_the_collection_and_its_queries_are_complete():
+    tracks = {path.stem for path in COLLECTION.glob("*.opus")}
+    assert len(tracks) >= 64
+    assert set(read_descriptions()) == tracks
+    assert sum(path.stat().st_size for path in COLLECTION.iterdir()) <= 6_000_000
+    queries = read_queries()
+    assert len(queries) == 16
+    for query in queries:
+        assert query.accepted, query.text
+        assert query.accepted <= tracks, query.text
+
+
+def test_accepted_tracks_are_found(tmp_path: Path):
+    with MusicSearch(tmp_path / "library") as ms:
+        report = ms.add(COLLECTION, progress=False)
+        assert (report.added, report.failed) == (81, [])
+        found = [
+            query.text
+            for query in read_queries()
+            if any(Path(hit.path).stem in query.accepted for hit in ms.search(query.text, k=SHOWN))
+        ]
+    assert len(found) >= 13, found
+
+
+def test_captions_of_the_collection_find_their_tracks(tmp_path: Path):
+    """One track of each of 81 styles: the shipped model must put nearly all own tracks among the first ten."""
+    rows = [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    with MusicSearch(tmp_path / "library") as ms:
+        audio = ms.embed_audio([COLLECTION / row["audio"] for row in rows])
+        text = ms.embed_text([row["captions"][0] for row in rows])
+    scores = text @ audio.T
+    ranks = (scores >= scores.diagonal()[:, None]).sum(axis=1)
+    assert (ranks <= 10).mean() >= 0.9
+
+
+def test_a_second_run_embeds_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("demo.__main__.LIBRARY", tmp_path / "library")
+    assert main() == 0
+    assert "81 embedded, 0 unchanged, 0 failed" in capsys.readouterr().out
+    assert main() == 0
+    output = capsys.readouterr().out
+    assert "0 embedded, 81 unchanged, 0 failed" in output
+    assert output.count("zero-shot tags of") == 2
+
+
+def test_the_demo_needs_neither_torch_nor_transformers():
+    code = "import sys, demo.__main__; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
