@@ -107,9 +107,7 @@ class TextConfig:
         if self.hidden % self.heads:
             raise ConfigError(f"text.heads is {self.heads}, which does not divide text.hidden = {self.hidden}")
         if not 0 <= self.frozen_layers <= self.layers:
-            raise ConfigError(
-                f"text.frozen_layers is {self.frozen_layers}; expected 0 to text.layers = {self.layers}"
-            )
+            raise ConfigError(f"text.frozen_layers is {self.frozen_layers}; expected 0 to text.layers = {self.layers}")
         if self.pooling not in ("mean", "cls"):
             raise ConfigError(f"text.pooling is {self.pooling!r}; expected 'mean' or 'cls'")
         if not 2 < self.max_tokens <= self.max_positions:
@@ -163,9 +161,13 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run depends on besides the data."""
+    """Everything that a run depends on besides the data.
+
+    `warm_start` names a checkpoint of the same model whose weights a new run begins with.
+    """
 
     seed: int = 0
+    warm_start: str | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

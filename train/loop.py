@@ -26,7 +26,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from train.augment import augment_log_mel
-from train.checkpoint import Checkpoint, CheckpointError, read_tensors, save_checkpoint, write_atomically
+from train.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    write_atomically,
+)
 from train.config import Config, ConfigError, OptimConfig
 from train.data.manifest import read_manifest
 from train.data.pairs import PairDataset
@@ -91,6 +98,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     state = State(model, _optimizer(model, optim))
     with torch.no_grad():
         model.log_temperature.fill_(math.log(optim.initial_temperature))
+    if config.warm_start:
+        _warm_start(model, config)
     if resume:
         _restore(state, last, config)
 
@@ -187,6 +196,13 @@ def _start_text_tower(model: DualEncoder, config: Config) -> TextTokenizer:
     if not tokenizer_file.is_file():
         raise ConfigError(f"model.text.init_from: {folder} has no tokenizer.json; save the fast tokenizer there")
     return TextTokenizer(tokenizer_file.read_text(encoding="utf-8"), max_tokens=config.model.text.max_tokens)
+
+
+def _warm_start(model: DualEncoder, config: Config) -> None:
+    source = load_checkpoint(config.warm_start or "")
+    if source.config.model != config.model:
+        raise TrainingError(f"warm_start {config.warm_start} holds another model than this run's; use its own recipe")
+    model.load_state_dict(dict(source.state_dict))
 
 
 def _optimizer(model: DualEncoder, optim: OptimConfig) -> torch.optim.AdamW:

@@ -13,11 +13,14 @@ from random import Random
 from typing import NamedTuple
 
 from . import vocabulary as words
+from .associations import ASSOCIATIONS
 from .attributes import Attributes
 from .compose.instruments import INSTRUMENTS
 from .templates import FAMILIES
 
 CHANCE_OF_OPTIONAL = 0.55
+# A slot that says more than one fact: all instruments, or an association, which stands for a whole style.
+FACTS = {"all": 2, "association": 4}
 MIN_FACTS = {"sentence": 4, "tags": 4, "title": 2}
 MAX_TRIES = 200
 
@@ -87,7 +90,7 @@ def _expand(template: str, slots: "_Slots", rng: Random, min_facts: int) -> str 
     values = {name: slots.get(name) for name in names}
     if not all(value for name, value in values.items() if not name.endswith(_ENDINGS)):
         return None
-    facts = sum(2 if name == "all" else not name.startswith(_NOT_FACTS) for name in values)
+    facts = sum(FACTS.get(name, not name.startswith(_NOT_FACTS)) for name in values)
     if facts < min_facts:
         return None
     heard = [value.lower() for name, value in values.items() if value and not name.endswith(_ENDINGS)]
@@ -190,6 +193,7 @@ class _Slots:
             return name and _with_article(name)
 
         draw: dict[str, Callable[[], str | None]] = {
+            "association": lambda: self._pick(ASSOCIATIONS[facts.style]),
             "genre": lambda: self._pick(style.genre),
             "noun": lambda: self._pick(style.noun),
             "scene": lambda: self._pick(style.scene),

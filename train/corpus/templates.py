@@ -61,6 +61,9 @@ SENTENCES = {
         "{genre} led by {lead}, {tonality}, {tempo_adv}[, with {drums}].",
         "{comp} support{comp_s} {lead} in a {tempo} {noun}[ {tonality}].",
         "{all}: {mood} {genre}, {tempo}[, {rhythm}].",
+        "Music that brings {association} to mind.",
+        "It makes me think of {association}: {tempo} {genre}.",
+        "{mood} music, {association} in my head[, with {lead}].",
     ),
     "val": (
         "Here {lead} carr{lead_ies} a {mood} {noun} that goes {tempo_adv}.",
@@ -124,6 +127,8 @@ TAGS = {
         "{mood}, {genre}, {tempo}, {meter}[, {comp_bare}][, {tonality_tag}]",
         "{mood}, {genre}, {space}, {comp_bare}[, {tempo}][, {articulation_tag}]",
         "{mood}, solo {solo_bare}, {genre}, {tempo}[, {tonality_tag}]",
+        "{association}, {genre}, {mood}[, {tempo}]",
+        "{association}, {lead_bare}, {mood}",
     ),
     "val": (
         "{tempo}, {genre}, {mood}, {comp_bare}",
@@ -163,6 +168,14 @@ TITLES = {
         "Best of {mood} {genre}",
         "{genre} on {lead_bare}",
         "{tempo} {mood} {genre}",
+        "{association}",
+        "{association}",
+        "{association}",
+        "{association} {title_noun}",
+        "{association}: {genre} {title_noun}",
+        "{moment}: {association}",
+        "{association} and {mood} {genre}",
+        "{association}, {lead_bare}",
     ),
     "val": (
         "The {mood} {genre} {title_noun_val}",
