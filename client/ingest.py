@@ -179,7 +179,6 @@ class Ingest:
                     self._embed()
         except AudioError:
             self._pending.remove(pending)
-            self._batch = [entry for entry in self._batch if entry[0] is not pending]
             raise
         pending.metadata, pending.duration_s = reader.metadata, reader.duration_s
         self.report.audio_s += reader.duration_s

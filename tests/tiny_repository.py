@@ -99,8 +99,7 @@ def build_tiny_repository(
 
 def _write_config(folder: Path, body: str, parameters: dict[str, object]) -> None:
     lines = [
-        f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}\n'
-        for key, value in parameters.items()
+        f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}\n' for key, value in parameters.items()
     ]
     (folder / "config.pbtxt").write_text(f'name: "{folder.name}"\n{body}' + "".join(lines))
 

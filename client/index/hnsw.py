@@ -65,17 +65,12 @@ class HnswIndex:
         k = min(k, len(self))
         if k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        ef = max(_EF_SEARCH, 2 * k)
-        while True:
-            self._graph.set_ef(ef)
-            try:
-                labels, distances = self._graph.knn_query(query[None], k=k)
-            except RuntimeError:  # fewer than k found, among many removed labels
-                if ef < self._graph.element_count:
-                    ef *= 4
-                    continue
-                return self._scan(query, k=k)  # some living nodes are not linked to the rest
-            return labels[0].astype(np.int64), 1.0 - distances[0]
+        self._graph.set_ef(max(_EF_SEARCH, 2 * k))
+        try:
+            labels, distances = self._graph.knn_query(query[None], k=k)
+        except RuntimeError:  # it reached fewer than k: some living nodes are not linked to the rest
+            return self._scan(query, k=k)
+        return labels[0].astype(np.int64), 1.0 - distances[0]
 
     def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [len(labels), dim] of living labels.

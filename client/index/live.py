@@ -54,8 +54,6 @@ class LiveIndex:
             return
         with self._catalogue.reading():
             end, living = self._catalogue.position(), len(self._catalogue)
-            if _is_ahead(self._position, end):
-                self._reset()
             if self.kind == "exact" and living >= self._exact_below:
                 self._start_graph(end)
             self._replay()
@@ -87,7 +85,8 @@ class LiveIndex:
         """Go over to a graph, from its snapshot where there is a good one."""
         try:
             graph, position = HnswIndex.load(self._catalogue.folder, dim=self._catalogue.dim, identity=self._identity)
-            if _is_ahead(position, end) or not self._agrees(graph, position):
+            is_ahead = position.label > end.label or position.tombstone > end.tombstone
+            if is_ahead or not self._agrees(graph, position):
                 raise DamagedCache("the catalogue was restored from a backup after the snapshot")
             self._index, self._position, self._saved = graph, position, position
         except DamagedCache as exc:
@@ -113,7 +112,3 @@ class LiveIndex:
             self._index.remove(removed)
         for labels, vectors in self._catalogue.vectors_after(self._position.label):
             self._index.add(labels, vectors)
-
-
-def _is_ahead(position: Position, end: Position) -> bool:
-    return position.label > end.label or position.tombstone > end.tombstone

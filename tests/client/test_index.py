@@ -155,6 +155,17 @@ def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> Non
     np.testing.assert_allclose(scores, (vectors @ query)[order[1_990:]], atol=1e-5)
 
 
+def test_a_graph_in_two_pieces_still_finds_everything() -> None:
+    vectors = np.repeat(np.eye(DIM, dtype=np.float32)[:2], 500, axis=0)  # copies link only to each other
+    graph = HnswIndex(dim=DIM)
+    graph.add(np.arange(1_000), vectors)
+    with pytest.raises(RuntimeError):  # what hnswlib does with it
+        graph._graph.knn_query(vectors[:1], k=1_000)
+    labels, scores = graph.search(vectors[0], k=1_000)
+    assert sorted(labels.tolist()) == list(range(1_000))
+    assert scores.tolist() == [1.0] * 500 + [0.0] * 500
+
+
 # -- the snapshot --------------------------------------------------------------------------------------
 
 
@@ -275,11 +286,30 @@ def test_a_snapshot_newer_than_a_restored_catalogue_is_not_used(
         shutil.copy(path, tmp_path / "backup")
 
     restored = Model(tmp_path / "backup")
-    restored.alive = {number: vector for number, vector in enumerate(units(300, seed=0))}
+    restored.alive = dict(enumerate(units(300, seed=0)))
     if added_since:  # labels that the snapshot has under other vectors
         restored.put(added_since, seed=2, first=300)
     index, _ = loads(restored, monkeypatch)
     restored.assert_searched_right(index)
+
+
+def test_a_snapshot_with_as_many_tracks_as_the_restored_catalogue_is_not_used(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(folder)
+    model.put(300, seed=0)
+    model.catalogue.close()
+    shutil.copytree(folder, tmp_path / "backup")
+    model = Model(folder)
+    model.alive = dict.fromkeys(range(300), units(1, seed=0)[0])
+    model.remove(range(50))
+    model.put(50, seed=1, first=300)
+    LiveIndex(model.catalogue, exact_below=0).save()
+    for path in folder.glob("hnsw*"):
+        shutil.copy(path, tmp_path / "backup")
+    restored = Model(tmp_path / "backup")
+    restored.alive = dict(enumerate(units(300, seed=0)))
+    restored.assert_searched_right(loads(restored, monkeypatch)[0])
 
 
 def test_a_full_disk_keeps_the_old_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,21 @@ def test_a_failing_encoder_keeps_what_was_finished(library: Path, tmp_path: Path
     assert (report.added, report.unchanged) == (2, 8)
 
 
+def test_add_commits_while_it_works(library: Path, tmp_path: Path, encoder: LocalEncoder) -> None:
+    for number in range(70):
+        write_audio(tmp_path / f"{number}.wav", tone(100 + 50 * number, seconds=0.5))
+    seen = []
+
+    class Watching(Counting):
+        def embed_windows(self, waveforms: np.ndarray) -> np.ndarray:
+            seen.append(self.windows - reader.info().tracks)
+            return super().embed_windows(waveforms)
+
+    with MusicSearch(library, encoder=Watching(encoder)) as ms, MusicSearch(library, encoder=encoder) as reader:
+        ms.add(tmp_path)
+    assert max(seen) <= 32 + encoder.batch_size
+
+
 ADDER = """
 import sys
 from client import MusicSearch
@@ -270,6 +286,7 @@ def test_an_interrupted_add_keeps_finished_tracks_and_goes_on(
     while tracks == 0 and adder.poll() is None:  # until the first group is committed
         with contextlib.suppress(LibraryError), MusicSearch(library, encoder=encoder) as watcher:
             tracks = watcher.info().tracks
+        time.sleep(0.02)
     adder.send_signal(number)
     adder.communicate()
     with MusicSearch(library, encoder=encoder) as ms:

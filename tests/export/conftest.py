@@ -28,7 +28,8 @@ OVERRIDES = [
     *("model.name=tiny", "model.embedding_dim=16", "model.frontend.window_s=1.0", "model.frontend.n_fft=256"),
     *("model.frontend.hop_samples=250", "model.frontend.n_mels=40", "model.text.init_from=null"),
     *("model.audio.width=8", "model.audio.blocks=[1, 1, 1, 1]", "model.audio.features=32", "model.text.vocab_size=32"),
-    *("model.text.hidden=32", "model.text.layers=1", "model.text.heads=4", "model.text.feed_forward=64"),
+    *("model.text.hidden=32", "model.text.layers=1", "model.text.frozen_layers=0", "model.text.heads=4"),
+    "model.text.feed_forward=64",
     *("model.text.max_positions=32", f"model.text.max_tokens={MAX_TOKENS}"),
 ]
 

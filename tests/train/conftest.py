@@ -35,6 +35,7 @@ def tiny_overrides(tiny_text_model: Path) -> list[str]:
     return [
         f"model.text.init_from={tiny_text_model}",
         *("model.text.vocab_size=32", "model.text.hidden=32", "model.text.layers=2", "model.text.heads=4"),
+        "model.text.frozen_layers=0",
         *("model.text.feed_forward=64", "model.text.max_positions=32", "model.text.max_tokens=16"),
         *("model.audio.width=4", "model.audio.blocks=[1, 1, 1, 1]", "model.audio.features=32"),
         *("model.embedding_dim=16", "model.frontend.window_s=1.0", "model.frontend.hop_samples=250"),

@@ -382,7 +382,7 @@ def test_every_template_is_used():
 
 
 _ABSENCE = re.compile("|".join(sorted(map(re.escape, vocabulary.NO_DRUMS + vocabulary.NO_BASS), key=len, reverse=True)))
-_GENRES = re.compile(r"synth pop|drum and bass|drum'n'bass|mere percussion|horn of|string of")
+_GENRES = re.compile(r"synth pop|drum and bass|drum'n'bass|piano music|mere percussion|horn of|string of")
 
 
 def test_captions_name_no_instrument_that_is_absent():
