@@ -1,6 +1,7 @@
 """`music-search` as a shell sees it: output, JSON, exit status, one line for an error."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,12 @@ def test_the_installed_command_reports_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("music-search: no library at ")
+
+
+def test_a_reader_that_stopped_is_no_error(library: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import sys; from client.cli import main; sys.exit(main())", "info", str(library)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

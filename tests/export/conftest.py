@@ -16,7 +16,7 @@ from torch import nn
 from export.parity import hard_signals
 from export.towers import export_audio, export_text, type_float16
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.config import load_recipe
+from train.config import Config
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 
@@ -24,14 +24,26 @@ MOODS = ["calm", "fast", "sad", "bright", "dark", "slow", "loud", "soft"]
 INSTRUMENTS = ["piano", "violin", "trumpet", "drums", "guitar", "flute", "bass", "choir"]
 MAX_TOKENS = 24  # so that the served lengths are 16 and 24: the last one is capped
 
-OVERRIDES = [
-    *("model.name=tiny", "model.embedding_dim=16", "model.frontend.window_s=1.0", "model.frontend.n_fft=256"),
-    *("model.frontend.hop_samples=250", "model.frontend.n_mels=40", "model.text.init_from=null"),
-    *("model.audio.width=8", "model.audio.blocks=[1, 1, 1, 1]", "model.audio.features=32", "model.text.vocab_size=32"),
-    *("model.text.hidden=32", "model.text.layers=1", "model.text.frozen_layers=0", "model.text.heads=4"),
-    "model.text.feed_forward=64",
-    *("model.text.max_positions=32", f"model.text.max_tokens={MAX_TOKENS}"),
-]
+CONFIG = Config.from_dict(
+    {
+        "model": {
+            "name": "tiny",
+            "embedding_dim": 16,
+            "frontend": {"window_s": 1.0, "n_fft": 256, "hop_samples": 250, "n_mels": 40},
+            "audio": {"width": 8, "blocks": [1, 1, 1, 1], "features": 32},
+            "text": {
+                "init_from": None,
+                "vocab_size": 32,
+                "hidden": 32,
+                "layers": 1,
+                "heads": 4,
+                "feed_forward": 64,
+                "max_positions": 32,
+                "max_tokens": MAX_TOKENS,
+            },
+        }
+    }
+)
 
 
 def tokenizer_json() -> str:
@@ -48,7 +60,7 @@ def tokenizer_json() -> str:
 def lived_in_model() -> DualEncoder:
     """Random weights whose BatchNorm statistics fit what they see, so that different sounds get different vectors."""
     torch.manual_seed(0)
-    model = DualEncoder(load_recipe("starter", overrides=OVERRIDES).model).eval()
+    model = DualEncoder(CONFIG.model).eval()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.2, 0.8)
@@ -63,8 +75,7 @@ def lived_in_model() -> DualEncoder:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "ckpt.pt"
-    config = load_recipe("starter", overrides=OVERRIDES)
-    save_checkpoint(path, Checkpoint(config, lived_in_model().state_dict(), tokenizer_json(), {}, {}))
+    save_checkpoint(path, Checkpoint(CONFIG, lived_in_model().state_dict(), tokenizer_json(), {}, {}))
     return path
 
 
