@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from client import MusicSearch
-from serve import running_server
+from serve import Ports, running_server
 
 TITLE = "The same vector everywhere"
-COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
-LIBRARY = Path(__file__).parent / "cache" / "library"
+PROJECT = Path(__file__).parents[1]
+COLLECTION = PROJECT / "demo" / "collection"
+LIBRARY = PROJECT / "bench" / "cache" / "library"
 
 
 def measure() -> str:
@@ -24,7 +25,7 @@ def measure() -> str:
         "| | audio | text |",
         "|---|---|---|",
     ]
-    with MusicSearch(LIBRARY) as local, running_server() as server:
+    with MusicSearch(LIBRARY) as local, running_server(PROJECT / "model_repository", ports=Ports(0, 0, 0)) as server:
         audio = np.concatenate([local.embed_audio([file]) for file in files])
         text = np.concatenate([local.embed_text([caption]) for caption in texts])
 
@@ -32,7 +33,7 @@ def measure() -> str:
             return f"| {name} | {np.abs(other_audio - audio).max():.1e} | {np.abs(other_text - text).max():.1e} |"
 
         lines.append(line("in process, in a batch", local.embed_audio(files), local.embed_text(texts)))
-        with MusicSearch(LIBRARY, encoder=server.client_url) as remote:
+        with MusicSearch(LIBRARY, encoder=server.grpc_url) as remote:
             lines.append(
                 line(
                     "through Triton, alone",

@@ -61,7 +61,7 @@ def find_audio(paths: Iterable[str | Path]) -> tuple[list[str], list[FailedTrack
     seen: set[str] = set()
 
     def note(error: OSError) -> None:
-        failed.append(FailedTrack(str(error.filename), f"cannot read the folder ({error.strerror})"))
+        failed.append(FailedTrack(_printable(str(error.filename)), f"cannot read the folder ({error.strerror})"))
 
     for path in paths:
         start = os.path.abspath(os.path.expanduser(path))

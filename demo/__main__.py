@@ -55,10 +55,12 @@ def main() -> int:
             for query in queries:
                 hits = ms.search(query.text, k=SHOWN)
                 found += any(Path(hit.path).stem in query.accepted for hit in hits)
+                console.print(f"“{query.text}”")
                 console.print(_hits_table(query, hits, descriptions))
             console.print(f"{found} of {len(queries)} queries have an accepted track among the first {SHOWN}\n")
             for stem in sorted(descriptions)[:: len(descriptions) // 2][:2]:
-                console.print(_tags_table(ms, stem, descriptions[stem]))
+                console.print(f"zero-shot tags of {stem} ({descriptions[stem]})")
+                console.print(_tags_table(ms, stem))
     except MusicSearchError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
@@ -69,7 +71,7 @@ def main() -> int:
 
 
 def _hits_table(query: Query, hits: list[Hit], descriptions: dict[str, str]) -> Table:
-    table = Table(title=f"“{query.text}”", title_justify="left", show_edge=False)
+    table = Table(show_edge=False)
     table.add_column("score", justify="right")
     table.add_column("track")
     table.add_column("what it is")
@@ -80,9 +82,9 @@ def _hits_table(query: Query, hits: list[Hit], descriptions: dict[str, str]) -> 
     return table
 
 
-def _tags_table(ms: MusicSearch, stem: str, description: str) -> Table:
+def _tags_table(ms: MusicSearch, stem: str) -> Table:
     (path,) = COLLECTION.rglob(f"{stem}.*")
-    table = Table(title=f"zero-shot tags of {stem}: {description}", title_justify="left", show_edge=False)
+    table = Table(show_edge=False)
     table.add_column("label")
     table.add_column("score", justify="right")
     for tag in ms.zero_shot(path, labels=TAG_LABELS)[:SHOWN]:

@@ -54,8 +54,7 @@ def build_tiny_repository(
         path = folder / model / "1" / file_name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    if _TOKENIZER_SOURCE.exists():
-        shutil.copy(_TOKENIZER_SOURCE, folder / "text_tokenizer/1/model.py")
+    shutil.copy(_TOKENIZER_SOURCE, folder / "text_tokenizer/1/model.py")
 
     embedding = f'output [ {{ name: "embedding" data_type: TYPE_FP32 dims: [ {dim} ] }} ]\n'
     token_tensors = (

@@ -93,16 +93,16 @@ def test_an_empty_catalogue_finds_nothing(folder: Path) -> None:
 
 
 def test_hnsw_recall_against_exact_search() -> None:
-    # 20,000 x 64 clustered vectors, as embeddings are; independent Gaussians are harder than any music.
+    # 6,000 x 64 clustered vectors, as embeddings are; independent Gaussians are harder than any music.
     rng = np.random.default_rng(0)
-    centres = units(200, seed=1, dim=64)
-    vectors = centres[rng.integers(200, size=20_000)] + 0.1 * rng.standard_normal((20_000, 64), np.float32)
+    centres = units(60, seed=1, dim=64)
+    vectors = centres[rng.integers(60, size=6_000)] + 0.1 * rng.standard_normal((6_000, 64), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     exact, graph = ExactIndex(dim=64), HnswIndex(dim=64)
     for index in (exact, graph):
-        index.add(np.arange(20_000), vectors)
+        index.add(np.arange(6_000), vectors)
     hits = 0
-    for query in vectors[rng.integers(20_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
+    for query in vectors[rng.integers(6_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
         hits += len(set(exact.search(query, k=10)[0].tolist()) & set(graph.search(query, k=10)[0].tolist()))
     assert hits / 1000 >= 0.99
 
@@ -158,6 +158,7 @@ def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> Non
 def test_a_graph_in_two_pieces_still_finds_everything() -> None:
     vectors = np.repeat(np.eye(DIM, dtype=np.float32)[:2], 500, axis=0)  # copies link only to each other
     graph = HnswIndex(dim=DIM)
+    graph._graph.set_num_threads(1)  # several threads link nodes in an order that changes from run to run
     graph.add(np.arange(1_000), vectors)
     with pytest.raises(RuntimeError):  # what hnswlib does with it
         graph._graph.knn_query(vectors[:1], k=1_000)
@@ -318,7 +319,7 @@ def test_a_full_disk_keeps_the_old_snapshot(folder: Path, monkeypatch: pytest.Mo
     index, _ = loads(model, monkeypatch)
     model.put(100, seed=1, first=400)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # writes end there, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, hard))  # writes end there, as on a full disk
     try:
         index.save()
     finally:
