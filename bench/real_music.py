@@ -15,9 +15,9 @@ DESCRIPTIONS = {
 }
 
 
-def measure() -> str:
+def measure() -> str | None:
     if not FOLDER.is_dir():
-        raise SystemExit(f"the five recordings are not at {FOLDER}; this section needs them")
+        return None
     names = list(DESCRIPTIONS)
     with MusicSearch(Path(__file__).parent / "cache" / "library") as ms:
         audio = ms.embed_audio([FOLDER / f"{name}.ogg" for name in names])

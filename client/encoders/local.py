@@ -24,7 +24,7 @@ _PROVIDERS: dict[str, list[Any]] = {
 _CPU_BATCH = 4  # a CPU gains nothing from more, and activations cost memory per window
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
-_TEXT_BUCKETS = (16, 32, 77)  # padded lengths in tokens; DESIGN: queries are short
+_TEXT_BUCKETS = (16, 32, 77)  # padded lengths in tokens: most queries are short
 
 log = logging.getLogger(__name__)
 
