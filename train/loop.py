@@ -98,10 +98,10 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     state = State(model, _optimizer(model, optim))
     with torch.no_grad():
         model.log_temperature.fill_(math.log(optim.initial_temperature))
-    if config.warm_start:
-        _warm_start(model, config)
     if resume:
         _restore(state, last, config)
+    elif config.warm_start:
+        _warm_start(model, config.warm_start)
 
     pairs = PairDataset(train_rows, frontend=frontend, seed=config.seed, training=True)
     steps_per_epoch = len(train_rows) // optim.batch_size
@@ -198,10 +198,10 @@ def _start_text_tower(model: DualEncoder, config: Config) -> TextTokenizer:
     return TextTokenizer(tokenizer_file.read_text(encoding="utf-8"), max_tokens=config.model.text.max_tokens)
 
 
-def _warm_start(model: DualEncoder, config: Config) -> None:
-    source = load_checkpoint(config.warm_start or "")
-    if source.config.model != config.model:
-        raise TrainingError(f"warm_start {config.warm_start} holds another model than this run's; use its own recipe")
+def _warm_start(model: DualEncoder, path: str) -> None:
+    source = load_checkpoint(path)
+    if source.config.model != model.config:
+        raise TrainingError(f"warm_start {path} holds another model than this run's; use its own recipe")
     model.load_state_dict(dict(source.state_dict))
 
 
