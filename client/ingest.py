@@ -140,7 +140,7 @@ class Ingest:
         status = check_file(path)
         with self._lock:
             known = self._catalogue.by_path(path)
-        if known and (known.file.size, known.file.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        if known and known.file.looks_like(status):
             self.report.unchanged += 1
             return
         file = FileState(path, status.st_size, status.st_mtime_ns, _hash_content(path))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
-from .index.catalogue import Catalogue, Track
+from .index.catalogue import Catalogue
 from .index.live import LiveIndex
 from .ingest import AddReport, Ingest, find_audio
 from .progress import show_progress
@@ -218,7 +218,7 @@ class MusicSearch:
         with self._lock:
             if os.path.exists(path):
                 track = self._catalogue.by_path(path)
-                track = track if track and _is_unchanged(track, path) else None
+                track = track if track and track.file.looks_like(os.stat(path)) else None
             else:
                 track = self._catalogue.by_id(str(source))
             if track is not None:
@@ -271,11 +271,6 @@ def library_info(catalogue: Catalogue) -> LibraryInfo:
         fingerprint=properties["fingerprint"],
         embedding_dim=catalogue.dim,
     )
-
-
-def _is_unchanged(track: Track, path: str) -> bool:
-    status = os.stat(path)
-    return (track.file.size, track.file.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def _check_k(k: int) -> None:

@@ -68,6 +68,10 @@ class FileState:
     mtime_ns: int
     content_sha256: str
 
+    def looks_like(self, status: os.stat_result) -> bool:
+        """Whether size and time are still those of the file that was added."""
+        return (self.size, self.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
 
 @dataclass(frozen=True)
 class Track:
