@@ -21,14 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         config = load_recipe(args.recipe, overrides=args.set)
-        checkpoint = train(config, manifest=args.data, run=args.out, resume=args.resume)
+        train(config, manifest=args.data, run=args.out, resume=args.resume)
     except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"stopped; continue with --resume --out {args.out}", file=sys.stderr)
         return 130
-    print(f"best checkpoint: {checkpoint}")
     return 0
 
 

@@ -104,8 +104,7 @@ class AudioAstConfig:
     stride: int = 10
 
     def validate(self, frontend: FrontendConfig) -> None:
-        if self.hidden % self.heads:
-            raise ConfigError(f"audio.heads is {self.heads}, which does not divide audio.hidden = {self.hidden}")
+        _check_heads("audio", heads=self.heads, hidden=self.hidden)
         if not 0 < self.stride <= self.patch <= min(frontend.n_mels, frontend.frames):
             raise ConfigError(
                 f"audio.patch is {self.patch} and audio.stride {self.stride} on {frontend.n_mels} mels and "
@@ -150,8 +149,7 @@ class TextBertConfig:
     dropout: float = 0.1
 
     def validate(self) -> None:
-        if self.hidden % self.heads:
-            raise ConfigError(f"text.heads is {self.heads}, which does not divide text.hidden = {self.hidden}")
+        _check_heads("text", heads=self.heads, hidden=self.hidden)
         if not 0 <= self.frozen_layers <= self.layers:
             raise ConfigError(f"text.frozen_layers is {self.frozen_layers}; expected 0 to text.layers = {self.layers}")
         _one_of("text.pooling", self.pooling, ("mean", "cls"))
@@ -176,8 +174,7 @@ class TextTransformerConfig:
     dropout: float = 0.2
 
     def validate(self) -> None:
-        if self.hidden % self.heads:
-            raise ConfigError(f"text.heads is {self.heads}, which does not divide text.hidden = {self.hidden}")
+        _check_heads("text", heads=self.heads, hidden=self.hidden)
         if self.max_tokens < 3:
             raise ConfigError(f"text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens)")
 
@@ -423,6 +420,11 @@ def _tower_of(kinds: Any, value: Any, *, name: str) -> Any:
     if wanted not in by_name:
         raise ConfigError(f"{name}.tower is {wanted!r}{_nearest(str(wanted), list(by_name))}; expected {_or(by_name)}")
     return by_name[wanted]
+
+
+def _check_heads(tower: str, *, heads: int, hidden: int) -> None:
+    if hidden % heads:
+        raise ConfigError(f"{tower}.heads is {heads}, which does not divide {tower}.hidden = {hidden}")
 
 
 def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:

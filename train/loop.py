@@ -14,6 +14,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         + (f" x {world.size}" if world.size > 1 else "")
     )
     step = Step(config, tokenizer, embed_sentences, world)
-    with SummaryWriter(str(run / "tensorboard")) as writer:
+    with SummaryWriter(str(run / "tensorboard")) if world.is_first else nullcontext() as writer:
         while state.epoch < optim.epochs:
             started = time.monotonic()
             losses = _train_epoch(state, pairs, step=step, run=run, console=console)
@@ -194,6 +195,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                 f"{metrics['pairs_per_s']:.0f} pairs/s{'  (best)' if improved else ''}"
             )
     leave_world(world)
+    console.print(f"best checkpoint: {run / 'ckpt.pt'}", soft_wrap=True)
     return run / "ckpt.pt"
 
 
@@ -352,7 +354,6 @@ def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequ
 
 
 def _warm_start(model: DualEncoder, path: str) -> None:
-    """Take the weights of a checkpoint, or the audio tower of a labels-only run (`train.pretrain`)."""
     source = load_checkpoint(path)
     if source.config.model != model.config:
         raise TrainingError(f"warm_start {path} holds another model than this run's; use its own recipe")

@@ -272,6 +272,17 @@ def test_a_snapshot_of_another_library_or_model_is_not_used(
         HnswIndex.load(folder, dim=DIM, identity={"library_id": "another", "fingerprint": "f" * 64})
 
 
+def restore_under_a_newer_snapshot(model: Model, folder: Path, *, backup: Path) -> Model:
+    """The library in `backup`, 300 tracks, beside the snapshot that `model` writes after 50 tracks more."""
+    model.put(50, seed=1, first=300)
+    LiveIndex(model.catalogue, exact_below=0).save()
+    for path in folder.glob("hnsw*"):
+        shutil.copy(path, backup)
+    restored = Model(backup)
+    restored.alive = dict(enumerate(units(300, seed=0)))
+    return restored
+
+
 @pytest.mark.parametrize("added_since", [0, 5, 60])
 def test_a_snapshot_newer_than_a_restored_catalogue_is_not_used(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added_since: int
@@ -280,14 +291,7 @@ def test_a_snapshot_newer_than_a_restored_catalogue_is_not_used(
     model.put(300, seed=0)
     model.catalogue.close()
     shutil.copytree(folder, tmp_path / "backup")
-    model = Model(folder)
-    model.put(50, seed=1, first=300)
-    LiveIndex(model.catalogue, exact_below=0).save()
-    for path in folder.glob("hnsw*"):
-        shutil.copy(path, tmp_path / "backup")
-
-    restored = Model(tmp_path / "backup")
-    restored.alive = dict(enumerate(units(300, seed=0)))
+    restored = restore_under_a_newer_snapshot(Model(folder), folder, backup=tmp_path / "backup")
     if added_since:  # labels that the snapshot has under other vectors
         restored.put(added_since, seed=2, first=300)
     index, _ = loads(restored, monkeypatch)
@@ -304,12 +308,7 @@ def test_a_snapshot_with_as_many_tracks_as_the_restored_catalogue_is_not_used(
     model = Model(folder)
     model.alive = dict.fromkeys(range(300), units(1, seed=0)[0])
     model.remove(range(50))
-    model.put(50, seed=1, first=300)
-    LiveIndex(model.catalogue, exact_below=0).save()
-    for path in folder.glob("hnsw*"):
-        shutil.copy(path, tmp_path / "backup")
-    restored = Model(tmp_path / "backup")
-    restored.alive = dict(enumerate(units(300, seed=0)))
+    restored = restore_under_a_newer_snapshot(model, folder, backup=tmp_path / "backup")
     restored.assert_searched_right(loads(restored, monkeypatch)[0])
 
 
