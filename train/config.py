@@ -238,7 +238,8 @@ class LossConfig:
     """The contrastive loss by `name`, and what is added to it (`train.objective`).
 
     `kappa`, `normalised_weights` and `sentence_encoder` (a BERT folder or name) are of weighted_info_nce; `margin` of
-    triplet; `views_...` of NT-Xent on two augmented views; `label_weight` of the loss on the manifest's labels.
+    triplet; `views_...` of NT-Xent on two augmented views; `label_weight` of the loss on the manifest's labels;
+    `words_...` of keeping what the text tower's published weights know (`train.word_memory`).
     """
 
     name: str = "info_nce"
@@ -250,21 +251,27 @@ class LossConfig:
     views_temperature: float = 0.5
     views_dim: int = 256
     label_weight: float = 0.0
+    words_weight: float = 0.0
+    words_temperature: float = 0.05
 
     def validate(self) -> None:
         _one_of("loss.name", self.name, ("info_nce", "weighted_info_nce", "cmc", "triplet"))
         if not 0 <= self.views_share < 1:
             raise ConfigError(f"loss.views_share is {self.views_share}; expected 0 to below 1")
-        for name in ("kappa", "margin", "views_temperature"):
+        for name in ("kappa", "margin", "views_temperature", "words_temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; expected a number above 0")
-        if self.label_weight < 0:
-            raise ConfigError(f"loss.label_weight is {self.label_weight}; expected 0 or more")
+        for name in ("label_weight", "words_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """`batch_size` counts pairs over all processes; `chunk_size` of them at a time go through the towers (0: all)."""
+    """`batch_size` counts pairs over all processes; `chunk_size` of them at a time go through the towers (0: all).
+
+    `compile` runs the audio tower through torch.compile, which takes a C++ compiler and a minute or two at the start.
+    """
 
     optimizer: str = "adamw"
     epochs: int = 20
@@ -281,6 +288,7 @@ class OptimConfig:
     initial_temperature: float = 0.07
     ema_decay: float = 0.0  # of an exponential moving average of the weights, which is what is saved; 0 does without
     precision: str = "fp32"
+    compile: bool = False
     workers: int = 2
 
     def validate(self) -> None:
@@ -332,6 +340,11 @@ class Config:
         self.model.audio.validate(self.model.frontend)
         for part in (self.model.text, self.data, self.augment, self.loss, self.optim):
             part.validate()
+        if self.loss.words_weight and not getattr(self.model.text, "init_from", None):
+            raise ConfigError(
+                "loss.words_weight keeps what a published text tower knows, but the text tower has no "
+                "model.text.init_from; name one or set loss.words_weight to 0"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -49,6 +49,7 @@ from train.grad_cache import backward_in_chunks
 from train.objective import Objective
 from train.optimizer import MovingAverage, build_optimizer, learning_rate_share
 from train.pretrained import sentence_embedder, start_towers
+from train.word_memory import WordMemory
 
 TEXT_GROUP = 32  # captions that share one padded length
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
@@ -120,6 +121,11 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     embed_sentences = None
     if config.loss.name == "weighted_info_nce":
         embed_sentences = sentence_embedder(config.loss.sentence_encoder, device=device)
+    words = None
+    if config.loss.words_weight:  # the tower as published: before a warm start or the state of a resumed run
+        words = WordMemory(
+            copy.deepcopy(model.text_tower), tokenizer, rows=train_rows, temperature=config.loss.words_temperature
+        )
     with torch.no_grad():
         model.log_temperature.fill_(math.log(optim.initial_temperature))
     if config.warm_start and not resume:
@@ -133,6 +139,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     )
     if resume:
         _restore(state, last, config)
+    if optim.compile:
+        model.audio_tower.compile()
 
     pairs = PairDataset(
         train_rows,
@@ -148,7 +156,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         f"{optim.epochs * steps_per_epoch} steps of {optim.batch_size} pairs on {_device_name(device)}"
         + (f" x {world.size}" if world.size > 1 else "")
     )
-    step = Step(config, tokenizer, embed_sentences, world)
+    step = Step(config, tokenizer, embed_sentences, words, world)
     with SummaryWriter(str(run / "tensorboard")) if world.is_first else nullcontext() as writer:
         while state.epoch < optim.epochs:
             started = time.monotonic()
@@ -206,6 +214,7 @@ class Step:
     config: Config
     tokenizer: TextTokenizer
     embed_sentences: Callable[[Sequence[str]], Tensor] | None
+    words: WordMemory | None
     world: World
 
     def backward(self, state: State, batch: Batch) -> Tensor:
@@ -217,7 +226,19 @@ class Step:
             return state.scaler.scale(self._loss(state, batch, encoded))
 
         scaled = backward_in_chunks(chunks, encode=lambda part: self._encode(state.model, batch, part), loss_of=loss_of)
+        if self.words:
+            scaled = scaled + self._backward_words(state, self.words)
         return scaled / state.scaler.get_scale()
+
+    def _backward_words(self, state: State, words: WordMemory) -> Tensor:
+        with self._autocast():
+            loss = words.loss(
+                lambda texts: _embed_captions(state.model, self.tokenizer, texts),
+                temperature=state.model.log_temperature.exp(),
+            )
+        scaled = state.scaler.scale(self.config.loss.words_weight * loss)
+        scaled.backward()
+        return scaled.detach()
 
     def _encode(self, model: DualEncoder, batch: Batch, part: slice) -> list[Tensor]:
         device = self.world.device
@@ -324,6 +345,7 @@ def _note_unreadable(state: State, batch: Batch, *, config: Config, rows: Sequen
         )
 
 
+@torch.compiler.set_stance("force_eager")
 def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: TextTokenizer) -> dict[str, float]:
     """Text-to-audio retrieval on the validation rows, with the averaged weights where there are any."""
     model = state.model

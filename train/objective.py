@@ -2,7 +2,8 @@
 
     (1 - views_share) · contrastive(audio, text) + views_share · NT-Xent(views) + label_weight · labels
 
-(MusCALL eq. 5 mixes the first two.) The heads in here belong to training alone and stay out of the model.
+(MusCALL eq. 5 mixes the first two.) The heads in here belong to training alone and stay out of the model. A loss of the
+text tower alone, words_weight · words, is in `train.word_memory`.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """A training set and a text model small enough to train for real within seconds."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,18 @@ import soundfile
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
+from train import word_memory
+
 WORDS = ["low", "middle", "high", "pure", "rough", "steady", "pulsing", "tone", "a", "slow", "fast"]
 SAMPLE_RATE_HZ = 16_000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_words() -> Iterator[None]:
+    """What a text tower is to remember, cut to what a test needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_memory, "WORDS", 1_000)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +51,7 @@ def tiny_overrides(tiny_text_model: Path) -> list[str]:
         *("model.audio.width=4", "model.audio.blocks=[1, 1, 1, 1]", "model.audio.features=32"),
         *("model.embedding_dim=16", "model.frontend.window_s=1.0", "model.frontend.hop_samples=250"),
         *("optim.workers=0", "optim.batch_size=8", "optim.epochs=4", "optim.text_learning_rate=1e-3"),
+        "optim.compile=false",
     ]
 
 

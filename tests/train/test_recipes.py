@@ -33,6 +33,7 @@ SIZES = {
 ALL = [
     *("model.embedding_dim=16", "model.frontend.window_s=1.0", "optim.workers=0", "optim.batch_size=8"),
     *("optim.epochs=6", "optim.learning_rate=2e-3", "optim.text_learning_rate=2e-3", "optim.precision=fp32"),
+    "optim.compile=false",
 ]
 
 

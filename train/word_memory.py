@@ -1,0 +1,90 @@
+"""Keep what a published text tower knows of words that no caption has.
+
+Tuning a text tower on captions leaves every other word to chance. So that "gladiators" stays near what it was near, the
+tower must go on ranking phrases for a word as its published self did: the KL divergence between the two softmax
+distributions over phrases, SEED's loss (Fang et al. 2021, eq. 3 to 5) with words as queries and phrases as keys.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from wordfreq import top_n_list
+
+from train.config import ConfigError
+from train.data.manifest import Row
+from train.data.tokenizer import TextTokenizer
+
+WORDS = 40_000  # the most frequent ones of English
+SHORTEST_WORD = 4  # letters
+LONGEST_PHRASE = 2  # words
+WORDS_A_STEP = 128
+PHRASES_A_STEP = 128
+BATCH = 256
+
+
+class WordMemory:
+    """How near a published text tower puts common words to the phrases of the training captions.
+
+    Args:
+        teacher: the published tower, which is frozen here; token ids and mask -> [n, width].
+        rows: the training rows; the pieces of their captions between commas are the phrases, if they are short.
+        temperature: of the teacher's softmax.
+
+    Raises:
+        ConfigError: no row has a short phrase.
+    """
+
+    def __init__(
+        self, teacher: nn.Module, tokenizer: TextTokenizer, *, rows: Sequence[Row], temperature: float
+    ) -> None:
+        self.temperature = temperature
+        frequent = (word for word in top_n_list("en", 2 * WORDS) if word.isalpha() and len(word) >= SHORTEST_WORD)
+        self.words = list(islice(frequent, WORDS))
+        self.phrases = short_phrases(rows)
+        if not self.phrases:
+            raise ConfigError(
+                f"loss.words_weight asks for tags or labels of at most {LONGEST_PHRASE} words, but no training row has "
+                "any; set it to 0"
+            )
+        teacher.eval().requires_grad_(False)
+        self.word_vectors = _embed(teacher, tokenizer, self.words)
+        self.phrase_vectors = _embed(teacher, tokenizer, self.phrases)
+
+    def loss(self, embed: Callable[[Sequence[str]], Tensor], *, temperature: Tensor) -> Tensor:
+        """The divergence over words and phrases drawn at random (by torch's generator).
+
+        Args:
+            embed: the tower in training; texts -> float32 [n, dim], unit L2 norm.
+            temperature: its positive scalar.
+        """
+        words = torch.randperm(len(self.words))[:WORDS_A_STEP]
+        phrases = torch.randperm(len(self.phrases))[:PHRASES_A_STEP]
+        texts = [self.words[i] for i in words.tolist()] + [self.phrases[i] for i in phrases.tolist()]
+        word, phrase = embed(texts).split([len(words), len(phrases)])
+        known = self.word_vectors[words] @ self.phrase_vectors[phrases].T
+        return F.kl_div(
+            F.log_softmax(word @ phrase.T / temperature, dim=-1),
+            F.log_softmax(known / self.temperature, dim=-1),
+            reduction="batchmean",
+            log_target=True,
+        )
+
+
+def short_phrases(rows: Sequence[Row]) -> list[str]:
+    """Labels, and the pieces of captions between commas: those of at most `LONGEST_PHRASE` words, in lower case."""
+    pieces = {piece for row in rows for text in (*row.labels, *row.captions) for piece in text.lower().split(",")}
+    return sorted({piece.strip() for piece in pieces if 0 < len(piece.split()) <= LONGEST_PHRASE})
+
+
+@torch.no_grad()
+def _embed(tower: nn.Module, tokenizer: TextTokenizer, texts: Sequence[str]) -> Tensor:
+    device = next(tower.parameters()).device
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = []
+    for start in range(0, len(order), BATCH):
+        ids, mask = tokenizer([texts[i] for i in order[start : start + BATCH]])
+        vectors.append(F.normalize(tower(ids.to(device), mask.to(device)).float(), dim=-1))
+    return torch.cat(vectors)[torch.tensor(order).argsort()]
