@@ -1,4 +1,8 @@
 import json
+import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,37 +57,66 @@ def test_evaluate_prints_both_directions(run: Path, tones: Path, capsys: pytest.
     assert set(result["audio_to_text"]) == {"R@1", "R@5", "R@10", "mAP@10", "MedR"}
 
 
-class Killed(Exception):
-    pass
+KILLED_AT_A_STEP = """
+import os, signal, sys
+import torch
+from train import word_memory
+from train.__main__ import main
+
+word_memory.WORDS = 1_000  # as tests/train/conftest.py has it
+left, step = int(sys.argv[1]), torch.optim.AdamW.step
+
+def step_until_killed(self):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    step(self)
+
+torch.optim.AdamW.step = step_until_killed
+sys.exit(main(sys.argv[2:]))
+"""
 
 
-@pytest.mark.parametrize("killed_at_step", [3, 12])
-def test_a_killed_run_resumes_to_the_same_weights(
-    killed_at_step: int, tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_killed_again_and_again_resumes_to_the_same_weights(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path
 ):
-    config = load_recipe("starter", overrides=tiny_overrides)
-    train(config, manifest=tones, run=tmp_path / "whole")
+    train(load_recipe("starter", overrides=tiny_overrides), manifest=tones, run=tmp_path / "whole")
 
-    step, steps = torch.optim.AdamW.step, 0
-
-    def step_until_killed(self: torch.optim.AdamW) -> None:
-        nonlocal steps
-        steps += 1
-        if steps > killed_at_step:
-            raise Killed
-        step(self)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", step_until_killed)
-    with pytest.raises(Killed):
-        train(config, manifest=tones, run=tmp_path / "killed")
-    monkeypatch.undo()
-    resume = (tmp_path / "killed" / "last.pt").exists()  # the first epoch has 5 steps
-    train(config, manifest=tones, run=tmp_path / "killed", resume=resume)
+    command = ["starter", "--data", str(tones), "--out", str(tmp_path / "killed"), "--set", *tiny_overrides]
+    # Counted from the start or the last resume; an epoch has 5 steps, of which a kill loses what it had begun.
+    kills = [random.randint(6, 9), random.randint(0, 4), random.randint(5, 9)]
+    for steps in kills:
+        resume = ["--resume"] if (tmp_path / "killed" / "last.pt").exists() else []
+        child = subprocess.run([sys.executable, "-c", KILLED_AT_A_STEP, str(steps), *command, *resume], check=False)
+        assert child.returncode == -signal.SIGKILL
+    assert main([*command, "--resume"]) == 0
 
     whole, killed = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "killed"))
     assert whole["epoch"] == killed["epoch"] == 4
-    for name, value in whole["model"].items():
-        assert torch.equal(value, killed["model"][name]), name
+    for part in ("model", "objective"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, killed[part][name]), f"{name}, killed after {kills} steps"
+
+
+def test_a_compiled_tower_trains_to_the_same_weights(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compiled = []
+
+    def compile_without_a_compiler(module: torch.nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        compile_module(module, backend="aot_eager")
+
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_without_a_compiler)
+    weights = []
+    for setting in ("false", "true"):
+        config = load_recipe("starter", overrides=[*tiny_overrides, "optim.epochs=1", f"optim.compile={setting}"])
+        weights.append(load_checkpoint(train(config, manifest=tones, run=tmp_path / setting)).state_dict)
+    assert compiled == ["AudioResNet"]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=1e-3)
 
 
 def test_a_taken_run_directory_is_refused(run: Path, tones: Path, tiny_overrides: list[str]):
