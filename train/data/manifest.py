@@ -1,7 +1,8 @@
 """The manifest: JSON Lines, one track a line; `audio` and at least one caption are required."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip():
-            rows.append(_parse(line, where=f"{path}, line {number}", folder=path.parent))
+            rows.append(parse_row(line, where=f"{path}, line {number}", folder=path.parent))
     chosen = [row for row in rows if split is None or row.split == split]
     if not chosen:
         found = sorted({row.split for row in rows})
@@ -46,7 +47,40 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
     return chosen
 
 
-def _parse(line: str, *, where: str, folder: Path) -> Row:
+def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows so that `read_manifest` gives them back, audio relative to the manifest; the file is the old or the
+    whole new one."""
+    folder = path.parent.resolve()
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
+                audio = row.audio.parent.resolve() / row.audio.name
+                values: dict[str, Any] = {
+                    "audio": Path(os.path.relpath(audio, folder)).as_posix(),
+                    "captions": list(row.captions),
+                    "track_id": row.track_id,
+                    "split": row.split,
+                }
+                values |= {"labels": list(row.labels)} if row.labels else {}
+                values |= {"source": row.source} if row.source else {}
+                file.write(json.dumps(values | row.extra, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def parse_row(line: str, *, where: str, folder: Path) -> Row:
+    """The row of one line.
+
+    Args:
+        where: file and line number, for the error.
+        folder: the manifest's, which `audio` is relative to.
+
+    Raises:
+        ManifestError: the line is no JSON object, or a field is missing or of the wrong kind.
+    """
     try:
         values = json.loads(line)
     except json.JSONDecodeError as exc:
