@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,27 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
         ManifestError: no such file, a line that is no JSON object or lacks a field, or no row in the split.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"no manifest at {path}; expected a JSON Lines file, one track a line")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            rows.append(parse_row(line, where=f"{path}, line {number}", folder=path.parent))
+    rows = [parse_row(line, where=f"{path}, line {n}", folder=path.parent) for n, line in manifest_lines(path)]
     chosen = [row for row in rows if split is None or row.split == split]
     if not chosen:
         found = sorted({row.split for row in rows})
         raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
     return chosen
+
+
+def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1, text) of each line that is not blank.
+
+    Raises:
+        ManifestError: no such file, or not UTF-8.
+    """
+    if not path.is_file():
+        raise ManifestError(f"no manifest at {path}; expected a JSON Lines file, one track a line")
+    try:
+        with path.open(encoding="utf-8") as file:  # unlike str.splitlines, it leaves U+2028 inside a caption alone
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+    except UnicodeDecodeError as exc:
+        raise ManifestError(f"{path} is not UTF-8 text ({exc.reason}); expected a JSON Lines file") from exc
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
