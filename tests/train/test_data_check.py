@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +58,10 @@ def test_audio_that_cannot_be_used_is_found(folder: Path):
     tone(folder / "silent.wav", gain=8e-5)
     tone(folder / "short.wav", seconds=0.99)
     soundfile.write(folder / "nan.wav", np.full(RATE_HZ, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
-    names = ["gone.wav", "text.flac", "half.flac", "silent.wav", "short.wav", "nan.wav", "0.wav"]
+    (folder / "headless.raw").write_bytes(bytes(100))
+    names = ["gone.wav", "text.flac", "half.flac", "silent.wav", "short.wav", "nan.wav", "headless.raw", "0.wav"]
     report = check_manifest(write(folder, *map(row, names)))
-    assert report.counts() == {"missing": 1, "unreadable": 3, "silent": 1, "too_short": 1}
+    assert report.counts() == {"missing": 1, "unreadable": 4, "silent": 1, "too_short": 1}
     kinds = {name: [f.kind for f in report.findings if name in f.detail] for name in names}
     assert kinds["half.flac"] == kinds["text.flac"] == kinds["nan.wav"] == ["unreadable"]
     assert kinds["0.wav"] == []
@@ -116,15 +119,21 @@ def test_captions_that_train_and_test_share_alone_do_not_fail(folder: Path):
     assert main(["check", str(manifest), "--workers", "1"]) == 0
 
 
-def test_processes_find_the_same_and_json_says_all_of_it(folder: Path, capsys: pytest.CaptureFixture):
+def test_processes_find_the_same_and_json_says_all_of_it(folder: Path):
     manifest = write(folder, row("0.wav"), row("0.wav", "twice"), row("gone.wav"))
     report = check_manifest(manifest)
-    assert main(["check", str(manifest), "--workers", "2", "--json"]) == 1
-    said = capsys.readouterr()
-    result = json.loads(said.out)
+    command = [sys.executable, "-m", "train.data", "check", str(manifest), "--workers", "2", "--json"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert said.returncode == 1, said.stderr
+    result = json.loads(said.stdout)
     assert [(f["kind"], tuple(f["lines"])) for f in result["findings"]] == found(report)
     assert (result["rows"], result["counts"], result["hurts"]) == (3, {"missing": 1, "duplicate": 1}, True)
-    assert "decoded 2 of 2" in said.err
+    assert "decoded 2 of 2" in said.stderr
+
+
+def test_a_decoding_process_starts_without_torch():
+    command = [sys.executable, "-c", "import sys, train.data.__main__; sys.exit('torch' in sys.modules)"]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_the_table_names_the_worst_first(folder: Path, capsys: pytest.CaptureFixture):

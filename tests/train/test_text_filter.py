@@ -32,6 +32,7 @@ OTHER = ["a fast", "slow", "a slow steady", "fast fast", "steady a", "slow fast 
         ("80s synth-pop, 808 drums, 120 bpm", "80s synth-pop, 808 drums, 120 bpm"),
         ("90's waltz in 3/4 by UB40, 2-step", "90's waltz in 3/4 by UB40, 2-step"),
         ("R&B", "R&B"),
+        ("B♭ clarinet ♫", "B♭ clarinet"),
         ("\uff4a\uff41\uff5a\uff5a", "jazz"),
         ("古典音楽", "古典音楽"),
         ("01", ""),

@@ -164,9 +164,9 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _rows_to_rewrite(args: argparse.Namespace) -> list[Row]:
+    rows = read_manifest(args.manifest)
     if args.out.exists() and args.out.samefile(args.manifest):
         raise ManifestError(f"--out is {args.manifest} itself; choose another file, so that nothing is lost")
-    rows = read_manifest(args.manifest)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     return rows
 

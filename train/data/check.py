@@ -166,7 +166,7 @@ def decode(path: Path) -> Sound:
     if not path.is_file():
         return Sound("missing", "", 0.0, "")
     digest, frames, peak = hashlib.sha256(), 0, 0.0
-    try:
+    try:  # a name that ends in .raw is a TypeError
         with soundfile.SoundFile(path) as file:
             rate, announced = file.samplerate, file.frames
             digest.update(f"{rate}/{file.channels}/".encode())
@@ -174,7 +174,7 @@ def decode(path: Path) -> Sound:
                 digest.update(np.ascontiguousarray(block).tobytes())
                 frames += len(block)
                 peak = max(peak, float(np.abs(block).max())) if np.isfinite(block).all() else float("inf")
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as exc:
+    except (soundfile.LibsndfileError, OSError, TypeError) as exc:
         return Sound("unreadable", str(exc), 0.0, "")
     seconds = frames / rate
     if (announced - frames) / rate > MAX_MISSING_S:

@@ -80,6 +80,6 @@ def clean_text(text: str) -> str:
 
 
 def _is_noise(character: str) -> bool:
-    """Control and format characters, unassigned ones, and symbols that are no sign of punctuation, such as emoji."""
+    """Control, format and unassigned characters, and pictures such as emoji, but not the signs of flat and natural."""
     category = unicodedata.category(character)
-    return category[0] == "C" or category in ("So", "Sk") or character == "\ufe0f"
+    return category[0] == "C" or (category in ("So", "Sk") and character not in "♭♮") or character == "\ufe0f"
