@@ -1,7 +1,8 @@
 """The manifest: JSON Lines, one track a line; `audio` and at least one caption are required."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,7 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
         ManifestError: no such file, a line that is no JSON object or lacks a field, or no row in the split.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"no manifest at {path}; expected a JSON Lines file, one track a line")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            rows.append(_parse(line, where=f"{path}, line {number}", folder=path.parent))
+    rows = [parse_row(line, where=f"{path}, line {n}", folder=path.parent) for n, line in manifest_lines(path)]
     chosen = [row for row in rows if split is None or row.split == split]
     if not chosen:
         found = sorted({row.split for row in rows})
@@ -46,7 +42,55 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
     return chosen
 
 
-def _parse(line: str, *, where: str, folder: Path) -> Row:
+def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1, text) of each line that is not blank.
+
+    Raises:
+        ManifestError: no such file, or not UTF-8.
+    """
+    if not path.is_file():
+        raise ManifestError(f"no manifest at {path}; expected a JSON Lines file, one track a line")
+    try:
+        with path.open(encoding="utf-8") as file:  # unlike str.splitlines, it leaves U+2028 inside a caption alone
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+    except UnicodeDecodeError as exc:
+        raise ManifestError(f"{path} is not UTF-8 text ({exc.reason}); expected a JSON Lines file") from exc
+
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows so that `read_manifest` gives them back, audio relative to the manifest; the file is the old or the
+    whole new one."""
+    folder = path.parent.resolve()
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
+                audio = row.audio.parent.resolve() / row.audio.name
+                values: dict[str, Any] = {
+                    "audio": Path(os.path.relpath(audio, folder)).as_posix(),
+                    "captions": list(row.captions),
+                    "track_id": row.track_id,
+                    "split": row.split,
+                }
+                values |= {"labels": list(row.labels)} if row.labels else {}
+                values |= {"source": row.source} if row.source else {}
+                file.write(json.dumps(values | row.extra, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def parse_row(line: str, *, where: str, folder: Path) -> Row:
+    """The row of one line.
+
+    Args:
+        where: file and line number, for the error.
+        folder: the manifest's, which `audio` is relative to.
+
+    Raises:
+        ManifestError: the line is no JSON object, or a field is missing or of the wrong kind.
+    """
     try:
         values = json.loads(line)
     except json.JSONDecodeError as exc:

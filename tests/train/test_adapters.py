@@ -1,0 +1,242 @@
+"""Each public set as a folder of its own layout, with sine waves for music."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from train.data.__main__ import main
+from train.data.adapters import ADAPTERS, AdapterError, adapt
+from train.data.adapters.layout import seeded_split
+from train.data.manifest import Row, read_manifest, write_manifest
+
+JAMENDO_HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
+MUSICCAPS_HEADER = (
+    "ytid,start_s,end_s,audioset_positive_labels,aspect_list,caption,author_id,is_balanced_subset,is_audioset_eval\n"
+)
+
+
+def tone(path: Path) -> Path:
+    """A tenth of a second, in the format of the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(np.arange(1_600) / 5), 16_000)
+    return path
+
+
+def by_id(rows: list[Row]) -> dict[str, Row]:
+    assert len({row.track_id for row in rows}) == len(rows)
+    return {row.track_id: row for row in rows}
+
+
+def test_muscall_joins_the_captions_of_a_recording(tmp_path: Path):
+    tone(tmp_path / "audio/a/1.flac"), tone(tmp_path / "audio/2.flac")
+    for split, entries in {
+        "train": [
+            {"audio_id": 1, "caption": "A calm piano. ", "audio_path": "a/1.flac"},
+            {"audio_id": 1, "caption": "Slow and quiet.", "audio_path": "a/1.flac"},
+        ],
+        "test": [{"audio_id": "2", "caption": "Loud guitars.", "audio_path": "2.flac"}],
+    }.items():
+        (tmp_path / f"dataset_{split}.json").write_text(json.dumps(entries))
+    rows = by_id(adapt("muscall", tmp_path).rows)
+    assert rows["1"].captions == ("A calm piano.", "Slow and quiet.")
+    assert [rows[i].split for i in "12"] == ["train", "test"]
+    assert rows["1"].source == "long_form"
+    assert rows["1"].audio == tmp_path / "audio/a/1.flac"
+
+
+@pytest.fixture
+def song_describer(tmp_path: Path) -> Path:
+    tone(tmp_path / "audio/34/1004034.2min.mp3")
+    (tmp_path / "song_describer.csv").write_text(
+        "caption_id,track_id,caption,is_valid_subset,familiarity,artist_id,album_id,path,duration\n"
+        '1,1004034,"A twisty, nice melody",True,0,7,8,34/1004034.mp3,120.0\n'
+        "2,1004034,What is this,False,1,7,8,34/1004034.mp3,120.0\n"
+        "3,99,Never downloaded,True,1,7,8,99/99.mp3,120.0\n"
+    )
+    return tmp_path
+
+
+def test_song_describer_finds_the_excerpts_and_joins_captions(song_describer: Path):
+    adapted = adapt("song_describer", song_describer)
+    (row,) = adapted.rows
+    assert row.captions == ("A twisty, nice melody", "What is this")
+    assert (row.split, row.audio.name, row.extra["artist_id"]) == ("test", "1004034.2min.mp3", "7")
+    assert adapted.without_audio == ["99"]
+
+
+def test_song_describer_can_be_cut_to_its_validated_captions(song_describer: Path):
+    assert adapt("song_describer_valid", song_describer).rows[0].captions == ("A twisty, nice melody",)
+
+
+def test_musiccaps_finds_clips_by_id_and_counts_those_that_are_gone(tmp_path: Path):
+    names = {"-0Gj8-vB1q4": "-0Gj8-vB1q4", "_0SdAVK79lg": "[_0SdAVK79lg]-[30-40]", "YaaaaaaaaaZ": "YYaaaaaaaaaZ"}
+    lines = []
+    for place, (ytid, name) in enumerate(names.items()):
+        tone(tmp_path / f"clips/{place}/{name}.wav")
+        evaluation = place == 1
+        lines.append(
+            f"""{ytid},30,40,"/m/0140xf,/m/02cjck","['low, dark', 'bells']","A bell, {place}",4,F,{evaluation}"""
+        )
+    lines.append("""goneGONEgon,0,10,/m/04rlf,"['x']",Gone,4,False,True""")
+    (tmp_path / "musiccaps-public.csv").write_text(MUSICCAPS_HEADER + "\n".join(lines))
+    adapted = adapt("musiccaps", tmp_path, audio=tmp_path / "clips")
+    rows = by_id(adapted.rows)
+    assert {ytid: row.audio.stem for ytid, row in rows.items()} == names
+    assert rows["_0SdAVK79lg"].split == "test"
+    assert rows["-0Gj8-vB1q4"].split in ("train", "val")
+    assert rows["-0Gj8-vB1q4"].labels == ("low, dark", "bells")
+    assert rows["-0Gj8-vB1q4"].captions == ("A bell, 0",)
+    assert rows["-0Gj8-vB1q4"].extra["audioset_labels"] == ["/m/0140xf", "/m/02cjck"]
+    assert adapted.without_audio == ["goneGONEgon"]
+
+
+def test_mtg_jamendo_takes_the_published_splits(tmp_path: Path):
+    for split, number in {"train": 101, "validation": 202, "test": 303}.items():
+        tone(tmp_path / f"audio/0{number % 10}/{number}.mp3")
+        (tmp_path / f"autotagging-{split}.tsv").write_text(
+            f"{JAMENDO_HEADER}track_{number}\tartist_1\talbum_2\t0{number % 10}/{number}.mp3\t9.9"
+            "\tgenre---rock\tmood/theme---dark\tinstrument---bass\n"
+        )
+    rows = by_id(adapt("mtg_jamendo", tmp_path).rows)
+    assert [rows[f"track_{n}"].split for n in (101, 202, 303)] == ["train", "val", "test"]
+    assert rows["track_101"].labels == ("rock", "dark", "bass")
+    assert rows["track_101"].captions == ("rock, dark, bass",)
+    assert rows["track_101"].source == "labels"
+
+
+def test_mtg_jamendo_without_splits_keeps_an_artist_together(tmp_path: Path):
+    lines = []
+    (tmp_path / "00").mkdir()
+    for number in range(120):
+        (tmp_path / f"00/{number}.low.mp3").write_bytes(b"only looked for")
+        lines.append(f"track_{number}\tartist_{number % 40}\talbum_1\t00/{number}.mp3\t9.9\tgenre---rock")
+    table = tmp_path / "autotagging_genre.tsv"
+    table.write_text(JAMENDO_HEADER + "\n".join(lines))
+    rows = adapt("mtg_jamendo", table).rows
+    assert {row.audio.name for row in rows} == {f"{number}.low.mp3" for number in range(120)}
+    splits = {row.extra["artist_id"]: row.split for row in rows}
+    assert all(splits[row.extra["artist_id"]] == row.split for row in rows)
+    assert len(set(splits.values())) > 1
+
+
+def test_magnatagatune_splits_by_folder_and_drops_what_is_empty_or_untagged(tmp_path: Path):
+    lines = ['"clip_id"\t"no voice"\t"harp"\t"mp3_path"']
+    for place, folder in enumerate("0bcdf"):
+        tone(tmp_path / f"{folder}/{place}.mp3")
+        lines.append(f'"{place}"\t"1"\t"{place % 2}"\t"{folder}/{place}.mp3"')
+    tone(tmp_path / "0/untagged.mp3")
+    (tmp_path / "0/empty.mp3").touch()
+    lines += ['"8"\t"0"\t"0"\t"0/untagged.mp3"', '"9"\t"1"\t"1"\t"0/empty.mp3"']
+    (tmp_path / "annotations_final.csv").write_text("\n".join(lines))
+    adapted = adapt("magnatagatune", tmp_path)
+    assert [row.split for row in adapted.rows] == ["train", "train", "val", "test", "test"]
+    assert adapted.rows[1].captions == ("no voice, harp",)
+    assert adapted.rows[0].labels == ("no voice",)
+    assert (adapted.without_text, adapted.without_audio) == (["8"], ["9"])
+
+
+def test_gtzan_labels_are_its_folders(tmp_path: Path):
+    tone(tmp_path / "genres_original/blues/blues.00000.wav"), tone(tmp_path / "genres_original/rock/rock.00001.au")
+    rows = by_id(adapt("gtzan", tmp_path).rows)
+    assert rows["rock.00001"].labels == rows["rock.00001"].captions == ("rock",)
+    assert set(rows) == {"blues.00000", "rock.00001"}
+
+
+def test_audioset_names_its_labels(tmp_path: Path):
+    head = "# Segments csv created\n# num_ytids=1\n# YTID, start_seconds, end_seconds, positive_labels\n"
+    (tmp_path / "class_labels_indices.csv").write_text(
+        'index,mid,display_name\n0,/m/04rlf,"Music"\n1,/m/0342h,"Guitar"\n2,/m/x,"Baby cry, infant cry"\n'
+    )
+    (tmp_path / "eval_segments.csv").write_text(head + 'aaaaaaaaaaa, 0.000, 10.000, "/m/04rlf,/m/0342h"\n')
+    (tmp_path / "balanced_train_segments.csv").write_text(head + '--bbbbbbbbb, 0.000, 10.000, "/m/x"\n')
+    tone(tmp_path / "audio/Yaaaaaaaaaaa.wav"), tone(tmp_path / "audio/--bbbbbbbbb_0.000.flac")
+    rows = by_id(adapt("audioset", tmp_path).rows)
+    assert rows["aaaaaaaaaaa"].labels == ("Music", "Guitar")
+    assert rows["aaaaaaaaaaa"].split == "test"
+    assert rows["--bbbbbbbbb"].captions == ("Baby cry, infant cry",)
+    (tmp_path / "eval_segments.csv").write_text(head + 'aaaaaaaaaaa, 0.000, 10.000, "/m/nope"\n')
+    with pytest.raises(AdapterError, match=r"line 4: .* does not name the label '/m/nope'"):
+        adapt("audioset", tmp_path)
+
+
+def test_a_track_gets_the_titles_of_its_playlists(tmp_path: Path):
+    tone(tmp_path / "music/Björk/one.wav"), tone(tmp_path / "music/two.wav")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "Sunday morning.m3u8").write_text("#EXTM3U\n../music/Björk/one.wav\n../music/two.wav\n", "utf-8")
+    (lists / "x.m3u").write_bytes("#PLAYLIST:Gym\r\nBjörk\\one.wav\r\nhttp://radio.example/live\r\n".encode("cp1252"))
+    rows = by_id(adapt("playlists", lists, audio=tmp_path / "music").rows)
+    assert rows["Björk/one.wav"].captions == ("Sunday morning", "Gym")
+    assert rows["two.wav"].captions == ("Sunday morning",)
+    assert rows["two.wav"].source == "playlist"
+
+
+def test_seeded_splits_are_90_5_5_and_stay_when_tracks_are_added():
+    counts = Counter(seeded_split(str(key), seed=3) for key in range(20_000))
+    # Three standard deviations of a binomial draw: 127 for 90 %, 92 for 5 %.
+    assert abs(counts["train"] - 18_000) < 127
+    assert abs(counts["val"] - 1_000) < 92
+    assert [seeded_split(str(key), seed=3) for key in range(50)] != [
+        seeded_split(str(key), seed=4) for key in range(50)
+    ]
+
+
+def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path):
+    (tmp_path / "real/music").mkdir(parents=True)
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere/deep")  # ".." from here is not tmp_path
+    tone(tmp_path / "real/music/é.wav")
+    row = Row(tmp_path / "real/music/é.wav", ("a", "b"), "1", "val", ("jazz",), "labels", {"artist_id": "7"})
+    write_manifest(tmp_path / "link/manifest.jsonl", [row])
+    (read,) = read_manifest(tmp_path / "link/manifest.jsonl")
+    assert read.audio.samefile(row.audio)
+    assert (read.captions, read.split, read.labels, read.source, read.extra) == (
+        row.captions,
+        "val",
+        ("jazz",),
+        "labels",
+        {"artist_id": "7"},
+    )
+    assert json.loads((tmp_path / "link/manifest.jsonl").read_text())["audio"] == "../../real/music/é.wav"
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_wrong_root_is_named_with_what_was_looked_for(name: str, tmp_path: Path):
+    with pytest.raises(AdapterError, match=rf"{tmp_path} holds no .*"):
+        adapt(name, tmp_path)
+
+
+def test_what_cannot_be_adapted_is_one_sentence(tmp_path: Path, song_describer: Path):
+    with pytest.raises(AdapterError, match="unknown data set 'fma'; expected one of audioset, "):
+        adapt("fma", tmp_path)
+    with pytest.raises(AdapterError, match=r"no folder .*nowhere"):
+        adapt("gtzan", tmp_path / "nowhere")
+    with pytest.raises(AdapterError, match=r"no audio folder .*nowhere"):
+        adapt("song_describer", tmp_path, audio=tmp_path / "nowhere")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(AdapterError, match=r"none of the 2 recordings .* lies in .*other .*'1004034'.* --audio"):
+        adapt("song_describer", song_describer, audio=tmp_path / "other")
+    (tmp_path / "song_describer.csv").write_text("caption_id,caption\n")
+    with pytest.raises(AdapterError, match="has no column track_id, is_valid_subset"):
+        adapt("song_describer", tmp_path)
+    (tmp_path / "dataset_val.json").write_text('[{"audio_id": 1}]')
+    with pytest.raises(AdapterError, match=r"dataset_val\.json, entry 0: expected an object with audio_id, caption"):
+        adapt("muscall", tmp_path)
+    (tmp_path / "autotagging.tsv").write_text(JAMENDO_HEADER + "track_1\tartist_1\n")
+    with pytest.raises(AdapterError, match=r"autotagging\.tsv, line 2: 2 cells"):
+        adapt("mtg_jamendo", tmp_path)
+
+
+def test_the_command_writes_a_manifest_and_says_what_it_left_out(song_describer: Path, capsys: pytest.CaptureFixture):
+    out = song_describer / "made/manifest.jsonl"
+    assert main(["adapt", "song_describer", str(song_describer), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "1 track" in said
+    assert "1 without a recording" in said
+    assert read_manifest(out, split="test")[0].audio.resolve() == song_describer / "audio/34/1004034.2min.mp3"
+    assert main(["adapt", "gtzan", str(song_describer / "made"), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

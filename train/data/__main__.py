@@ -1,0 +1,184 @@
+"""python -m train.data adapt | check | filter: make a manifest from a public data set, look for what would hurt a run,
+keep the texts that describe music."""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from train.config import ConfigError
+from train.data.adapters import ADAPTERS, AdapterError, adapt
+from train.data.captions import Edited, edit_captions
+from train.data.check import KINDS, CheckError, Report, check_manifest
+from train.data.labelled import TextFilterError, read_labelled
+from train.data.manifest import SPLITS, ManifestError, Row, read_manifest, write_manifest
+from train.data.text_rules import SHORT_SOURCES, clean_text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except (AdapterError, CheckError, ConfigError, ManifestError, TextFilterError, OSError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("adapt", help="a public data set in its own layout -> a manifest")
+    command.add_argument("name", choices=ADAPTERS, metavar="NAME", help=", ".join(ADAPTERS))
+    command.add_argument("root", type=Path, help="folder of the set's annotation files, or one of these files")
+    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.add_argument("--audio", type=Path, help="folder of the recordings (default: ROOT/audio, else ROOT)")
+    command.add_argument("--seed", type=int, default=0, help="of splits that the set does not define")
+    command.set_defaults(run=_adapt)
+
+    command = commands.add_parser(
+        "check",
+        help="missing, unreadable, silent, short and repeated audio, empty and shared captions",
+        description="Exit status 1 if anything was found that would hurt a run; captions that train and test share are "
+        "shown for you to judge, as tag lists and playlist titles repeat by nature.",
+    )
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    command.add_argument("--json", action="store_true", help="print every finding as JSON instead of a table")
+    command.set_defaults(run=_check)
+
+    filters = commands.add_parser("filter", help="MuLan's filters of texts").add_subparsers(
+        required=True, metavar="STEP"
+    )
+    command = filters.add_parser("clean", help="rules for short texts: no addresses, numbers, boilerplate")
+    _add_rewriting(command)
+    command.set_defaults(run=_clean)
+
+    command = filters.add_parser("fit", help="fit the classifier that tells texts that describe music from others")
+    command.add_argument("labelled", type=Path, help='JSON Lines: {"text": "...", "is_music": true}')
+    command.add_argument("--out", type=Path, required=True, help="folder of the fitted classifier")
+    command.add_argument("--init-from", default="all-MiniLM-L6-v2", help="BERT folder or name (default: %(default)s)")
+    command.add_argument("--epochs", type=int, default=4)
+    command.add_argument("--learning-rate", type=float, default=3e-5)
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_fit)
+
+    command = filters.add_parser("apply", help="drop long texts that the classifier finds not to describe music")
+    _add_rewriting(command)
+    command.add_argument("--filter", type=Path, required=True, help="folder that `filter fit` wrote")
+    command.add_argument("--threshold", type=float, default=0.5, help="probability that keeps a text (default 0.5)")
+    command.set_defaults(run=_apply)
+    return parser
+
+
+def _add_rewriting(command: argparse.ArgumentParser) -> None:
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+
+
+def _adapt(args: argparse.Namespace) -> int:
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    adapted = adapt(args.name, args.root, audio=args.audio, seed=args.seed)
+    write_manifest(args.out, adapted.rows)
+    counts = Counter(row.split for row in adapted.rows)
+    print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
+    print(f"splits: {ADAPTERS[args.name].splits}")
+    print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    report = check_manifest(args.manifest, workers=max(args.workers, 1), console=Console(stderr=True))
+    if args.json:
+        findings = [finding._asdict() for finding in report.findings]
+        totals = {"rows": report.rows, "seconds": report.seconds, "hurts": report.hurts, "counts": report.counts()}
+        print(json.dumps(totals | {"findings": findings}, indent=2, ensure_ascii=False))
+    else:
+        _print_report(report)
+    return 1 if report.hurts else 0
+
+
+def _print_report(report: Report) -> None:
+    console = Console()
+    console.print(f"{report.rows} rows, {report.seconds / 3600:.2f} h of audio")
+    if not report.findings:
+        console.print("nothing found")
+        return
+    table = Table("finding", "how many", "the first")
+    for kind, count in report.counts().items():
+        first = next(finding for finding in report.findings if finding.kind == kind)
+        where = f"line{'s' if len(first.lines) > 1 else ''} {', '.join(map(str, first.lines[:4]))}"
+        more = ", ..." if len(first.lines) > 4 else ""
+        table.add_row(KINDS[kind], str(count), escape(f"{where}{more}: {first.detail}"))
+    console.print(table)
+    console.print("--json lists them all")
+
+
+def _clean(args: argparse.Namespace) -> int:
+    rows = _rows_to_rewrite(args)
+    edited = edit_captions(rows, lambda texts: [clean_text(text) for text in texts], sources=SHORT_SOURCES)
+    return _write_edited(args, edited)
+
+
+# The text filter is imported where it is used: it takes torch and transformers along, which the rest does without.
+
+
+def _fit(args: argparse.Namespace) -> int:
+    labelled = read_labelled(args.labelled)
+    from train.data.text_filter import fit_text_filter
+
+    text_filter, held_out = fit_text_filter(
+        labelled,
+        init_from=args.init_from,
+        epochs=args.epochs,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        console=Console(stderr=True),
+    )
+    text_filter.save(args.out, provenance={"init_from": args.init_from, "texts": len(labelled), "held_out": held_out})
+    figures = ", ".join(f"{name} {held_out[name]:.3f}" for name in ("accuracy", "precision", "recall"))
+    print(f"{args.out}: fitted on {len(labelled) - held_out['texts']} texts; of {held_out['texts']} others {figures}")
+    return 0
+
+
+def _apply(args: argparse.Namespace) -> int:
+    if not 0 < args.threshold < 1:
+        raise TextFilterError(f"--threshold is {args.threshold}; expected a probability between 0 and 1")
+    rows = _rows_to_rewrite(args)
+    from train.data.text_filter import LONG_SOURCES, TextFilter
+
+    text_filter = TextFilter.load(args.filter)
+
+    def judge(texts: Sequence[str]) -> list[str]:
+        probabilities = text_filter.probabilities(texts, console=Console(stderr=True))
+        return [text if p >= args.threshold else "" for text, p in zip(texts, probabilities, strict=True)]
+
+    return _write_edited(args, edit_captions(rows, judge, sources=LONG_SOURCES))
+
+
+def _rows_to_rewrite(args: argparse.Namespace) -> list[Row]:
+    rows = read_manifest(args.manifest)
+    if args.out.exists() and args.out.samefile(args.manifest):
+        raise ManifestError(f"--out is {args.manifest} itself; choose another file, so that nothing is lost")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    return rows
+
+
+def _write_edited(args: argparse.Namespace, edited: Edited) -> int:
+    if not edited.rows:
+        raise ManifestError(f"no caption of {args.manifest} is left, so {args.out} was not written")
+    write_manifest(args.out, edited.rows)
+    print(f"captions: {edited.captions} looked at, {edited.changed} changed, {edited.dropped} dropped")
+    print(f"{len(edited.rows)} rows in {args.out}, {edited.rows_dropped} without a caption left out")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

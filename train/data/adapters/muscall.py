@@ -1,0 +1,37 @@
+"""MusCALL's own format (Manco et al. 2022, §4.1): `dataset_{train,val,test}.json`, a list of captioned recordings."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from train.data.adapters.layout import AdapterError, unique
+from train.data.manifest import SPLITS, Row
+
+KEYS = ("audio_id", "caption", "audio_path")
+
+
+def read_muscall(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
+    """Rows of every split whose file is there; captions of one `audio_id` go together."""
+    files = {split: root / f"dataset_{split}.json" for split in SPLITS}
+    if not any(path.is_file() for path in files.values()):
+        raise AdapterError(f"{root} holds no dataset_train.json, dataset_val.json or dataset_test.json")
+    for split, path in files.items():
+        if path.is_file():
+            yield from _read_split(path, split=split, audio=audio)
+
+
+def _read_split(path: Path, *, split: str, audio: Path) -> Iterator[Row]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise AdapterError(f"{path} is not JSON ({exc}); expected a list of objects with {', '.join(KEYS)}") from exc
+    captions: dict[str, list[str]] = {}
+    paths: dict[str, Path] = {}
+    for place, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str | int) for key in KEYS):
+            raise AdapterError(f"{path}, entry {place}: expected an object with {', '.join(KEYS)}")
+        track_id = str(entry["audio_id"])
+        captions.setdefault(track_id, []).append(str(entry["caption"]))
+        paths[track_id] = audio / str(entry["audio_path"])
+    for track_id, texts in captions.items():
+        yield Row(paths[track_id], unique(texts), track_id, split, source="long_form")

@@ -1,0 +1,42 @@
+"""Change or drop captions of a manifest; a row that loses all of them leaves."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from train.data.manifest import Row
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The rows that are left, and how many captions were looked at, changed and dropped, and rows left out."""
+
+    rows: list[Row]
+    captions: int
+    changed: int
+    dropped: int
+    rows_dropped: int
+
+
+def edit_captions(
+    rows: Sequence[Row], edit: Callable[[Sequence[str]], Sequence[str]], *, sources: Collection[str]
+) -> Edited:
+    """Put `edit` to all distinct captions of rows of these sources; other rows stay as they are.
+
+    Args:
+        edit: texts -> as many texts; "" drops one.
+        sources: of `Row.source`; "" means rows that name none.
+    """
+    texts = list(dict.fromkeys(text for row in rows if row.source in sources for text in row.captions))
+    edited = dict(zip(texts, edit(texts), strict=True))
+    kept, captions, changed, dropped = [], 0, 0, 0
+    for row in rows:
+        if row.source not in sources:
+            kept.append(row)
+            continue
+        captions += len(row.captions)
+        changed += sum(edited[text] not in ("", text) for text in row.captions)
+        dropped += sum(not edited[text] for text in row.captions)
+        left = tuple(dict.fromkeys(edited[text] for text in row.captions if edited[text]))
+        if left:
+            kept.append(replace(row, captions=left))
+    return Edited(kept, captions, changed, dropped, len(rows) - len(kept))

@@ -1,0 +1,214 @@
+"""What in a manifest would hurt a run or spoil an evaluation. Every recording is decoded once, in parallel."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from rich.console import Console
+
+from train.data.manifest import SPLITS, ManifestError, Row, manifest_lines, parse_row
+from train.data.progress import shown
+
+MIN_DURATION_S = 1.0
+SILENCE_PEAK = 1e-4  # -80 dBFS, the smallest peak that 16 bits still resolve (3 steps)
+MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
+BLOCK_FRAMES = 2**18
+
+KINDS = {
+    "leak": "the same audio in two splits",
+    "bad_line": "a line that is no manifest row",
+    "missing": "no audio file",
+    "unreadable": "audio that does not decode to its end",
+    "silent": "nothing above -80 dBFS",
+    "too_short": f"under {MIN_DURATION_S:g} s",
+    "duplicate": "the same audio twice in a split",
+    "empty_caption": "a caption without a letter",
+    "shared_caption": "a caption of both train and test",
+}
+"""Kinds of findings, worst first."""
+
+HARMLESS = frozenset({"shared_caption"})
+"""Tag lists and playlist titles repeat by nature; a person must judge."""
+
+
+class Finding(NamedTuple):
+    """One thing found: a key of `KINDS`, the lines of the manifest (from 1) that it concerns, and a detail."""
+
+    kind: str
+    lines: tuple[int, ...]
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found, worst first; `seconds` is the length of all distinct recordings that decode."""
+
+    rows: int
+    seconds: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def hurts(self) -> bool:
+        """Whether there is anything to repair before a run."""
+        return any(finding.kind not in HARMLESS for finding in self.findings)
+
+    def counts(self) -> dict[str, int]:
+        """Findings of each kind that occurs, worst first."""
+        counted = Counter(finding.kind for finding in self.findings)
+        return {kind: counted[kind] for kind in KINDS if counted[kind]}
+
+
+class Sound(NamedTuple):
+    """What decoding one file showed: the kind of what is wrong with it ("" for nothing) and a detail, its length, and
+    a SHA-256 of its sample rate, channels and decoded samples ("" where they cannot all be had)."""
+
+    problem: str
+    detail: str
+    seconds: float
+    fingerprint: str
+
+
+class CheckError(RuntimeError):
+    """A check that cannot go on; the message is one sentence for the user."""
+
+
+def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None = None) -> Report:
+    """Read every line and decode every recording to its end.
+
+    A row without any usable caption is reported, and its audio is not decoded. Two files are the same audio if they
+    decode to the same samples, whatever their formats and tags.
+
+    Args:
+        workers: decoding processes; 1 decodes in this one.
+        console: shows a progress bar if it is a terminal, else a line each tenth of the way; None shows nothing.
+
+    Raises:
+        ManifestError: no such file, or no line in it.
+        CheckError: a decoding process died.
+    """
+    rows, findings = _read(manifest)
+    paths = sorted({row.audio for row in rows.values()})
+    decoded = shown(_decode_all(paths, workers=workers), total=len(paths), doing="decoded", console=console)
+    sounds = dict(zip(paths, decoded, strict=True))
+    lines_of = defaultdict(list)
+    for line, row in rows.items():
+        lines_of[row.audio].append(line)
+    for path, sound in sounds.items():
+        if sound.problem:
+            findings.append(
+                Finding(sound.problem, tuple(lines_of[path]), f"{path}{sound.detail and f': {sound.detail}'}")
+            )
+    findings += _same_audio(rows, sounds)
+    findings += _shared_captions(rows)
+    order = list(KINDS)
+    findings.sort(key=lambda finding: (order.index(finding.kind), finding.lines))
+    return Report(len(rows), sum(sound.seconds for sound in sounds.values()), tuple(findings))
+
+
+def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
+    """Usable rows by line number, and what is wrong with the other lines and with single captions."""
+    rows: dict[int, Row] = {}
+    findings = []
+    for number, text in manifest_lines(manifest):
+        line, empty = _without_empty_captions(text)
+        if empty:
+            findings.append(Finding("empty_caption", (number,), f"{empty} of the row's captions"))
+        try:
+            rows[number] = parse_row(line, where=f"line {number}", folder=manifest.parent)
+        except ManifestError as exc:
+            if not empty:
+                findings.append(Finding("bad_line", (number,), str(exc)))
+    if not rows and not findings:
+        raise ManifestError(f"{manifest} is empty; expected one track a line")
+    return rows, findings
+
+
+def _without_empty_captions(line: str) -> tuple[str, int]:
+    """The line without captions that hold no letter or digit, and how many those were."""
+    try:
+        values = json.loads(line)
+        captions = values["captions"]
+        kept = [text for text in captions if not isinstance(text, str) or any(map(str.isalnum, text))]
+    except (ValueError, TypeError, KeyError):
+        return line, 0  # `parse_row` says what is wrong
+    if isinstance(captions, str) or len(kept) == len(captions):
+        return line, 0
+    return json.dumps(values | {"captions": kept}), len(captions) - len(kept)
+
+
+def _decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
+    workers = min(workers, len(paths))
+    if workers <= 1:
+        yield from map(decode, paths)
+        return
+    try:
+        # Spawned: a forked child would inherit the locks of whatever threads the caller runs.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(decode, paths, chunksize=8)
+    except BrokenProcessPool as exc:
+        raise CheckError(
+            "a decoding process died, for want of memory or on a file that crashes the decoder; "
+            "check the manifest in parts, or with --workers 1"
+        ) from exc
+
+
+def decode(path: Path) -> Sound:
+    """Decode a file to its end, a block at a time."""
+    if not path.is_file():
+        return Sound("missing", "", 0.0, "")
+    digest, frames, peak = hashlib.sha256(), 0, 0.0
+    try:  # a name that ends in .raw is a TypeError
+        with soundfile.SoundFile(path) as file:
+            rate, announced = file.samplerate, file.frames
+            digest.update(f"{rate}/{file.channels}/".encode())
+            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                digest.update(np.ascontiguousarray(block).tobytes())
+                frames += len(block)
+                peak = max(peak, float(np.abs(block).max())) if np.isfinite(block).all() else float("inf")
+    except (soundfile.LibsndfileError, OSError, TypeError) as exc:
+        return Sound("unreadable", str(exc), 0.0, "")
+    seconds = frames / rate
+    if (announced - frames) / rate > MAX_MISSING_S:
+        return Sound("unreadable", f"only {seconds:.1f} of {announced / rate:.1f} s decode", seconds, "")
+    if not np.isfinite(peak):
+        return Sound("unreadable", "holds samples that are not finite", seconds, "")
+    if peak < SILENCE_PEAK:
+        return Sound("silent", f"{seconds:.1f} s", seconds, "")
+    if seconds < MIN_DURATION_S:
+        return Sound("too_short", f"{seconds:.2f} s", seconds, digest.hexdigest())
+    return Sound("", "", seconds, digest.hexdigest())
+
+
+def _same_audio(rows: Mapping[int, Row], sounds: Mapping[Path, Sound]) -> Iterator[Finding]:
+    """A finding for each set of rows whose recordings decode to the same samples."""
+    groups = defaultdict(list)
+    for line, row in rows.items():
+        if fingerprint := sounds[row.audio].fingerprint:
+            groups[fingerprint].append(line)
+    for lines in groups.values():
+        if len(lines) > 1:
+            splits = {rows[line].split for line in lines}
+            kind = "leak" if len(splits) > 1 else "duplicate"
+            names = ", ".join(dict.fromkeys(str(rows[line].audio) for line in lines))
+            yield Finding(kind, tuple(lines), f"{names} ({' and '.join(s for s in SPLITS if s in splits)})")
+
+
+def _shared_captions(rows: Mapping[int, Row]) -> Iterator[Finding]:
+    """A finding for each caption, whatever its capitals and spaces, that training and test rows have in common."""
+    lines_of: dict[str, dict[str, list[int]]] = {"train": defaultdict(list), "test": defaultdict(list)}
+    for line, row in rows.items():
+        if row.split in lines_of:
+            for caption in {" ".join(text.casefold().split()) for text in row.captions}:
+                lines_of[row.split][caption].append(line)
+    train, test = lines_of.values()
+    for caption in train.keys() & test.keys():
+        yield Finding("shared_caption", tuple(sorted(train[caption] + test[caption])), caption)
