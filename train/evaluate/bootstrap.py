@@ -6,8 +6,8 @@ import numpy as np
 
 RESAMPLES = 1_000
 LEVEL = 0.95
-BLOCK = 4_000_000
-"""Drawn values in memory at a time."""
+BLOCK = 100_000
+"""Drawn values at a time: what fits a processor's cache is several times faster than all at once."""
 
 
 def bootstrap_interval(

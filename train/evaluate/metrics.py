@@ -96,12 +96,12 @@ def roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | N
     _check_scores(scores, relevant)
     if relevant.all():
         raise ValueError(f"all {len(scores)} items are relevant; an area under the ROC curve needs others too")
-    true, every = _cumulated(scores, relevant, weights)
-    false = every - true
-    steps = np.diff(false, axis=-1, prepend=0.0)
-    heights = true - np.diff(true, axis=-1, prepend=0.0) / 2  # the trapezoid's middle
+    weight, true, every = _at_relevant(scores, relevant, weights)
+    irrelevant_above = (every - true).mean(axis=0)  # ties half
+    irrelevant = _total(weights, ~relevant)
     with np.errstate(invalid="ignore"):
-        return (steps * heights).sum(axis=-1) / (true[..., -1] * false[..., -1])
+        area = (weight * (irrelevant[..., None] - irrelevant_above)).sum(axis=-1)
+        return area / (weight.sum(axis=-1) * irrelevant)
 
 
 def average_precision(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -124,11 +124,10 @@ def average_precision(scores: np.ndarray, *, relevant: np.ndarray, weights: np.n
     1.0
     """
     _check_scores(scores, relevant)
-    true, every = _cumulated(scores, relevant, weights)
-    found = np.diff(true, axis=-1, prepend=0.0)
+    weight, true, every = _at_relevant(scores, relevant, weights)
     with np.errstate(invalid="ignore"):
-        precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
-        return (found * precision).sum(axis=-1) / true[..., -1]
+        precision = np.divide(true[1], every[1], out=np.zeros_like(weight), where=every[1] > 0)
+        return (weight * precision).sum(axis=-1) / weight.sum(axis=-1)
 
 
 def mean_roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -188,13 +187,30 @@ def triplets_won(anchor: np.ndarray, *, positive: np.ndarray, negative: np.ndarr
     return margins > 0
 
 
-def _cumulated(scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the relevant items, and of all, with at least each of the d distinct scores: float64 [..., d]."""
+def _at_relevant(
+    scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What stands above each of the r relevant items, in the order of their scores.
+
+    Returns:
+        their weights, float64 [..., r]; then of the relevant items, and of all, the weight with a higher score and the
+        weight with at least the same, both float64 [2, ..., r].
+    """
     order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    sorted_weights = np.ones(len(scores)) if weights is None else weights[..., order]
-    true = np.cumsum(sorted_weights * relevant[order], axis=-1, dtype=np.float64)
-    return true[..., ends], np.cumsum(sorted_weights, axis=-1, dtype=np.float64)[..., ends]
+    own = order[relevant[order]]
+    weight = np.ones(len(own)) if weights is None else weights[..., own].astype(np.float64)
+
+    def above(items: np.ndarray) -> np.ndarray:
+        sorted_weights = np.ones(len(items)) if weights is None else weights[..., items]
+        sums = np.cumsum(sorted_weights, axis=-1, dtype=np.float64)
+        sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+        return np.stack([sums[..., np.searchsorted(-scores[items], -scores[own], side=s)] for s in ("left", "right")])
+
+    return weight, above(own), above(order)
+
+
+def _total(weights: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
+    return np.asarray(mask.sum(), np.float64) if weights is None else weights @ mask.astype(np.float64)
 
 
 def _column_mean(
