@@ -187,6 +187,30 @@ def triplets_won(anchor: np.ndarray, *, positive: np.ndarray, negative: np.ndarr
     return margins > 0
 
 
+def pairs_ordered(first: np.ndarray, *, second: np.ndarray, first_is_higher: np.ndarray) -> np.ndarray:
+    """Whether the scores put each pair in its right order; the mean is the accuracy.
+
+    Args:
+        first, second: float [n].
+        first_is_higher: bool [n].
+
+    Returns:
+        bool [n]; a tie is wrong.
+
+    Raises:
+        ValueError: shapes that differ, or scores that are not finite.
+
+    >>> one, other = np.array([0.2, 0.2, 0.3]), np.array([0.1, 0.2, 0.4])
+    >>> pairs_ordered(one, second=other, first_is_higher=np.array([True, True, False])).tolist()
+    [True, False, True]
+    """
+    if not first.shape == second.shape == first_is_higher.shape or first.ndim != 1:
+        raise ValueError(f"shapes {first.shape}, {second.shape}, {first_is_higher.shape}; expected three of [n]")
+    margins = first - second
+    _check_finite(margins)
+    return np.where(first_is_higher, margins > 0, margins < 0)
+
+
 def _at_relevant(
     scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
