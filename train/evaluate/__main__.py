@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
@@ -13,6 +14,7 @@ from train.evaluate.errors import EvaluationError
 from train.evaluate.pairs import evaluate_pairs, read_comparisons
 from train.evaluate.playlist import evaluate_playlist, read_playlists
 from train.evaluate.probe import evaluate_probe
+from train.evaluate.report import check_report_path, write_report
 from train.evaluate.retrieval import draw_rows, evaluate_retrieval
 from train.evaluate.tables import make_table
 from train.evaluate.triplet import evaluate_triplet, read_triplets
@@ -50,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         return protocol
 
     retrieval = add("retrieval", _retrieval, text="a caption must find its track, and a track its caption")
-    retrieval.add_argument("--pairs", type=int, help="among so many rows, drawn by --seed (default: all)")
+    report = add("report", _report, text="one self-contained HTML page: tables, plots, and what fails, to listen to")
+    report.add_argument("--out", required=True, help="the page to write, such as report.html")
+    for paired in (retrieval, report):
+        paired.add_argument("--pairs", type=int, help="among so many rows, drawn by --seed (default: all)")
     zeroshot = add("zeroshot", _zeroshot, text="the rows' labels from prompts, without training")
     probe = add("probe", _probe, text="logistic regression on frozen audio vectors; fits on train, chooses on val")
     probe.add_argument("--projected", action="store_true", help="vectors of the joint space, not the tower's features")
@@ -82,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
 def _retrieval(args: argparse.Namespace) -> dict:
     rows = draw_rows(read_manifest(args.data, split=args.split), pairs=args.pairs, seed=args.seed)
     return evaluate_retrieval(load_checkpoint(args.ckpt), rows, seed=args.seed)
+
+
+def _report(args: argparse.Namespace) -> dict:
+    out = check_report_path(args.out)
+    rows = draw_rows(read_manifest(args.data, split=args.split), pairs=args.pairs, seed=args.seed)
+    title = f"{Path(args.ckpt).name} on split {args.split} of {Path(args.data).name}"
+    result = write_report(load_checkpoint(args.ckpt), rows, out=out, title=title, seed=args.seed)
+    print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    return result
 
 
 def _zeroshot(args: argparse.Namespace) -> dict:
