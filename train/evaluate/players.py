@@ -17,6 +17,7 @@ class Players:
 
     def __init__(self, *, budget: int) -> None:
         self.left = budget
+        self._encoded: dict[Path, str] = {}  # a third of a second each, and the same tracks come back
 
     def make(self, path: Path) -> str:
         """The start of the file as Ogg Opus in a data URI.
@@ -24,13 +25,17 @@ class Players:
         Raises:
             AudioDecodeError: a file that cannot be read.
         """
-        samples = round(CLIP_S * SAMPLE_RATE_HZ)
-        buffer = io.BytesIO()
-        wave = load_crop(path, sample_rate_hz=SAMPLE_RATE_HZ, samples=samples)
-        soundfile.write(buffer, wave, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS")
-        data = base64.b64encode(buffer.getvalue()).decode()
-        player = f'<audio controls preload="none" src="data:audio/ogg;base64,{data}"></audio>'
+        if path not in self._encoded:
+            self._encoded[path] = _encode(path)
+        player = f'<audio controls preload="none" src="data:audio/ogg;base64,{self._encoded[path]}"></audio>'
         if len(player) > self.left:
             return "<em>no player: the page is full</em>"
         self.left -= len(player)
         return player
+
+
+def _encode(path: Path) -> str:
+    buffer = io.BytesIO()
+    wave = load_crop(path, sample_rate_hz=SAMPLE_RATE_HZ, samples=round(CLIP_S * SAMPLE_RATE_HZ))
+    soundfile.write(buffer, wave, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -22,8 +22,8 @@ PAGE_BYTES = 20_000_000
 TEXT_BYTES = 2_000_000
 """Of the page, for what is not sound."""
 
-WORST = 20
-LABELS = 60
+WORST = 12
+LABELS = 40
 PLOTTED_PAIRS = 500
 SHOWN_LETTERS = 300
 
