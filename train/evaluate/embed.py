@@ -1,6 +1,5 @@
 """Embed the rows of a manifest, and texts, with a DualEncoder."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -158,7 +157,7 @@ def _embed_batches(
 def _watched(batches: DataLoader, *, what: str) -> Iterable:
     """A bar on a terminal, nothing in a log."""
     console = Console(stderr=True)
-    return track(batches, f"Embedding {what}", console=console, transient=True, disable=not sys.stderr.isatty())
+    return track(batches, f"Embedding {what}", console=console, transient=True, disable=not console.is_terminal)
 
 
 def _finite(vectors: Tensor, *, what: str) -> np.ndarray:
