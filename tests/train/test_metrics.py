@@ -1,8 +1,26 @@
 import numpy as np
 import pytest
-from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    label_ranking_average_precision_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
-from train.evaluate.metrics import mean_average_precision_at_10, median_rank, ranks, recall_at_k, retrieval_metrics
+from train.evaluate.metrics import (
+    average_precision,
+    correct,
+    mean_average_precision,
+    mean_average_precision_at_10,
+    mean_roc_auc,
+    median_rank,
+    ranks,
+    recall_at_k,
+    retrieval_metrics,
+    roc_auc,
+    triplets_won,
+)
 
 SIMILARITY = np.array([[0.9, 0.1, 0.2, 0.3], [0.8, 0.5, 0.6, 0.1], [0.1, 0.2, 0.7, 0.3], [0.4, 0.3, 0.2, 0.1]])
 
@@ -45,3 +63,80 @@ def test_bad_matrices_are_refused(matrix: np.ndarray, message: str):
 def test_k_out_of_range_is_refused():
     with pytest.raises(ValueError, match="expected 1 <= k <= 4"):
         recall_at_k(SIMILARITY, k=5)
+
+
+@pytest.mark.parametrize("distinct", [4, 1_000_000], ids=["many ties", "no ties"])
+def test_areas_agree_with_scikit_learn(distinct: int):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(distinct, size=(60, 5)) / distinct
+    relevant = rng.random((60, 5)) < 0.3
+    weights = rng.integers(1, 4, size=(2, 60))
+    for row in weights:
+        for score, mask in zip(scores.T, relevant.T, strict=True):
+            assert roc_auc(score, relevant=mask) == pytest.approx(roc_auc_score(mask, score), abs=1e-9)
+            assert average_precision(score, relevant=mask) == pytest.approx(
+                average_precision_score(mask, score), abs=1e-9
+            )
+            assert roc_auc(score, relevant=mask, weights=row) == pytest.approx(
+                roc_auc_score(mask, score, sample_weight=row), abs=1e-9
+            )
+            assert average_precision(score, relevant=mask, weights=row) == pytest.approx(
+                average_precision_score(mask, score, sample_weight=row), abs=1e-9
+            )
+    for ours, theirs in ((mean_roc_auc, roc_auc_score), (mean_average_precision, average_precision_score)):
+        assert ours(scores, relevant=relevant) == pytest.approx(theirs(relevant, scores, average="macro"), abs=1e-9)
+        expected = [theirs(relevant, scores, average="macro", sample_weight=row) for row in weights]
+        np.testing.assert_allclose(ours(scores, relevant=relevant, weights=weights), expected, atol=1e-9)
+
+
+def test_a_column_that_the_weights_empty_leaves_the_mean():
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.3]])
+    relevant = np.array([[True, False], [False, True], [False, True]])
+    weights = np.array([[1, 1, 1], [0, 2, 1], [1, 0, 0]])
+    full, without_the_first_row, without_the_others = mean_roc_auc(scores, relevant=relevant, weights=weights)
+    assert full == 1.0
+    assert np.isnan(without_the_first_row)  # column 0 has no relevant item left, column 1 no other
+    assert np.isnan(without_the_others)
+    assert mean_average_precision(scores, relevant=relevant, weights=weights).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_collapsed_model_is_never_right():
+    assert roc_auc(np.ones(4), relevant=np.array([True, False, False, True])) == 0.5
+    assert not correct(np.ones((5, 3)), classes=np.zeros(5, dtype=int)).any()
+    same = np.ones((4, 2))
+    assert not triplets_won(same, positive=same, negative=same).any()
+
+
+def test_accuracy_agrees_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    scores, classes = rng.random((50, 4)), rng.integers(4, size=50)
+    assert correct(scores, classes=classes).mean() == pytest.approx(
+        accuracy_score(classes, scores.argmax(axis=1)), abs=1e-9
+    )
+
+
+def test_triplets_are_won_by_the_nearer_text():
+    anchor, positive = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.8, 0.6], [0.8, 0.6]])
+    won = triplets_won(anchor, positive=positive, negative=np.array([[0.6, 0.8], [0.6, 0.8]]))
+    assert won.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("scores", "relevant", "message"),
+    [
+        ([0.1, 0.2], [True, True], "all 2 items are relevant"),
+        ([0.1, 0.2], [False, False], "none of 2 items is relevant"),
+        ([0.1, np.nan], [True, False], "NaN"),
+        ([0.1, 0.2, 0.3], [True, False], r"scores \(3,\) and relevant \(2,\)"),
+    ],
+)
+def test_undefined_areas_are_refused(scores: list[float], relevant: list[bool], message: str):
+    with pytest.raises(ValueError, match=message):
+        roc_auc(np.array(scores), relevant=np.array(relevant))
+
+
+def test_vectors_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"\(2, 2\), \(3, 2\)"):
+        triplets_won(np.ones((2, 2)), positive=np.ones((3, 2)), negative=np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"classes \(3,\)"):
+        correct(np.ones((2, 2)), classes=np.zeros(3, dtype=int))

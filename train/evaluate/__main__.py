@@ -1,47 +1,131 @@
-"""python -m train.evaluate retrieval --ckpt CKPT --data MANIFEST --split test [--json]"""
+"""python -m train.evaluate PROTOCOL --ckpt CKPT --data DATA [--split test] [--json]; PROTOCOL --help says more."""
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from train.checkpoint import CheckpointError, load_checkpoint
 from train.data.audio import AudioDecodeError
 from train.data.manifest import SPLITS, ManifestError, read_manifest
-from train.evaluate.retrieval import evaluate_retrieval
+from train.evaluate.errors import EvaluationError
+from train.evaluate.pairs import evaluate_pairs, read_comparisons
+from train.evaluate.playlist import evaluate_playlist, read_playlists
+from train.evaluate.probe import evaluate_probe
+from train.evaluate.report import check_report_path, write_report
+from train.evaluate.retrieval import draw_rows, evaluate_retrieval
+from train.evaluate.tables import make_table
+from train.evaluate.triplet import evaluate_triplet, read_triplets
+from train.evaluate.zeroshot import evaluate_zeroshot
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
-    parser.add_argument("protocol", choices=["retrieval"])
-    parser.add_argument("--ckpt", required=True, help="checkpoint that `python -m train` wrote")
-    parser.add_argument("--data", required=True, help="manifest.jsonl")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--seed", type=int, default=0, help="draws one caption per track")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    args = parser.parse_args(arguments)
+    """Run the command line; returns the exit status: 2 for input that cannot be used."""
+    args = _parser().parse_args(arguments)
     try:
-        checkpoint = load_checkpoint(args.ckpt)
-        rows = read_manifest(args.data, split=args.split)
-        result = evaluate_retrieval(checkpoint, rows, seed=args.seed)
-    except (CheckpointError, ManifestError, AudioDecodeError) as exc:
+        result = args.run(args)
+    except (CheckpointError, ManifestError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     if args.json:
         print(json.dumps(result, indent=2))
-        return 0
-    table = Table(title=f"retrieval, {result['pairs']} pairs of split {args.split!r}")
-    names = list(result["text_to_audio"])
-    for column in ("direction", *names):
-        table.add_column(column, justify="right" if column != "direction" else "left")
-    for direction in ("text_to_audio", "audio_to_text"):
-        values = result[direction]
-        cells = [f"{values[name]:g}" if name == "MedR" else f"{100 * values[name]:.1f} %" for name in names]
-        table.add_row(direction.replace("_", " "), *cells)
-    Console().print(table)
+    else:
+        Console().print(make_table(args.protocol, result=result))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
+    protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
+
+    def add(name: str, run, *, text: str, data: str = "manifest.jsonl", split: bool = True) -> argparse.ArgumentParser:
+        protocol = protocols.add_parser(name, help=text, description=text)
+        protocol.add_argument("--ckpt", required=True, help="checkpoint that `python -m train` wrote")
+        protocol.add_argument("--data", required=True, help=data)
+        if split:
+            protocol.add_argument("--split", choices=SPLITS, default="test")
+        protocol.add_argument("--seed", type=int, default=0, help="of what is drawn, and of the intervals (default 0)")
+        protocol.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        protocol.set_defaults(run=run)
+        return protocol
+
+    retrieval = add("retrieval", _retrieval, text="a caption must find its track, and a track its caption")
+    report = add("report", _report, text="one self-contained HTML page: tables, plots, and what fails, to listen to")
+    report.add_argument("--out", required=True, help="the page to write, such as report.html")
+    for paired in (retrieval, report):
+        paired.add_argument("--pairs", type=int, help="among so many rows, drawn by --seed (default: all)")
+    zeroshot = add("zeroshot", _zeroshot, text="the rows' labels from prompts, without training")
+    probe = add("probe", _probe, text="logistic regression on frozen audio vectors; fits on train, chooses on val")
+    probe.add_argument("--projected", action="store_true", help="vectors of the joint space, not the tower's features")
+    for labelled in (zeroshot, probe):
+        labelled.add_argument("--single", action="store_true", help="the first label of each row is its class")
+    playlist = add(
+        "playlist", _playlist, text="titles and descriptions of playlists must find their tracks", split=False
+    )
+    playlist.add_argument(
+        "--playlists", required=True, help='JSON Lines: {"title", "description", "tracks": [track_id]}'
+    )
+    pairs = add("pairs", _pairs, text="which of two tracks is higher in arousal or valence, from prompts", split=False)
+    pairs.add_argument(
+        "--comparisons",
+        required=True,
+        help='JSON Lines: {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", '
+        '"higher": "first" or "second"}',
+    )
+    add(
+        "triplet",
+        _triplet,
+        text="is a text nearer to one of its meaning than to another?",
+        data='JSON Lines of texts: {"anchor", "positive", "negative"}',
+        split=False,
+    )
+    return parser
+
+
+def _retrieval(args: argparse.Namespace) -> dict:
+    rows = draw_rows(read_manifest(args.data, split=args.split), pairs=args.pairs, seed=args.seed)
+    return evaluate_retrieval(load_checkpoint(args.ckpt), rows, seed=args.seed)
+
+
+def _report(args: argparse.Namespace) -> dict:
+    out = check_report_path(args.out)
+    rows = draw_rows(read_manifest(args.data, split=args.split), pairs=args.pairs, seed=args.seed)
+    title = f"{Path(args.ckpt).name} on split {args.split} of {Path(args.data).name}"
+    result = write_report(load_checkpoint(args.ckpt), rows, out=out, title=title, seed=args.seed)
+    print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    return result
+
+
+def _zeroshot(args: argparse.Namespace) -> dict:
+    rows = read_manifest(args.data, split=args.split)
+    return evaluate_zeroshot(load_checkpoint(args.ckpt), rows, single=args.single, seed=args.seed)
+
+
+def _probe(args: argparse.Namespace) -> dict:
+    splits = {"train": "train", "val": "val", "test": args.split}
+    rows = {part: read_manifest(args.data, split=split) for part, split in splits.items()}
+    return evaluate_probe(
+        load_checkpoint(args.ckpt), rows, projected=args.projected, single=args.single, seed=args.seed
+    )
+
+
+def _playlist(args: argparse.Namespace) -> dict:
+    rows = read_manifest(args.data)
+    playlists = read_playlists(args.playlists, rows=rows)
+    return evaluate_playlist(load_checkpoint(args.ckpt), rows, playlists=playlists, seed=args.seed)
+
+
+def _pairs(args: argparse.Namespace) -> dict:
+    rows = read_manifest(args.data)
+    comparisons = read_comparisons(args.comparisons, rows=rows)
+    return evaluate_pairs(load_checkpoint(args.ckpt), rows, comparisons=comparisons, seed=args.seed)
+
+
+def _triplet(args: argparse.Namespace) -> dict:
+    triplets = read_triplets(args.data)
+    return evaluate_triplet(load_checkpoint(args.ckpt), triplets, seed=args.seed)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,38 @@
-"""Embed the rows of a manifest with a DualEncoder."""
+"""Embed the rows of a manifest, and texts, with a DualEncoder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from train.checkpoint import Checkpoint
 from train.config import FrontendConfig
+from train.data.audio import load_crop
 from train.data.manifest import Row
 from train.data.pairs import PairDataset, collate
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
+from train.evaluate.errors import EvaluationError
+
+PLACES = (0.0, 0.5, 1.0)
+"""Where a track's windows lie: its first, its middle and its last one."""
+
+TextEmbedder = Callable[[Sequence[str]], np.ndarray]
+"""Texts -> float32 [n, dim], unit L2 norm."""
 
 
-@torch.inference_mode()
+def open_model(checkpoint: Checkpoint) -> tuple[DualEncoder, TextTokenizer]:
+    """The model in eval mode, on the GPU where there is one, and its tokenizer."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = TextTokenizer(checkpoint.tokenizer, max_tokens=checkpoint.config.model.text.max_tokens)
+    return checkpoint.build_model().to(device), tokenizer
+
+
 def embed_pairs(
     model: DualEncoder,
     rows: Sequence[Row],
@@ -29,14 +48,123 @@ def embed_pairs(
     Returns:
         audio, text: float32 [n, dim] on the CPU, unit L2 norm; row i of both belongs to `rows[i]`.
     """
+    pairs = PairDataset(rows, frontend=frontend, seed=seed, training=False)
+    batches = DataLoader(pairs, batch_size=batch_size, num_workers=workers, collate_fn=collate)
+    return _embed_batches(model, batches, tokenizer=tokenizer)[:2]
+
+
+def embed_captioned_pairs(
+    checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int, batch_size: int = 64
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """As `embed_pairs`, from a checkpoint and with a progress bar.
+
+    Returns:
+        audio, text: float32 [n, dim], unit L2 norm; and the captions that were drawn.
+
+    Raises:
+        AudioDecodeError: a file that cannot be read.
+        EvaluationError: the model gives NaN.
+    """
+    config = checkpoint.config
+    model, tokenizer = open_model(checkpoint)
+    pairs = PairDataset(rows, frontend=config.model.frontend, seed=seed, training=False)
+    batches = DataLoader(pairs, batch_size=batch_size, num_workers=config.optim.workers, collate_fn=collate)
+    audio, text, captions = _embed_batches(model, _watched(batches, what="pairs"), tokenizer=tokenizer)
+    return _finite(audio, what="pairs"), _finite(text, what="captions"), captions
+
+
+@torch.inference_mode()
+def embed_tracks(
+    model: DualEncoder, rows: Sequence[Row], *, features: bool = False, batch_size: int = 16, workers: int = 0
+) -> np.ndarray:
+    """One vector a track, from its first, middle and last window (each as long as the model's).
+
+    Args:
+        features: of the audio tower, averaged, in place of vectors of the joint space.
+
+    Returns:
+        float32 [n, dim], the normalised mean of the windows' vectors; or [n, audio_tower.width], the mean of their
+        features.
+
+    Raises:
+        AudioDecodeError: a file that cannot be read.
+        EvaluationError: the model gives NaN.
+    """
+    device = model.log_temperature.device
+    batches = DataLoader(_Windows(rows, model.config.frontend), batch_size=batch_size, num_workers=workers)
+    vectors = []
+    for windows in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
+        made = model.audio_features(model.log_mel(windows.flatten(0, 1).to(device)))
+        made = made.float() if features else model.project_audio(made)
+        vectors.append(made.unflatten(0, windows.shape[:2]).mean(dim=1).cpu())
+    whole = torch.cat(vectors)
+    return _finite(whole if features else F.normalize(whole, dim=-1), what="tracks")
+
+
+@torch.inference_mode()
+def embed_texts(
+    model: DualEncoder, texts: Sequence[str], *, tokenizer: TextTokenizer, batch_size: int = 256
+) -> np.ndarray:
+    """One vector a text: float32 [n, dim], unit L2 norm. Texts of like length go together, so that little is padding.
+
+    Raises:
+        EvaluationError: the model gives NaN.
+    """
+    device = model.log_temperature.device
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = []
+    for start in range(0, len(order), batch_size):
+        ids, mask = tokenizer([texts[i] for i in order[start : start + batch_size]])
+        vectors.append(model.embed_text(ids.to(device), mask.to(device)).cpu())
+    return _finite(torch.cat(vectors)[torch.tensor(order).argsort()], what="texts")
+
+
+class _Windows(Dataset[Tensor]):
+    """The windows of each row at `PLACES`: float32 [places, samples]."""
+
+    def __init__(self, rows: Sequence[Row], frontend: FrontendConfig) -> None:
+        self.rows, self.frontend = rows, frontend
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        path, frontend = self.rows[index].audio, self.frontend
+        crops = [
+            load_crop(path, sample_rate_hz=frontend.sample_rate_hz, samples=frontend.window_samples, place=place)
+            for place in PLACES
+        ]
+        return torch.from_numpy(np.stack(crops))
+
+
+@torch.inference_mode()
+def _embed_batches(
+    model: DualEncoder, batches: Iterable, *, tokenizer: TextTokenizer
+) -> tuple[Tensor, Tensor, list[str]]:
     device = model.log_temperature.device
     was_training = model.training
     model.eval()
-    pairs = PairDataset(rows, frontend=frontend, seed=seed, training=False)
-    audio, text = [], []
-    for batch in DataLoader(pairs, batch_size=batch_size, num_workers=workers, collate_fn=collate):
+    audio, text, captions = [], [], []
+    for batch in batches:
         audio.append(model.embed_audio(batch.waveforms.to(device)).cpu())
         ids, mask = tokenizer(batch.captions)
         text.append(model.embed_text(ids.to(device), mask.to(device)).cpu())
+        captions += batch.captions
     model.train(was_training)
-    return torch.cat(audio), torch.cat(text)
+    return torch.cat(audio), torch.cat(text), captions
+
+
+def _watched(batches: DataLoader, *, what: str) -> Iterable:
+    """A bar on a terminal, nothing in a log."""
+    console = Console(stderr=True)
+    return track(batches, f"Embedding {what}", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _finite(vectors: Tensor, *, what: str) -> np.ndarray:
+    bad = int((~vectors.isfinite()).any(dim=1).sum())
+    if bad:
+        raise EvaluationError(
+            f"the checkpoint gives vectors with NaN or infinite values for {bad} of {len(vectors)} {what}; expected "
+            "none: its training diverged, take an earlier checkpoint"
+        )
+    return vectors.numpy()

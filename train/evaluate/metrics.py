@@ -1,11 +1,22 @@
-"""Retrieval metrics: pure functions of a similarity matrix, in NumPy.
+"""Metrics of every protocol: pure functions in NumPy that load nothing.
 
-Every function takes the similarity of queries to candidates as float [n, n]; row i is query i, column j is
-candidate j, and candidate i is the one right answer to query i. A candidate that ties with the right answer counts as
-ranked above it, so a collapsed model scores as badly as it should.
+Those of retrieval take the similarity of queries to candidates as float [n, n]; row i is query i, column j is candidate
+j, and candidate i is the one right answer to query i. Everywhere a tie counts against the model (half, in an area under
+the ROC curve), so a collapsed model scores as badly as it should.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
+
+RETRIEVAL_STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "R@1": lambda rank: (rank <= 1).mean(axis=-1),
+    "R@5": lambda rank: (rank <= 5).mean(axis=-1),
+    "R@10": lambda rank: (rank <= 10).mean(axis=-1),
+    "mAP@10": lambda rank: np.where(rank <= 10, 1.0 / rank, 0.0).mean(axis=-1),
+    "MedR": lambda rank: np.median(rank, axis=-1),
+}
+"""Ranks [..., queries] -> [...]: what is reported of one direction of retrieval (MusCALL §4.2)."""
 
 
 def ranks(similarity: np.ndarray) -> np.ndarray:
@@ -47,8 +58,7 @@ def mean_average_precision_at_10(similarity: np.ndarray) -> float:
     >>> mean_average_precision_at_10(np.array([[0.9, 0.1], [0.8, 0.2]]))
     0.75
     """
-    rank = ranks(similarity)
-    return float(np.where(rank <= 10, 1.0 / rank, 0.0).mean())
+    return float(RETRIEVAL_STATISTICS["mAP@10"](ranks(similarity)))
 
 
 def median_rank(similarity: np.ndarray) -> float:
@@ -57,11 +67,200 @@ def median_rank(similarity: np.ndarray) -> float:
     >>> median_rank(np.eye(5))
     1.0
     """
-    return float(np.median(ranks(similarity)))
+    return float(RETRIEVAL_STATISTICS["MedR"](ranks(similarity)))
 
 
 def retrieval_metrics(similarity: np.ndarray) -> dict[str, float]:
     """R@1, R@5, R@10 (a cut-off above n counts as n), mAP@10 and MedR of one direction."""
-    n = len(similarity)
-    recalls = {f"R@{k}": recall_at_k(similarity, k=min(k, n)) for k in (1, 5, 10)}
-    return {**recalls, "mAP@10": mean_average_precision_at_10(similarity), "MedR": median_rank(similarity)}
+    rank = ranks(similarity)
+    return {name: float(statistic(rank)) for name, statistic in RETRIEVAL_STATISTICS.items()}
+
+
+def roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Area under the ROC curve: how often a relevant item scores above an irrelevant one, a tie counting half.
+
+    Args:
+        scores: float [n], higher is more relevant.
+        relevant: bool [n], at least one of each kind.
+        weights: float [..., n], not negative, how much each item counts; None counts each once.
+
+    Returns:
+        float64 [...], 0 to 1; NaN where the weights leave out all items of one kind.
+
+    Raises:
+        ValueError: other shapes, scores that are not finite, or items of one kind only.
+
+    >>> float(roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), relevant=np.array([False, False, True, True])))
+    0.75
+    """
+    _check_scores(scores, relevant)
+    if relevant.all():
+        raise ValueError(f"all {len(scores)} items are relevant; an area under the ROC curve needs others too")
+    weight, true, every = _at_relevant(scores, relevant, weights)
+    irrelevant_above = (every - true).mean(axis=0)  # ties half
+    irrelevant = _total(weights, ~relevant)
+    with np.errstate(invalid="ignore"):
+        area = (weight * (irrelevant[..., None] - irrelevant_above)).sum(axis=-1)
+        return area / (weight.sum(axis=-1) * irrelevant)
+
+
+def average_precision(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Area under the precision-recall curve (PR-AUC): the mean, over the relevant items, of the precision at each.
+
+    Not interpolated; items of equal score are taken together, so the order of the input does not matter.
+
+    Args:
+        scores: float [n], higher is more relevant.
+        relevant: bool [n], at least one True.
+        weights: float [..., n], not negative, how much each item counts; None counts each once.
+
+    Returns:
+        float64 [...], 0 to 1; NaN where the weights leave out all relevant items.
+
+    Raises:
+        ValueError: other shapes, scores that are not finite, or no relevant item.
+
+    >>> float(average_precision(np.array([0.1, 0.4, 0.35, 0.8]), relevant=np.array([False, True, False, True])))
+    1.0
+    """
+    _check_scores(scores, relevant)
+    weight, true, every = _at_relevant(scores, relevant, weights)
+    with np.errstate(invalid="ignore"):
+        precision = np.divide(true[1], every[1], out=np.zeros_like(weight), where=every[1] > 0)
+        return (weight * precision).sum(axis=-1) / weight.sum(axis=-1)
+
+
+def mean_roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Unweighted (macro) mean of `roc_auc` over the columns of scores and relevant [n, columns]; see `_column_mean`."""
+    return _column_mean(roc_auc, scores, relevant, weights)
+
+
+def mean_average_precision(
+    scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """mAP, the macro mean of `average_precision` over the columns of scores and relevant [n, columns]; macro PR-AUC."""
+    return _column_mean(average_precision, scores, relevant, weights)
+
+
+def correct(scores: np.ndarray, *, classes: np.ndarray) -> np.ndarray:
+    """Whether each item's own class scores strictly above every other; the mean is the accuracy.
+
+    Args:
+        scores: float [n, classes].
+        classes: int [n], each item's class, 0 to classes - 1.
+
+    Returns:
+        bool [n].
+
+    Raises:
+        ValueError: other shapes, or scores that are not finite.
+
+    >>> correct(np.array([[0.9, 0.1], [0.5, 0.5]]), classes=np.array([0, 1])).tolist()
+    [True, False]
+    """
+    if scores.ndim != 2 or classes.shape != scores.shape[:1]:
+        raise ValueError(f"scores {scores.shape} and classes {classes.shape}; expected [n, classes] and [n]")
+    _check_finite(scores)
+    own = np.take_along_axis(scores, classes[:, None], axis=1)
+    return (scores >= own).sum(axis=1) == 1
+
+
+def triplets_won(anchor: np.ndarray, *, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Whether each anchor is nearer to its positive than to its negative (MuLan §4.5); the mean is the accuracy.
+
+    Args:
+        anchor, positive, negative: float [n, dim], unit L2 norm.
+
+    Returns:
+        bool [n]; a tie is lost.
+
+    Raises:
+        ValueError: shapes that differ, or vectors that are not finite.
+
+    >>> triplets_won(np.eye(2), positive=np.eye(2), negative=np.eye(2)[::-1]).tolist()
+    [True, True]
+    """
+    if not anchor.shape == positive.shape == negative.shape or anchor.ndim != 2:
+        raise ValueError(f"vectors {anchor.shape}, {positive.shape}, {negative.shape}; expected three of [n, dim]")
+    margins = np.einsum("nd,nd->n", anchor, positive - negative, dtype=np.float64)
+    _check_finite(margins)
+    return margins > 0
+
+
+def pairs_ordered(first: np.ndarray, *, second: np.ndarray, first_is_higher: np.ndarray) -> np.ndarray:
+    """Whether the scores put each pair in its right order; the mean is the accuracy.
+
+    Args:
+        first, second: float [n].
+        first_is_higher: bool [n].
+
+    Returns:
+        bool [n]; a tie is wrong.
+
+    Raises:
+        ValueError: shapes that differ, or scores that are not finite.
+
+    >>> one, other = np.array([0.2, 0.2, 0.3]), np.array([0.1, 0.2, 0.4])
+    >>> pairs_ordered(one, second=other, first_is_higher=np.array([True, True, False])).tolist()
+    [True, False, True]
+    """
+    if not first.shape == second.shape == first_is_higher.shape or first.ndim != 1:
+        raise ValueError(f"shapes {first.shape}, {second.shape}, {first_is_higher.shape}; expected three of [n]")
+    margins = first - second
+    _check_finite(margins)
+    return np.where(first_is_higher, margins > 0, margins < 0)
+
+
+def _at_relevant(
+    scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What stands above each of the r relevant items, in the order of their scores.
+
+    Returns:
+        their weights, float64 [..., r]; then of the relevant items, and of all, the weight with a higher score and the
+        weight with at least the same, both float64 [2, ..., r].
+    """
+    order = np.argsort(-scores, kind="stable")
+    own = order[relevant[order]]
+    weight = np.ones(len(own)) if weights is None else weights[..., own].astype(np.float64)
+
+    def above(items: np.ndarray) -> np.ndarray:
+        sorted_weights = np.ones(len(items)) if weights is None else weights[..., items]
+        sums = np.cumsum(sorted_weights, axis=-1, dtype=np.float64)
+        sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+        return np.stack([sums[..., np.searchsorted(-scores[items], -scores[own], side=s)] for s in ("left", "right")])
+
+    return weight, above(own), above(order)
+
+
+def _total(weights: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
+    return np.asarray(mask.sum(), np.float64) if weights is None else weights @ mask.astype(np.float64)
+
+
+def _column_mean(
+    metric: Callable[..., np.ndarray], scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """Columns that the weights leave undefined are left out of their mean; NaN where all are."""
+    if scores.ndim != 2 or scores.shape != relevant.shape or not scores.size:
+        raise ValueError(f"scores {scores.shape} and relevant {relevant.shape}; expected both as [n, columns]")
+    values = np.stack(
+        [metric(column, relevant=mask, weights=weights) for column, mask in zip(scores.T, relevant.T, strict=True)]
+    )
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0)
+
+
+def _check_scores(scores: np.ndarray, relevant: np.ndarray) -> None:
+    if scores.ndim != 1 or scores.shape != relevant.shape or relevant.dtype != bool:
+        raise ValueError(
+            f"scores {scores.shape} and relevant {relevant.shape} of {relevant.dtype}; expected [n] and bool [n]"
+        )
+    _check_finite(scores)
+    if not relevant.any():
+        raise ValueError(f"none of {len(scores)} items is relevant; expected at least one")
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError("scores hold NaN or infinite values; the embeddings are broken")

@@ -2,27 +2,55 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
-from train.data.tokenizer import TextTokenizer
-from train.evaluate.embed import embed_pairs
-from train.evaluate.metrics import retrieval_metrics
+from train.evaluate.bootstrap import bootstrap_interval
+from train.evaluate.embed import embed_captioned_pairs
+from train.evaluate.errors import EvaluationError
+from train.evaluate.metrics import RETRIEVAL_STATISTICS, ranks, retrieval_metrics
 
 
-def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int = 0, workers: int = 0) -> dict:
-    """One caption per row, drawn by `seed`, against the first window of every row.
+def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int = 0) -> dict:
+    """One caption per row, drawn by `seed`, against the first window of every row; result as `score_retrieval`."""
+    audio, text, _ = embed_captioned_pairs(checkpoint, rows, seed=seed)
+    return score_retrieval(text @ audio.T, seed=seed)
+
+
+def score_retrieval(text_to_audio: np.ndarray, *, seed: int) -> dict:
+    """Both directions, with 95 % intervals over queries.
+
+    Args:
+        text_to_audio: float [n, n]; caption i belongs to track i.
 
     Returns:
-        {"pairs": n, "text_to_audio": {...}, "audio_to_text": {...}} with fractions for R@k and mAP@10.
+        {"pairs": n, "text_to_audio": {"R@1": …}, "audio_to_text": {…}, "intervals": {the same with [low, high]}},
+        with fractions for R@k and mAP@10.
     """
-    model_config = checkpoint.config.model
-    tokenizer = TextTokenizer(checkpoint.tokenizer, max_tokens=model_config.text.max_tokens)
-    audio, text = embed_pairs(
-        checkpoint.build_model(), rows, frontend=model_config.frontend, tokenizer=tokenizer, seed=seed, workers=workers
-    )
-    text_to_audio = (text @ audio.T).numpy()
-    return {
-        "pairs": len(rows),
-        "text_to_audio": retrieval_metrics(text_to_audio),
-        "audio_to_text": retrieval_metrics(text_to_audio.T),
+    directions = {"text_to_audio": text_to_audio, "audio_to_text": text_to_audio.T}
+    intervals = {
+        name: {
+            metric: bootstrap_interval(ranks(similarity), statistic=statistic, seed=seed)
+            for metric, statistic in RETRIEVAL_STATISTICS.items()
+        }
+        for name, similarity in directions.items()
     }
+    scores = {name: retrieval_metrics(similarity) for name, similarity in directions.items()}
+    return {"pairs": len(text_to_audio), **scores, "intervals": intervals}
+
+
+def draw_rows(rows: Sequence[Row], *, pairs: int | None, seed: int) -> list[Row]:
+    """`pairs` of the rows without repetition, in their order; None takes all.
+
+    Papers report retrieval among 1,000 pairs: its figures fall as the number of candidates grows.
+
+    Raises:
+        EvaluationError: fewer rows than that, or fewer than two pairs.
+    """
+    if pairs is None:
+        return list(rows)
+    if not 2 <= pairs <= len(rows):
+        raise EvaluationError(f"--pairs is {pairs}; expected 2 to {len(rows)}, the rows of the split")
+    chosen = np.random.default_rng(seed).choice(len(rows), size=pairs, replace=False)
+    return [rows[i] for i in sorted(chosen)]

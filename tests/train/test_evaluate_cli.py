@@ -1,0 +1,147 @@
+"""The command line on a model and a data set of seconds."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.config import load_recipe
+from train.data.audio import load_crop
+from train.data.manifest import read_manifest
+from train.dual_encoder import DualEncoder
+from train.evaluate.__main__ import main
+from train.evaluate.embed import embed_texts, embed_tracks, open_model
+from train.evaluate.errors import EvaluationError
+
+
+@pytest.fixture(scope="module")
+def ckpt(tiny_overrides: list[str], tiny_text_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model."""
+    config = load_recipe("starter", overrides=tiny_overrides)
+    torch.manual_seed(0)
+    state = DualEncoder(config.model).state_dict()
+    path = tmp_path_factory.mktemp("model") / "ckpt.pt"
+    tokenizer = (tiny_text_model / "tokenizer.json").read_text(encoding="utf-8")
+    save_checkpoint(path, Checkpoint(config, state, tokenizer, {}, {}))
+    return path
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], protocol: str, *arguments: object) -> dict:
+    assert main([protocol, *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def within_its_interval(result: dict) -> bool:
+    return all(
+        0 <= low <= result[group][metric] <= high
+        for group, of_group in result["intervals"].items()
+        for metric, (low, high) in of_group.items()
+    )
+
+
+def test_retrieval_among_a_subset(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
+    result = evaluate(capsys, "retrieval", "--ckpt", ckpt, "--data", tones, "--split", "val", "--pairs", 12)
+    assert result["pairs"] == 12
+    assert within_its_interval(result)
+
+
+def test_zeroshot_reports_three_styles(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
+    result = evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", tones, "--split", "val")
+    assert result["labels"] == 9  # pure, rough, steady, slow, fast, pulsing, low, middle, high
+    assert set(result["intervals"]) == {"label", "A {} track", "ensemble"}
+    assert set(result["ensemble"]) == {"ROC-AUC", "PR-AUC"}
+    assert within_its_interval(result)
+    single = evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", tones, "--split", "val", "--single")
+    assert single["labels"] == 2  # pure, rough
+    assert set(single["label"]) == {"accuracy"}
+
+
+@pytest.mark.parametrize("projected", [[], ["--projected"]])
+def test_a_probe_hears_more_than_chance(
+    projected: list[str], ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+):
+    result = evaluate(capsys, "probe", "--ckpt", ckpt, "--data", tones, "--single", *projected)
+    assert result["tracks"] == 6
+    assert result["probe"]["accuracy"] >= 0.8  # pure or rough: even an untrained tower tells
+    assert within_its_interval(result)
+
+
+def test_playlists_pairs_and_triplets(ckpt: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    questions = {
+        "playlists": {"title": "low", "description": "a slow tone", "tracks": ["0.flac", "3.flac"]},
+        "comparisons": {"first": "0.flac", "second": "1.flac", "attribute": "arousal", "higher": "first"},
+        "triplets": {"anchor": "low", "positive": "a low tone", "negative": "high"},
+    }
+    for name, question in questions.items():
+        (tmp_path / name).write_text(json.dumps(question), encoding="utf-8")
+    common = ("--ckpt", ckpt, "--data", tones)
+    playlist = evaluate(capsys, "playlist", *common, "--playlists", tmp_path / "playlists")
+    assert playlist["tracks"] == 64
+    assert set(playlist["intervals"]) == {"title", "description"}
+    pairs = evaluate(capsys, "pairs", *common, "--comparisons", tmp_path / "comparisons")
+    assert pairs["arousal"]["accuracy"] in (0.0, 1.0)
+    triplet = evaluate(capsys, "triplet", "--ckpt", ckpt, "--data", tmp_path / "triplets")
+    assert triplet["texts"]["accuracy"] in (0.0, 1.0)
+
+
+def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["retrieval", "--ckpt", str(ckpt), "--data", str(tones)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"retrieval, 6 pairs", out)
+    assert re.search(r"\d+\.\d % .*\n.*\d+\.\d to \d+\.\d", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["retrieval", "--pairs", "1000"], "error: --pairs is 1000; expected 2 to 6"),
+        (["probe", "--split", "test", "--ckpt", "nowhere.pt"], "error: no checkpoint at nowhere.pt"),
+        (["playlist", "--playlists", "nowhere.jsonl"], "error: no file at nowhere.jsonl"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    arguments: list[str], message: str, ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+):
+    protocol, *options = arguments
+    assert main([protocol, "--ckpt", str(ckpt), "--data", str(tones), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_protocol_has_its_own_options_only(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        main(["zeroshot", "--ckpt", str(ckpt), "--data", str(tones), "--pairs", "5"])
+    assert "unrecognized arguments: --pairs 5" in capsys.readouterr().err
+
+
+def test_a_track_is_the_mean_of_its_three_windows(ckpt: Path, tones: Path):
+    model, _ = open_model(load_checkpoint(ckpt))
+    rows = read_manifest(tones, split="test")[:2]
+    windows = np.stack(
+        [load_crop(rows[1].audio, sample_rate_hz=16_000, samples=16_000, place=place) for place in (0.0, 0.5, 1.0)]
+    )
+    with torch.inference_mode():
+        mean = model.embed_audio(torch.from_numpy(windows)).mean(dim=0)
+        features = model.audio_features(model.log_mel(torch.from_numpy(windows))).mean(dim=0)
+    vectors = embed_tracks(model, rows)
+    np.testing.assert_allclose(vectors[1], mean / mean.norm(), atol=1e-5)
+    np.testing.assert_allclose(embed_tracks(model, rows, features=True)[1], features, atol=1e-4)
+
+
+def test_texts_keep_their_order(ckpt: Path):
+    model, tokenizer = open_model(load_checkpoint(ckpt))
+    texts = ["a slow pulsing low tone", "low", "a high tone"]
+    together = embed_texts(model, texts, tokenizer=tokenizer, batch_size=2)
+    apart = np.concatenate([embed_texts(model, [text], tokenizer=tokenizer) for text in texts])
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+
+
+def test_a_diverged_model_is_refused(ckpt: Path):
+    model, tokenizer = open_model(load_checkpoint(ckpt))
+    with torch.no_grad():
+        model.text_projection.weight.fill_(torch.nan)
+    with pytest.raises(EvaluationError, match="infinite values for 2 of 2 texts"):
+        embed_texts(model, ["low", "high"], tokenizer=tokenizer)

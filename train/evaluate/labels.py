@@ -1,0 +1,109 @@
+"""The labels of rows as targets, and how well scores of labels meet them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.data.manifest import Row
+from train.evaluate.bootstrap import bootstrap_interval, times_drawn
+from train.evaluate.errors import EvaluationError
+from train.evaluate.metrics import correct, mean_average_precision, mean_roc_auc
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the rows are: exactly one class each (`single`), or any number of tags.
+
+    Attributes:
+        names: the labels, sorted.
+        relevant: bool [rows, labels]; with `single` one True a row.
+    """
+
+    names: tuple[str, ...]
+    relevant: np.ndarray
+    single: bool
+
+
+def is_single(rows: Sequence[Row]) -> bool:
+    """Whether every row has exactly one label."""
+    return all(len(row.labels) == 1 for row in rows)
+
+
+def read_targets(rows: Sequence[Row], *, single: bool, names: Sequence[str] | None = None) -> Targets:
+    """The rows' labels.
+
+    Args:
+        single: the first label of a row is its class; otherwise all are its tags, and a row without any has none.
+        names: the labels to look at; None takes all that the rows have.
+
+    Raises:
+        EvaluationError: with `single` a row without a label or with a class that `names` lacks; less than two
+            classes; no tag at all.
+    """
+    labels = [row.labels[:1] if single else row.labels for row in rows]
+    if names is None:
+        names = sorted({label for own in labels for label in own})
+    place = {name: i for i, name in enumerate(names)}
+    if single:
+        for row, own in zip(rows, labels, strict=True):
+            if not own:
+                raise EvaluationError(f"track {row.track_id} has no label; expected its class as the first of 'labels'")
+            if own[0] not in place:
+                raise EvaluationError(f"track {row.track_id} is of class {own[0]!r}, which no training row has")
+    if len(names) < 1 + single:
+        raise EvaluationError(
+            f"the rows have {len(names)} labels ({', '.join(names) or 'none'}); expected at least {1 + single}: "
+            "write them as 'labels' in the manifest"
+        )
+    relevant = np.zeros((len(rows), len(names)), dtype=bool)
+    for i, own in enumerate(labels):
+        relevant[i, [place[label] for label in own if label in place]] = True
+    return Targets(tuple(names), relevant, single)
+
+
+def select_defined(targets: Targets) -> np.ndarray:
+    """Which tags some rows have and some lack, int [some]: the others have no area under a curve.
+
+    Raises:
+        EvaluationError: there is none.
+    """
+    share = targets.relevant.mean(axis=0)
+    defined = np.flatnonzero((share > 0) & (share < 1))
+    if not len(defined):
+        raise EvaluationError(
+            f"none of {len(targets.names)} labels is on some of the {len(targets.relevant)} tracks and not on others; "
+            "there is nothing to tell apart"
+        )
+    return defined
+
+
+def score_labels(
+    scores: np.ndarray, *, targets: Targets, seed: int
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Accuracy of classes; macro ROC-AUC and PR-AUC of tags; each with its 95 % interval over tracks.
+
+    Args:
+        scores: float [rows, labels].
+
+    Returns:
+        metric -> value, metric -> (low, high).
+
+    Raises:
+        EvaluationError: no tag that some rows have and some lack.
+    """
+    if targets.single:
+        hits = correct(scores, classes=targets.relevant.argmax(axis=1))
+        interval = bootstrap_interval(hits, statistic=lambda drawn: drawn.mean(axis=-1), seed=seed)
+        return {"accuracy": float(hits.mean())}, {"accuracy": interval}
+    columns = select_defined(targets)
+    scores, relevant = scores[:, columns], targets.relevant[:, columns]
+    values, intervals = {}, {}
+    for name, metric in (("ROC-AUC", mean_roc_auc), ("PR-AUC", mean_average_precision)):
+        values[name] = float(metric(scores, relevant=relevant))
+        intervals[name] = bootstrap_interval(
+            np.arange(len(scores)),
+            statistic=lambda drawn, metric=metric: metric(scores, relevant=relevant, weights=times_drawn(drawn)),
+            seed=seed,
+        )
+    return values, intervals

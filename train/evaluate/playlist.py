@@ -1,0 +1,88 @@
+"""Playlists (MuLan's text-to-music retrieval): the title or the description of one must find its tracks among all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from train.checkpoint import Checkpoint
+from train.data.manifest import Row
+from train.evaluate.bootstrap import bootstrap_interval
+from train.evaluate.embed import TextEmbedder, embed_texts, embed_tracks, open_model
+from train.evaluate.errors import EvaluationError
+from train.evaluate.metrics import average_precision, roc_auc
+from train.evaluate.questions import find_track, number_tracks, read_questions
+
+METRICS = {"AUC": roc_auc, "mAP": average_precision}
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """What it is called, what it says of itself ("" where nothing), and the numbers of its tracks' rows."""
+
+    title: str
+    description: str
+    tracks: tuple[int, ...]
+
+
+def read_playlists(path: str | Path, *, rows: Sequence[Row]) -> list[Playlist]:
+    """JSON Lines of {"title", "description", "tracks": [track_id]}; the description may be missing.
+
+    Raises:
+        EvaluationError: a bad line, a track that the manifest lacks, or a playlist of none or all of its tracks.
+    """
+    numbers = number_tracks(rows)
+    playlists = []
+    for where, values in read_questions(path, texts=("title",)):
+        tracks, description = values.get("tracks"), values.get("description") or ""
+        if not isinstance(tracks, list) or not isinstance(description, str):
+            raise EvaluationError(f"{where}: expected 'tracks' as a list of track_id and 'description' as a text")
+        found = {find_track(track, numbers=numbers, where=where) for track in tracks}
+        if not 0 < len(found) < len(rows):
+            raise EvaluationError(
+                f"{where}: {len(found)} of the manifest's {len(rows)} tracks; expected at least one, and not all"
+            )
+        playlists.append(Playlist(values["title"], description.strip(), tuple(sorted(found))))
+    return playlists
+
+
+def evaluate_playlist(
+    checkpoint: Checkpoint, rows: Sequence[Row], *, playlists: Sequence[Playlist], seed: int = 0
+) -> dict:
+    """Playlists over the three windows of all rows; result as `score_playlists`."""
+    model, tokenizer = open_model(checkpoint)
+    tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
+    embed = partial(embed_texts, model, tokenizer=tokenizer)
+    return score_playlists(tracks, playlists=playlists, embed=embed, seed=seed)
+
+
+def score_playlists(tracks: np.ndarray, *, playlists: Sequence[Playlist], embed: TextEmbedder, seed: int) -> dict:
+    """AUC and mAP over the playlists, with 95 % intervals over them.
+
+    Args:
+        tracks: float [n, dim], unit L2 norm, in the order that the playlists' numbers count.
+
+    Returns:
+        {"tracks": n, "playlists": how many, "title": {"AUC": …, "mAP": …}, "description": {…} where any playlist has
+        one, "intervals": {the same with [low, high]}}.
+    """
+    scores, intervals = {}, {}
+    for query in ("title", "description"):
+        asked = [playlist for playlist in playlists if getattr(playlist, query)]
+        if not asked:
+            continue
+        vectors = embed([getattr(playlist, query) for playlist in asked])
+        values = np.empty((len(asked), len(METRICS)))
+        for place, playlist in enumerate(asked):
+            relevant = np.zeros(len(tracks), dtype=bool)
+            relevant[list(playlist.tracks)] = True
+            similarity = tracks @ vectors[place]
+            values[place] = [metric(similarity, relevant=relevant) for metric in METRICS.values()]
+        scores[query] = dict(zip(METRICS, values.mean(axis=0).tolist(), strict=True))
+        intervals[query] = {
+            name: bootstrap_interval(column, statistic=lambda drawn: drawn.mean(axis=-1), seed=seed)
+            for name, column in zip(METRICS, values.T, strict=True)
+        }
+    return {"tracks": len(tracks), "playlists": len(playlists), **scores, "intervals": intervals}

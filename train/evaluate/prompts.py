@@ -1,0 +1,35 @@
+"""Sentences made from labels: what a text tower reads in place of a bare label."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from train.evaluate.embed import TextEmbedder
+
+STYLES: Mapping[str, tuple[str, ...]] = {
+    "label": ("{}",),
+    "A {} track": ("A {} track",),  # MusCALL's
+    "ensemble": (
+        "{}",
+        "A {} track",
+        "{} music",
+        "A {} song",
+        "A recording of {} music",
+        "This is {}",
+        "The sound of {}",
+        "Music that features {}",
+    ),
+}
+"""Style -> templates, each with one {} for the label."""
+
+
+def embed_prompts(names: Sequence[str], *, templates: Sequence[str], embed: TextEmbedder) -> np.ndarray:
+    """One vector a label, the normalised mean of its sentences' vectors (CLIP §3.1.4): float32 [labels, dim]."""
+    vectors = embed([template.replace("{}", name) for name in names for template in templates])
+    return normalised_mean(vectors.reshape(len(names), len(templates), -1))
+
+
+def normalised_mean(vectors: np.ndarray) -> np.ndarray:
+    """float [..., n, dim] -> float [..., dim], unit L2 norm."""
+    mean = vectors.mean(axis=-2)
+    return mean / np.linalg.norm(mean, axis=-1, keepdims=True)

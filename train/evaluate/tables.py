@@ -1,0 +1,35 @@
+"""Results of protocols as tables for people."""
+
+from rich.table import Table
+
+
+def format_score(metric: str, value: float, *, interval: tuple[float, float]) -> tuple[str, str]:
+    """A score and its interval: MedR as a rank, areas with three digits, all others in percent.
+
+    >>> format_score("R@1", 0.25, interval=(0.2, 0.3))
+    ('25.0 %', '20.0 to 30.0')
+    """
+    if metric == "MedR":
+        return f"{value:g}", f"{interval[0]:g} to {interval[1]:g}"
+    if metric.endswith("AUC"):
+        return f"{value:.3f}", f"{interval[0]:.3f} to {interval[1]:.3f}"
+    return f"{100 * value:.1f} %", f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def count_words(result: dict) -> str:
+    """What a result counts, such as "18 pairs": its entries that are no group of scores."""
+    facts = {name: value for name, value in result.items() if name != "intervals" and name not in result["intervals"]}
+    return ", ".join(f"C = {value:g}" if name == "C" else f"{value} {name}" for name, value in facts.items())
+
+
+def make_table(title: str, *, result: dict) -> Table:
+    """One row a group of scores, one column a metric."""
+    intervals = result["intervals"]
+    metrics = list(next(iter(intervals.values())))
+    table = Table("", title=f"{title}, {count_words(result)} (95 % intervals)", show_lines=True)
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    for group, of_group in intervals.items():
+        cells = [format_score(metric, result[group][metric], interval=of_group[metric]) for metric in metrics]
+        table.add_row(group.replace("_", " "), *("\n".join(cell) for cell in cells))
+    return table

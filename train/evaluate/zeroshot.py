@@ -1,0 +1,47 @@
+"""Zero-shot labelling (MusCALL and MuLan): a track gets the labels whose prompts lie nearest to it."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from train.checkpoint import Checkpoint
+from train.data.manifest import Row
+from train.evaluate.embed import TextEmbedder, embed_texts, embed_tracks, open_model
+from train.evaluate.labels import Targets, is_single, read_targets, score_labels, select_defined
+from train.evaluate.prompts import STYLES, embed_prompts
+
+
+def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bool = False, seed: int = 0) -> dict:
+    """The labels of the rows against their three windows; result as `score_zeroshot`.
+
+    Args:
+        single: each row's first label is its class. Rows of one label each are taken so by themselves.
+
+    Raises:
+        EvaluationError: labels that cannot be told apart (before anything is embedded).
+    """
+    targets = read_targets(rows, single=single or is_single(rows))
+    if not targets.single:
+        select_defined(targets)
+    model, tokenizer = open_model(checkpoint)
+    tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
+    return score_zeroshot(tracks, targets=targets, embed=partial(embed_texts, model, tokenizer=tokenizer), seed=seed)
+
+
+def score_zeroshot(tracks: np.ndarray, *, targets: Targets, embed: TextEmbedder, seed: int) -> dict:
+    """Every style of prompt side by side.
+
+    Args:
+        tracks: float [n, dim], unit L2 norm.
+
+    Returns:
+        {"tracks": n, "labels": how many, style: {"accuracy": …} or {"ROC-AUC": …, "PR-AUC": …},
+        "intervals": {the same with [low, high]}}.
+    """
+    scores, intervals = {}, {}
+    for style, templates in STYLES.items():
+        prompts = embed_prompts(targets.names, templates=templates, embed=embed)
+        scores[style], intervals[style] = score_labels(tracks @ prompts.T, targets=targets, seed=seed)
+    labels = len(targets.names if targets.single else select_defined(targets))
+    return {"tracks": len(tracks), "labels": labels, **scores, "intervals": intervals}
