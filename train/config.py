@@ -237,6 +237,7 @@ class AugmentConfig:
 class LossConfig:
     """The contrastive loss by `name`, and what is added to it (`train.objective`).
 
+    "labels" is none: the audio tower learns the manifest's labels alone (MuLan's pretraining, §3.2), for a warm start.
     `kappa`, `normalised_weights` and `sentence_encoder` (a BERT folder or name) are of weighted_info_nce; `margin` of
     triplet; `views_...` of NT-Xent on two augmented views; `label_weight` of the loss on the manifest's labels;
     `words_...` of keeping what the text tower's published weights know (`train.word_memory`).
@@ -255,7 +256,9 @@ class LossConfig:
     words_temperature: float = 0.05
 
     def validate(self) -> None:
-        _one_of("loss.name", self.name, ("info_nce", "weighted_info_nce", "cmc", "triplet"))
+        _one_of("loss.name", self.name, ("info_nce", "weighted_info_nce", "cmc", "triplet", "labels"))
+        if self.name == "labels" and not self.label_weight:
+            raise ConfigError("loss.name is 'labels', but loss.label_weight is 0; set it to 1")
         if not 0 <= self.views_share < 1:
             raise ConfigError(f"loss.views_share is {self.views_share}; expected 0 to below 1")
         for name in ("kappa", "margin", "views_temperature", "words_temperature"):
@@ -309,10 +312,12 @@ class OptimConfig:
 class DataConfig:
     """`mixture` weighs the manifest's sources against each other (`train.data.pairs.epoch_order`); {} takes all rows.
 
-    `unreadable_share` of the rows seen may fail to decode before the run stops.
+    Without `random_crops` training takes the first window of each recording, as evaluation does. `unreadable_share` of
+    the rows seen may fail to decode before the run stops.
     """
 
     mixture: dict[str, float] = field(default_factory=dict)
+    random_crops: bool = True
     unreadable_share: float = 0.01
 
     def validate(self) -> None:

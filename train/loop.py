@@ -1,9 +1,10 @@
 """One linear training loop: read it from top to bottom.
 
-A run directory holds `ckpt.pt` (the best model so far, by validation R@10), `last.pt` (everything that a resumed run
-needs), `metrics.jsonl` (one line an epoch), `tensorboard/`, and `unreadable.jsonl` where audio could not be decoded. A
-run that was killed and resumed ends with the weights of one that was not: crops, captions and augmentations are drawn
-from (seed, epoch, track), the order from (seed, epoch), and the generators of dropout and masks start anew each epoch.
+A run directory holds `ckpt.pt` (the best model so far, by validation R@10, or mAP in pretraining on labels), `last.pt`
+(everything that a resumed run needs), `metrics.jsonl` (one line an epoch), `tensorboard/`, and `unreadable.jsonl` where
+audio could not be decoded. A run that was killed and resumed ends with the weights of one that was not: crops, captions
+and augmentations are drawn from (seed, epoch, track), the order from (seed, epoch), and the generators of dropout and
+masks start anew each epoch.
 """
 
 import copy
@@ -43,9 +44,10 @@ from train.data.pairs import Batch, PairDataset, collate, epoch_order
 from train.data.tokenizer import TextTokenizer
 from train.distributed import World, average_gradients, gather, join_world, leave_world
 from train.dual_encoder import DualEncoder
-from train.evaluate.embed import embed_pairs
+from train.evaluate.embed import embed_pairs, embed_tracks
 from train.evaluate.metrics import retrieval_metrics
 from train.grad_cache import backward_in_chunks
+from train.memory import keep_freed_memory
 from train.objective import Objective
 from train.optimizer import MovingAverage, build_optimizer, learning_rate_share
 from train.pretrained import sentence_embedder, start_towers
@@ -54,7 +56,7 @@ from train.word_memory import WordMemory
 TEXT_GROUP = 32  # captions that share one padded length
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
 MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
-COUNTERS = ("epoch", "step", "best_recall", "seconds", "rows_seen", "unreadable")
+COUNTERS = ("epoch", "step", "best_score", "seconds", "rows_seen", "unreadable")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -73,7 +75,7 @@ class State:
     average: MovingAverage | None
     epoch: int = 0
     step: int = 0
-    best_recall: float = -1.0
+    best_score: float = -1.0
     seconds: float = 0.0
     rows_seen: int = 0
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -97,6 +99,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     if resume and not last.exists():
         raise TrainingError(f"{run} holds no run to resume (no last.pt); leave --resume out to start one")
 
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     # The front end's convolution must stay a true float32 one: TF32 would drown quiet cells in rounding noise.
     torch.backends.cudnn.allow_tf32 = False
@@ -122,7 +125,9 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     if config.loss.name == "weighted_info_nce":
         embed_sentences = sentence_embedder(config.loss.sentence_encoder, device=device)
     words = None
-    if config.loss.words_weight:  # the tower as published: before a warm start or the state of a resumed run
+    if (
+        config.loss.words_weight and config.loss.name != "labels"
+    ):  # the tower as published: before a warm start or the state of a resumed run
         words = WordMemory(
             copy.deepcopy(model.text_tower), tokenizer, rows=train_rows, temperature=config.loss.words_temperature
         )
@@ -149,6 +154,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         training=True,
         augment=config.augment,
         views=config.loss.views_share > 0,
+        random_crops=config.data.random_crops,
     )
     steps_per_epoch = len(train_rows) // optim.batch_size
     console.print(
@@ -156,6 +162,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         f"{optim.epochs * steps_per_epoch} steps of {optim.batch_size} pairs on {_device_name(device)}"
         + (f" x {world.size}" if world.size > 1 else "")
     )
+    kind, score = ("labels", "mAP") if config.loss.name == "labels" else ("text_to_audio", "R@10")
     step = Step(config, tokenizer, embed_sentences, words, world)
     with SummaryWriter(str(run / "tensorboard")) if world.is_first else nullcontext() as writer:
         while state.epoch < optim.epochs:
@@ -176,10 +183,10 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                 "pairs_per_s": steps_per_epoch * optim.batch_size / train_seconds,
                 "seconds": state.seconds,
                 "unreadable": len(state.unreadable),
-                "val_text_to_audio": validation,
+                f"val_{kind}": validation,
             }
-            improved = validation["R@10"] > state.best_recall
-            state.best_recall = max(state.best_recall, validation["R@10"])
+            improved = validation[score] > state.best_score
+            state.best_score = max(state.best_score, validation[score])
             try:
                 if improved:
                     saved = {name: value.cpu() for name, value in weights.items()}
@@ -196,10 +203,10 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             for name in ("loss", "temperature", "pairs_per_s"):
                 writer.add_scalar(name, metrics[name], state.step)
             for name, value in validation.items():
-                writer.add_scalar(f"val_text_to_audio/{name}", value, state.step)
+                writer.add_scalar(f"val_{kind}/{name}", value, state.step)
             console.print(
                 f"epoch {state.epoch}/{optim.epochs}  loss {metrics['loss']:.3f}  "
-                f"val R@10 {100 * validation['R@10']:.1f} %  MedR {validation['MedR']:g}  "
+                f"val {score} {100 * validation[score]:.1f} %  "
                 f"{metrics['pairs_per_s']:.0f} pairs/s{'  (best)' if improved else ''}"
             )
     leave_world(world)
@@ -242,10 +249,11 @@ class Step:
 
     def _encode(self, model: DualEncoder, batch: Batch, part: slice) -> list[Tensor]:
         device = self.world.device
-        features = self._features(model, batch.waveforms[part].to(device, non_blocking=True))
-        with self._autocast():
-            encoded = [model.project_audio(features), _embed_captions(model, self.tokenizer, batch.captions[part])]
-        encoded.append(features)
+        encoded = [self._features(model, batch.waveforms[part].to(device, non_blocking=True))]
+        if self.config.loss.name != "labels":
+            with self._autocast():
+                encoded.append(model.project_audio(encoded[0]))
+                encoded.append(_embed_captions(model, self.tokenizer, batch.captions[part]))
         if batch.views is not None:
             views = batch.views[part].to(device, non_blocking=True)
             encoded.append(self._features(model, views.flatten(0, 1)).unflatten(0, (len(views), 2)))
@@ -263,13 +271,14 @@ class Step:
         return torch.autocast(self.world.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     def _loss(self, state: State, batch: Batch, encoded: Sequence[Tensor]) -> Tensor:
-        audio, text, features, *views = (gather(part, world=self.world) for part in encoded)
+        features, *others = (gather(part, world=self.world) for part in encoded)
+        audio, text = (None, None) if self.config.loss.name == "labels" else (others.pop(0), others.pop(0))
         sentences = self.embed_sentences(batch.captions) if self.embed_sentences else None
         return state.objective(
-            audio,
-            text,
             features,
-            views=views[0] if views else None,
+            audio=audio,
+            text=text,
+            views=others[0] if others else None,
             places=gather(batch.places.to(self.world.device), world=self.world),
             sentences=None if sentences is None else gather(sentences, world=self.world),
             temperature=state.model.log_temperature.exp(),
@@ -347,11 +356,14 @@ def _note_unreadable(state: State, batch: Batch, *, config: Config, rows: Sequen
 
 @torch.compiler.set_stance("force_eager")
 def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: TextTokenizer) -> dict[str, float]:
-    """Text-to-audio retrieval on the validation rows, with the averaged weights where there are any."""
+    """How the validation rows are retrieved, or labelled; with the averaged weights where there are any."""
     model = state.model
     if state.average:
         model = copy.deepcopy(model)
         model.load_state_dict(state.average.weights)
+    if config.loss.name == "labels" and state.objective.labels:
+        features = embed_tracks(model, rows, features=True, workers=config.optim.workers)
+        return state.objective.labels.metrics(features, rows)
     audio, text = embed_pairs(
         model,
         rows,

@@ -8,12 +8,14 @@ text tower alone, words_weight · words, is in `train.word_memory`.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.config import ConfigError, LossConfig
 from train.data.manifest import Row
+from train.evaluate.metrics import mean_average_precision, mean_roc_auc
 from train.losses import cmc, content_weights, info_nce, label_loss, nt_xent, triplet
 
 
@@ -36,10 +38,10 @@ class Objective(nn.Module):
 
     def forward(
         self,
-        audio: Tensor,
-        text: Tensor,
         features: Tensor,
         *,
+        audio: Tensor | None,
+        text: Tensor | None,
         views: Tensor | None,
         places: Tensor,
         sentences: Tensor | None,
@@ -48,15 +50,17 @@ class Objective(nn.Module):
         """The loss of a whole batch.
 
         Args:
-            audio, text: float32 [n, dim], unit L2 norm.
             features: float [n, width], the audio tower's.
+            audio, text: float32 [n, dim], unit L2 norm; None with loss.name "labels".
             views: float [n, 2, width], its features of two augmented views of each recording; with `views_share`.
             places: int64 [n], each pair's row.
             sentences: float32 [n, any], unit L2 norm, the captions' vectors; with weighted_info_nce.
             temperature: positive scalar.
         """
         config = self.config
-        loss = self._contrastive(audio, text, temperature=temperature, sentences=sentences)
+        loss = features.new_zeros((), dtype=torch.float32)
+        if audio is not None and text is not None:
+            loss = self._contrastive(audio, text, temperature=temperature, sentences=sentences)
         if self.views is not None and views is not None:
             first, second = F.normalize(self.views(views.float()), dim=-1).unbind(dim=1)
             shared = nt_xent(first, second, temperature=config.views_temperature)
@@ -85,10 +89,8 @@ class LabelHead(nn.Linear):
         if not names:
             raise ConfigError("loss.label_weight asks for labels, but no training row has any; set it to 0")
         super().__init__(width, len(names))
-        place = {name: i for i, name in enumerate(names)}
-        targets = torch.zeros(len(rows), len(names), dtype=torch.bool)
-        for row, target in zip(rows, targets, strict=True):
-            target[[place[label] for label in row.labels]] = True
+        self.place = {name: i for i, name in enumerate(names)}
+        targets = self._targets(rows)
         self.register_buffer("targets", targets, persistent=False)
         with torch.no_grad():  # start at how common a label is, or the first steps teach nothing but that
             self.bias.copy_(torch.logit(targets.float().mean(dim=0), eps=1e-4))
@@ -96,6 +98,30 @@ class LabelHead(nn.Linear):
     def loss(self, features: Tensor, places: Tensor) -> Tensor:
         """`label_loss` of rows `places` from their features, float [n, width]."""
         return label_loss(self(features), self.targets[places].float())
+
+    @torch.no_grad()
+    def metrics(self, features: np.ndarray, rows: Sequence[Row]) -> dict[str, float]:
+        """mAP and ROC-AUC over the labels that some of `rows` have and some have not; features float [n, width].
+
+        Raises:
+            ConfigError: there is no such label.
+        """
+        targets = self._targets(rows).numpy()
+        told = targets.any(axis=0) & ~targets.all(axis=0)
+        if not told.any():
+            raise ConfigError("no label of the training rows tells the validation rows apart; give those labels too")
+        scores = self(torch.from_numpy(features).to(self.weight)).cpu().numpy()[:, told]
+        relevant = targets[:, told]
+        return {
+            "mAP": float(mean_average_precision(scores, relevant=relevant)),
+            "ROC-AUC": float(mean_roc_auc(scores, relevant=relevant)),
+        }
+
+    def _targets(self, rows: Sequence[Row]) -> Tensor:
+        targets = torch.zeros(len(rows), len(self.place), dtype=torch.bool)
+        for row, target in zip(rows, targets, strict=True):
+            target[[self.place[label] for label in row.labels if label in self.place]] = True
+        return targets
 
 
 def _view_head(width: int, dim: int) -> nn.Sequential:

@@ -172,6 +172,23 @@ def test_too_many_files_that_cannot_be_decoded_stop_the_run(
     assert "unreadable.jsonl" in message
 
 
+def test_a_run_starts_from_an_audio_tower_that_learnt_labels(tones: Path, tiny_overrides: list[str], tmp_path: Path):
+    labels = ["loss.name=labels", "loss.label_weight=1", "optim.epochs=12"]
+    pretrained = train(load_recipe("starter", overrides=[*tiny_overrides, *labels]), manifest=tones, run=tmp_path / "a")
+    metrics = [json.loads(line) for line in (tmp_path / "a/metrics.jsonl").read_text().splitlines()]
+    assert max(m["val_labels"]["mAP"] for m in metrics) > metrics[0]["val_labels"]["mAP"] + 0.1
+    recorded = load_checkpoint(pretrained).metrics["val_labels"]
+    assert recorded["mAP"] == max(m["val_labels"]["mAP"] for m in metrics)
+
+    still = ["optim.learning_rate=0", "optim.text_learning_rate=0", "optim.epochs=1", f"warm_start={pretrained}"]
+    started = train(load_recipe("starter", overrides=[*tiny_overrides, *still]), manifest=tones, run=tmp_path / "b")
+    before, after = (dict(load_checkpoint(path).state_dict) for path in (pretrained, started))
+    learnt = [name for name in before if name.startswith("audio_tower.") and name.endswith("weight")]
+    assert learnt
+    for name in learnt:
+        assert torch.equal(before[name], after[name]), name
+
+
 def test_a_loss_on_labels_needs_labels(tones: Path, tiny_overrides: list[str], tmp_path: Path):
     rows = [json.loads(line) for line in tones.read_text().splitlines()]
     bare = tmp_path / "manifest.jsonl"

@@ -70,6 +70,7 @@ class PairDataset(Dataset[Pair]):
     Args:
         augment: of waveforms, in training; None leaves them as they are.
         views: whether to add two augmented views of each crop.
+        random_crops: whether training takes a random crop, else the first window.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class PairDataset(Dataset[Pair]):
         training: bool,
         augment: AugmentConfig | None = None,
         views: bool = False,
+        random_crops: bool = True,
     ) -> None:
         self.rows, self.frontend, self.seed, self.training = rows, frontend, seed, training
         self.augment, self.views = augment, views
+        self.random_crops = training and random_crops
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -109,7 +112,7 @@ class PairDataset(Dataset[Pair]):
             row.audio,
             sample_rate_hz=self.frontend.sample_rate_hz,
             samples=self.frontend.window_samples,
-            place=rng.random() if self.training else None,
+            place=rng.random() if self.random_crops else None,
         )
         waveform = torch.from_numpy(crop)
         views = torch.stack([self._augmented(waveform, rng) for _ in range(2)]) if self.views else None

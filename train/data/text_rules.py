@@ -1,6 +1,6 @@
 """Rules that clean short texts, such as titles, tags and names of playlists, before a model learns from them.
 
-MuLan (§4.1) cleans its short texts by rules and does not print them; these are ours.
+MuLan cleans its short texts by rules (§4.1); the rules here are ours.
 """
 
 import html

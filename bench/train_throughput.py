@@ -1,0 +1,131 @@
+"""Does the loader keep a training step busy, and what does a step of each recipe cost?"""
+
+import json
+import multiprocessing
+import resource
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from tokenizers import Tokenizer
+from torchaudio.functional import resample
+from transformers import BertConfig, BertModel
+
+import train.data.pairs
+from train.config import Config, load_recipe
+from train.loop import train as run_training
+from train.pretrained import pretrained_folder
+
+TITLE = "Training: the loader, and a step of each recipe"
+CACHE = Path(__file__).parent / "cache" / "train_throughput"
+COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
+FORMATS = ("flac", "mp3")
+FILES, FILE_S, FILE_RATE_HZ = 16, 180, 44_100
+ROUNDS = 3
+STEPS = 8
+MINILM = "all-MiniLM-L6-v2"
+# Published weights that only a network has are replaced by random ones of the same shape.
+RECIPES = {
+    "starter": ["optim.batch_size=64"],
+    "muscall": ["optim.batch_size=16", f"model.text.tokenizer={MINILM}"],
+    "muscall_ssl": ["optim.batch_size=16", f"model.text.tokenizer={MINILM}"],
+    "mulan_resnet": ["optim.batch_size=16", "optim.chunk_size=8", "data.mixture={}", "model.text.init_from={bert}"],
+    "mulan_ast": [
+        *("optim.batch_size=16", "optim.chunk_size=8", "data.mixture={}", "model.text.init_from={bert}"),
+        "model.audio.init_from=null",
+    ],
+    "dcase": ["optim.batch_size=32"],
+    "dcase_cl": ["optim.batch_size=32"],
+}
+
+
+def measure() -> str:
+    manifests = {suffix: _manifest(suffix) for suffix in FORMATS}
+    lines = [
+        f"Tracks of {FILE_S // 60} minutes, {FILE_RATE_HZ / 1000:g} kHz, stereo. *Model only* trains on one crop that "
+        f"is in memory; the sides alternate, {ROUNDS} rounds of {STEPS} steps, medians.",
+        "",
+        "| MusCALL as released (width 16, 20 s), batch 16 | pairs/s | model only | step ÷ model-only step |",
+        "|---|---|---|---|",
+    ]
+    for suffix, manifest in manifests.items():
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(ROUNDS):
+            for decode, measured in rates.items():
+                measured.append(_in_a_process("muscall", manifest, decode)[0])
+        loader, model = (statistics.median(rates[decode]) for decode in (True, False))
+        lines.append(f"| decoding {suffix.upper()} | {loader:.1f} | {model:.1f} | {model / loader:.2f} |")
+    lines += [
+        "",
+        "Peak memory is that of the training process alone, without the two that decode.",
+        "",
+        "| recipe | batch | precision | pairs/s | peak memory |",
+        "|---|---|---|---|---|",
+    ]
+    for name in RECIPES:
+        config = _config(name)
+        rate, peak_gb = _in_a_process(name, manifests["flac"], True)
+        optim = config.optim
+        batch = f"{optim.batch_size}" + (f", {optim.chunk_size} at a time" if optim.chunk_size else "")
+        lines.append(f"| {name} | {batch} | {optim.precision} | {rate:.1f} | {peak_gb:.1f} GB |")
+    return "\n".join(lines)
+
+
+def _config(name: str) -> Config:
+    overrides = [setting.replace("{bert}", str(_random_bert())) for setting in RECIPES[name]]
+    return load_recipe(name, overrides=[*overrides, "optim.epochs=2"])
+
+
+def _in_a_process(name: str, manifest: Path, decode: bool) -> tuple[float, float]:
+    """Pairs a second of the second epoch and peak memory in GB, in a fresh process so that none helps another."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_train, (name, manifest, decode))
+
+
+def _train(name: str, manifest: Path, decode: bool) -> tuple[float, float]:
+    config = _config(name)
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    wanted = STEPS * config.optim.batch_size
+    with tempfile.TemporaryDirectory(dir=manifest.parent) as folder:
+        training = [{**rows[i % len(rows)], "audio": f"../{rows[i % len(rows)]['audio']}"} for i in range(wanted)]
+        lines = [json.dumps(row) for row in (*training, {**training[0], "split": "val"})]
+        (Path(folder) / "manifest.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        if not decode:
+            crop = np.zeros(config.model.frontend.window_samples, np.float32)
+            train.data.pairs.load_crop = lambda *_, **__: crop
+        run_training(config, manifest=Path(folder) / "manifest.jsonl", run=Path(folder) / "run")
+        last = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    return json.loads(last)["pairs_per_s"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _manifest(suffix: str) -> Path:
+    """Long stereo files, each of several tracks of the demo collection one after the other."""
+    manifest = CACHE / suffix / "manifest.jsonl"
+    if manifest.is_file():
+        return manifest
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    tracks = [soundfile.read(COLLECTION / row["audio"], dtype="float32") for row in rows]
+    mono = np.concatenate([resample(torch.from_numpy(samples), rate, FILE_RATE_HZ).numpy() for samples, rate in tracks])
+    written = []
+    for number in range(FILES):
+        samples = np.roll(mono, -number * 20 * FILE_RATE_HZ)[: FILE_S * FILE_RATE_HZ]
+        stereo = np.stack([samples, np.roll(samples, 200)], axis=1).clip(-1, 1)
+        soundfile.write(manifest.parent / f"{number}.{suffix}", stereo, FILE_RATE_HZ)
+        row = rows[number]
+        written.append({"audio": f"{number}.{suffix}", "captions": row["captions"], "labels": ["music"]})
+    manifest.write_text("\n".join(json.dumps(row) for row in written), encoding="utf-8")
+    return manifest
+
+
+def _random_bert() -> Path:
+    """BERT-base's shape with random weights, and a WordPiece tokenizer of its vocabulary."""
+    folder = CACHE / "bert"
+    if not (folder / "config.json").is_file():
+        BertModel(BertConfig()).save_pretrained(folder)
+        tokenizer = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
+        Tokenizer.from_file(str(tokenizer)).save(str(folder / "tokenizer.json"))
+    return folder
