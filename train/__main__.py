@@ -8,6 +8,7 @@ from train.checkpoint import CheckpointError
 from train.config import ConfigError, load_recipe
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
+from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError, train
 
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_recipe(args.recipe, overrides=args.set)
         train(config, manifest=args.data, run=args.out, resume=args.resume)
-    except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError) as exc:
+    except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

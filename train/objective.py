@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from train.config import ConfigError, LossConfig
 from train.data.manifest import Row
+from train.evaluate.labels import read_targets, select_defined
 from train.evaluate.metrics import mean_average_precision, mean_roc_auc
 from train.losses import cmc, content_weights, info_nce, label_loss, nt_xent, triplet
 
@@ -89,8 +90,8 @@ class LabelHead(nn.Linear):
         if not names:
             raise ConfigError("loss.label_weight asks for labels, but no training row has any; set it to 0")
         super().__init__(width, len(names))
-        self.place = {name: i for i, name in enumerate(names)}
-        targets = self._targets(rows)
+        self.names = names
+        targets = torch.from_numpy(read_targets(rows, single=False, names=names).relevant)
         self.register_buffer("targets", targets, persistent=False)
         with torch.no_grad():  # start at how common a label is, or the first steps teach nothing but that
             self.bias.copy_(torch.logit(targets.float().mean(dim=0), eps=1e-4))
@@ -104,24 +105,16 @@ class LabelHead(nn.Linear):
         """mAP and ROC-AUC over the labels that some of `rows` have and some have not; features float [n, width].
 
         Raises:
-            ConfigError: there is no such label.
+            EvaluationError: there is no such label.
         """
-        targets = self._targets(rows).numpy()
-        told = targets.any(axis=0) & ~targets.all(axis=0)
-        if not told.any():
-            raise ConfigError("no label of the training rows tells the validation rows apart; give those labels too")
-        scores = self(torch.from_numpy(features).to(self.weight)).cpu().numpy()[:, told]
-        relevant = targets[:, told]
+        targets = read_targets(rows, single=False, names=self.names)
+        defined = select_defined(targets)
+        scores = self(torch.from_numpy(features).to(self.weight)).cpu().numpy()[:, defined]
+        relevant = targets.relevant[:, defined]
         return {
             "mAP": float(mean_average_precision(scores, relevant=relevant)),
             "ROC-AUC": float(mean_roc_auc(scores, relevant=relevant)),
         }
-
-    def _targets(self, rows: Sequence[Row]) -> Tensor:
-        targets = torch.zeros(len(rows), len(self.place), dtype=torch.bool)
-        for row, target in zip(rows, targets, strict=True):
-            target[[self.place[label] for label in row.labels if label in self.place]] = True
-        return targets
 
 
 def _view_head(width: int, dim: int) -> nn.Sequential:
