@@ -5,10 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-# One thread a worker: the workers are the parallelism. Read when NumPy loads, so set before it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
