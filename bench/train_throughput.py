@@ -5,6 +5,7 @@ import multiprocessing
 import resource
 import statistics
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,8 @@ def _config(name: str) -> Config:
 
 def _in_a_process(name: str, manifest: Path, decode: bool) -> tuple[float, float]:
     """Pairs a second of the second epoch and peak memory in GB, in a fresh process so that none helps another."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_train, (name, manifest, decode))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_train, name, manifest, decode).result()
 
 
 def _train(name: str, manifest: Path, decode: bool) -> tuple[float, float]:

@@ -6,24 +6,29 @@ The data are not the papers', so what compares is the order of the rows, not the
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from train.checkpoint import CheckpointError, load_checkpoint
+from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from train.config import Config, ConfigError, load_recipe
 from train.data.audio import AudioDecodeError
-from train.data.manifest import ManifestError, Row, read_manifest
+from train.data.manifest import ManifestError, read_manifest
 from train.evaluate.errors import EvaluationError
+from train.evaluate.playlist import evaluate_playlist, read_playlists
+from train.evaluate.probe import PARTS, evaluate_probe, probe_targets
 from train.evaluate.retrieval import draw_rows, evaluate_retrieval
+from train.evaluate.tables import count_words, format_score
+from train.evaluate.triplet import evaluate_triplet, read_triplets
+from train.evaluate.zeroshot import evaluate_zeroshot
 from train.loop import TrainingError, train
 
 PAIRS = 1_000
-METRICS = ("R@1", "R@5", "R@10", "mAP@10", "MedR")
 AUGMENTED = tuple(
     f"augment.{name}=0.3" for name in ("noise", "gain", "polarity", "reverb", "low_pass", "high_pass", "pitch_shift")
 )
@@ -37,10 +42,59 @@ class Variant:
     settings: tuple[str, ...] = ()
 
 
+Measure = Callable[[Checkpoint], dict]
+"""A protocol on data that were read; its result."""
+
+
+def _retrieval(manifest: Path, _: Path | None) -> Measure:
+    rows = read_manifest(manifest, split="test")
+    rows = draw_rows(rows, pairs=min(PAIRS, len(rows)), seed=0)
+    return lambda checkpoint: evaluate_retrieval(checkpoint, rows)
+
+
+def _labels(manifest: Path, _: Path | None) -> Measure:
+    rows = {part: read_manifest(manifest, split=part) for part in PARTS}
+    probe_targets(rows, single=False)
+
+    def measure(checkpoint: Checkpoint) -> dict:
+        zeroshot, probe = evaluate_zeroshot(checkpoint, rows["test"]), evaluate_probe(checkpoint, rows)
+        return {**zeroshot, "probe": probe["probe"], "intervals": {**zeroshot["intervals"], **probe["intervals"]}}
+
+    return measure
+
+
+def _playlists(manifest: Path, questions: Path | None) -> Measure:
+    rows = read_manifest(manifest, split="test")
+    playlists = read_playlists(_given(questions, what="playlists of test tracks"), rows=rows)
+    return lambda checkpoint: evaluate_playlist(checkpoint, rows, playlists=playlists)
+
+
+def _triplets(_: Path, questions: Path | None) -> Measure:
+    triplets = read_triplets(_given(questions, what="text triplets"))
+    return lambda checkpoint: evaluate_triplet(checkpoint, triplets)
+
+
+def _given(questions: Path | None, *, what: str) -> Path:
+    if questions is None:
+        raise EvaluationError(f"this table asks {what}; name their file, as train.evaluate takes it, with --questions")
+    return questions
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """What it measures, of which rows."""
+
+    title: str
+    prepare: Callable[[Path, Path | None], Measure]
+    rows: Mapping[str, Variant]
+
+
 MUSCALL = "MusCALL"
-TABLES: Mapping[str, tuple[str, Mapping[str, Variant]]] = {
-    "muscall-1": (
+BOTH_MULANS = {"MuLan, M-Resnet-50": Variant("mulan_resnet"), "MuLan, M-AST": Variant("mulan_ast")}
+TABLES: Mapping[str, PaperTable] = {
+    "muscall-1": PaperTable(
         "MusCALL, Table 1: cross-modal retrieval",
+        _retrieval,
         {
             "DCASE": Variant("dcase"),
             "DCASE + CL": Variant("dcase_cl"),
@@ -48,8 +102,14 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Variant]]] = {
             "MusCALL + SSL": Variant("muscall_ssl"),
         },
     ),
-    "muscall-4": (
+    "muscall-2": PaperTable(
+        "MusCALL, Table 2: labels, from prompts and by a linear probe",
+        _labels,
+        {MUSCALL: Variant("muscall"), "MusCALL + SSL": Variant("muscall_ssl")},
+    ),
+    "muscall-4": PaperTable(
         "MusCALL, Table 4: what training and pooling add",
+        _retrieval,
         {
             MUSCALL: Variant("muscall"),
             "without random crops": Variant("muscall", ("data.random_crops=false",)),
@@ -57,10 +117,13 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Variant]]] = {
             "without attention pooling": Variant("muscall", ("model.audio.pooling=mean",)),
         },
     ),
+    "mulan-labels": PaperTable("MuLan: labels, from prompts and by a linear probe", _labels, BOTH_MULANS),
+    "mulan-playlists": PaperTable("MuLan: playlists", _playlists, BOTH_MULANS),
+    "mulan-triplets": PaperTable("MuLan: text triplets", _triplets, BOTH_MULANS),
 }
-"""Name -> (title, rows by their labels)."""
 
-TOWERS = {  # of the small budget, by recipe
+SMALL = ("model.frontend.window_s=8", "optim.epochs=12", "optim.batch_size=64")
+SMALL_TOWERS = {  # by what the recipe's name begins with
     "dcase": ("model.audio.hidden=64",),
     "muscall": (
         *("model.frontend.n_mels=64", "model.frontend.n_fft=640", "model.frontend.hop_samples=400"),
@@ -68,45 +131,57 @@ TOWERS = {  # of the small budget, by recipe
         *("model.text.tokenizer=all-MiniLM-L6-v2", "model.text.vocab_size=30522"),
         *("optim.learning_rate=1e-3", "optim.text_learning_rate=5e-4"),
     ),
+    "mulan": (
+        *("model.frontend.n_mels=64", "model.frontend.n_fft=640", "model.frontend.hop_samples=400"),
+        *("model.text.init_from=all-MiniLM-L6-v2", "model.text.hidden=384", "model.text.layers=6"),
+        *("model.text.feed_forward=1536", "model.text.max_tokens=77", "data.mixture={}", "optim.chunk_size=0"),
+        *("optim.text_learning_rate=1e-4", "optim.precision=fp32"),
+    ),
+    "mulan_resnet": ("model.audio.width=16", "model.audio.blocks=[1, 1, 1, 1]", "optim.learning_rate=1e-3"),
+    "mulan_ast": (
+        *("model.audio.init_from=null", "model.audio.hidden=192", "model.audio.layers=4", "model.audio.heads=3"),
+        *("model.audio.stride=16", "optim.learning_rate=5e-4"),
+    ),
 }
-SMALL = ("model.frontend.window_s=8", "optim.epochs=12", "optim.batch_size=64")
 BUDGETS = ("small", "full")
 
 
 def settings_of(variant: Variant, *, budget: str) -> Config:
     """The configuration of a row: the paper's sizes, or towers and runs that two CPU cores train in minutes."""
-    small = (*SMALL, *TOWERS[variant.recipe.split("_")[0]]) if budget == "small" else ()
+    towers = [setting for name, few in SMALL_TOWERS.items() if variant.recipe.startswith(name) for setting in few]
+    small = [*SMALL, *towers] if budget == "small" else []
     return load_recipe(variant.recipe, overrides=[*small, *variant.settings])
 
 
-def run_row(label: str, config: Config, *, manifest: Path, folder: Path, rows: Sequence[Row], console: Console) -> dict:
-    """Train a row, or go on with it, or read its result where it is finished; returns `evaluate_retrieval`'s."""
-    run = folder / label.lower().replace(" + ", "_").replace(" ", "_")
-    result = run / "result.json"
-    if result.is_file():
-        finished = json.loads(result.read_text(encoding="utf-8"))
+def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict:
+    """Train a row, go on with it, or take it as it is; returns what `measure` gives for it, kept under `name`."""
+    kept = run / f"{name}.json"
+    if kept.is_file():
+        finished = json.loads(kept.read_text(encoding="utf-8"))
         if Config.from_dict(finished["config"]) != config:
             raise TrainingError(f"{run} holds this row with other settings; choose another --out or remove it")
-        return finished["scores"]
+        return finished["result"]
+    console = Console(stderr=True)
     console.print(f"{label}:")
     checkpoint = train(config, manifest=manifest, run=run, resume=(run / "last.pt").is_file(), console=console)
-    scores = evaluate_retrieval(load_checkpoint(checkpoint), rows)
-    result.write_text(json.dumps({"config": config.to_dict(), "scores": scores}), encoding="utf-8")
-    return scores
+    result = measure(load_checkpoint(checkpoint))
+    kept.write_text(json.dumps({"config": config.to_dict(), "result": result}), encoding="utf-8")
+    return result
 
 
-def make_table(title: str, *, scores: Mapping[str, dict]) -> Table:
-    """Text to audio, then audio to text; one line a row."""
-    pairs = next(iter(scores.values()))["pairs"]
-    table = Table("", title=f"{title}; {pairs} test pairs, not the paper's data")
-    for metric in METRICS:
+def make_table(title: str, *, results: Mapping[str, dict]) -> Table:
+    """One line a row in each group of scores, one column a metric."""
+    first = next(iter(results.values()))
+    metrics = list(next(iter(first["intervals"].values())))
+    table = Table("", title=f"{title}; {count_words(first)}, not the paper's data (95 % intervals)", show_lines=True)
+    for metric in metrics:
         table.add_column(metric, justify="right")
-    for direction in ("text_to_audio", "audio_to_text"):
-        table.add_section()
-        table.add_row(f"[b]{direction.replace('_', ' ')}")
-        for label, result in scores.items():
-            of = result[direction]
-            table.add_row(label, *(f"{of[m]:g}" if m == "MedR" else f"{100 * of[m]:.1f} %" for m in METRICS))
+    for group in first["intervals"]:
+        table.add_row(f"[b]{group.replace('_', ' ')}")
+        for label, result in results.items():
+            scores, intervals = result[group], result["intervals"][group]
+            cells = [format_score(metric, scores[metric], interval=intervals[metric]) for metric in metrics]
+            table.add_row(label, *("\n".join(cell) for cell in cells))
     return table
 
 
@@ -116,31 +191,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", choices=TABLES, metavar="NAME", help=", ".join(TABLES))
     parser.add_argument("--data", required=True, type=Path, help="manifest.jsonl")
     parser.add_argument("--out", required=True, type=Path, help="folder of the runs, kept between tables")
+    parser.add_argument("--questions", type=Path, help="JSON Lines that the tables of playlists and triplets ask")
     parser.add_argument("--budget", choices=BUDGETS, default="small", help="small: minutes a row on two CPU cores")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="in every row, such as optim.epochs=3"
     )
     args = parser.parse_args(arguments)
-    title, variants = TABLES[args.name]
-    console, scores = Console(), {}
+    table = TABLES[args.name]
+    console, results = Console(), {}
     try:
-        rows = read_manifest(args.data, split="test")
-        rows = draw_rows(rows, pairs=min(PAIRS, len(rows)), seed=0)
+        measure = table.prepare(args.data, args.questions)
         configs = {
             label: settings_of(Variant(variant.recipe, (*variant.settings, *args.set)), budget=args.budget)
-            for label, variant in variants.items()
+            for label, variant in table.rows.items()
         }
         for label, config in configs.items():
-            scores[label] = run_row(
-                label, config, manifest=args.data, folder=args.out, rows=rows, console=Console(stderr=True)
-            )
+            run = args.out / re.sub(r"\W+", "_", label.lower())
+            results[label] = finish_row(label, config, manifest=args.data, run=run, name=args.name, measure=measure)
     except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on with the rows in {args.out}", file=sys.stderr)
         return 130
-    console.print(make_table(title, scores=scores))
+    console.print(make_table(table.title, results=results))
     return 0
 
 

@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,21 +13,22 @@ TINY = ["model.frontend.window_s=1", "optim.epochs=2", "optim.batch_size=8", "op
 
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_row_is_a_valid_configuration_of_its_own(budget: str):
-    for _, variants in TABLES.values():
-        configs = [settings_of(variant, budget=budget) for variant in variants.values()]
+    for table in TABLES.values():
+        configs = [settings_of(variant, budget=budget) for variant in table.rows.values()]
         assert all(config not in configs[:place] for place, config in enumerate(configs))
 
 
 def test_the_full_budget_is_the_recipe():
-    assert settings_of(TABLES["muscall-1"][1]["MusCALL"], budget="full") == load_recipe("muscall")
+    assert settings_of(TABLES["muscall-1"].rows["MusCALL"], budget="full") == load_recipe("muscall")
 
 
 def test_a_table_is_trained_row_by_row_and_kept(
     tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     command = ["muscall-4", "--data", str(tones), "--out", str(tmp_path)]
-    few = {label: TABLES["muscall-4"][1][label] for label in ("MusCALL", "without random crops")}
-    monkeypatch.setitem(tables.TABLES, "muscall-4", ("a smaller Table 4", few))
+    few = {label: TABLES["muscall-4"].rows[label] for label in ("MusCALL", "without random crops")}
+    smaller = replace(TABLES["muscall-4"], title="a smaller Table 4", rows=few)
+    monkeypatch.setitem(tables.TABLES, "muscall-4", smaller)
     assert main([*command, "--set", *TINY]) == 0
     printed = capsys.readouterr().out
     assert "a smaller Table 4; 6 test pairs" in printed
@@ -37,3 +40,29 @@ def test_a_table_is_trained_row_by_row_and_kept(
 
     assert main([*command, "--set", *TINY, "seed=1"]) == 2
     assert "holds this row with other settings" in capsys.readouterr().err
+
+
+def test_tables_of_labels_playlists_and_triplets_share_a_run(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    questions = {
+        "mulan-labels": None,
+        "mulan-playlists": {"title": "low", "tracks": ["58.flac", "60.flac"]},
+        "mulan-triplets": {"anchor": "low", "positive": "a low tone", "negative": "high"},
+    }
+    for name, question in questions.items():
+        one = {"M-Resnet": TABLES[name].rows["MuLan, M-Resnet-50"]}
+        monkeypatch.setitem(tables.TABLES, name, replace(TABLES[name], rows=one))
+        command = [name, "--data", str(tones), "--out", str(tmp_path / "runs"), "--set", *TINY, "optim.epochs=1"]
+        if question:
+            assert main(command) == 2
+            assert "--questions" in capsys.readouterr().err
+            (tmp_path / name).write_text(json.dumps(question), encoding="utf-8")
+            command += ["--questions", str(tmp_path / name)]
+        assert main(command) == 0
+    printed = capsys.readouterr().out
+    for words in ("ensemble", "probe", "title", "texts", "accuracy", "ROC-AUC", "mAP"):
+        assert words in printed
+    runs = list((tmp_path / "runs").iterdir())
+    assert len(runs) == 1
+    assert len((runs[0] / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1  # trained once
