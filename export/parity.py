@@ -14,14 +14,13 @@ import numpy as np
 import onnxruntime
 import soundfile
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export import ExportError
-from train.config import FrontendConfig
+from export.sources import AudioWindow
 from train.data.audio import load_crop
 from train.data.manifest import read_manifest
 from train.data.tokenizer import TextTokenizer
-from train.dual_encoder import DualEncoder
 
 MIN_COSINE = 0.999
 MAX_DEVIATION = 1e-5  # largest difference of a component between an item alone and in a batch, padded or not
@@ -34,7 +33,7 @@ HARD_TEXTS = ("a", "!?", "piano " * 200, "тихая музыка 静かな曲 �
 
 @dataclass(frozen=True)
 class ParityData:
-    """Waveforms, float32 [window_samples] in -1…1, by name; and texts."""
+    """Waveforms, float32 [window.samples] in -1…1, by name; and texts."""
 
     windows: dict[str, np.ndarray]
     texts: tuple[str, ...]
@@ -52,7 +51,7 @@ class ParityRow:
     deviation: float
 
 
-def load_parity_data(manifest: Path, *, frontend: FrontendConfig) -> ParityData:
+def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
     """WINDOWS windows and CAPTIONS different captions spread evenly over the manifest's tracks, and the hard items.
 
     Raises:
@@ -65,27 +64,27 @@ def load_parity_data(manifest: Path, *, frontend: FrontendConfig) -> ParityData:
             f"give --parity-data a manifest with {WINDOWS} windows and {CAPTIONS} captions"
         )
     rows = _spread(read_manifest(manifest), CAPTIONS)
-    crops = [(row, window) for row in rows for window in range(_count_windows(row.audio, frontend=frontend))]
+    crops = [(row, place) for row in rows for place in range(_count_windows(row.audio, window=window))]
     captions = list(dict.fromkeys(caption for row in rows for caption in row.captions))
     if len(crops) < WINDOWS or len(captions) < CAPTIONS:
         raise ExportError(
-            f"{manifest} gives {len(crops)} windows of {frontend.window_s:g} s and {len(captions)} different captions; "
+            f"{manifest} gives {len(crops)} windows of {window.seconds:g} s and {len(captions)} different captions; "
             f"the parity check needs {WINDOWS} and {CAPTIONS}: give --parity-data a larger manifest"
         )
     windows = {
-        f"{row.audio.name}, window {window}": load_crop(
-            row.audio, sample_rate_hz=frontend.sample_rate_hz, samples=frontend.window_samples, window=window
+        f"{row.audio.name}, window {place}": load_crop(
+            row.audio, sample_rate_hz=window.sample_rate_hz, samples=window.samples, window=place
         )
-        for row, window in _spread(crops, WINDOWS)
+        for row, place in _spread(crops, WINDOWS)
     }
-    return ParityData(windows | hard_signals(frontend), (*_spread(captions, CAPTIONS), *HARD_TEXTS))
+    return ParityData(windows | hard_signals(window), (*_spread(captions, CAPTIONS), *HARD_TEXTS))
 
 
-def hard_signals(frontend: FrontendConfig) -> dict[str, np.ndarray]:
-    """Signals where a log-mel front end or float16 breaks first; deterministic, float32 [window_samples] in -1…1."""
+def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
+    """Signals where a log-mel front end or float16 breaks first; deterministic, float32 [window.samples] in -1…1."""
     rng = np.random.default_rng(0)
-    time_s = np.arange(frontend.window_samples) / frontend.sample_rate_hz
-    noise = rng.standard_normal(frontend.window_samples)
+    time_s = np.arange(window.samples) / window.sample_rate_hz
+    noise = rng.standard_normal(window.samples)
     tone = np.sin(2 * np.pi * 220 * time_s)
     chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in (261.6, 329.6, 392.0, 523.3)) / 4
     click = np.zeros_like(time_s)
@@ -103,7 +102,7 @@ def hard_signals(frontend: FrontendConfig) -> dict[str, np.ndarray]:
     return {name: np.clip(signal, -1, 1).astype(np.float32) for name, signal in signals.items()}
 
 
-def check_audio(graph: bytes, windows: dict[str, np.ndarray], *, model: DualEncoder, typed: DualEncoder) -> ParityRow:
+def check_audio(graph: bytes, windows: dict[str, np.ndarray], *, model: nn.Module, typed: nn.Module) -> ParityRow:
     """Compare the audio graph with `model`; `typed` is the float16 model that the graph was exported from.
 
     Raises:
@@ -123,7 +122,7 @@ def check_audio(graph: bytes, windows: dict[str, np.ndarray], *, model: DualEnco
 
 
 def check_text(
-    graph: bytes, texts: Sequence[str], *, model: DualEncoder, typed: DualEncoder, tokenizer: TextTokenizer
+    graph: bytes, texts: Sequence[str], *, model: nn.Module, typed: nn.Module, tokenizer: TextTokenizer, max_tokens: int
 ) -> ParityRow:
     """Compare the text graph with `model`: without padding, and padded to each served length in a batch.
 
@@ -134,7 +133,6 @@ def check_text(
     tokens = [[part.numpy().astype(np.int32) for part in tokenizer([text])] for text in texts]
     exported = np.concatenate([run(ids, mask) for ids, mask in tokens])
     variants = {}
-    max_tokens = model.config.text.max_tokens
     for length in sorted({min(length, max_tokens) for length in PADDED_LENGTHS}):
         embeddings = exported.copy()
         fitting = [index for index, (ids, _) in enumerate(tokens) if ids.shape[1] <= length]
@@ -209,10 +207,10 @@ def _pad(rows: Sequence[np.ndarray], *, length: int) -> np.ndarray:
     return np.concatenate([np.pad(row, ((0, 0), (0, length - row.shape[1]))) for row in rows])
 
 
-def _count_windows(path: Path, *, frontend: FrontendConfig) -> int:
+def _count_windows(path: Path, *, window: AudioWindow) -> int:
     """Windows of a track as a catalogue cuts them: hop = window, the last one if at least half full."""
     try:
-        return int(soundfile.info(path).duration / frontend.window_s + 0.5)
+        return int(soundfile.info(path).duration / window.seconds + 0.5)
     except (soundfile.LibsndfileError, OSError) as exc:
         raise ExportError(f"cannot decode {path} of the parity data: {exc}") from exc
 

@@ -18,12 +18,12 @@ from rich.table import Table
 
 from export import ExportError
 from export.parity import ParityRow, check_audio, check_text, load_parity_data
+from export.sources import load_source
 from export.towers import export_audio, export_text, type_float16
 from export.triton_config import ModelParameters, fingerprint, write_configs
-from train.checkpoint import CheckpointError, load_checkpoint
+from train.checkpoint import CheckpointError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
-from train.data.tokenizer import TextTokenizer
 
 PROJECT = Path(__file__).resolve().parents[1]
 REPOSITORY = PROJECT / "model_repository"
@@ -63,31 +63,36 @@ def export_checkpoint(checkpoint_path: Path, *, out: Path, parity_data: Path) ->
     """
     out = out.resolve()
     _refuse_foreign(out)
-    checkpoint = load_checkpoint(checkpoint_path)
-    config = checkpoint.config.model
-    model = checkpoint.build_model()
-    data = load_parity_data(parity_data, frontend=config.frontend)
-    tokenizer = TextTokenizer(checkpoint.tokenizer, max_tokens=config.text.max_tokens)
+    source = load_source(checkpoint_path)
+    data = load_parity_data(parity_data, window=source.window)
 
-    typed = type_float16(model)
-    audio = export_audio(typed).SerializeToString(deterministic=True)
-    text = export_text(typed).SerializeToString(deterministic=True)
+    typed = type_float16(source.model)
+    audio = export_audio(typed, samples=source.window.samples).SerializeToString(deterministic=True)
+    text = export_text(typed, max_tokens=source.max_text_tokens).SerializeToString(deterministic=True)
+    tokenizer = source.tokenizer.tokenizer_json.encode()
     parity = (
-        check_audio(audio, data.windows, model=model, typed=typed),
-        check_text(text, data.texts, model=model, typed=typed, tokenizer=tokenizer),
+        check_audio(audio, data.windows, model=source.model, typed=typed),
+        check_text(
+            text,
+            data.texts,
+            model=source.model,
+            typed=typed,
+            tokenizer=source.tokenizer,
+            max_tokens=source.max_text_tokens,
+        ),
     )
     parameters = ModelParameters(
-        sample_rate_hz=config.frontend.sample_rate_hz,
-        window_samples=config.frontend.window_samples,
-        embedding_dim=config.embedding_dim,
-        max_text_tokens=config.text.max_tokens,
-        model_name=config.name,
-        fingerprint=fingerprint(audio, text, checkpoint.tokenizer.encode()),
+        sample_rate_hz=source.window.sample_rate_hz,
+        window_samples=source.window.samples,
+        embedding_dim=source.embedding_dim,
+        max_text_tokens=source.max_text_tokens,
+        model_name=source.name,
+        fingerprint=fingerprint(audio, text, tokenizer),
     )
     files = {
         "audio_encoder/1/model.onnx": audio,
         "text_encoder/1/model.onnx": text,
-        "text_tokenizer/1/tokenizer.json": checkpoint.tokenizer.encode(),
+        "text_tokenizer/1/tokenizer.json": tokenizer,
         "text_embedding/1/.gitkeep": b"",
         TOKENIZER_MODEL: (REPOSITORY / TOKENIZER_MODEL).read_bytes(),
     } | {f"{name}/config.pbtxt": content.encode() for name, content in write_configs(parameters).items()}

@@ -26,7 +26,6 @@ from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export import ExportError
-from train.dual_encoder import DualEncoder
 from train.towers.audio_resnet import AttentionPool
 
 OPSET = 18
@@ -35,7 +34,7 @@ MAX_IR_VERSION = 10
 EXAMPLE_BATCH, EXAMPLE_TOKENS = 2, 8
 
 
-def type_float16(model: DualEncoder) -> DualEncoder:
+def type_float16(model: nn.Module) -> nn.Module:
     """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
 
     Raises:
@@ -54,21 +53,21 @@ def type_float16(model: DualEncoder) -> DualEncoder:
     return typed
 
 
-def export_audio(model: DualEncoder) -> onnx.ModelProto:
-    """`waveform` float32 [batch, window_samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
-    waveform = torch.zeros(EXAMPLE_BATCH, model.config.frontend.window_samples)
+def export_audio(model: nn.Module, *, samples: int) -> onnx.ModelProto:
+    """`waveform` float32 [batch, samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
+    waveform = torch.zeros(EXAMPLE_BATCH, samples)
     return _export(_Audio(model), {"waveform": waveform}, axes={0: Dim("batch")})
 
 
-def export_text(model: DualEncoder) -> onnx.ModelProto:
+def export_text(model: nn.Module, *, max_tokens: int) -> onnx.ModelProto:
     """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm."""
     ones = torch.ones(EXAMPLE_BATCH, EXAMPLE_TOKENS, dtype=torch.int32)
-    axes = {0: Dim("batch"), 1: Dim("length", max=model.config.text.max_tokens)}
+    axes = {0: Dim("batch"), 1: Dim("length", max=max_tokens)}
     return _export(_Text(model), {"input_ids": ones, "attention_mask": ones.clone()}, axes=axes)
 
 
 class _Audio(nn.Module):
-    def __init__(self, model: DualEncoder) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
@@ -77,7 +76,7 @@ class _Audio(nn.Module):
 
 
 class _Text(nn.Module):
-    def __init__(self, model: DualEncoder) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 
 from export.parity import hard_signals
+from export.sources import AudioWindow
 from export.towers import export_audio, export_text, type_float16
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import Config
@@ -57,6 +58,9 @@ def tokenizer_json() -> str:
     return tokenizer.to_str()
 
 
+WINDOW = AudioWindow(sample_rate_hz=16_000, samples=16_000)  # CONFIG's
+
+
 def lived_in_model() -> DualEncoder:
     """Random weights whose BatchNorm statistics fit what they see, so that different sounds get different vectors."""
     torch.manual_seed(0)
@@ -68,7 +72,7 @@ def lived_in_model() -> DualEncoder:
         norm.momentum = None  # the plain mean over all batches seen
         norm.train()
     with torch.no_grad():
-        model.embed_audio(torch.from_numpy(np.stack(list(hard_signals(model.config.frontend).values()))))
+        model.embed_audio(torch.from_numpy(np.stack(list(hard_signals(WINDOW).values()))))
     return model.eval()
 
 
@@ -96,12 +100,12 @@ def tokenizer() -> TextTokenizer:
 
 @pytest.fixture(scope="session")
 def audio_graph(typed: DualEncoder) -> onnx.ModelProto:
-    return export_audio(typed)
+    return export_audio(typed, samples=WINDOW.samples)
 
 
 @pytest.fixture(scope="session")
 def text_graph(typed: DualEncoder) -> onnx.ModelProto:
-    return export_text(typed)
+    return export_text(typed, max_tokens=MAX_TOKENS)
 
 
 @pytest.fixture(scope="session")

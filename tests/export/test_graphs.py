@@ -14,6 +14,7 @@ from torch import nn
 
 from export import ExportError
 from export.towers import type_float16
+from tests.export.conftest import WINDOW
 from train.dual_encoder import DualEncoder
 
 
@@ -46,7 +47,7 @@ def rounded(model: DualEncoder) -> DualEncoder:
 
 
 def test_audio_graph_equals_torch_at_a_batch_it_never_saw(model: DualEncoder, audio_graph: onnx.ModelProto):
-    waveform = torch.rand(5, model.config.frontend.window_samples) * torch.logspace(-3, 0, 5)[:, None]
+    waveform = torch.rand(5, WINDOW.samples) * torch.logspace(-3, 0, 5)[:, None]
     exported = run(audio_graph, waveform.numpy())
     with torch.no_grad():
         np.testing.assert_allclose(exported, rounded(model).embed_audio(waveform), atol=5e-6)
@@ -71,7 +72,7 @@ def test_a_vector_depends_neither_on_its_neighbours_nor_on_padding(
     audio_graph: onnx.ModelProto, text_graph: onnx.ModelProto, model: DualEncoder
 ):
     rng = np.random.default_rng(0)
-    loud = rng.uniform(-1, 1, (17, model.config.frontend.window_samples)).astype(np.float32)
+    loud = rng.uniform(-1, 1, (17, WINDOW.samples)).astype(np.float32)
     loud[3] *= 1e-3
     np.testing.assert_allclose(run(audio_graph, loud)[3], run(audio_graph, loud[3:4])[0], atol=1e-6)
 
@@ -94,7 +95,7 @@ def test_contract_of_names_types_and_versions(
             for value in values
         }
 
-    samples, dim = model.config.frontend.window_samples, model.config.embedding_dim
+    samples, dim = WINDOW.samples, model.config.embedding_dim
     embedding = {"embedding": (TensorProto.FLOAT, ["batch", dim])}
     assert signature(audio_graph.graph.input) == {"waveform": (TensorProto.FLOAT, ["batch", samples])}
     assert signature(audio_graph.graph.output) == embedding

@@ -12,8 +12,9 @@ from onnx import numpy_helper
 
 from export import ExportError
 from export.parity import MIN_COSINE, ParityData, check_audio, check_text, hard_signals, load_parity_data
+from export.sources import AudioWindow
 from export.towers import export_text, type_float16
-from train.config import FrontendConfig
+from tests.export.conftest import MAX_TOKENS, WINDOW
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 
@@ -22,12 +23,14 @@ RECORDINGS = Path(__file__).parents[3] / "shared/audio"
 
 @pytest.fixture(scope="module")
 def data(manifest: Path, model: DualEncoder) -> ParityData:
-    return load_parity_data(manifest, frontend=model.config.frontend)
+    return load_parity_data(manifest, window=WINDOW)
 
 
 def test_good_graphs_pass(data: ParityData, model, typed, tokenizer, audio_graph, text_graph):
     audio = check_audio(audio_graph.SerializeToString(), data.windows, model=model, typed=typed)
-    text = check_text(text_graph.SerializeToString(), data.texts, model=model, typed=typed, tokenizer=tokenizer)
+    text = check_text(
+        text_graph.SerializeToString(), data.texts, model=model, typed=typed, tokenizer=tokenizer, max_tokens=MAX_TOKENS
+    )
     assert (audio.items, text.items) == (32 + 8, 64 + 4)
     for row in (audio, text):
         assert MIN_COSINE <= row.worst_cosine <= row.mean_cosine <= 1 + 1e-6
@@ -54,7 +57,14 @@ def test_padding_that_leaks_is_refused(data: ParityData, model, typed, tokenizer
     masked = next(tensor for tensor in damaged.graph.initializer if _is_scalar(tensor, -1e4))
     masked.CopyFrom(numpy_helper.from_array(np.array(-0.1, np.float32).reshape(masked.dims), masked.name))
     with pytest.raises(ExportError, match=r"text_encoder: the vector of .* padded to 16 tokens .* differs"):
-        check_text(damaged.SerializeToString(), data.texts, model=model, typed=typed, tokenizer=tokenizer)
+        check_text(
+            damaged.SerializeToString(),
+            data.texts,
+            model=model,
+            typed=typed,
+            tokenizer=tokenizer,
+            max_tokens=MAX_TOKENS,
+        )
 
 
 def _is_scalar(tensor: onnx.TensorProto, value: float) -> bool:
@@ -71,25 +81,24 @@ def test_a_float16_overflow_is_refused_although_the_cpu_provider_hides_it(
         dense.bias.fill_(6e4)
         dense.weight.mul_(3e4 / dense.weight.abs().max())
     typed = type_float16(loud)
-    graph = export_text(typed).SerializeToString()
+    graph = export_text(typed, max_tokens=MAX_TOKENS).SerializeToString()
     with pytest.raises(ExportError, match="torch in float16 and torch in float32 disagree"):
-        check_text(graph, data.texts, model=loud, typed=typed, tokenizer=tokenizer)
+        check_text(graph, data.texts, model=loud, typed=typed, tokenizer=tokenizer, max_tokens=MAX_TOKENS)
 
 
 def test_too_little_music_is_refused(manifest: Path, tmp_path: Path, model: DualEncoder):
-    frontend = model.config.frontend
     with pytest.raises(ExportError, match="no music to check the graphs with"):
-        load_parity_data(tmp_path / "manifest.jsonl", frontend=frontend)
+        load_parity_data(tmp_path / "manifest.jsonl", window=WINDOW)
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     few = manifest.with_name("few.jsonl")
     few.write_text("\n".join(json.dumps(row) for row in rows[:3]))
     # 2.6 s are two full windows and one more than half full
     with pytest.raises(ExportError, match=r"9 windows of 1 s and 12 different captions; .* needs 32 and 64"):
-        load_parity_data(few, frontend=frontend)
+        load_parity_data(few, window=WINDOW)
 
 
 def test_hard_signals_are_what_their_names_say():
-    signals = hard_signals(FrontendConfig())
+    signals = hard_signals(AudioWindow(sample_rate_hz=16_000, samples=160_000))
     peak_db = {name: 20 * np.log10(max(np.abs(signal).max(), 1e-9)) for name, signal in signals.items()}
     assert peak_db["silence"] == -180
     assert peak_db["a tone at -60 dB"] == pytest.approx(-60, abs=0.1)
@@ -104,7 +113,7 @@ def test_real_recordings_pass(tmp_path: Path, model: DualEncoder, typed: DualEnc
     captions = [f"caption {number}" for number in range(64)]
     rows = [json.dumps({"audio": str(path), "captions": captions}) for path in recordings]
     (tmp_path / "manifest.jsonl").write_text("\n".join(rows))
-    data = load_parity_data(tmp_path / "manifest.jsonl", frontend=model.config.frontend)
+    data = load_parity_data(tmp_path / "manifest.jsonl", window=WINDOW)
     row = check_audio(audio_graph.SerializeToString(), data.windows, model=model, typed=typed)
     assert row.items == 40
     assert row.worst_cosine > MIN_COSINE

@@ -61,8 +61,8 @@ def test_the_same_checkpoint_gives_the_same_bytes_and_they_name_no_local_path(
 @pytest.fixture
 def exported_graphs(monkeypatch: pytest.MonkeyPatch, audio_graph: onnx.ModelProto, text_graph: onnx.ModelProto):
     """Tracing a model takes seconds: hand out the graphs that it gives."""
-    monkeypatch.setattr(export.to_onnx, "export_audio", lambda _: audio_graph)
-    monkeypatch.setattr(export.to_onnx, "export_text", lambda _: text_graph)
+    monkeypatch.setattr(export.to_onnx, "export_audio", lambda _, **__: audio_graph)
+    monkeypatch.setattr(export.to_onnx, "export_text", lambda _, **__: text_graph)
 
 
 @pytest.mark.usefixtures("exported_graphs")
@@ -79,7 +79,7 @@ def test_a_second_export_replaces_the_first(repository: Path, checkpoint: Path, 
 def test_a_failed_check_leaves_the_old_repository(
     repository: Path, checkpoint: Path, manifest: Path, damaged_audio_graph: onnx.ModelProto, monkeypatch, capsys
 ):
-    monkeypatch.setattr(export.to_onnx, "export_audio", lambda _: damaged_audio_graph)
+    monkeypatch.setattr(export.to_onnx, "export_audio", lambda _, **__: damaged_audio_graph)
     before = contents(repository)
     assert main([str(checkpoint), "--out", str(repository), "--parity-data", str(manifest)]) == 2
     message = capsys.readouterr().err
