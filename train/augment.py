@@ -1,5 +1,8 @@
 """Augmentations in training: of one waveform, and of a batch of log-mel spectrograms."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import torch
 import torchaudio.functional as AF
@@ -10,6 +13,7 @@ from train.config import AugmentConfig, FrontendConfig
 NOISE_SNR_DB = (10.0, 40.0)
 GAIN_DB = (-12.0, 6.0)
 PITCH_SEMITONES = (-4, 4)
+VOCODER_FFT, VOCODER_HOP = 512, 128
 REVERB_S = (0.2, 1.5)  # time for the tail to fall by 60 dB
 LOW_PASS_HZ = (2_000.0, 7_000.0)
 HIGH_PASS_HZ = (80.0, 800.0)
@@ -30,7 +34,7 @@ def augment_waveform(
     """
     if rng.random() < config.pitch_shift:
         steps = int(rng.integers(PITCH_SEMITONES[0], PITCH_SEMITONES[1] + 1))
-        waveform = AF.pitch_shift(waveform, sample_rate_hz, steps)
+        waveform = _shift_pitch(waveform, steps)
     if rng.random() < config.high_pass:
         waveform = AF.highpass_biquad(waveform, sample_rate_hz, _log_uniform(rng, *HIGH_PASS_HZ))
     if rng.random() < config.low_pass:
@@ -51,6 +55,25 @@ def augment_waveform(
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _shift_pitch(waveform: Tensor, semitones: int) -> Tensor:
+    """Stretch by a phase vocoder, then resample to the old length; off by less than a cent.
+
+    torchaudio's own pitch_shift takes the exact ratio, for which its resampler builds a filter of over a gigabyte.
+    """
+    ratio = Fraction(2 ** (semitones / 12)).limit_denominator(64)
+    if ratio == 1:
+        return waveform
+    window = torch.hann_window(VOCODER_FFT)
+    spectrum = torch.stft(waveform, VOCODER_FFT, VOCODER_HOP, window=window, return_complex=True)
+    advance = torch.linspace(0, math.pi * VOCODER_HOP, spectrum.shape[0])[:, None]
+    spectrum = AF.phase_vocoder(spectrum, float(1 / ratio), advance)
+    stretched = torch.istft(
+        spectrum, VOCODER_FFT, VOCODER_HOP, window=window, length=round(len(waveform) * float(ratio))
+    )
+    shifted = AF.resample(stretched, ratio.numerator, ratio.denominator)[: len(waveform)]
+    return torch.nn.functional.pad(shifted, (0, len(waveform) - len(shifted)))
 
 
 def _reverberate(waveform: Tensor, *, tail_s: float, sample_rate_hz: int, rng: np.random.Generator) -> Tensor:

@@ -31,7 +31,7 @@ def test_a_table_is_trained_row_by_row_and_kept(
     monkeypatch.setitem(tables.TABLES, "muscall-4", smaller)
     assert main([*command, "--set", *TINY]) == 0
     printed = capsys.readouterr().out
-    assert "a smaller Table 4; 6 test pairs" in printed
+    assert "a smaller Table 4; 6 pairs" in printed
     assert printed.count("MusCALL ") == printed.count("without random crops ") == 2  # both directions
 
     monkeypatch.setattr(tables, "train", lambda *_, **__: pytest.fail("trained again"))
@@ -50,6 +50,7 @@ def test_tables_of_labels_playlists_and_triplets_share_a_run(
         "mulan-playlists": {"title": "low", "tracks": ["58.flac", "60.flac"]},
         "mulan-triplets": {"anchor": "low", "positive": "a low tone", "negative": "high"},
     }
+    printed = ""
     for name, question in questions.items():
         one = {"M-Resnet": TABLES[name].rows["MuLan, M-Resnet-50"]}
         monkeypatch.setitem(tables.TABLES, name, replace(TABLES[name], rows=one))
@@ -60,7 +61,7 @@ def test_tables_of_labels_playlists_and_triplets_share_a_run(
             (tmp_path / name).write_text(json.dumps(question), encoding="utf-8")
             command += ["--questions", str(tmp_path / name)]
         assert main(command) == 0
-    printed = capsys.readouterr().out
+        printed += capsys.readouterr().out
     for words in ("ensemble", "probe", "title", "texts", "accuracy", "ROC-AUC", "mAP"):
         assert words in printed
     runs = list((tmp_path / "runs").iterdir())
