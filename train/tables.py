@@ -124,7 +124,7 @@ TABLES: Mapping[str, PaperTable] = {
 
 SMALL = ("model.frontend.window_s=8", "optim.epochs=8", "optim.batch_size=64")
 SMALL_TOWERS = {  # by what the recipe's name begins with
-    "dcase": ("model.frontend.hop_samples=800", "model.audio.hidden=64"),
+    "dcase": ("model.frontend.n_fft=1024", "model.frontend.hop_samples=800", "model.audio.hidden=64"),
     "muscall": (
         *("model.frontend.n_mels=64", "model.frontend.n_fft=640", "model.frontend.hop_samples=400"),
         *("model.audio.blocks=[1, 1, 1, 1]", "model.text.layers=2", "model.text.hidden=256", "model.embedding_dim=256"),
