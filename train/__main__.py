@@ -17,7 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recipe", help="a file of train/recipes without its suffix, such as starter")
     parser.add_argument("--data", required=True, type=Path, help="manifest.jsonl")
     parser.add_argument("--out", required=True, type=Path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="such as optim.epochs=3")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="such as optim.epochs=3"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     args = parser.parse_args(arguments)
     try:
@@ -27,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"stopped; continue with --resume --out {args.out}", file=sys.stderr)
+        saved = (args.out / "last.pt").exists()
+        print(f"stopped; {f'--resume --out {args.out} goes on' if saved else 'nothing was saved yet'}", file=sys.stderr)
         return 130
     return 0
 

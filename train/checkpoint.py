@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from train.config import Config, ConfigError
@@ -103,7 +104,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         config = Config.from_dict(content["config"])
     except ConfigError as exc:
         raise CheckpointError(f"{path} holds a configuration that cannot be used: {exc}") from exc
-    return Checkpoint(config, content["state_dict"], content["tokenizer"], content["metrics"], content["provenance"])
+    weights = content["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise CheckpointError(f"{path} has a state_dict that is not all tensors; it was edited: copy or train it again")
+    try:
+        Tokenizer.from_str(content["tokenizer"])
+    except Exception as exc:  # the library raises no narrower one
+        raise CheckpointError(f"{path} holds no usable tokenizer; it was edited: copy or train it again") from exc
+    return Checkpoint(config, weights, content["tokenizer"], content["metrics"], content["provenance"])
 
 
 def read_tensors(path: Path) -> Any:

@@ -82,7 +82,7 @@ class AudioResNetConfig:
         _one_of("audio.pooling", self.pooling, ("attention", "mean"))
         if self.width % 2:
             raise ConfigError(f"audio.width is {self.width}; expected an even number (the stem starts at width / 2)")
-        if self.width * 32 % self.heads:
+        if self.heads < 1 or self.width * 32 % self.heads:
             raise ConfigError(
                 f"audio.heads is {self.heads}, which does not divide the pooled width {self.width * 32} "
                 "(32 x audio.width); choose a divisor"
@@ -306,6 +306,12 @@ class OptimConfig:
             raise ConfigError(f"optim.batch_size is {self.batch_size}; a contrastive batch needs at least 2 pairs")
         if self.epochs < 1:
             raise ConfigError(f"optim.epochs is {self.epochs}; expected at least 1")
+        for name in ("learning_rate", "text_learning_rate", "weight_decay", "workers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected 0 or more")
+        for name in ("clip_norm", "initial_temperature"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected a number above 0")
 
 
 @dataclass(frozen=True)
@@ -323,6 +329,8 @@ class DataConfig:
     def validate(self) -> None:
         if any(weight <= 0 for weight in self.mixture.values()):
             raise ConfigError(f"data.mixture is {self.mixture}; expected weights above 0")
+        if not 0 <= self.unreadable_share <= 1:
+            raise ConfigError(f"data.unreadable_share is {self.unreadable_share}; expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -441,7 +449,7 @@ def _tower_of(kinds: Any, value: Any, *, name: str) -> Any:
 
 
 def _check_heads(tower: str, *, heads: int, hidden: int) -> None:
-    if hidden % heads:
+    if heads < 1 or hidden % heads:
         raise ConfigError(f"{tower}.heads is {heads}, which does not divide {tower}.hidden = {hidden}")
 
 

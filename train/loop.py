@@ -8,7 +8,6 @@ masks start anew each epoch.
 """
 
 import copy
-import hashlib
 import json
 import math
 import platform
@@ -39,8 +38,8 @@ from train.checkpoint import (
     write_atomically,
 )
 from train.config import Config
-from train.data.manifest import Row, read_manifest
-from train.data.pairs import Batch, PairDataset, collate, epoch_order
+from train.data.manifest import Row, manifest_sha256, read_manifest
+from train.data.pairs import Batch, PairDataset, Unreadable, collate, epoch_order
 from train.data.tokenizer import TextTokenizer
 from train.distributed import World, average_gradients, gather, join_world, leave_world
 from train.dual_encoder import DualEncoder
@@ -56,6 +55,7 @@ from train.word_memory import WordMemory
 TEXT_GROUP = 32  # captions that share one padded length
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
 MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
+SAVED = ("config", "manifest_sha256", "model", "objective", "optimizer", "scaler", "average")
 COUNTERS = ("epoch", "step", "best_score", "seconds", "rows_seen", "unreadable")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -78,7 +78,7 @@ class State:
     best_score: float = -1.0
     seconds: float = 0.0
     rows_seen: int = 0
-    unreadable: dict[int, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, console: Console | None = None) -> Path:
@@ -124,13 +124,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     embed_sentences = None
     if config.loss.name == "weighted_info_nce":
         embed_sentences = sentence_embedder(config.loss.sentence_encoder, device=device)
-    words = None
-    if (
-        config.loss.words_weight and config.loss.name != "labels"
-    ):  # the tower as published: before a warm start or the state of a resumed run
-        words = WordMemory(
-            copy.deepcopy(model.text_tower), tokenizer, rows=train_rows, temperature=config.loss.words_temperature
-        )
+    remembers = config.loss.words_weight and config.loss.name != "labels"
+    as_published = copy.deepcopy(model.text_tower) if remembers else None
     with torch.no_grad():
         model.log_temperature.fill_(math.log(optim.initial_temperature))
     if config.warm_start and not resume:
@@ -143,9 +138,14 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         MovingAverage(model, decay=optim.ema_decay) if optim.ema_decay else None,
     )
     if resume:
-        _restore(state, last, config)
+        _restore(state, last, config, manifest=manifest)
     if optim.compile:
         model.audio_tower.compile()
+    words = None
+    if as_published is not None and state.epoch < optim.epochs:
+        console.print("embedding the words that the text tower is to remember ...")
+        words = WordMemory(as_published, tokenizer, rows=train_rows, temperature=config.loss.words_temperature)
+    val_rows = _readable(val_rows, state=state, config=config, run=run)
 
     pairs = PairDataset(
         train_rows,
@@ -195,7 +195,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                     save_checkpoint(run / "ckpt.pt", checkpoint)
                 with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(metrics) + "\n")
-                _save_state(state, last, config)
+                _save_state(state, last, config, manifest=manifest)
             except OSError as exc:
                 raise TrainingError(
                     f"cannot write to {run} ({exc.strerror or exc}); what was saved is kept: make room and resume"
@@ -238,11 +238,11 @@ class Step:
         return scaled / state.scaler.get_scale()
 
     def _backward_words(self, state: State, words: WordMemory) -> Tensor:
-        with self._autocast():
-            loss = words.loss(
-                lambda texts: _embed_captions(state.model, self.tokenizer, texts),
-                temperature=state.model.log_temperature.exp(),
-            )
+        def embed(texts: Sequence[str]) -> Tensor:
+            with self._autocast():
+                return _embed_captions(state.model, self.tokenizer, texts)
+
+        loss = words.loss(embed, temperature=state.model.log_temperature.exp())
         scaled = state.scaler.scale(self.config.loss.words_weight * loss)
         scaled.backward()
         return scaled.detach()
@@ -303,7 +303,8 @@ def _train_epoch(state: State, pairs: PairDataset, *, step: Step, run: Path, con
     )
     losses = []
     for batch in _progress(batches, console=console, epoch=state.epoch + 1):
-        _note_unreadable(state, batch, config=config, rows=pairs.rows, run=run)
+        state.rows_seen += len(batch.captions)
+        _note_unreadable(state, batch.unreadable, config=config, rows=pairs.rows, run=run)
         share = learning_rate_share(state.step, steps_per_epoch=len(shares), optim=optim)
         for group in state.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * share
@@ -335,16 +336,28 @@ def _shares(order: Sequence[tuple[int, int]], *, batch_size: int, world: World) 
         yield list(order[start + world.rank * share : start + (world.rank + 1) * share])
 
 
-def _note_unreadable(state: State, batch: Batch, *, config: Config, rows: Sequence[Row], run: Path) -> None:
+def _readable(rows: Sequence[Row], *, state: State, config: Config, run: Path) -> list[Row]:
+    """The validation rows that can be decoded, found out before the first epoch; the others are written down."""
+    pairs = PairDataset(rows, frontend=config.model.frontend, seed=config.seed, training=False)
+    batches = DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate)
+    failed = [failure for batch in batches for failure in batch.unreadable]
+    state.rows_seen += len(rows)
+    _note_unreadable(state, failed, config=config, rows=rows, run=run)
+    places = {failure.place for failure in failed}
+    return [row for place, row in enumerate(rows) if place not in places]
+
+
+def _note_unreadable(
+    state: State, failed: Sequence[Unreadable], *, config: Config, rows: Sequence[Row], run: Path
+) -> None:
     """Write down the rows that could not be decoded; stop where they are too many."""
-    state.rows_seen += len(batch.captions)
-    new = {failed.place: failed.reason for failed in batch.unreadable if failed.place not in state.unreadable}
+    new = {rows[place].track_id: reason for place, reason in failed if rows[place].track_id not in state.unreadable}
     if not new:
         return
     state.unreadable |= new
     with (run / "unreadable.jsonl").open("a", encoding="utf-8") as file:
-        for place, reason in new.items():
-            file.write(json.dumps({"track_id": rows[place].track_id, "reason": reason}) + "\n")
+        for track_id, reason in new.items():
+            file.write(json.dumps({"track_id": track_id, "reason": reason}) + "\n")
     limit = config.data.unreadable_share * max(state.rows_seen, MIN_SEEN_BEFORE_STOPPING)
     if len(state.unreadable) > limit:
         raise TrainingError(
@@ -401,11 +414,12 @@ def _progress(batches: DataLoader[Any], *, console: Console, epoch: int) -> Iter
         yield from progress.track(batches, task_id=progress.add_task("", total=len(batches), epoch=epoch))
 
 
-def _save_state(state: State, path: Path, config: Config) -> None:
+def _save_state(state: State, path: Path, config: Config, *, manifest: Path) -> None:
     write_atomically(
         path,
         {
             "config": config.to_dict(),
+            "manifest_sha256": manifest_sha256(manifest),
             "model": state.model.state_dict(),
             "objective": state.objective.state_dict(),
             "optimizer": state.optimizer.state_dict(),
@@ -416,8 +430,12 @@ def _save_state(state: State, path: Path, config: Config) -> None:
     )
 
 
-def _restore(state: State, path: Path, config: Config) -> None:
+def _restore(state: State, path: Path, config: Config, *, manifest: Path) -> None:
     saved: dict[str, Any] = read_tensors(path)
+    if not isinstance(saved, dict) or not {*SAVED, *COUNTERS} <= set(saved):
+        raise CheckpointError(f"{path} is no state of a run that this version can resume; train again")
+    if saved["manifest_sha256"] != manifest_sha256(manifest):
+        raise TrainingError(f"{path} was written by a run on another manifest than {manifest}; resume with that one")
     if Config.from_dict(saved["config"]) != config:
         raise TrainingError(f"{path} was written by another configuration; resume with that run's recipe and --set")
     try:
@@ -437,7 +455,7 @@ def _provenance(config: Config, manifest: Path, device: torch.device) -> dict[st
     """What this run was made from. Names and digests, no paths: a checkpoint travels."""
     return {
         "manifest": manifest.name,
-        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "manifest_sha256": manifest_sha256(manifest),
         "seed": config.seed,
         "git_commit": _git_commit(),
         "device": _device_name(device),

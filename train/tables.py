@@ -18,7 +18,7 @@ from rich.table import Table
 from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from train.config import Config, ConfigError, load_recipe
 from train.data.audio import AudioDecodeError
-from train.data.manifest import ManifestError, read_manifest
+from train.data.manifest import ManifestError, manifest_sha256, read_manifest
 from train.evaluate.errors import EvaluationError
 from train.evaluate.playlist import evaluate_playlist, read_playlists
 from train.evaluate.probe import PARTS, evaluate_probe, probe_targets
@@ -156,16 +156,17 @@ def settings_of(variant: Variant, *, budget: str) -> Config:
 def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict:
     """Train a row, go on with it, or take it as it is; returns what `measure` gives for it, kept under `name`."""
     kept = run / f"{name}.json"
+    made_of = json.loads(json.dumps({"config": config.to_dict(), "manifest_sha256": manifest_sha256(manifest)}))
     if kept.is_file():
         finished = json.loads(kept.read_text(encoding="utf-8"))
-        if Config.from_dict(finished["config"]) != config:
-            raise TrainingError(f"{run} holds this row with other settings; choose another --out or remove it")
+        if finished["made_of"] != made_of:
+            raise TrainingError(f"{run} holds this row with other settings or data; choose another --out or remove it")
         return finished["result"]
     console = Console(stderr=True)
     console.print(f"{label}:")
     checkpoint = train(config, manifest=manifest, run=run, resume=(run / "last.pt").is_file(), console=console)
     result = measure(load_checkpoint(checkpoint))
-    kept.write_text(json.dumps({"config": config.to_dict(), "result": result}), encoding="utf-8")
+    kept.write_text(json.dumps({"made_of": made_of, "result": result}), encoding="utf-8")
     return result
 
 
@@ -194,7 +195,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--questions", type=Path, help="JSON Lines that the tables of playlists and triplets ask")
     parser.add_argument("--budget", choices=BUDGETS, default="small", help="small: minutes a row on two CPU cores")
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="in every row, such as optim.epochs=3"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="in every row, such as optim.epochs=3",
     )
     args = parser.parse_args(arguments)
     table = TABLES[args.name]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
 from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from train.config import load_recipe
@@ -14,7 +15,8 @@ def saved(tiny_overrides: list[str], tmp_path: Path) -> Path:
     config = load_recipe("starter", overrides=tiny_overrides)
     torch.manual_seed(0)
     path = tmp_path / "ckpt.pt"
-    save_checkpoint(path, Checkpoint(config, DualEncoder(config.model).state_dict(), "{}", {"R@10": 0.5}, {"seed": 0}))
+    weights, tokenizer = DualEncoder(config.model).state_dict(), Tokenizer(models.WordLevel()).to_str()
+    save_checkpoint(path, Checkpoint(config, weights, tokenizer, {"R@10": 0.5}, {"seed": 0}))
     return path
 
 
@@ -76,6 +78,20 @@ def test_another_format_version_is_refused(saved: Path):
 def test_a_missing_key_is_named(saved: Path, key: str):
     change(saved, **{key: None})
     with pytest.raises(CheckpointError, match=f"missing: {key}; unknown: none"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("state_dict", {"a": 1}, "state_dict that is not all tensors"),
+        ("tokenizer", "nonsense", "no usable tokenizer"),
+        ("tokenizer", 3, "no usable tokenizer"),
+    ],
+)
+def test_a_part_of_the_wrong_kind_is_refused(saved: Path, key: str, value: object, message: str):
+    change(saved, **{key: value})
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(saved)
 
 

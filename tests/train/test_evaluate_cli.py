@@ -88,6 +88,22 @@ def test_playlists_pairs_and_triplets(ckpt: Path, tones: Path, tmp_path: Path, c
     assert triplet["texts"]["accuracy"] in (0.0, 1.0)
 
 
+@pytest.mark.parametrize("protocol", ["retrieval", "zeroshot"])
+def test_a_file_that_cannot_be_decoded_is_named_in_one_sentence(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str
+):
+    workers = torch.load(ckpt, weights_only=True)
+    workers["config"]["optim"]["workers"] = 1
+    torch.save(workers, tmp_path / "ckpt.pt")
+    (tmp_path / "broken.flac").write_bytes(b"fLaC broken")
+    lines = [{"audio": "broken.flac", "captions": ["a"], "split": "test", "labels": [label]} for label in "ab"]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert main([protocol, "--ckpt", str(tmp_path / "ckpt.pt"), "--data", str(tmp_path / "manifest.jsonl")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: cannot decode ")
+    assert message.count("\n") == 1
+
+
 def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["retrieval", "--ckpt", str(ckpt), "--data", str(tones)]) == 0
     out = capsys.readouterr().out

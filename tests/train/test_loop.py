@@ -3,6 +3,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -119,12 +120,14 @@ def test_a_compiled_tower_trains_to_the_same_weights(
         torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=1e-3)
 
 
-def test_a_taken_run_directory_is_refused(run: Path, tones: Path, tiny_overrides: list[str]):
+def test_a_taken_run_directory_is_refused(run: Path, tones: Path, tiny_overrides: list[str], tmp_path: Path):
     config = load_recipe("starter", overrides=tiny_overrides)
     with pytest.raises(TrainingError, match="already holds a run; continue it with --resume"):
         train(config, manifest=tones, run=run)
     with pytest.raises(TrainingError, match="another configuration"):
         train(config, manifest=tones, run=run, resume=True)
+    with pytest.raises(TrainingError, match="on another manifest"):
+        train(config, manifest=break_files(tones, tmp_path, rows=[0]), run=run, resume=True)
     with pytest.raises(TrainingError, match="no run to resume"):
         train(config, manifest=tones, run=run / "nowhere", resume=True)
 
@@ -139,12 +142,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
     assert not (tmp_path / "run" / "ckpt.pt").exists()
 
 
-def break_files(manifest: Path, folder: Path, *, count: int) -> Path:
-    """A copy of a manifest in which the audio of the first rows cannot be decoded."""
+def break_files(manifest: Path, folder: Path, *, rows: Collection[int]) -> Path:
+    """A copy of a manifest in which the audio of some rows cannot be decoded."""
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     for index, line in enumerate(lines):
         line["audio"] = str(manifest.parent / line["audio"])
-        if index < count:
+        if index in rows:
             line["audio"] = f"broken{index}.flac"
             (folder / line["audio"]).write_bytes(b"fLaC broken")
     broken = folder / "manifest.jsonl"
@@ -152,12 +155,15 @@ def break_files(manifest: Path, folder: Path, *, count: int) -> Path:
     return broken
 
 
-def test_a_file_that_cannot_be_decoded_is_skipped_and_listed(tones: Path, tiny_overrides: list[str], tmp_path: Path):
-    config = load_recipe("starter", overrides=[*tiny_overrides, "optim.epochs=2"])
-    train(config, manifest=break_files(tones, tmp_path, count=1), run=tmp_path / "run")
+@pytest.mark.parametrize("index", [0, 40], ids=["train", "val"])
+def test_a_file_that_cannot_be_decoded_is_skipped_and_listed(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, index: int
+):
+    config = load_recipe("starter", overrides=[*tiny_overrides, "optim.epochs=2", "optim.workers=1"])
+    train(config, manifest=break_files(tones, tmp_path, rows=[index]), run=tmp_path / "run")
     (listed,) = map(json.loads, (tmp_path / "run/unreadable.jsonl").read_text().splitlines())
-    assert listed["track_id"] == "broken0.flac"
-    assert "broken0.flac" in listed["reason"]
+    assert listed["track_id"] == f"broken{index}.flac"
+    assert f"broken{index}.flac" in listed["reason"]
     metrics = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["unreadable"] for line in metrics] == [1, 1]
 
@@ -165,7 +171,7 @@ def test_a_file_that_cannot_be_decoded_is_skipped_and_listed(tones: Path, tiny_o
 def test_too_many_files_that_cannot_be_decoded_stop_the_run(
     tones: Path, tiny_overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    broken = break_files(tones, tmp_path, count=3)
+    broken = break_files(tones, tmp_path, rows=range(3))
     assert main(["starter", "--data", str(broken), "--out", str(tmp_path / "run"), "--set", *tiny_overrides]) == 2
     message = capsys.readouterr().err
     assert "cannot be decoded, more than data.unreadable_share = 1%" in message

@@ -39,7 +39,7 @@ def test_a_table_is_trained_row_by_row_and_kept(
     assert capsys.readouterr().out == printed
 
     assert main([*command, "--set", *TINY, "seed=1"]) == 2
-    assert "holds this row with other settings" in capsys.readouterr().err
+    assert "holds this row with other settings or data" in capsys.readouterr().err
 
 
 def test_tables_of_labels_playlists_and_triplets_share_a_run(

@@ -1,5 +1,6 @@
 """The manifest: JSON Lines, one track a line; `audio` and at least one caption are required."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +41,11 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
         found = sorted({row.split for row in rows})
         raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
     return chosen
+
+
+def manifest_sha256(path: Path) -> str:
+    """The digest, in hex, by which a run knows its manifest again."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -64,8 +64,8 @@ class PairDataset(Dataset[Pair]):
     are the augmentations: the data of an epoch depend neither on the workers nor on where a run was resumed. In
     evaluation the crop is the first window and the caption is drawn from (seed, index) alone.
 
-    In training a row that cannot be decoded is replaced by the next one that can, so every batch is full; in evaluation
-    it is an error.
+    In training a row that cannot be decoded is replaced by the next one that can, so every batch is full. Where that
+    fails, and in evaluation, the item is silence without a caption, and its `unreadable` says why: the caller decides.
 
     Args:
         augment: of waveforms, in training; None leaves them as they are.
@@ -93,16 +93,16 @@ class PairDataset(Dataset[Pair]):
         return len(self.rows)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Pair:
-        place, taken = key if isinstance(key, tuple) else (key, 0)
+        first, taken = key if isinstance(key, tuple) else (key, 0)
         unreadable: list[Unreadable] = []
-        while True:
+        for step in range(MAX_UNREADABLE_IN_A_ROW if self.training else 1):
+            place = (first + step) % len(self.rows)
             try:
                 return self._read(place, taken)._replace(unreadable=tuple(unreadable))
             except AudioDecodeError as exc:
                 unreadable.append(Unreadable(place, str(exc)))
-                if not self.training or len(unreadable) > MAX_UNREADABLE_IN_A_ROW:
-                    raise
-            place = (place + 1) % len(self.rows)
+        silence = torch.zeros(self.frontend.window_samples)
+        return Pair(silence, silence.expand(2, -1) if self.views else None, "", first, tuple(unreadable))
 
     def _read(self, place: int, taken: int) -> Pair:
         row = self.rows[place]

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.checkpoint import Checkpoint
 from train.config import FrontendConfig
-from train.data.audio import load_crop
+from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import Row
 from train.data.pairs import PairDataset, collate
 from train.data.tokenizer import TextTokenizer
@@ -47,6 +47,9 @@ def embed_pairs(
 
     Returns:
         audio, text: float32 [n, dim] on the CPU, unit L2 norm; row i of both belongs to `rows[i]`.
+
+    Raises:
+        AudioDecodeError: a file that cannot be read.
     """
     pairs = PairDataset(rows, frontend=frontend, seed=seed, training=False)
     batches = DataLoader(pairs, batch_size=batch_size, num_workers=workers, collate_fn=collate)
@@ -93,7 +96,8 @@ def embed_tracks(
     device = model.log_temperature.device
     batches = DataLoader(_Windows(rows, model.config.frontend), batch_size=batch_size, num_workers=workers)
     vectors = []
-    for windows in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
+    for windows, problems in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
+        _raise_first(problems)
         made = model.audio_features(model.log_mel(windows.flatten(0, 1).to(device)))
         made = made.float() if features else model.project_audio(made)
         vectors.append(made.unflatten(0, windows.shape[:2]).mean(dim=1).cpu())
@@ -119,8 +123,8 @@ def embed_texts(
     return _finite(torch.cat(vectors)[torch.tensor(order).argsort()], what="texts")
 
 
-class _Windows(Dataset[Tensor]):
-    """The windows of each row at `PLACES`: float32 [places, samples]."""
+class _Windows(Dataset[tuple[Tensor, str]]):
+    """The windows of each row at `PLACES`, float32 [places, samples], and why they cannot be read, or ""."""
 
     def __init__(self, rows: Sequence[Row], frontend: FrontendConfig) -> None:
         self.rows, self.frontend = rows, frontend
@@ -128,13 +132,13 @@ class _Windows(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Tensor:
-        path, frontend = self.rows[index].audio, self.frontend
-        crops = [
-            load_crop(path, sample_rate_hz=frontend.sample_rate_hz, samples=frontend.window_samples, place=place)
-            for place in PLACES
-        ]
-        return torch.from_numpy(np.stack(crops))
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+        path, rate_hz, samples = self.rows[index].audio, self.frontend.sample_rate_hz, self.frontend.window_samples
+        try:
+            crops = [load_crop(path, sample_rate_hz=rate_hz, samples=samples, place=place) for place in PLACES]
+        except AudioDecodeError as exc:
+            return torch.zeros(len(PLACES), samples), str(exc)
+        return torch.from_numpy(np.stack(crops)), ""
 
 
 @torch.inference_mode()
@@ -146,12 +150,19 @@ def _embed_batches(
     model.eval()
     audio, text, captions = [], [], []
     for batch in batches:
+        _raise_first(failed.reason for failed in batch.unreadable)
         audio.append(model.embed_audio(batch.waveforms.to(device)).cpu())
         ids, mask = tokenizer(batch.captions)
         text.append(model.embed_text(ids.to(device), mask.to(device)).cpu())
         captions += batch.captions
     model.train(was_training)
     return torch.cat(audio), torch.cat(text), captions
+
+
+def _raise_first(problems: Iterable[str]) -> None:
+    """In the parent: an error that leaves a loader's process carries that process's traceback in its message."""
+    for problem in filter(None, problems):
+        raise AudioDecodeError(problem)
 
 
 def _watched(batches: DataLoader, *, what: str) -> Iterable:

@@ -35,41 +35,6 @@ def ranks(similarity: np.ndarray) -> np.ndarray:
     return (similarity >= np.diagonal(similarity)[:, None]).sum(axis=1)
 
 
-def recall_at_k(similarity: np.ndarray, *, k: int) -> float:
-    """Share of queries whose own candidate is among the k best.
-
-    Returns:
-        A fraction in [0, 1], not a percentage.
-
-    Raises:
-        ValueError: a bad matrix, or k outside 1…n.
-
-    >>> recall_at_k(np.eye(3), k=1)
-    1.0
-    """
-    if not 1 <= k <= len(similarity):
-        raise ValueError(f"k is {k}; expected 1 <= k <= {len(similarity)}, the number of candidates")
-    return float((ranks(similarity) <= k).mean())
-
-
-def mean_average_precision_at_10(similarity: np.ndarray) -> float:
-    """mAP@10 with one relevant candidate a query: the mean of 1 / rank, 0 beyond rank 10 (MusCALL §4.2).
-
-    >>> mean_average_precision_at_10(np.array([[0.9, 0.1], [0.8, 0.2]]))
-    0.75
-    """
-    return float(RETRIEVAL_STATISTICS["mAP@10"](ranks(similarity)))
-
-
-def median_rank(similarity: np.ndarray) -> float:
-    """MedR, the median rank of the right candidate; 1 is best, lower is better.
-
-    >>> median_rank(np.eye(5))
-    1.0
-    """
-    return float(RETRIEVAL_STATISTICS["MedR"](ranks(similarity)))
-
-
 def retrieval_metrics(similarity: np.ndarray) -> dict[str, float]:
     """R@1, R@5, R@10 (a cut-off above n counts as n), mAP@10 and MedR of one direction."""
     rank = ranks(similarity)
