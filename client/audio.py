@@ -149,8 +149,8 @@ def check_file(path: str) -> os.stat_result:
     """
     try:
         status = os.stat(path)
-    except OSError as exc:
-        raise AudioError(path, f"cannot be opened ({exc.strerror})") from exc
+    except (OSError, ValueError) as exc:  # a NUL character in a path is a ValueError
+        raise AudioError(path, f"cannot be opened ({getattr(exc, 'strerror', None) or exc})") from exc
     if not stat.S_ISREG(status.st_mode):
         raise AudioError(path, "is a folder or a device, expected an audio file")
     if status.st_size == 0:

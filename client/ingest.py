@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .audio import AUDIO_EXTENSIONS, check_file
 from .embedding import open_windows, track_vector
 from .encoders import Encoder
-from .errors import AudioError
+from .errors import AudioError, QueryError
 from .index.catalogue import Catalogue, FileState, NewTrack
 
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
@@ -64,6 +64,8 @@ def find_audio(paths: Iterable[str | Path]) -> tuple[list[str], list[FailedTrack
         failed.append(FailedTrack(_printable(str(error.filename)), f"cannot read the folder ({error.strerror})"))
 
     for path in paths:
+        if not os.fspath(path):
+            raise QueryError("got an empty path; name a file or a folder")
         start = os.path.abspath(os.path.expanduser(path))
         if not os.path.isdir(start):
             files[start] = None

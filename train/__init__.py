@@ -1,1 +1,9 @@
 """Learn an audio-text dual encoder from a manifest of (audio, captions) rows."""
+
+import importlib.util
+
+if importlib.util.find_spec("torch") is None:
+    raise ModuleNotFoundError(
+        "training and export need PyTorch, which the search package does without: run `make test` once, or "
+        "pip install -e '.[train,export]'"
+    )

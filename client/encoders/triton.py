@@ -112,6 +112,8 @@ class TritonEncoder:
             return method(*arguments, client_timeout=self._timeout_s)
         except self._triton.InferenceServerException as exc:
             raise self._translate(exc.status(), exc.message()) from exc
+        except ValueError as exc:  # gRPC's, of a channel that was closed
+            raise EncoderError(f"cannot ask {self._url}: {exc}; open a new MusicSearch") from exc
 
     def _translate(self, status: str | None, message: str | None) -> EncoderError:
         name = (status or "UNKNOWN").rpartition(".")[2]

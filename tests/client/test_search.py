@@ -376,6 +376,8 @@ def test_bad_arguments(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
         ms.embed_audio(str(tones / "low.wav"))
     with pytest.raises(QueryError, match="paths is 3, expected a path"):
         ms.add(3)
+    with pytest.raises(QueryError, match="got an empty path"):
+        ms.add([""])
     for k in (0, -3, "ten", 2.5):
         with pytest.raises(QueryError, match=f"k is {k!r}, expected a whole number of at least 1"):
             ms.search("low", k=k)

@@ -73,6 +73,13 @@ def test_the_servers_own_refusal_is_translated(remote: TritonEncoder) -> None:
         remote._config("another_model")
 
 
+def test_a_closed_connection_says_so(remote: TritonEncoder) -> None:
+    closed = TritonEncoder(remote.device)
+    closed.close()
+    with pytest.raises(EncoderError, match="open a new MusicSearch"):
+        closed.embed_texts(["low"])
+
+
 # -- no server -----------------------------------------------------------------------------------------
 
 

@@ -83,6 +83,16 @@ def test_a_second_run_embeds_nothing_again(
     assert output.count("zero-shot tags of") == 2
 
 
+def test_another_models_demo_library_is_made_anew(
+    tmp_path: Path, tiny_repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("demo.__main__.LIBRARY", tmp_path / "library")
+    with MusicSearch(tmp_path / "library", encoder=tiny_repository) as ms:
+        ms.add(next(COLLECTION.glob("*.opus")), progress=False)
+    assert main() == 0
+    assert "81 embedded, 0 unchanged, 0 failed" in capsys.readouterr().out
+
+
 def test_the_demo_needs_neither_torch_nor_transformers():
     code = "import sys, demo.__main__; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
