@@ -79,7 +79,8 @@ def lived_in_model(config: Config = CONFIG) -> DualEncoder:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "ckpt.pt"
-    save_checkpoint(path, Checkpoint(CONFIG, lived_in_model().state_dict(), tokenizer_json(), {}, {}))
+    metrics, provenance = {"val": {"R@10": 5 / 6}}, {"seed": 0, "versions": {"torch": "2.11"}}
+    save_checkpoint(path, Checkpoint(CONFIG, lived_in_model().state_dict(), tokenizer_json(), metrics, provenance))
     return path
 
 

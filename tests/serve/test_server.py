@@ -1,6 +1,7 @@
 """Starting and stopping: loopback only, nothing left behind, and one clear reason when it cannot start."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -124,6 +125,16 @@ def test_no_argument_exposes_it(serve, tiny_repository: Path) -> None:
     command = serve("--repository", tiny_repository, "--http-address", "0.0.0.0")
     assert command.process.wait(30) == 2
     assert "unrecognized arguments: --http-address" in command.process.stderr.read()
+
+
+def test_a_served_repository_is_locked_so_that_no_export_replaces_it(triton: Server, tiny_repository: Path) -> None:
+    descriptor = os.open(tiny_repository, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a second server is welcome
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
 
 
 def test_serving_writes_nothing_into_the_repository(triton: Server, tiny_repository: Path) -> None:
