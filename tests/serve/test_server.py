@@ -140,8 +140,10 @@ def test_a_served_repository_is_locked_so_that_no_export_replaces_it(triton: Ser
 def test_serving_writes_nothing_into_the_repository(triton: Server, tiny_repository: Path) -> None:
     assert triton.is_ready()
     assert sorted(str(path.relative_to(tiny_repository)) for path in tiny_repository.rglob("*") if path.is_file()) == [
+        "MODEL_CARD.md",
         "audio_encoder/1/model.onnx",
         "audio_encoder/config.pbtxt",
+        "parity.json",
         "text_embedding/1/.gitkeep",
         "text_embedding/config.pbtxt",
         "text_encoder/1/model.onnx",
