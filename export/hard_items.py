@@ -41,8 +41,7 @@ def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
 def _voice(time_s: np.ndarray) -> np.ndarray:
     """Glottal pulses through the resonances of a vowel, four syllables a second, a pause after every third; |x| <= 1.
 
-    The vocal cords give harmonics that fall by 6 dB an octave, and a resonance weighs each by how near it lies, so no
-    filter runs.
+    A train of pulses is a sum of equal harmonics, and a resonance weighs each by how near it lies, so no filter runs.
     """
     phase = 2 * np.pi * PITCH_HZ * (time_s + 0.002 * np.sin(2 * np.pi * 0.7 * time_s))  # intonation: ± 1 %
     syllable = (4 * time_s).astype(int)
@@ -50,7 +49,7 @@ def _voice(time_s: np.ndarray) -> np.ndarray:
     voice = np.zeros_like(time_s)
     for vowel, formants in enumerate(FORMANTS_HZ):
         weights = [
-            sum(1 / (1 + ((number * PITCH_HZ - hz) / FORMANT_WIDTH_HZ) ** 2) for hz in formants) / number
+            sum(1 / (1 + ((number * PITCH_HZ - hz) / FORMANT_WIDTH_HZ) ** 2) for hz in formants)
             for number in range(1, 31)  # up to 3.6 kHz
         ]
         pulses = sum(weight * np.cos(number * phase) for number, weight in enumerate(weights, start=1))
