@@ -1,15 +1,14 @@
-"""python export/to_onnx.py RUN/ckpt.pt [--out model_repository] [--parity-data MANIFEST]
+"""python export/to_onnx.py RUN/ckpt.pt [--out model_repository] [--precision fp32] [--text-int8]
 
 Turns a checkpoint into what Triton and the client load: two ONNX graphs, the tokenizer and the `config.pbtxt`
-files. Everything is built and checked beside the target and moved into place at the end, so the old repository is
-there, whole, until the new one is.
+files, and beside them `parity.json` and `MODEL_CARD.md` for people. Everything is built and checked beside the target
+and moved into place at the end, so the old repository is there, whole, until the new one is.
 """
 
 import argparse
-import os
-import shutil
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from export import ExportError
-from export.parity import ParityRow, check_audio, check_text, load_parity_data
+from export.int8 import quantise
+from export.model_card import write_model_card
+from export.output_folder import check_replaceable, replace_folder
+from export.parity import STRICT, Parity, check_audio, check_search, check_text
+from export.parity_data import load_parity_data
 from export.sources import load_source
-from export.towers import export_audio, export_text, type_float16
+from export.towers import check_weights, export_audio, export_text, type_embeddings, type_float16
 from export.triton_config import ModelParameters, fingerprint, write_configs
 from train.checkpoint import CheckpointError
 from train.data.audio import AudioDecodeError
@@ -40,47 +43,69 @@ FILES = frozenset(
         TOKENIZER_MODEL,
         "text_embedding/config.pbtxt",
         "text_embedding/1/.gitkeep",  # Triton wants a version folder, git keeps no empty one
+        "parity.json",  # these two are for people: Triton looks into folders only
+        "MODEL_CARD.md",
     }
 )
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote: the parity of both graphs, their sizes in bytes, and the fingerprint."""
+    """What an export wrote: the parity of its graphs, their sizes in bytes, and the fingerprint."""
 
-    parity: tuple[ParityRow, ParityRow]
+    parity: Parity
     sizes: tuple[int, int]
     fingerprint: str
 
 
-def export_checkpoint(checkpoint_path: Path, *, out: Path, parity_data: Path) -> Exported:
+def export_checkpoint(
+    checkpoint_path: Path,
+    *,
+    out: Path,
+    parity_data: Path,
+    precision: str = "fp16",
+    text_int8: bool = False,
+    thresholds: Mapping[str, float] | None = None,
+) -> Exported:
     """Write the model repository `out`, or change nothing.
 
+    Args:
+        precision: "fp16" or "fp32", of both graphs (`export.towers`).
+        text_int8: make the text graph an INT8 one for CPU servers instead (`export.int8`).
+        thresholds: fields of `export.parity.Thresholds` that replace the strict ones, for both graphs.
+
     Raises:
-        ExportError: `out` cannot be replaced, the weights do not fit float16, or a graph failed the parity check.
+        ExportError: `out` cannot be replaced, a weight is unusable, or a graph failed the parity check.
         CheckpointError: the checkpoint cannot be used.
         ManifestError, AudioDecodeError: the parity data cannot be read.
     """
     out = out.resolve()
-    _refuse_foreign(out)
+    check_replaceable(out, ours=FILES)
     source = load_source(checkpoint_path)
+    check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
+    precisions = (precision, "int8" if text_int8 else precision)
+    accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
 
-    typed = type_float16(source.model)
-    audio = export_audio(typed, samples=source.window.samples).SerializeToString(deterministic=True)
-    text = export_text(typed, max_tokens=source.max_text_tokens).SerializeToString(deterministic=True)
+    typed = type_float16(source.model) if precision == "fp16" else None
+    text_model = type_embeddings(source.model) if text_int8 else typed or source.model
+    audio = export_audio(typed or source.model, samples=source.window.samples).SerializeToString(deterministic=True)
+    text_graph = export_text(text_model, max_tokens=source.max_text_tokens)
+    text = (quantise(text_graph) if text_int8 else text_graph).SerializeToString(deterministic=True)
     tokenizer = source.tokenizer.tokenizer_json.encode()
-    parity = (
-        check_audio(audio, data.windows, model=source.model, typed=typed),
-        check_text(
-            text,
-            data.texts,
-            model=source.model,
-            typed=typed,
-            tokenizer=source.tokenizer,
-            max_tokens=source.max_text_tokens,
-        ),
+
+    audio_parity = check_audio(audio, data.windows, model=source.model, typed=typed, accept=accept_audio)
+    text_parity = check_text(
+        text,
+        data.texts,
+        model=source.model,
+        typed=None if text_int8 else typed,
+        tokenizer=source.tokenizer,
+        max_tokens=source.max_text_tokens,
+        accept=accept_text,
     )
+    search_parity = check_search(audio_parity, text_parity, data=data, accept=accept_text)
+    parity = Parity(precisions, (accept_audio, accept_text), audio_parity, text_parity, search_parity)
     parameters = ModelParameters(
         sample_rate_hz=source.window.sample_rate_hz,
         window_samples=source.window.samples,
@@ -88,46 +113,19 @@ def export_checkpoint(checkpoint_path: Path, *, out: Path, parity_data: Path) ->
         max_text_tokens=source.max_text_tokens,
         model_name=source.name,
         fingerprint=fingerprint(audio, text, tokenizer),
+        parity_cosine=f"{parity.worst_cosine:.6f}",
     )
-    files = {
-        "audio_encoder/1/model.onnx": audio,
-        "text_encoder/1/model.onnx": text,
+    graphs = {"audio_encoder/1/model.onnx": audio, "text_encoder/1/model.onnx": text}
+    files = graphs | {
         "text_tokenizer/1/tokenizer.json": tokenizer,
         "text_embedding/1/.gitkeep": b"",
         TOKENIZER_MODEL: (REPOSITORY / TOKENIZER_MODEL).read_bytes(),
-    } | {f"{name}/config.pbtxt": content.encode() for name, content in write_configs(parameters).items()}
-    _replace_folder(out, files)
+        "parity.json": parity.to_json(parameters).encode(),
+        "MODEL_CARD.md": write_model_card(source, parameters=parameters, parity=parity, graphs=graphs).encode(),
+    }
+    files |= {f"{name}/config.pbtxt": content.encode() for name, content in write_configs(parameters).items()}
+    replace_folder(out, files)
     return Exported(parity, (len(audio), len(text)), parameters.fingerprint)
-
-
-def _refuse_foreign(out: Path) -> None:
-    """`out` is replaced as a whole, so it may hold nothing that an export did not write."""
-    if out.exists() and not out.is_dir():
-        raise ExportError(f"{out} is a file; give --out a folder")
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if not path.is_dir() and name not in FILES and "__pycache__" not in path.parts:
-            raise ExportError(f"{out} holds {name}, which no export wrote; move it away or give another --out")
-
-
-def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Put a folder with these files in the place of `folder`; on any failure the old one stays or comes back."""
-    new, old = (folder.with_name(f".{folder.name}.{state}-{os.getpid()}") for state in ("new", "old"))
-    try:
-        for name, content in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except OSError as exc:
-        raise ExportError(f"cannot write {folder}: {exc.strerror or exc}; the old content is unchanged") from exc
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,16 +134,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the ckpt.pt of `python -m train`")
     parser.add_argument("--out", type=Path, default=REPOSITORY, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
+        "--precision", choices=("fp16", "fp32"), default="fp16", help="of the towers in both graphs; default: fp16"
+    )
+    parser.add_argument(
+        "--text-int8",
+        action="store_true",
+        help="quantise the text graph, for servers without a GPU (see export/int8.py)",
+    )
+    parser.add_argument(
         "--parity-data",
         type=Path,
         default=PARITY_DATA,
         metavar="MANIFEST",
         help="captioned music that torch and the graphs must agree on; default: the demo collection",
     )
+    gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
+    for name, meaning in (
+        ("min_cosine", "of each item with torch in float32"),
+        ("max_deviation", "of a component, alone to in a batch or padded"),
+        ("max_recall_drop", "of R@10, a fraction"),
+    ):
+        defaults = ", ".join(f"{getattr(accept, name):g}" for accept in STRICT.values())
+        gate.add_argument(
+            f"--{name.replace('_', '-')}", type=float, metavar="X", help=f"{meaning}; default: {defaults}"
+        )
     options = parser.parse_args(arguments)
+    chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(STRICT["fp16"])}
     try:
         with Console(stderr=True).status("exporting and comparing with torch (about a minute)"):
-            exported = export_checkpoint(options.checkpoint, out=options.out, parity_data=options.parity_data)
+            exported = export_checkpoint(
+                options.checkpoint,
+                out=options.out,
+                parity_data=options.parity_data,
+                precision=options.precision,
+                text_int8=options.text_int8,
+                thresholds={name: value for name, value in chosen.items() if value is not None},
+            )
     except (ExportError, CheckpointError, ManifestError, AudioDecodeError) as exc:
         print(f"{exc}; nothing was written", file=sys.stderr)
         return 2
@@ -154,17 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(exported: Exported, *, out: Path) -> None:
-    table = Table("", *(row.graph for row in exported.parity), title=f"Exported to {out}")
-    table.add_row("size", *(f"{size / 1e6:.1f} MB, float16" for size in exported.sizes))
-    table.add_row("items compared with torch", *(str(row.items) for row in exported.parity))
-    table.add_row("cosine, worst", *(f"{row.worst_cosine:.7f}" for row in exported.parity))
-    table.add_row("cosine, mean", *(f"{row.mean_cosine:.7f}" for row in exported.parity))
-    table.add_row(
-        "cosine, worst in float16 arithmetic", *(f"{row.worst_float16_cosine:.7f}" for row in exported.parity)
-    )
-    table.add_row("largest difference alone to in a batch", *(f"{row.deviation:.0e}" for row in exported.parity))
+    table = Table("", "audio_encoder", "text_encoder", title=f"Exported to {out}")
+    table.add_row("size", *(f"{size / 1e6:.1f} MB" for size in exported.sizes))
+    for label, audio, text in exported.parity.rows():
+        table.add_row(label, audio, text)
     console = Console()
     console.print(table)
+    console.print(exported.parity.search.sentence())
     console.print(f"fingerprint {exported.fingerprint}", soft_wrap=True)
 
 

@@ -1,9 +1,10 @@
 """The two exported graphs: float16 where the arithmetic is, float32 at the edges and wherever range matters.
 
 Float16 are the weights of convolutions, linear layers and embeddings, what flows between convolutions, and what
-enters a linear layer. Float32 are the log-mel front end (power overflows 65,504), LayerNorm, softmax, attention
-between its linear layers, pooling, both projections and the L2 norm. torch.autocast draws the same line; here it is
-written into the types of the graph, so a GPU runs it as it stands and TensorRT takes it as a strongly typed network.
+enters a linear layer. Float32 are the log-mel front end (power overflows 65,504), LayerNorm, BatchNorm that no
+convolution precedes, softmax, attention between its linear layers, recurrent layers, pooling, both projections and the
+L2 norm. torch.autocast draws the same line; here it is written into the types of the graph, so a GPU runs it as it
+stands and TensorRT takes it as a strongly typed network.
 
 Attention and pooling are float32 for the CPU's sake too. ONNX Runtime's CPU provider has no float16 Conv, MatMul
 or Add: it computes them in float32 and drops the casts between them, so nothing is rounded on the way. Reshape,
@@ -24,32 +25,49 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from transformers import PreTrainedModel
 
 from export import ExportError
-from train.towers.audio_resnet import AttentionPool
+from train.towers.audio_resnet import AttentionPool, MeanPool
 
 OPSET = 18
 MAX_IR_VERSION = 10
-# torch.export takes a size of 1 for a constant, so the example has more of both dynamic axes.
-EXAMPLE_BATCH, EXAMPLE_TOKENS = 2, 8
+# torch.export takes a size of 1 for a constant, so the example has more of both dynamic axes; the gate (export.parity)
+# tries others.
+EXAMPLE_BATCH, EXAMPLE_TOKENS = 5, 8
+
+FLOAT16 = nn.Conv2d | nn.Linear | nn.Embedding
+FLOAT32 = nn.BatchNorm2d | nn.LPPool2d | nn.GRU | AttentionPool | MeanPool
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises ExportError if a weight is NaN or infinite."""
+    for name, weight in model.state_dict().items():
+        if not torch.isfinite(weight).all():
+            raise ExportError(f"the weight {name} holds NaN or infinity: the training run diverged; train again")
 
 
 def type_float16(model: nn.Module) -> nn.Module:
     """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
 
     Raises:
-        ExportError: a weight is not finite, or leaves the range of float16.
+        ExportError: a weight leaves the range of float16.
     """
-    for name, weight in model.state_dict().items():
-        if not torch.isfinite(weight).all():
-            raise ExportError(f"the weight {name} holds NaN or infinity: the training run diverged; train again")
     typed = copy.deepcopy(model).eval()
     for tower in (typed.audio_tower, typed.text_tower):
         _fold_batch_norms(tower)
         _type_layers(tower)
-    for name, weight in typed.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise ExportError(f"the weight {name} leaves the range of float16 (±65,504); train with more weight decay")
+    _check_range(typed)
+    return typed
+
+
+def type_embeddings(model: nn.Module) -> nn.Module:
+    """A copy in float32 whose tables of embeddings are stored as float16; raises ExportError as `type_float16` does."""
+    typed = copy.deepcopy(model).eval()
+    for module in typed.text_tower.modules():
+        if isinstance(module, nn.Embedding):
+            module.half().register_forward_hook(lambda _, __, output: output.float())
+    _check_range(typed)
     return typed
 
 
@@ -84,6 +102,15 @@ class _Text(nn.Module):
         return self.model.embed_text(input_ids, attention_mask)
 
 
+def _check_range(typed: nn.Module) -> None:
+    for name, weight in typed.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ExportError(
+                f"the weight {name} leaves the range of float16 (±65,504); export with --precision fp32, or train with "
+                "more weight decay"
+            )
+
+
 def _fold_batch_norms(tower: nn.Module) -> None:
     """Fold each BatchNorm into the convolution before it, exactly and in float32: its variance may not fit float16."""
     for sequence in [module for module in tower.modules() if isinstance(module, nn.Sequential)]:
@@ -95,19 +122,21 @@ def _fold_batch_norms(tower: nn.Module) -> None:
 
 
 def _type_layers(tower: nn.Module) -> None:
+    chained = {id(part) for sequence in tower.modules() if isinstance(sequence, nn.Sequential) for part in sequence}
     for module in tower.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+        if isinstance(module, FLOAT16):
             module.half()
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))
-        if isinstance(module, nn.Linear | nn.Embedding):
+        # A convolution by itself makes patches, which no other convolution reads.
+        if isinstance(module, FLOAT16) and not (isinstance(module, nn.Conv2d) and id(module) in chained):
             module.register_forward_hook(lambda _, __, output: output.float())
-        if isinstance(module, AttentionPool):
-            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+        if isinstance(module, FLOAT32):
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
 
 
 def _export(graph: nn.Module, example: dict[str, Tensor], *, axes: dict[int, Dim]) -> onnx.ModelProto:
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet(), _plain_attention(graph):
         program = torch.onnx.export(
             graph.eval(),
             tuple(example.values()),
@@ -167,7 +196,24 @@ def _strip_notes(model: onnx_ir.Model) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _plain_attention(graph: nn.Module) -> Iterator[None]:
+    """Write out the attention of transformers' models: exported, torch's fused one looks for NaN after each softmax."""
+    fused = [
+        module
+        for module in graph.modules()
+        if isinstance(module, PreTrainedModel) and module.config._attn_implementation == "sdpa"
+    ]
+    for module in fused:
+        module.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        for module in fused:
+            module.set_attn_implementation("sdpa")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
     """Hold back the exporter's notes on optional packages and on its own deprecations."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

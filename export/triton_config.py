@@ -8,7 +8,10 @@ from string import Template
 
 @dataclass(frozen=True)
 class ModelParameters:
-    """What client and server must agree on; travels as model parameters in both encoders' `config.pbtxt`."""
+    """What client and server must agree on; travels as model parameters in both encoders' `config.pbtxt`.
+
+    `parity_cosine` is for people: the worst cosine with PyTorch in float32 that the gate saw (`export.parity`).
+    """
 
     sample_rate_hz: int
     window_samples: int
@@ -16,6 +19,7 @@ class ModelParameters:
     max_text_tokens: int
     model_name: str
     fingerprint: str
+    parity_cosine: str
 
 
 def fingerprint(audio_graph: bytes, text_graph: bytes, tokenizer: bytes) -> str:

@@ -143,7 +143,7 @@ def running_server(
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
     wheel = _find_wheel()
     ports = _claim(ports)
-    with _workspace() as workspace:
+    with _workspace() as workspace, _marked_as_served(repository):
         process = _start(wheel, repository=repository, ports=ports, workspace=workspace)
         try:
             server = Server(process, ports=ports, repository=repository, workspace=workspace)
@@ -151,6 +151,18 @@ def running_server(
             yield server
         finally:
             _stop(process)
+
+
+@contextlib.contextmanager
+def _marked_as_served(repository: Path) -> Iterator[None]:
+    """Hold a shared advisory lock on the folder: an export refuses to replace it meanwhile."""
+    descriptor = os.open(repository, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _find_wheel() -> Wheel:

@@ -15,6 +15,8 @@ def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny repository as the exporter would configure it: one instance a model, dynamic batching."""
     # In a folder whose name is hostile to a shell, because Triton starts its Python models through one.
     folder = build_tiny_repository(tmp_path_factory.mktemp("models") / "it's $(exit 1)")
+    for name in ("MODEL_CARD.md", "parity.json"):  # an export's, for people: Triton looks into folders only
+        (folder / name).write_text("")
     for model in ("audio_encoder", "text_encoder", "text_tokenizer"):
         with (folder / model / "config.pbtxt").open("a") as config:
             # 20 ms: on a busy machine, requests sent at once must still meet in the queue.

@@ -1,7 +1,10 @@
 """The committed model_repository/ is whole, small, and what the exporter writes."""
 
-from dataclasses import asdict
+import json
 from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from client.encoders import open_encoder
 from export.triton_config import ModelParameters, fingerprint, write_configs
@@ -17,11 +20,22 @@ def test_the_fingerprint_is_that_of_the_files():
 
 
 def test_the_configurations_are_those_of_the_exporter():
-    encoder = open_encoder(None)
-    parameters = ModelParameters(**asdict(encoder.spec))
-    encoder.close()
+    config = text_format.Parse((REPOSITORY / "audio_encoder/config.pbtxt").read_text(encoding="utf-8"), ModelConfig())
+    values = {key: parameter.string_value for key, parameter in config.parameters.items()}
+    numbers = ("sample_rate_hz", "window_samples", "embedding_dim", "max_text_tokens")
+    parameters = ModelParameters(**values | {name: int(values[name]) for name in numbers})
     for name, text in write_configs(parameters).items():
         assert (REPOSITORY / name / "config.pbtxt").read_text(encoding="utf-8") == text, name
+
+
+def test_the_parity_report_and_the_model_card_are_of_these_graphs():
+    encoder = open_encoder(None)
+    fingerprint = encoder.spec.fingerprint
+    encoder.close()
+    parity = json.loads((REPOSITORY / "parity.json").read_text(encoding="utf-8"))
+    assert parity["fingerprint"] == fingerprint
+    assert min(graph["worst_cosine"] for graph in parity["graphs"].values()) > 0.9995
+    assert fingerprint in (REPOSITORY / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_all_of_it_is_under_90_mb():

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
-from export.parity import hard_signals
+from export.hard_items import hard_signals
 from export.sources import AudioWindow
 from export.towers import export_audio, export_text, type_float16
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -61,10 +61,10 @@ def tokenizer_json() -> str:
 WINDOW = AudioWindow(sample_rate_hz=16_000, samples=16_000)  # CONFIG's
 
 
-def lived_in_model() -> DualEncoder:
+def lived_in_model(config: Config = CONFIG) -> DualEncoder:
     """Random weights whose BatchNorm statistics fit what they see, so that different sounds get different vectors."""
     torch.manual_seed(0)
-    model = DualEncoder(CONFIG.model).eval()
+    model = DualEncoder(config.model).eval()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.2, 0.8)
@@ -79,7 +79,8 @@ def lived_in_model() -> DualEncoder:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "ckpt.pt"
-    save_checkpoint(path, Checkpoint(CONFIG, lived_in_model().state_dict(), tokenizer_json(), {}, {}))
+    metrics, provenance = {"val": {"R@10": 5 / 6}}, {"seed": 0, "versions": {"torch": "2.11"}}
+    save_checkpoint(path, Checkpoint(CONFIG, lived_in_model().state_dict(), tokenizer_json(), metrics, provenance))
     return path
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from onnx import TensorProto
 from torch import nn
 
 from export import ExportError
-from export.towers import type_float16
+from export.towers import check_weights, type_float16
 from tests.export.conftest import WINDOW
 from train.dual_encoder import DualEncoder
 
@@ -141,11 +142,14 @@ def test_nothing_is_rounded_to_float16_on_the_cpu(
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [(float("nan"), "holds NaN or infinity"), (1e5, "leaves the range of float16")]
+    ("check", "value", "message"),
+    [(check_weights, float("nan"), "holds NaN or infinity"), (type_float16, 1e5, "leaves the range of float16")],
 )
-def test_weights_that_float16_cannot_hold_are_refused(model: DualEncoder, value: float, message: str):
+def test_unusable_weights_are_refused(
+    model: DualEncoder, check: Callable[[nn.Module], object], value: float, message: str
+):
     broken = copy.deepcopy(model)
     with torch.no_grad():
         broken.text_tower.bert.encoder.layer[0].output.dense.weight[0, 0] = value
     with pytest.raises(ExportError, match=rf"layer\.0\.output\.dense\.weight {message}"):
-        type_float16(broken)
+        check(broken)

@@ -1,17 +1,22 @@
 """The exporter as a user meets it: a whole repository, or exit code 2, one sentence, and the old one untouched."""
 
+import fcntl
 import hashlib
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import export.to_onnx
+from export.output_folder import replace_folder
 from export.to_onnx import FILES, REPOSITORY, main
 from tests.export.conftest import tokenizer_json
 
@@ -46,6 +51,29 @@ def test_the_fingerprint_covers_both_graphs_and_the_tokenizer(repository: Path):
     for encoder in ("audio_encoder", "text_encoder"):
         config = text_format.Parse((repository / encoder / "config.pbtxt").read_text(), ModelConfig())
         assert config.parameters["fingerprint"].string_value == expected
+    assert json.loads((repository / "parity.json").read_text(encoding="utf-8"))["fingerprint"] == expected
+    assert f"fingerprint `{expected}`" in (repository / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_parity_report_has_every_item_and_the_parameters_the_worst(repository: Path):
+    parity = json.loads((repository / "parity.json").read_text(encoding="utf-8"))
+    cosines = []
+    for graph in parity["graphs"].values():
+        assert graph["precision"] == "fp16"
+        assert graph["accepted"] == {"min_cosine": 0.9995, "max_deviation": 1e-5, "max_recall_drop": 0.002}
+        assert graph["worst_cosine"] == min(item["cosine"] for item in graph["items"])
+        cosines += [item[key] for item in graph["items"] for key in ("cosine", "float16_cosine")]
+    assert parity["search"]["captions"] == 64
+    config = text_format.Parse((repository / "text_encoder/config.pbtxt").read_text(), ModelConfig())
+    assert float(config.parameters["parity_cosine"].string_value) == pytest.approx(min(cosines), abs=1e-6)
+
+
+def test_the_model_card_says_where_the_model_comes_from(repository: Path):
+    card = (repository / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "| versions torch | 2.11 |" in card
+    assert "| val R@10 | 0.8333 |" in card
+    digest = hashlib.sha256((repository / "audio_encoder/1/model.onnx").read_bytes()).hexdigest()
+    assert f"| `{digest}` |" in card
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_and_they_name_no_local_path(
@@ -105,8 +133,33 @@ def test_an_interruption_between_the_two_renames_brings_the_old_folder_back(
 
     monkeypatch.setattr(Path, "rename", fail_for_the_new)
     with pytest.raises((export.ExportError, KeyboardInterrupt)):
-        export.to_onnx._replace_folder(out, {"new": b"new"})
+        replace_folder(out, {"new": b"new"})
     assert contents(tmp_path) == {"repository/old": b"old"}
+
+
+@pytest.mark.usefixtures("exported_graphs")
+def test_a_folder_that_is_served_is_refused(repository: Path, checkpoint: Path, manifest: Path, capsys):
+    before = contents(repository)
+    descriptor = os.open(repository, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # as `serve.running_server` does
+        assert main([str(checkpoint), "--out", str(repository), "--parity-data", str(manifest)]) == 2
+        with pytest.raises(export.ExportError, match="is being served"):  # also if it began meanwhile
+            replace_folder(repository, {"new": b"new"})
+    finally:
+        os.close(descriptor)
+    assert "is being served; stop `python -m serve` first" in capsys.readouterr().err
+    assert contents(repository) == before
+    assert list(repository.parent.iterdir()) == [repository]
+
+
+@pytest.mark.parametrize("out", ["file/repository", "file", "/proc/repository"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_checkpoint_is_read(tmp_path: Path, capsys, out: str):
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "no.pt"), "--out", str(tmp_path / out)]) == 2
+    error = capsys.readouterr().err
+    assert "give --out a folder" in error
+    assert error.count("\n") == 1
 
 
 def test_a_folder_with_other_content_is_refused(checkpoint: Path, tmp_path: Path, capsys):
@@ -136,14 +189,48 @@ def test_as_a_script_it_refuses_a_checkpoint_that_carries_code(tmp_path: Path):
     [
         ({"format_version": 99}, "format version 99"),
         ({"tokenizer": None}, "missing: tokenizer"),
+        ({"extra": 1}, "unknown: extra"),
         ({"state_dict": {}}, "do not fit its own configuration"),
+        ({"state_dict": "extra"}, "Unexpected key"),
+        ({"state_dict": "NaN"}, "the weight audio_projection.weight holds NaN or infinity"),
     ],
 )
 def test_an_unusable_checkpoint_is_one_sentence(checkpoint: Path, tmp_path: Path, capsys, change, message):
-    content = torch.load(checkpoint, weights_only=True) | change
+    content = torch.load(checkpoint, weights_only=True)
+    if change.get("state_dict") == "extra":
+        change = {"state_dict": content["state_dict"] | {"more": torch.zeros(1)}}
+    if change.get("state_dict") == "NaN":
+        weight = content["state_dict"]["audio_projection.weight"].clone().fill_(float("nan"))
+        change = {"state_dict": content["state_dict"] | {"audio_projection.weight": weight}}
+    content |= change
     torch.save({key: value for key, value in content.items() if value is not None}, tmp_path / "ckpt.pt")
     assert main([str(tmp_path / "ckpt.pt"), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_fp32_and_a_text_graph_in_int8(checkpoint: Path, manifest: Path, tmp_path: Path, capsys):
+    out = tmp_path / "repository"
+    options = ["--parity-data", str(manifest), "--precision", "fp32", "--text-int8"]
+    assert main([str(checkpoint), "--out", str(out), *options]) == 0
+    assert set(contents(out)) == FILES
+    printed = capsys.readouterr().out
+    assert "fp32" in printed
+    assert "int8" in printed
+    parity = json.loads((out / "parity.json").read_text(encoding="utf-8"))["graphs"]
+    assert (parity["audio_encoder"]["precision"], parity["text_encoder"]["precision"]) == ("fp32", "int8")
+    assert parity["audio_encoder"]["accepted"]["min_cosine"] == 0.999999
+    audio = onnx.load(out / "audio_encoder/1/model.onnx").graph
+    assert not any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in audio.initializer)
+    assert any(node.op_type == "MatMulNBits" for node in onnx.load(out / "text_encoder/1/model.onnx").graph.node)
+    onnxruntime.InferenceSession(out / "text_encoder/1/model.onnx", providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.usefixtures("exported_graphs")
+def test_a_threshold_of_the_users_replaces_the_strict_one(checkpoint: Path, manifest: Path, tmp_path: Path, capsys):
+    arguments = [str(checkpoint), "--out", str(tmp_path / "out"), "--parity-data", str(manifest)]
+    assert main([*arguments, "--min-cosine", "0.99999999999"]) == 2
+    assert "expected at least 0.99999999999" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ PARAMETERS = ModelParameters(
     max_text_tokens=40,
     model_name='a "quoted" näme \\ 模型',
     fingerprint="0" * 64,
+    parity_cosine="0.999987",
 )
 
 
@@ -51,6 +52,7 @@ def test_parameters_survive_quoting(configs: dict[str, ModelConfig]):
             "max_text_tokens": "40",
             "model_name": 'a "quoted" näme \\ 模型',
             "fingerprint": "0" * 64,
+            "parity_cosine": "0.999987",
         }
     assert configs["text_tokenizer"].parameters["max_text_tokens"].string_value == "40"
 

@@ -1,6 +1,7 @@
 """Starting and stopping: loopback only, nothing left behind, and one clear reason when it cannot start."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -126,11 +127,23 @@ def test_no_argument_exposes_it(serve, tiny_repository: Path) -> None:
     assert "unrecognized arguments: --http-address" in command.process.stderr.read()
 
 
+def test_a_served_repository_is_locked_so_that_no_export_replaces_it(triton: Server, tiny_repository: Path) -> None:
+    descriptor = os.open(tiny_repository, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a second server is welcome
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+
+
 def test_serving_writes_nothing_into_the_repository(triton: Server, tiny_repository: Path) -> None:
     assert triton.is_ready()
     assert sorted(str(path.relative_to(tiny_repository)) for path in tiny_repository.rglob("*") if path.is_file()) == [
+        "MODEL_CARD.md",
         "audio_encoder/1/model.onnx",
         "audio_encoder/config.pbtxt",
+        "parity.json",
         "text_embedding/1/.gitkeep",
         "text_embedding/config.pbtxt",
         "text_encoder/1/model.onnx",

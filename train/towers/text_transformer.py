@@ -55,10 +55,12 @@ class TextTransformer(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         length = input_ids.shape[1]
         x = self.tokens(input_ids) + self.positions[:length]
-        place = torch.arange(length, device=input_ids.device)
+        place = torch.arange(length, dtype=torch.int32, device=input_ids.device)
         scores_mask = MASKED * (place[None, :] > place[:, None]).float()
         for layer in self.layers:
             x = layer(x, scores_mask)
-        # The end-of-text token is the last one that is not padding, whichever id it has.
-        last = attention_mask.long().sum(dim=1) - 1
-        return self.norm(x)[torch.arange(len(x), device=x.device), last]
+        # The end-of-text token is the last one that is not padding, whichever id it has. A sum of states weighed by 1
+        # or 0 picks it exactly, and without indices that depend on the data, which TensorRT would not take.
+        last = attention_mask.sum(dim=1, keepdim=True, dtype=torch.int32) - 1
+        is_last = (place == last).unsqueeze(2).to(x.dtype)
+        return self.norm((is_last * x).sum(dim=1))

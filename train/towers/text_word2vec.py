@@ -14,5 +14,5 @@ class TextWord2Vec(nn.Module):
         self.vectors = nn.Embedding(config.vocab_size, config.hidden)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        present = attention_mask.to(self.vectors.weight.dtype).unsqueeze(2)
+        present = attention_mask.float().unsqueeze(2)
         return (self.vectors(input_ids) * present).sum(dim=1) / present.sum(dim=1)

@@ -1,0 +1,71 @@
+"""Signals and texts where a log-mel front end, float16 or a tokenizer breaks first; made here, always the same."""
+
+import numpy as np
+
+from export.sources import AudioWindow
+
+HARD_TEXTS = ("a", "!?", "piano " * 200, "тихая музыка 静かな曲 🎹")
+
+PITCH_HZ = 120.0  # of the voice
+FORMANTS_HZ = ((700.0, 1100.0, 2400.0), (300.0, 2200.0, 2900.0), (400.0, 800.0, 2500.0))  # roughly "a", "i", "o"
+FORMANT_WIDTH_HZ = 90.0
+CHORDS_HZ = ((220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0), (196.0, 246.9, 293.7))  # Am F C G
+
+
+def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
+    """By name, float32 [window.samples] in -1…1."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(window.samples) / window.sample_rate_hz
+    noise = rng.standard_normal(window.samples)
+    tone = np.sin(2 * np.pi * 220 * time_s)
+    chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in (261.6, 329.6, 392.0, 523.3)) / 4
+    click = np.zeros_like(time_s)
+    click[len(click) // 2] = 1.0
+    beats = noise * np.exp(-20 * (time_s % 0.5))
+    signals = {
+        "silence": np.zeros_like(time_s),
+        "a tone at -60 dB": 1e-3 * tone,
+        "noise at -90 dB": 3e-5 * noise,
+        "white noise": 0.2 * noise,
+        "a clipped tone": 10 * tone,
+        "a chord": 0.8 * chord,
+        "drum-like bursts": 0.5 * beats,
+        "one click": click,
+        "a speech-like voice": 0.5 * _voice(time_s),
+        "plucked chords over a beat": 0.5 * _harmony(time_s) + 0.1 * beats,
+        "the same, clipped": 8 * _harmony(time_s) + beats,
+    }
+    return {name: np.clip(signal, -1, 1).astype(np.float32) for name, signal in signals.items()}
+
+
+def _voice(time_s: np.ndarray) -> np.ndarray:
+    """Glottal pulses through the resonances of a vowel, four syllables a second, a pause after every third; |x| <= 1.
+
+    A train of pulses is a sum of equal harmonics, and a resonance weighs each by how near it lies, so no filter runs.
+    """
+    phase = 2 * np.pi * PITCH_HZ * (time_s + 0.002 * np.sin(2 * np.pi * 0.7 * time_s))  # intonation: ± 1 %
+    syllable = (4 * time_s).astype(int)
+    spoken = np.where(syllable % 4 < 3, np.sin(np.pi * (4 * time_s % 1)) ** 2, 0.0)
+    voice = np.zeros_like(time_s)
+    for vowel, formants in enumerate(FORMANTS_HZ):
+        weights = [
+            sum(1 / (1 + ((number * PITCH_HZ - hz) / FORMANT_WIDTH_HZ) ** 2) for hz in formants)
+            for number in range(1, 31)  # up to 3.6 kHz
+        ]
+        pulses = sum(weight * np.cos(number * phase) for number, weight in enumerate(weights, start=1))
+        voice += np.where(syllable % len(FORMANTS_HZ) == vowel, pulses / sum(weights), 0.0)
+    return voice * spoken
+
+
+def _harmony(time_s: np.ndarray) -> np.ndarray:
+    """Plucked chords, one a second, five harmonics a note, over a bass; |x| <= 1."""
+    second = time_s.astype(int) % len(CHORDS_HZ)
+    harmony = np.zeros_like(time_s)
+    for place, notes in enumerate(CHORDS_HZ):
+        strings = sum(
+            np.sin(2 * np.pi * harmonic * hz * time_s) / harmonic * np.exp(-harmonic * (time_s % 1.0))
+            for hz in (notes[0] / 2, *notes)
+            for harmonic in range(1, 6)
+        )
+        harmony += np.where(second == place, strings, 0.0)
+    return harmony / (4 * 2.3)  # four notes of harmonics 1 + 1/2 + … + 1/5

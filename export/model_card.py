@@ -1,0 +1,96 @@
+"""`MODEL_CARD.md`: what is in a model repository, for whoever finds it; the same model gives the same bytes."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from export.parity import Parity
+from export.sources import Source
+from export.triton_config import ModelParameters
+
+_TEMPLATE = """\
+# {name}
+
+A dual encoder of music and text: both become vectors of {dim} numbers with unit length, whose product says how well
+they fit. Written by `export/to_onnx.py` of MusicSearch; fingerprint `{fingerprint}`.
+
+{files}
+
+## Use
+
+Serve this folder with Triton, or read it with ONNX Runtime: `MusicSearch("library", encoder="path/of/this/folder")`.
+
+{graphs}
+
+A waveform is mono, -1 to 1, at {rate} Hz, {seconds:g} s long; the log-mel front end is inside the graph. Text is cut
+after {tokens} tokens. Vectors of another fingerprint do not compare with these.
+
+## Training
+
+{provenance}
+
+What training measured:
+
+{metrics}
+
+## Parity with PyTorch
+
+Nothing is written unless this holds; `parity.json` has each item.
+
+{parity}
+
+{search}
+"""
+
+
+def write_model_card(
+    source: Source, *, parameters: ModelParameters, parity: Parity, graphs: Mapping[str, bytes]
+) -> str:
+    """Markdown; `graphs` are the contents of both graphs by their path in the repository."""
+    dim, samples = parameters.embedding_dim, parameters.window_samples
+    return _TEMPLATE.format(
+        name=parameters.model_name,
+        dim=dim,
+        fingerprint=parameters.fingerprint,
+        files=_table(
+            ("file", "size", "SHA-256"),
+            [
+                (f"`{path}`", f"{len(content) / 1e6:.1f} MB", f"`{hashlib.sha256(content).hexdigest()}`")
+                for path, content in graphs.items()
+            ],
+        ),
+        graphs=_table(
+            ("model", "inputs", "output"),
+            [
+                ("`audio_encoder`", f"`waveform` FP32 [n, {samples}]", f"`embedding` FP32 [n, {dim}]"),
+                ("`text_embedding`", "`text` BYTES [n, 1], UTF-8", f"`embedding` FP32 [n, {dim}]"),
+                ("`text_encoder`", "`input_ids`, `attention_mask` INT32 [n, length]", f"`embedding` FP32 [n, {dim}]"),
+            ],
+        ),
+        rate=f"{parameters.sample_rate_hz:,}",
+        seconds=source.window.seconds,
+        tokens=parameters.max_text_tokens,
+        provenance=_facts(source.provenance),
+        metrics=_facts(source.metrics),
+        parity=_table(("", "audio_encoder", "text_encoder"), parity.rows()),
+        search=parity.search.sentence(),
+    )
+
+
+def _facts(values: Mapping[str, Any]) -> str:
+    return _table(("", ""), _flatten(values)) if values else "The checkpoint does not say."
+
+
+def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """{"a": {"b": 1}} -> ("a b", "1")."""
+    for key, value in values.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, prefix=f"{name} ")
+        else:
+            yield name, f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

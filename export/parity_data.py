@@ -1,0 +1,102 @@
+"""What the gate compares graphs on: the user's captioned music, and hard items."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+
+from export import ExportError
+from export.hard_items import HARD_TEXTS, hard_signals
+from export.sources import AudioWindow
+from train.data.audio import load_crop
+from train.data.manifest import Row, read_manifest
+
+WINDOWS, CAPTIONS = 32, 64  # real ones, besides the hard ones
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class ParityData:
+    """Waveforms, float32 [window.samples] in -1…1, by name; different texts; and whose they are.
+
+    Args:
+        window_tracks, text_tracks: the track of each window, by its name, and of each caption. Hard items have none.
+    """
+
+    windows: Mapping[str, np.ndarray]
+    texts: tuple[str, ...]
+    window_tracks: Mapping[str, int]
+    text_tracks: Mapping[str, int]
+
+
+def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
+    """WINDOWS windows and CAPTIONS different captions of as many tracks as give them, and the hard items.
+
+    The captions are of the tracks that are heard, as far as those have enough.
+
+    Raises:
+        ExportError: the manifest has too few of either.
+        ManifestError, AudioDecodeError: the manifest or an audio file cannot be read.
+    """
+    if not manifest.is_file():
+        raise ExportError(
+            f"no music to check the graphs with: {manifest} does not exist; "
+            f"give --parity-data a manifest with {WINDOWS} windows and {CAPTIONS} captions"
+        )
+    rows = read_manifest(manifest)
+    heard = _spread(rows, WINDOWS)
+    others = [row for row in _spread(rows, CAPTIONS) if row not in heard]
+    crops: list[tuple[int, Row, int]] = []
+    captions: list[tuple[str, int]] = []
+    for group, first in ((heard, 0), (others, len(heard))):
+        tracks = list(enumerate(group, start=first))
+        crops += _in_turns([[(track, row, place) for place in _places(row, window=window)] for track, row in tracks])
+        captions += _in_turns([[(caption, track) for caption in row.captions] for track, row in tracks])
+    crops = crops[:WINDOWS]
+    text_tracks: dict[str, int] = {}
+    for caption, track in captions:
+        if len(text_tracks) < CAPTIONS:
+            text_tracks.setdefault(caption, track)
+    if len(crops) < WINDOWS or len(text_tracks) < CAPTIONS:
+        raise ExportError(
+            f"{manifest} gives {len(crops)} windows of {window.seconds:g} s and {len(text_tracks)} different captions; "
+            f"the parity check needs {WINDOWS} and {CAPTIONS}: give --parity-data a larger manifest"
+        )
+    windows, window_tracks = {}, {}
+    for track, row, place in crops:
+        name = f"{row.track_id}, window {place}"
+        windows[name] = load_crop(row.audio, sample_rate_hz=window.sample_rate_hz, samples=window.samples, window=place)
+        window_tracks[name] = track
+    return ParityData(
+        windows=windows | hard_signals(window),
+        texts=(*text_tracks, *(text for text in HARD_TEXTS if text not in text_tracks)),
+        window_tracks=window_tracks,
+        text_tracks=text_tracks,
+    )
+
+
+def _places(row: Row, *, window: AudioWindow) -> list[int]:
+    """The windows that a catalogue cuts of a track: hop = window, the last one if at least half full.
+
+    The middle comes first: an introduction is the least typical part of a track.
+    """
+    try:
+        count = int(soundfile.info(row.audio).duration / window.seconds + 0.5)
+    except (soundfile.LibsndfileError, OSError) as exc:
+        raise ExportError(f"cannot decode {row.audio} of the parity data: {exc}") from exc
+    return sorted(range(count), key=lambda place: abs(place - count // 2))
+
+
+def _spread(items: Sequence[Item], count: int) -> list[Item]:
+    """`count` of the items at even distances, or all if there are fewer."""
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)
+
+
+def _in_turns(groups: Iterable[Sequence[Item]]) -> list[Item]:
+    """The first item of each group, then the second of each that has one, …"""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]

@@ -1,0 +1,137 @@
+"""Every tower of train/ passes the gate in both precisions, on graphs that promise the same as those of the starter."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+from torch import nn
+
+from export.hard_items import HARD_TEXTS, hard_signals
+from export.parity import STRICT, check_audio, check_text
+from export.towers import export_audio, export_text, type_float16
+from tests.export.conftest import INSTRUMENTS, MAX_TOKENS, MOODS, WINDOW, lived_in_model, tokenizer_json
+from train.config import Config
+from train.data.tokenizer import TextTokenizer
+from train.dual_encoder import DualEncoder
+
+FRONTEND = {"window_s": 1.0, "n_fft": 512, "hop_samples": 250, "n_mels": 64}
+BERT = {
+    "init_from": None,
+    "vocab_size": 32,
+    "hidden": 32,
+    "layers": 1,
+    "heads": 4,
+    "feed_forward": 64,
+    "max_tokens": MAX_TOKENS,
+}
+RESNET = {"width": 4, "blocks": [1, 1, 1, 1], "heads": 4, "features": 24}
+AUDIO = {
+    "clip-attention": RESNET,
+    "he-mean": RESNET | {"style": "he", "pooling": "mean"},
+    "ast": {"tower": "audio_ast", "hidden": 32, "layers": 1, "heads": 4},
+    "crnn": {"tower": "audio_crnn", "hidden": 10},
+}
+TEXT = {
+    "transformer": {
+        "tower": "text_transformer",
+        "vocab_size": 32,
+        "hidden": 32,
+        "layers": 2,
+        "heads": 4,
+        "max_tokens": MAX_TOKENS,
+    },
+    "bert-cls": BERT | {"pooling": "cls"},
+    "bert-mean": BERT | {"pooling": "mean"},
+    "word2vec": {"tower": "text_word2vec", "vocab_size": 32, "hidden": 20, "max_tokens": MAX_TOKENS},
+}
+
+
+def build(*, audio: str = "crnn", text: str = "word2vec") -> DualEncoder:
+    values = {"embedding_dim": 16, "frontend": FRONTEND, "audio": AUDIO[audio], "text": TEXT[text]}
+    model = lived_in_model(Config.from_dict({"model": values}))
+    for module in model.modules():
+        if isinstance(
+            module, nn.Linear
+        ):  # as large as training makes them: a Transformer begins with hardly any effect
+            nn.init.xavier_normal_(module.weight)
+    return model
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("tower", AUDIO)
+def test_audio(tower: str, precision: str, tmp_path: Path):
+    model = build(audio=tower)
+    typed = type_float16(model) if precision == "fp16" else None
+    graph = export_audio(typed or model, samples=WINDOW.samples)
+    content = graph.SerializeToString(deterministic=True)
+    row = check_audio(content, hard_signals(WINDOW), model=model, typed=typed, accept=STRICT[precision])
+    assert (row.truth @ row.truth.T).min() < 0.99  # what it compares tells different sounds apart
+    check_promises(graph, precision=precision, folder=tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("tower", TEXT)
+def test_text(tower: str, precision: str, tmp_path: Path):
+    model = build(text=tower)
+    typed = type_float16(model) if precision == "fp16" else None
+    graph = export_text(typed or model, max_tokens=MAX_TOKENS)
+    row = check_text(
+        graph.SerializeToString(deterministic=True),
+        [*(f"{mood} {instrument}" for mood in MOODS for instrument in INSTRUMENTS), *HARD_TEXTS],
+        model=model,
+        typed=typed,
+        tokenizer=TextTokenizer(tokenizer_json(), max_tokens=MAX_TOKENS),
+        max_tokens=MAX_TOKENS,
+        accept=STRICT[precision],
+    )
+    assert (row.truth @ row.truth.T).min() < 0.99
+    check_promises(graph, precision=precision, folder=tmp_path)
+
+
+def check_promises(graph: onnx.ModelProto, *, precision: str, folder: Path) -> None:
+    assert graph.ir_version <= 10
+    assert [(opset.domain, opset.version) for opset in graph.opset_import] == [("", 18)]
+    halves = sum(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.graph.initializer)
+    assert (halves > 0) == (precision == "fp16")
+    operators = {node.op_type for node in graph.graph.node}
+    assert not operators & {"NonZero", "GatherND", "ScatterND", "Loop", "If", "IsNaN"}  # nothing depends on the data
+    for node in graph.graph.node:
+        assert not node.doc_string
+        assert not node.metadata_props
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.log_severity_level = 3  # "this file is for this machine only": yes
+    onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    casts = [node for node in onnx.load(folder / "optimised.onnx").graph.node if node.op_type == "Cast"]
+    targets = [onnx.helper.get_node_attr_value(cast, "to") for cast in casts]
+    assert TensorProto.FLOAT16 not in targets  # nothing is rounded on the CPU
+
+
+def test_exporting_changes_nothing_in_the_model():
+    model = build(audio="ast")
+    waveform = torch.rand(2, WINDOW.samples) * 2 - 1
+    with torch.no_grad():
+        before = model.embed_audio(waveform)
+        export_audio(model, samples=WINDOW.samples)
+        assert torch.equal(model.embed_audio(waveform), before)
+    assert model.audio_tower.ast.config._attn_implementation == "sdpa"
+
+
+def test_a_threshold_decides():
+    model = build()
+    typed = type_float16(model)
+    graph = export_audio(typed, samples=WINDOW.samples).SerializeToString()
+    with pytest.raises(RuntimeError, match=r"expected at least 0\.999999999"):
+        check_audio(
+            graph,
+            hard_signals(WINDOW),
+            model=model,
+            typed=typed,
+            accept=replace(STRICT["fp16"], min_cosine=0.999999999),
+        )
