@@ -1,4 +1,6 @@
 """python export/to_onnx.py RUN/ckpt.pt [--out model_repository] [--parity-data MANIFEST]
+python export/to_onnx.py laion/clap-htsat-unfused
+python export/to_onnx.py best_model.pth.tar --tokenizer openai/clip-vit-base-patch32
 
 Turns a checkpoint into what Triton and the client load: two ONNX graphs, the tokenizer and the `config.pbtxt`
 files. Everything is built and checked beside the target and moved into place at the end, so the old repository is
@@ -53,7 +55,9 @@ class Exported:
     fingerprint: str
 
 
-def export_checkpoint(checkpoint_path: Path, *, out: Path, parity_data: Path) -> Exported:
+def export_checkpoint(
+    checkpoint: str | Path, *, out: Path, parity_data: Path, tokenizer: str | None = None
+) -> Exported:
     """Write the model repository `out`, or change nothing.
 
     Raises:
@@ -63,7 +67,7 @@ def export_checkpoint(checkpoint_path: Path, *, out: Path, parity_data: Path) ->
     """
     out = out.resolve()
     _refuse_foreign(out)
-    source = load_source(checkpoint_path)
+    source = load_source(checkpoint, tokenizer=tokenizer)
     data = load_parity_data(parity_data, window=source.window)
 
     typed = type_float16(source.model)
@@ -133,7 +137,11 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(prog="to_onnx.py", description="Export a checkpoint as a model repository.")
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the ckpt.pt of `python -m train`")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CKPT",
+        help="the ckpt.pt of `python -m train`, a CLAP's folder or hub name, or MusCALL's best_model.pth.tar",
+    )
     parser.add_argument("--out", type=Path, default=REPOSITORY, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--parity-data",
@@ -142,10 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MANIFEST",
         help="captioned music that torch and the graphs must agree on; default: the demo collection",
     )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        help="folder or hub name with the tokenizer.json of a checkpoint that carries none (MusCALL's)",
+    )
     options = parser.parse_args(arguments)
     try:
         with Console(stderr=True).status("exporting and comparing with torch (about a minute)"):
-            exported = export_checkpoint(options.checkpoint, out=options.out, parity_data=options.parity_data)
+            exported = export_checkpoint(
+                options.checkpoint, out=options.out, parity_data=options.parity_data, tokenizer=options.tokenizer
+            )
     except (ExportError, CheckpointError, ManifestError, AudioDecodeError) as exc:
         print(f"{exc}; nothing was written", file=sys.stderr)
         return 2
