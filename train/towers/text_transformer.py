@@ -61,4 +61,4 @@ class TextTransformer(nn.Module):
             x = layer(x, scores_mask)
         # The end-of-text token is the last one that is not padding, whichever id it has.
         last = attention_mask.long().sum(dim=1) - 1
-        return self.norm(x)[torch.arange(len(x), device=x.device), last]
+        return self.norm(x)[torch.arange(x.shape[0], device=x.device), last]
