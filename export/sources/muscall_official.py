@@ -236,7 +236,7 @@ def _load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, names: Map
     unknown = [name for name in tensors if name not in known and not TRANSFORM.search(name)]
     if missing or unknown:
         raise CheckpointError(
-            f"the checkpoint's tensors are not those of the MusCALL repository (missing: {first_names(missing)}; unknown: "
+            f"the checkpoint's tensors are not those of the MusCALL code (missing: {first_names(missing)}; unknown: "
             f"{first_names(unknown)}); give its best_model.pth.tar as its training wrote it"
         )
     try:
