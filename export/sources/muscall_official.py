@@ -74,7 +74,9 @@ def holds_muscall(content: Any) -> bool:
 
 
 def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
-    """Args:
+    """The dual encoder that its tensors make, with CLIP's tokenizer.
+
+    Args:
         content: what `torch.load` gave for `path`.
         tokenizer: folder or hub name with CLIP's `tokenizer.json`; None: that of the training recipes.
 
