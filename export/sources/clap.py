@@ -1,11 +1,11 @@
 """transformers' `ClapModel` (Wu et al. 2023): HTSAT for audio, RoBERTa for text, CLAP's own features in the graph.
 
-A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at most one window (10 s at 48 kHz), with
-two differences, both because a vector must not depend on chance or on other clips:
+A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at most one window (10 s at 48 kHz), but:
 
 * Fused checkpoints take clips of any length: one longer than a window becomes a shrunk copy and three random crops. Our
   clip is one window, so `is_longer` is always False and the branch that fuses the crops falls away. transformers sets
-  it for one clip at random where no clip of a batch is longer, hence for every clip that is processed alone.
+  it for one clip at random where no clip of a batch is longer, hence for every clip that is processed alone; ours must
+  not depend on chance or on other clips.
 * A client pads a short clip with zeros, so its length is taken to end at its last sample that is not zero. A track
   whose window falls silent, to the bit, before its half is thus repeated as well.
 """
@@ -28,6 +28,9 @@ from train.data.tokenizer import TextTokenizer
 from train.towers.text_bert import MASKED
 
 CONFIGURATION, SAFE_WEIGHTS, PICKLED_WEIGHTS = ("*.json", "*.txt"), "*.safetensors", "pytorch_model*.bin"
+
+# Buffers that older files lack, and that the configuration determines.
+COUNTED = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
 
 
 class RepeatPad(nn.Module):
@@ -175,8 +178,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
     except Exception as exc:  # transformers, safetensors, tokenizers and pickle each raise their own
         reason = next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__).strip().rstrip(".")
         raise CheckpointError(f"{name} holds no complete CLAP: {reason}; copy or download it again") from exc
-    # Older files lack buffers that are counted out of the configuration.
-    missing = sorted(set(report["missing_keys"]) & {key for key, _ in clap.named_parameters()})
+    missing = sorted(key for key in report["missing_keys"] if not key.endswith(COUNTED))
     unknown = sorted(report["unexpected_keys"])
     if missing or unknown:
         raise CheckpointError(

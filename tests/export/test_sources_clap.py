@@ -192,6 +192,12 @@ def drop_weight(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def drop_statistics(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["audio_model.audio_encoder.batch_norm.running_var"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 def add_weight(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["text_model.encoder.layer.1.output.dense.bias"] = torch.zeros(32)
@@ -205,12 +211,27 @@ def pad_otherwise(folder: Path) -> None:
     path.write_text(json.dumps(config))
 
 
+def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tmp_path: Path):
+    folder = shutil.copytree(clap, tmp_path / "older")
+    weights = load_file(folder / "model.safetensors")
+    counted = [name for name in weights if name.endswith(("_ids", "_index"))]
+    older = {name: tensor for name, tensor in weights.items() if name not in counted}
+    save_file(older, folder / "model.safetensors", {"format": "pt"})
+    assert len(counted) == 5
+    tokens = load_source(clap).tokenizer(TEXTS)
+    with torch.no_grad():
+        for embed, inputs in (("embed_text", tokens), ("embed_audio", [torch.from_numpy(padded(clips()))])):
+            found, expected = (getattr(load_source(path).model, embed)(*inputs) for path in (folder, clap))
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (cut_weights, "holds no complete CLAP: "),
         (lambda folder: (folder / "tokenizer.json").unlink(), "holds no complete CLAP: "),
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
+        (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
         (pad_otherwise, "pads short clips by 'repeat'; only 'repeatpad' can be exported"),
     ],
