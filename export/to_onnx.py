@@ -1,4 +1,6 @@
 """python export/to_onnx.py RUN/ckpt.pt [--out model_repository] [--precision fp32] [--text-int8]
+python export/to_onnx.py laion/clap-htsat-unfused
+python export/to_onnx.py best_model.pth.tar --tokenizer openai/clip-vit-base-patch32
 
 Turns a checkpoint into what Triton and the client load: two ONNX graphs, the tokenizer and the `config.pbtxt`
 files, and beside them `parity.json` and `MODEL_CARD.md` for people. Everything is built and checked beside the target
@@ -59,10 +61,11 @@ class Exported:
 
 
 def export_checkpoint(
-    checkpoint_path: Path,
+    checkpoint: str | Path,
     *,
     out: Path,
     parity_data: Path,
+    tokenizer: str | None = None,
     precision: str = "fp16",
     text_int8: bool = False,
     thresholds: Mapping[str, float] | None = None,
@@ -81,7 +84,7 @@ def export_checkpoint(
     """
     out = out.resolve()
     check_replaceable(out, ours=FILES)
-    source = load_source(checkpoint_path)
+    source = load_source(checkpoint, tokenizer=tokenizer)
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
     precisions = (precision, "int8" if text_int8 else precision)
@@ -92,7 +95,7 @@ def export_checkpoint(
     audio = export_audio(typed or source.model, samples=source.window.samples).SerializeToString(deterministic=True)
     text_graph = export_text(text_model, max_tokens=source.max_text_tokens)
     text = (quantise(text_graph) if text_int8 else text_graph).SerializeToString(deterministic=True)
-    tokenizer = source.tokenizer.tokenizer_json.encode()
+    tokenizer_json = source.tokenizer.tokenizer_json.encode()
 
     audio_parity = check_audio(audio, data.windows, model=source.model, typed=typed, accept=accept_audio)
     text_parity = check_text(
@@ -112,12 +115,12 @@ def export_checkpoint(
         embedding_dim=source.embedding_dim,
         max_text_tokens=source.max_text_tokens,
         model_name=source.name,
-        fingerprint=fingerprint(audio, text, tokenizer),
+        fingerprint=fingerprint(audio, text, tokenizer_json),
         parity_cosine=f"{parity.worst_cosine:.6f}",
     )
     graphs = {"audio_encoder/1/model.onnx": audio, "text_encoder/1/model.onnx": text}
     files = graphs | {
-        "text_tokenizer/1/tokenizer.json": tokenizer,
+        "text_tokenizer/1/tokenizer.json": tokenizer_json,
         "text_embedding/1/.gitkeep": b"",
         TOKENIZER_MODEL: (REPOSITORY / TOKENIZER_MODEL).read_bytes(),
         "parity.json": parity.to_json(parameters).encode(),
@@ -131,7 +134,11 @@ def export_checkpoint(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(prog="to_onnx.py", description="Export a checkpoint as a model repository.")
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the ckpt.pt of `python -m train`")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CKPT",
+        help="the ckpt.pt of `python -m train`, a CLAP's folder or hub name, or MusCALL's best_model.pth.tar",
+    )
     parser.add_argument("--out", type=Path, default=REPOSITORY, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--precision", choices=("fp16", "fp32"), default="fp16", help="of the towers in both graphs; default: fp16"
@@ -147,6 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=PARITY_DATA,
         metavar="MANIFEST",
         help="captioned music that torch and the graphs must agree on; default: the demo collection",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        help="folder or hub name with the tokenizer.json of a checkpoint that carries none (MusCALL's)",
     )
     gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
     for name, meaning in (
@@ -166,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.checkpoint,
                 out=options.out,
                 parity_data=options.parity_data,
+                tokenizer=options.tokenizer,
                 precision=options.precision,
                 text_int8=options.text_int8,
                 thresholds={name: value for name, value in chosen.items() if value is not None},

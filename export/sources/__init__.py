@@ -1,62 +1,33 @@
-"""What can be exported: a dual encoder and all that its users must know, whatever made it."""
+"""Every checkpoint that can be exported, ours or made elsewhere, as a `Source`: one file per kind."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import Any
 
-from torch import nn
+from export.sources.clap import load_clap
+from export.sources.muscall_official import holds_muscall, load_muscall
+from export.sources.ours import load_ours
+from export.sources.source import AudioWindow, Source
+from train.checkpoint import read_tensors
 
-from train.checkpoint import load_checkpoint
-from train.data.tokenizer import TextTokenizer
+__all__ = ["AudioWindow", "Source", "load_source"]
 
-
-@dataclass(frozen=True)
-class AudioWindow:
-    """The fixed input of an audio graph: mono samples at a rate."""
-
-    sample_rate_hz: int
-    samples: int
-
-    @property
-    def seconds(self) -> float:
-        return self.samples / self.sample_rate_hz
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pt)(?<!\.pth)(?<!\.tar)")
 
 
-@dataclass(frozen=True)
-class Source:
-    """A trained dual encoder.
+def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
+    """Load whatever checkpoint `name` is.
 
     Args:
-        model: has the modules `audio_tower` and `text_tower`, whose weights may become float16, and
-            `embed_audio(waveform)`, float32 [batch, window.samples] in -1…1 -> float32 [batch, embedding_dim], and
-            `embed_text(input_ids, attention_mask)`, int [batch, length] twice -> the same, both of unit L2 norm.
-            In eval mode, on the CPU, in float32.
-        metrics: what its training measured.
-        provenance: what it was made from.
+        name: a file: the `ckpt.pt` of `python -m train`, or the official MusCALL repository's `best_model.pth.tar`.
+            A folder, or the Hugging Face hub name, of a `ClapModel`.
+        tokenizer: a folder or hub name with the `tokenizer.json` of a checkpoint that carries none: MusCALL's.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it cannot be used.
     """
-
-    model: nn.Module
-    tokenizer: TextTokenizer
-    name: str
-    window: AudioWindow
-    embedding_dim: int
-    max_text_tokens: int
-    metrics: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-
-
-def load_source(path: Path) -> Source:
-    """Raises CheckpointError where the checkpoint cannot be used."""
-    checkpoint = load_checkpoint(path)
-    config = checkpoint.config.model
-    return Source(
-        model=checkpoint.build_model(),
-        tokenizer=TextTokenizer(checkpoint.tokenizer, max_tokens=config.text.max_tokens),
-        name=config.name,
-        window=AudioWindow(config.frontend.sample_rate_hz, config.frontend.window_samples),
-        embedding_dim=config.embedding_dim,
-        max_text_tokens=config.text.max_tokens,
-        metrics=checkpoint.metrics,
-        provenance=checkpoint.provenance,
-    )
+    path = Path(name)
+    if path.is_dir() or (not path.exists() and HUB_NAME.fullmatch(str(name))):
+        return load_clap(str(name))
+    if path.is_file() and holds_muscall(content := read_tensors(path)):
+        return load_muscall(content, path=path, tokenizer=tokenizer)
+    return load_ours(path)

@@ -1,0 +1,55 @@
+"""Published models: a local folder, or a name on the Hugging Face hub, whose cache then serves without a network."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+from train.checkpoint import CheckpointError
+
+TIMEOUT_S = 5.0  # for the hub's first answer; a download itself may take as long as it needs
+
+
+def published_file(name: str, filename: str) -> Path:
+    """One file of the folder or hub model `name`.
+
+    Raises:
+        CheckpointError: there is no such file, or no network and none in the cache.
+    """
+    if Path(name).is_dir():
+        path = Path(name) / filename
+        if not path.is_file():
+            raise CheckpointError(f"{name} has no {filename}; give the whole folder of a published model")
+        return path
+    return _fetch(name, lambda **options: hf_hub_download(name, filename, **options))
+
+
+def published_folder(name: str, *, patterns: Sequence[str]) -> Path:
+    """The folder `name`, or a local one with the hub model's files that match one of `patterns`.
+
+    Raises:
+        CheckpointError: the hub does not give them, and the cache has none.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    return _fetch(name, lambda **options: snapshot_download(name, allow_patterns=list(patterns), **options))
+
+
+def _fetch(name: str, download: Callable[..., str]) -> Path:
+    """Ask the hub once whether it has the model, because a download without a network is tried again for half a minute.
+
+    The hub client raises many unrelated types: bad name, no network, offline by wish, no such model, not allowed.
+    """
+    refusal = None
+    try:
+        HfApi().model_info(name, timeout=TIMEOUT_S)
+    except Exception as exc:
+        refusal = exc
+    try:
+        return Path(download(local_files_only=refusal is not None))
+    except Exception as exc:
+        reason = next((line for line in str(refusal or exc).splitlines() if line.strip()), type(exc).__name__)
+        raise CheckpointError(
+            f"{name!r} is no file or folder here and could not be fetched from the Hugging Face hub "
+            f"({reason.strip().rstrip('.')}); check the name and the network, or give a downloaded folder"
+        ) from exc

@@ -1,0 +1,286 @@
+"""The `best_model.pth.tar` of the MusCALL authors' own repository (Manco et al. 2022).
+
+It carries tensors only: sizes are read from their shapes, all else must be known. The front end's settings are public:
+16 kHz, n_fft 1024, hop 512, 128 mels up to 11,025 Hz on HTK's scale (those above 8,000 Hz hear nothing), a spectrum
+divided by the root of its window's energy, decibels no further than 100 below the loudest cell. No such file was at
+hand when this was written, so these assumptions are unverified:
+
+* Attention has 64 channels a head in both towers, and the text tower's activation is x · sigmoid(1.702 x), as in CLIP
+  (Radford et al. 2021), whose design both towers follow; LayerNorm's epsilon is 1e-5.
+* The audio tower sees the decibels as they are, one channel, mels from low to high by frames.
+* The window is the whole number of seconds that leaves as many cells as the attention pool has positions (19 of 32
+  frames and 4 of 32 mels each are 20 s).
+* Decibels are clamped by window. torchaudio clamps a batch of three axes by its loudest item; a vector must not
+  depend on its neighbours, so this is torchaudio's result for a batch of one.
+* The text vector is the state at the end-of-text token, which the tokenizer must add and which nothing but padding
+  follows; the vocabulary is CLIP's.
+"""
+
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from export.sources.assembled import AssembledDualEncoder
+from export.sources.hub import published_file
+from export.sources.mel_decibels import MelDecibels
+from export.sources.source import AudioWindow, Source, first_names
+from train.checkpoint import CheckpointError
+from train.config import AudioResNetConfig, TextTransformerConfig
+from train.data.tokenizer import TextTokenizer
+from train.towers.audio_resnet import AudioResNet
+from train.towers.text_transformer import TextTransformer
+
+SAMPLE_RATE_HZ, N_FFT, HOP_SAMPLES, N_MELS, F_MAX_HZ, TOP_DB = 16_000, 1024, 512, 128, 11_025.0, 100.0
+HEAD_CHANNELS = 64
+CELL = 32  # mels, or frames, that the tower's strides and poolings make one cell of
+LONGEST_WINDOW_S = 120
+WRAPPERS = ("state_dict", "model")
+BLOCK, LAYER = re.compile(r"audio_backbone\.layer([1-4])\.(\d+)\."), re.compile(r"transformer\.resblocks\.(\d+)\.")
+TRANSFORM = re.compile(r"(^|\.)(spectrogram\.window|mel_scale\.fb)$")  # torchaudio's own buffers
+POSITIONS = "audio_backbone.attnpool.positional_embedding"
+UNUSED = ("logit_scale",)
+
+
+class QuickGelu(nn.Module):
+    """x · sigmoid(1.702 x), CLIP's stand-in for GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class MuscallFrontend(nn.Module):
+    """float32 [batch, samples] in -1…1 -> decibels, float32 [batch, 1, 128, 1 + samples // 512]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        energy = torch.hann_window(N_FFT).square().sum()
+        self.decibels = MelDecibels(_filters().T / energy, hop_samples=HOP_SAMPLES, top_db=TOP_DB)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.decibels(waveform).unsqueeze(1)
+
+
+def holds_muscall(content: Any) -> bool:
+    """Whether what `torch.load` gave is a checkpoint of that repository."""
+    return any(name.startswith("textual_head.") for name in _unwrap(content))
+
+
+def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
+    """The dual encoder that its tensors make, with CLIP's tokenizer.
+
+    Args:
+        content: what `torch.load` gave for `path`.
+        tokenizer: folder or hub name with CLIP's `tokenizer.json`; None: that of the training recipes.
+
+    Raises:
+        CheckpointError: tensors are missing, unknown or of sizes that contradict each other, or the tokenizer cannot
+            be had or has another vocabulary.
+    """
+    tensors = _unwrap(content)
+    _check_transform(tensors)
+    audio = _audio_sizes(tensors)
+    window = _window(tensors)
+    text = _text_sizes(tensors)
+    model = AssembledDualEncoder(
+        frontend=MuscallFrontend(),
+        audio_tower=AudioResNet(audio, n_mels=N_MELS, frames=_frames(window)),
+        text_tower=TextTransformer(text),
+        audio_projection=_linear(tensors, "audio_projection"),
+        text_projection=_linear(tensors, "text_projection"),
+    )
+    for layer in model.text_tower.layers:
+        layer.feed_forward[1] = QuickGelu()
+    _load_tensors(model, tensors, names=_names(audio.blocks, layers=text.layers))
+    return Source(
+        model=model.eval(),
+        tokenizer=_tokenizer(tokenizer or TextTransformerConfig.tokenizer, text=text),
+        name="muscall-official",
+        window=window,
+        embedding_dim=model.audio_projection.out_features,
+        max_text_tokens=text.max_tokens,
+        metrics={},
+        provenance={"made_by": "the official MusCALL repository", "file": path.name},
+    )
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    """The tensors by name, without the key that holds them and the prefix of a parallel run; {} if there are none."""
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        return {}
+    return {str(name).removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _audio_sizes(tensors: Mapping[str, Tensor]) -> AudioResNetConfig:
+    _, channels = _shape(tensors, POSITIONS, axes=2)
+    blocks = {(int(match[1]), int(match[2])) for match in map(BLOCK.match, tensors) if match}
+    return AudioResNetConfig(
+        width=_shape(tensors, "audio_backbone.conv3.weight", axes=4)[0],
+        blocks=tuple(sum(stage == number for stage, _ in blocks) for number in (1, 2, 3, 4)),
+        heads=_heads(channels, tower="audio"),
+        features=_shape(tensors, "audio_backbone.attnpool.c_proj.weight", axes=2)[0],
+    )
+
+
+def _window(tensors: Mapping[str, Tensor]) -> AudioWindow:
+    """The shortest of whole seconds that fills the attention pool; one position is that of the mean of all cells."""
+    cells = _shape(tensors, POSITIONS, axes=2)[0] - 1
+    for seconds in range(1, LONGEST_WINDOW_S + 1):
+        window = AudioWindow(SAMPLE_RATE_HZ, seconds * SAMPLE_RATE_HZ)
+        if N_MELS // CELL * (math.ceil(_frames(window) / 2) // (CELL // 2)) == cells:
+            return window
+    raise CheckpointError(
+        f"the audio tower pools {cells} cells; expected {N_MELS // CELL} for each {CELL} frames of a window of whole "
+        f"seconds, as {N_MELS} mels, a hop of {HOP_SAMPLES} samples and {SAMPLE_RATE_HZ // 1000} kHz give; "
+        "other front ends cannot be exported"
+    )
+
+
+def _frames(window: AudioWindow) -> int:
+    return 1 + window.samples // HOP_SAMPLES
+
+
+def _text_sizes(tensors: Mapping[str, Tensor]) -> TextTransformerConfig:
+    vocab_size, hidden = _shape(tensors, "textual_head.token_embedding.weight", axes=2)
+    return TextTransformerConfig(
+        vocab_size=vocab_size,
+        hidden=hidden,
+        layers=len({match[1] for match in map(LAYER.search, tensors) if match}),
+        heads=_heads(hidden, tower="text"),
+        max_tokens=_shape(tensors, "textual_head.positional_embedding", axes=2)[0],
+    )
+
+
+def _heads(channels: int, *, tower: str) -> int:
+    if channels % HEAD_CHANNELS:
+        raise CheckpointError(
+            f"the {tower} tower attends over {channels} channels; expected a multiple of {HEAD_CHANNELS}, "
+            "the channels of a head"
+        )
+    return channels // HEAD_CHANNELS
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:
+    if name not in tensors or tensors[name].ndim != axes:
+        raise CheckpointError(
+            f"the checkpoint has no tensor {name} of {axes} axes; expected MusCALL's best_model.pth.tar"
+        )
+    return tuple(tensors[name].shape)
+
+
+def _linear(tensors: Mapping[str, Tensor], name: str) -> nn.Linear:
+    dim, width = _shape(tensors, f"{name}.weight", axes=2)
+    return nn.Linear(width, dim, bias=False)
+
+
+def _names(blocks: tuple[int, ...], *, layers: int) -> dict[str, str]:
+    """Our module (or parameter) -> theirs."""
+    names = {"audio_projection": "audio_projection", "text_projection": "text_projection"}
+    for place in (1, 2, 3):  # of the stem
+        names |= _convolution(f"audio_tower.stem.{2 * (place - 1)}", f"audio_backbone.{{}}{place}")
+    ours = 0
+    for stage, count in enumerate(blocks, start=1):
+        for block in range(count):
+            theirs = f"audio_backbone.layer{stage}.{block}"
+            for place, inside in ((1, 0), (2, 2), (3, 5)):
+                names |= _convolution(f"audio_tower.stages.{ours}.body.{inside}", f"{theirs}.{{}}{place}")
+            for inside in (0, 1):
+                names[f"audio_tower.stages.{ours}.shortcut.1.{inside}"] = f"{theirs}.downsample.{inside}"
+            ours += 1
+    pool = {
+        "query": "q_proj",
+        "key": "k_proj",
+        "value": "v_proj",
+        "output": "c_proj",
+        "position": "positional_embedding",
+    }
+    names |= {f"audio_tower.pool.{ours}": f"audio_backbone.attnpool.{theirs}" for ours, theirs in pool.items()}
+    head = {"tokens": "token_embedding", "positions": "positional_embedding", "norm": "ln_final"}
+    names |= {f"text_tower.{ours}": f"textual_head.{theirs}" for ours, theirs in head.items()}
+    layer = {
+        "attention_norm": "ln_1",
+        "qkv": "attn.in_proj",
+        "output": "attn.out_proj",
+        "feed_forward_norm": "ln_2",
+        "feed_forward.0": "mlp.c_fc",
+        "feed_forward.2": "mlp.c_proj",
+    }
+    for place in range(layers):
+        names |= {
+            f"text_tower.layers.{place}.{ours}": f"textual_head.transformer.resblocks.{place}.{theirs}"
+            for ours, theirs in layer.items()
+        }
+    return names
+
+
+def _convolution(ours: str, theirs: str) -> dict[str, str]:
+    """A convolution and its batch norm; `theirs` has a gap for the kind."""
+    return {f"{ours}.0": theirs.format("conv"), f"{ours}.1": theirs.format("bn")}
+
+
+def _load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, names: Mapping[str, str]) -> None:
+    theirs = {}
+    for key in model.state_dict():
+        module, _, leaf = key.rpartition(".")
+        theirs[key] = names[key] if key in names else f"{names[module]}.{leaf}".replace("in_proj.", "in_proj_")
+    missing = [name for name in theirs.values() if name not in tensors]
+    known = {*theirs.values(), *UNUSED}
+    unknown = [name for name in tensors if name not in known and not TRANSFORM.search(name)]
+    if missing or unknown:
+        raise CheckpointError(
+            f"the checkpoint's tensors are not those of the MusCALL code (missing: {first_names(missing)}; unknown: "
+            f"{first_names(unknown)}); give its best_model.pth.tar as its training wrote it"
+        )
+    try:
+        model.load_state_dict({key: tensors[name] for key, name in theirs.items()})
+    except RuntimeError as exc:
+        detail = " ".join(line.strip() for line in str(exc).splitlines()[1:2]).rstrip(".")
+        raise CheckpointError(f"the checkpoint's tensors contradict each other: {detail}") from exc
+
+
+def _filters() -> Tensor:
+    """float32 [n_fft / 2 + 1, 128]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the filters above Nyquist are empty: theirs are
+        return melscale_fbanks(N_FFT // 2 + 1, 0.0, F_MAX_HZ, N_MELS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk")
+
+
+def _check_transform(tensors: Mapping[str, Tensor]) -> None:
+    """Where the checkpoint holds its window and mel filters, they must be the ones that we know."""
+    expected = {"window": torch.hann_window(N_FFT), "fb": _filters()}
+    for name, tensor in tensors.items():
+        if not (match := TRANSFORM.search(name)):
+            continue
+        ours = expected[match[2].rpartition(".")[2]]
+        if tensor.shape != ours.shape or not torch.allclose(tensor.float(), ours, atol=1e-5):
+            raise CheckpointError(
+                f"the checkpoint's {name} is not that of n_fft {N_FFT}, {N_MELS} mels and {F_MAX_HZ:,.0f} Hz "
+                f"at {SAMPLE_RATE_HZ // 1000} kHz; other front ends cannot be exported"
+            )
+
+
+def _tokenizer(name: str, *, text: TextTransformerConfig) -> TextTokenizer:
+    try:
+        path = published_file(name, "tokenizer.json")
+    except CheckpointError as exc:
+        raise CheckpointError(f"an official MusCALL checkpoint needs CLIP's tokenizer (--tokenizer): {exc}") from exc
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as exc:  # the library raises plain Exception
+        raise CheckpointError(f"{path} is no tokenizer.json: {exc}") from exc
+    if tokenizer.get_vocab_size() != text.vocab_size:
+        raise CheckpointError(
+            f"the tokenizer {name} knows {tokenizer.get_vocab_size()} tokens and the checkpoint {text.vocab_size}; "
+            "give --tokenizer the one that it was trained with"
+        )
+    return TextTokenizer(tokenizer.to_str(), max_tokens=text.max_tokens)
