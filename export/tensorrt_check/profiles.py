@@ -7,7 +7,7 @@ import onnx
 
 from export.tensorrt_check.finding import Finding
 
-MAX_BATCH = 64  # 64 windows are 41 MB of samples at 16 kHz and 10 s: enough work for a GPU
+MAX_BATCH = 64  # what Triton batches at most
 USUAL_BATCH = 32  # what the client sends while it indexes
 USUAL_TOKENS = 16  # the shortest length that text_tokenizer pads to, and most queries fit it
 BATCH, LENGTH = "batch", "length"  # the only dynamic axes: the first of every input, the second of token ids
