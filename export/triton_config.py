@@ -5,6 +5,13 @@ import json
 from dataclasses import asdict, dataclass
 from string import Template
 
+from export.tensorrt_check.profiles import BATCH, LENGTH, MAX_BATCH, Profile, profile_of
+
+# Where ONNX Runtime keeps what TensorRT built. It makes the last folder of the path only, so the one above must exist,
+# as /tmp does in every container.
+ENGINES = "/tmp/musicsearch-tensorrt"
+WORKSPACE_BYTES = 4 * 2**30  # at most, while an engine is built and run
+
 
 @dataclass(frozen=True)
 class ModelParameters:
@@ -28,13 +35,42 @@ def fingerprint(audio_graph: bytes, text_graph: bytes, tokenizer: bytes) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def write_configs(parameters: ModelParameters) -> dict[str, str]:
-    """Model name -> the text of its `config.pbtxt`."""
+def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -> dict[str, str]:
+    """Model name -> the text of its `config.pbtxt`.
+
+    Args:
+        text_tensorrt: on a GPU, run the text graph on TensorRT too, and not on the CUDA provider.
+    """
+    audio = profile_of({"waveform": (BATCH, parameters.window_samples)}, max_tokens=1)
+    tokens = {"input_ids": (BATCH, LENGTH), "attention_mask": (BATCH, LENGTH)}
+    text = profile_of(tokens, max_tokens=parameters.max_text_tokens)
     values = asdict(parameters) | {
+        "max_batch": MAX_BATCH,
         "parameters": _entries(asdict(parameters)),
         "token_parameters": _entries({"max_text_tokens": parameters.max_text_tokens}),
+        "audio_accelerator": _accelerator(audio, engines=f"audio-{parameters.fingerprint[:16]}"),
+        "text_accelerator": (
+            _accelerator(text, engines=f"text-{parameters.fingerprint[:16]}") if text_tensorrt else _TEXT_ON_CUDA
+        ),
     }
     return {name: template.substitute(values) for name, template in _TEMPLATES.items()}
+
+
+def _accelerator(profile: Profile, *, engines: str) -> str:
+    """The `optimization` that gives a graph to TensorRT; `engines` begins the names of its files."""
+    options = {
+        "max_workspace_size_bytes": WORKSPACE_BYTES,
+        "trt_engine_cache_enable": "true",
+        "trt_engine_cache_path": ENGINES,
+        "trt_engine_cache_prefix": engines,
+        "trt_timing_cache_enable": "true",
+        "trt_timing_cache_path": ENGINES,
+        "trt_profile_min_shapes": profile.minimum,
+        "trt_profile_opt_shapes": profile.usual,
+        "trt_profile_max_shapes": profile.maximum,
+    }
+    lines = "\n".join(f'  parameters {{ key: "{key}" value: "{value}" }}' for key, value in options.items())
+    return _ACCELERATOR.substitute(options=lines)
 
 
 def _entries(parameters: dict[str, str | int]) -> str:
@@ -43,6 +79,24 @@ def _entries(parameters: dict[str, str | int]) -> str:
     return "\n".join(f'parameters {{ key: "{key}" value: {{ string_value: {text} }} }}' for key, text in quoted.items())
 
 
+_ACCELERATOR = Template("""\
+# An instance on a GPU runs the graph on TensorRT; one on a CPU passes this over. Without precision_mode ONNX Runtime
+# builds a strongly typed network, which computes in float16 and float32 as the graph says: do not set it.
+# The first start builds an engine, which takes minutes, and later starts load it: mount a volume there to keep it. ONNX
+# Runtime names an engine by the graph's structure and not by its weights, so the prefix names the weights. A Triton
+# without TensorRT in its ONNX Runtime refuses "tensorrt" on a GPU: delete this block there.
+optimization { execution_accelerators { gpu_execution_accelerator [ {
+  name: "tensorrt"
+$options
+} ] } }
+""")
+
+_TEXT_ON_CUDA = """\
+# No accelerator: on a GPU the CUDA provider runs this graph. A query is little work, its length and batch vary, and the
+# CUDA provider is ready at once, where TensorRT builds an engine for minutes and holds its kernels fit for one length.
+# `to_onnx.py --text-tensorrt` chooses TensorRT.
+"""
+
 _TEMPLATES = {
     "audio_encoder": Template("""\
 # Written by export/to_onnx.py. One window of mono audio -> its embedding.
@@ -50,7 +104,7 @@ name: "audio_encoder"
 backend: "onnxruntime"
 
 # 64 windows are 41 MB of samples at 16 kHz and 10 s: enough work for a GPU, well under gRPC's limit for a message.
-max_batch_size: 64
+max_batch_size: $max_batch
 input [ { name: "waveform" data_type: TYPE_FP32 dims: [ $window_samples ] } ]  # -1 to 1
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
 
@@ -62,6 +116,7 @@ dynamic_batching { max_queue_delay_microseconds: 5000 }
 # is two, which would hold the weights twice and fight for the cores.
 instance_group [ { count: 1 } ]
 
+$audio_accelerator
 # What a client must know; an index remembers the fingerprint of the model that made it.
 $parameters
 """),
@@ -70,7 +125,7 @@ $parameters
 name: "text_encoder"
 backend: "onnxruntime"
 
-max_batch_size: 64
+max_batch_size: $max_batch
 input [
   { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] },
   { name: "attention_mask" data_type: TYPE_INT32 dims: [ -1 ] }  # 1 for a token, 0 for padding
@@ -84,6 +139,7 @@ dynamic_batching { max_queue_delay_microseconds: 500 }
 # No kind: a GPU where there is one, else the CPU (one instance uses every core).
 instance_group [ { count: 1 } ]
 
+$text_accelerator
 # What a client must know; an index remembers the fingerprint of the model that made it.
 $parameters
 """),

@@ -1,5 +1,6 @@
 """Every config.pbtxt is what Triton's own message type accepts, and says what client and server must agree on."""
 
+import dataclasses
 import hashlib
 
 import pytest
@@ -7,6 +8,20 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 
 from export.triton_config import ModelParameters, fingerprint, write_configs
+
+# What Triton's ONNX Runtime backend passes on to TensorRT; it refuses a model with any other key.
+# https://github.com/triton-inference-server/onnxruntime_backend, README, "Parameter mapping", 2026-11-21
+TENSORRT_OPTIONS = {
+    *("max_workspace_size_bytes", "trt_max_partition_iterations", "trt_min_subgraph_size", "precision_mode"),
+    *("int8_calibration_table_name", "int8_use_native_calibration_table", "trt_dla_enable", "trt_dla_core"),
+    *("trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix", "trt_dump_subgraphs"),
+    *("trt_force_sequential_engine_build", "trt_context_memory_sharing_enable", "trt_layer_norm_fp32_fallback"),
+    *("trt_timing_cache_enable", "trt_timing_cache_path", "trt_force_timing_cache", "trt_detailed_build_log"),
+    *("trt_build_heuristics_enable", "trt_sparsity_enable", "trt_builder_optimization_level", "trt_auxiliary_streams"),
+    *("trt_tactic_sources", "trt_extra_plugin_lib_paths", "trt_profile_min_shapes", "trt_profile_max_shapes"),
+    *("trt_profile_opt_shapes", "trt_cuda_graph_enable", "trt_dump_ep_context_model", "trt_ep_context_file_path"),
+    "trt_ep_context_embed_mode",
+}
 
 PARAMETERS = ModelParameters(
     sample_rate_hz=22_050,
@@ -62,6 +77,40 @@ def test_the_encoders_run_on_whatever_device_there_is(configs: dict[str, ModelCo
         (group,) = configs[encoder].instance_group
         assert (group.kind, group.count) == (ModelInstanceGroup.KIND_AUTO, 1)
         assert configs[encoder].HasField("dynamic_batching")
+
+
+def accelerators(config: ModelConfig) -> list[tuple[str, dict[str, str]]]:
+    chosen = config.optimization.execution_accelerators
+    assert not chosen.cpu_execution_accelerator
+    return [(accelerator.name, dict(accelerator.parameters)) for accelerator in chosen.gpu_execution_accelerator]
+
+
+def test_tensorrt_runs_the_audio_graph_typed_as_it_is(configs: dict[str, ModelConfig]):
+    ((name, options),) = accelerators(configs["audio_encoder"])
+    assert name == "tensorrt"
+    assert options.keys() <= TENSORRT_OPTIONS - {"precision_mode"}
+    assert options["trt_profile_min_shapes"] == "waveform:1x44100"
+    assert options["trt_profile_opt_shapes"] == "waveform:32x44100"
+    assert options["trt_profile_max_shapes"] == f"waveform:{configs['audio_encoder'].max_batch_size}x44100"
+
+
+def test_an_engine_of_other_weights_is_never_loaded(configs: dict[str, ModelConfig]):
+    other = write_configs(dataclasses.replace(PARAMETERS, fingerprint="1" * 64))["audio_encoder"]
+    prefixes = {
+        accelerators(config)[0][1]["trt_engine_cache_prefix"]
+        for config in (configs["audio_encoder"], text_format.Parse(other, ModelConfig()))
+    }
+    assert len(prefixes) == 2
+
+
+def test_the_text_graph_runs_on_tensorrt_only_where_asked(configs: dict[str, ModelConfig]):
+    assert accelerators(configs["text_encoder"]) == []
+    asked = write_configs(PARAMETERS, text_tensorrt=True)
+    assert asked["audio_encoder"] == write_configs(PARAMETERS)["audio_encoder"]
+    ((name, options),) = accelerators(text_format.Parse(asked["text_encoder"], ModelConfig()))
+    assert name == "tensorrt"
+    assert options["trt_profile_max_shapes"] == "input_ids:64x40,attention_mask:64x40"
+    assert options["trt_engine_cache_prefix"] != accelerators(configs["audio_encoder"])[0][1]["trt_engine_cache_prefix"]
 
 
 def test_the_ensemble_connects_models_that_exist(configs: dict[str, ModelConfig]):

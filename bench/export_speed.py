@@ -1,0 +1,378 @@
+"""What does a window or a text cost in ONNX Runtime, and what in torch with the same weights?"""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import quantize_dynamic
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from client import MusicSearch
+from export.parity import hard_signals
+from export.sources import AudioWindow
+from export.tensorrt_check.ranges import widen
+from export.towers import export_audio, export_text, type_float16
+from train.config import AudioResNetConfig, ModelConfig, TextBertConfig, load_recipe
+from train.data.audio import load_crop
+from train.data.tokenizer import TextTokenizer
+from train.dual_encoder import DualEncoder
+from train.pretrained import pretrained_folder
+
+TITLE = "Export: ONNX Runtime beside torch"
+PROJECT = Path(__file__).parents[1]
+CACHE = Path(__file__).parent / "cache"
+COLLECTION = PROJECT / "demo/collection"
+MINILM = "all-MiniLM-L6-v2"
+ROUNDS, BLOCK_S = 5, 0.2  # a side runs for about BLOCK_S, then the next one does
+SLOW_S, SLOW_ROUNDS = 2.0, 3  # of a call
+THREADS, BATCHES, LENGTHS = (1, 2), (1, 8), (8, 16, 77)
+REAL_WINDOWS = 8
+SGEMM = 2048
+ONNX_SIDES = ("float16", "float32", "int8")
+
+# The half of a dual encoder that is not measured.
+_NO_TEXT = TextBertConfig(init_from=None, vocab_size=64, hidden=32, layers=1, heads=2, feed_forward=64)
+_NO_AUDIO = AudioResNetConfig(width=2, blocks=(1, 1, 1, 1), features=32)
+_AST = load_recipe("mulan_ast", overrides=["model.audio.init_from=null"]).model
+
+AUDIO = {
+    "MusCALL as released (width 16, 20 s)": dataclasses.replace(load_recipe("muscall").model, text=_NO_TEXT),
+    "ResNet-50, width 64, 10 s": ModelConfig(audio=AudioResNetConfig(width=64), text=_NO_TEXT),
+    "AST, 10 s": dataclasses.replace(_AST, text=_NO_TEXT),
+}
+TEXT = {
+    "MiniLM, mean": ModelConfig(audio=_NO_AUDIO),
+    "BERT-base, CLS": ModelConfig(audio=_NO_AUDIO, text=load_recipe("mulan_resnet").model.text),
+}
+SGEMM_BESIDE = "ResNet-50, width 64, 10 s"
+ONE_THREAD_TOO_SLOW = "AST, 10 s"  # eight windows on one thread take most of a minute
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Medians in seconds a call, by side: a name of ONNX_SIDES, "eager", "compile" or "sgemm"."""
+
+    threads: int
+    batch: int
+    length: int
+    times: dict[str, float]
+
+    def per_item_ms(self, side: str) -> float:
+        return 1e3 * self.times[side] / self.batch
+
+    def ratio(self, side: str, *, to: str = "float16") -> str:
+        return f"{self.times[side] / self.times[to]:.2f}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One tower: `worst_cosine` by graph is to the float32 graph over all items, `sizes` are in bytes."""
+
+    cells: list[Cell]
+    gflop: float
+    worst_cosine: dict[str, float]
+    sizes: dict[str, int]
+
+
+def measure() -> str:
+    audio = {name: _in_a_process(_measure_audio, name) for name in AUDIO}
+    text = {name: _in_a_process(_measure_text, name) for name in TEXT}
+    return "\n\n".join(
+        [
+            f"Random weights (MiniLM: the published ones), the same on every side. The sides alternate in one process, "
+            f"{ROUNDS} rounds of {BLOCK_S:g} s each ({SLOW_ROUNDS} calls where one takes {SLOW_S:g} s), medians. The "
+            "graph is the typed float16 one, which serves CPU and GPU; *float32*, *eager* and *compile* are the times "
+            "of its float32 twin, of torch and of torch.compile, in float32 all, over its own.",
+            _audio_table(audio),
+            _sgemm_line(audio[SGEMM_BESIDE]),
+            _text_table(text),
+            _length_lines(text),
+            _precision_table(audio | text),
+            _in_a_process(_int8_recall),
+        ]
+    )
+
+
+def _audio_table(audio: dict[str, Measured]) -> str:
+    lines = [
+        "| audio | GFLOP a window | threads | batch | ms a window | float32 | eager | compile |",
+        "|---|" + "---|" * 7,
+    ]
+    for name, measured in audio.items():
+        for cell in measured.cells:
+            ratios = " | ".join(cell.ratio(side) for side in ("float32", "eager", "compile"))
+            lines.append(
+                f"| {name} | {measured.gflop:.1f} | {cell.threads} | {cell.batch} | "
+                f"{cell.per_item_ms('float16'):.1f} | {ratios} |"
+            )
+    return "\n".join(lines)
+
+
+def _text_table(text: dict[str, Measured]) -> str:
+    lines = ["| text | threads | batch | tokens | ms a text | float32 | eager | compile | int8 |", "|---|" + "---|" * 8]
+    for name, measured in text.items():
+        for cell in measured.cells:
+            ratios = " | ".join(cell.ratio(side) for side in ("float32", "eager", "compile", "int8"))
+            lines.append(
+                f"| {name} | {cell.threads} | {cell.batch} | {cell.length} | "
+                f"{cell.per_item_ms('float16'):.2f} | {ratios} |"
+            )
+    return "\n".join(lines)
+
+
+def _sgemm_line(measured: Measured) -> str:
+    parts = []
+    for cell in measured.cells:
+        graph = measured.gflop * cell.batch / cell.times["float16"]
+        sgemm = 2e-9 * SGEMM**3 / cell.times["sgemm"]
+        threads = "1 thread" if cell.threads == 1 else f"{cell.threads} threads"
+        parts.append(f"{graph / sgemm:.2f} on {threads} at batch {cell.batch} ({graph:.0f} of {sgemm:.0f} GFLOP/s)")
+    return (
+        f"Share of the rate of a {SGEMM}x{SGEMM} float32 matrix product (torch, MKL), alternating with the "
+        f"{SGEMM_BESIDE}: {'; '.join(parts)}. Counted are convolutions and matrix products, in torch."
+    )
+
+
+def _length_lines(text: dict[str, Measured]) -> str:
+    lines = []
+    for name, measured in text.items():
+        times = {(cell.threads, cell.batch, cell.length): cell.times["float16"] for cell in measured.cells}
+        ratio = times[THREADS[-1], 1, LENGTHS[-1]] / times[THREADS[-1], 1, 16]
+        lines.append(
+            f"{name}: one text of {LENGTHS[-1]} tokens takes {ratio:.1f} times as long as one of 16 "
+            f"({THREADS[-1]} threads)."
+        )
+    return "\n".join(lines)
+
+
+def _precision_table(measured: dict[str, Measured]) -> str:
+    lines = [
+        "| to float32, on ONNX Runtime | worst cosine float16 | int8 | MB float32 | float16 | int8 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in measured.items():
+        cosines = (f"{one.worst_cosine[side]:.6f}" if side in one.worst_cosine else "" for side in ("float16", "int8"))
+        sizes = (f"{one.sizes[side] / 1e6:.1f}" if side in one.sizes else "" for side in ("float32", "float16", "int8"))
+        lines.append(f"| {name} | {' | '.join((*cosines, *sizes))} |")
+    return "\n".join(lines)
+
+
+def _in_a_process(work: Callable, *arguments: object):  # type: ignore[no-untyped-def]
+    """In a fresh process, so that no model inherits another's memory or thread pools."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def _measure_audio(name: str) -> Measured:
+    config = AUDIO[name]
+    window = AudioWindow(config.frontend.sample_rate_hz, config.frontend.window_samples)
+    torch.manual_seed(0)
+    model = DualEncoder(config).eval()
+    signals = np.stack(list(hard_signals(window).values()))
+    _live_in(model, torch.from_numpy(signals))
+    graphs = {
+        "float16": export_audio(type_float16(model), samples=window.samples).SerializeToString(),
+        "float32": export_audio(model, samples=window.samples).SerializeToString(),
+    }
+    embed = _compiled(model.embed_audio, dynamic=False)
+    cells = []
+    for threads in THREADS:
+        sessions = {side: _open(graph, threads=threads) for side, graph in graphs.items()}
+        for batch in BATCHES:
+            if name == ONE_THREAD_TOO_SLOW and threads == 1 and batch > 1:
+                continue
+            waveform = np.resize(signals, (batch, window.samples))
+            sides = _sides(sessions, {"waveform": waveform}, eager=model.embed_audio, compiled=embed)
+            if name == SGEMM_BESIDE:
+                sides["sgemm"] = _sgemm()
+            cells.append(Cell(threads, batch, 0, _alternate(sides, threads=threads)))
+    items = [*signals, *_real_windows(window)]
+    sessions = {side: _open(graph, threads=THREADS[-1]) for side, graph in graphs.items()}
+    embeddings = {
+        side: np.concatenate([session.run(None, {"waveform": item[None]})[0] for item in items])
+        for side, session in sessions.items()
+    }
+    gflop = _count_gflop(model.embed_audio, torch.zeros(1, window.samples))
+    return Measured(cells, gflop, _worst_cosines(embeddings), {side: len(graph) for side, graph in graphs.items()})
+
+
+def _measure_text(name: str) -> Measured:
+    config = TEXT[name]
+    torch.manual_seed(0)
+    model = DualEncoder(config).eval()
+    if config.text.init_from == MINILM:
+        model.text_tower.load_pretrained(pretrained_folder(MINILM, key="text.init_from"))
+    max_tokens = config.text.max_tokens
+    float32 = export_text(model, max_tokens=max_tokens)
+    graphs = {
+        "float16": export_text(type_float16(model), max_tokens=max_tokens).SerializeToString(),
+        "float32": float32.SerializeToString(),
+        "int8": _quantize(float32),
+    }
+    embed = _compiled(model.embed_text, dynamic=True)
+    cells = []
+    for threads in THREADS:
+        sessions = {side: _open(graph, threads=threads) for side, graph in graphs.items()}
+        for batch in BATCHES:
+            for length in LENGTHS:
+                ids = np.random.default_rng(0).integers(1_000, config.text.vocab_size, (batch, length), dtype=np.int32)
+                feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+                sides = _sides(sessions, feed, eager=model.embed_text, compiled=embed)
+                cells.append(Cell(threads, batch, length, _alternate(sides, threads=threads)))
+    tokenizer_file = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
+    tokenizer = TextTokenizer(tokenizer_file.read_text(encoding="utf-8"), max_tokens=max_tokens)
+    _, captions = _captions()
+    sessions = {side: _open(graph, threads=THREADS[-1]) for side, graph in graphs.items()}
+    embeddings = {side: _embed_texts(session, captions, tokenizer=tokenizer) for side, session in sessions.items()}
+    tokens = torch.ones(1, LENGTHS[-1], dtype=torch.int32)
+    gflop = _count_gflop(model.embed_text, tokens, tokens)
+    return Measured(cells, gflop, _worst_cosines(embeddings), {side: len(graph) for side, graph in graphs.items()})
+
+
+def _int8_recall() -> str:
+    """The shipped model's text graph, as it is and quantized, on the demo collection."""
+    graph = onnx.load(PROJECT / "model_repository/text_encoder/1/model.onnx")
+    tokenizer_file = PROJECT / "model_repository/text_tokenizer/1/tokenizer.json"
+    tokenizer = TextTokenizer(tokenizer_file.read_text(encoding="utf-8"), max_tokens=LENGTHS[-1])
+    rows, captions = _captions()
+    owners = np.array([index for index, row in enumerate(rows) for _ in row["captions"]])
+    with tempfile.TemporaryDirectory() as library, MusicSearch(library) as ms:
+        audio = ms.embed_audio([COLLECTION / row["audio"] for row in rows])
+    recalls = {}
+    for side, content in {"float16": graph.SerializeToString(), "int8": _quantize(graph)}.items():
+        text = _embed_texts(_open(content, threads=THREADS[-1]), captions, tokenizer=tokenizer)
+        best = np.argsort(-(text @ audio.T), axis=1)[:, :10]
+        recalls[side] = 100 * float((best == owners[:, None]).any(axis=1).mean())
+    return (
+        f"The shipped model's text graph quantized to int8: text→audio R@10 {recalls['int8']:.1f} % against "
+        f"{recalls['float16']:.1f} % ({len(captions)} captions of the {len(rows)} tracks of the demo collection)."
+    )
+
+
+def _sides(
+    sessions: dict[str, onnxruntime.InferenceSession],
+    feed: dict[str, np.ndarray],
+    *,
+    eager: Callable,
+    compiled: Callable,
+) -> dict[str, Callable[[], object]]:
+    tensors = [torch.from_numpy(array) for array in feed.values()]
+    graphs = {side: (lambda session=session: session.run(None, feed)) for side, session in sessions.items()}
+    return graphs | {"eager": lambda: eager(*tensors), "compile": lambda: compiled(*tensors)}
+
+
+def _sgemm() -> Callable[[], object]:
+    a, b = torch.rand(SGEMM, SGEMM), torch.rand(SGEMM, SGEMM)
+    out = torch.empty(SGEMM, SGEMM)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def _alternate(sides: dict[str, Callable[[], object]], *, threads: int) -> dict[str, float]:
+    """Median seconds a call of each side."""
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        once = {}
+        for name, run in sides.items():
+            run()  # compiles, and fills caches
+            once[name] = _time(run, calls=1)
+        rounds = SLOW_ROUNDS if max(once.values()) > SLOW_S else ROUNDS
+        calls = {name: max(1, round(BLOCK_S / seconds)) for name, seconds in once.items()}
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, run in sides.items():
+                times[name].append(_time(run, calls=calls[name]))
+    return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def _time(run: Callable[[], object], *, calls: int) -> float:
+    started = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - started) / calls
+
+
+def _open(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Else its threads go on waiting actively while another side is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _compiled(embed: Callable, *, dynamic: bool) -> Callable:
+    """One compilation serves every number of threads; it is kept for the next run of the bench."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
+    import torch._inductor.config as inductor  # imports slowly
+
+    inductor.cpp.dynamic_threads = True
+    return torch.compile(embed, dynamic=dynamic)
+
+
+def _live_in(model: nn.Module, waveform: torch.Tensor) -> None:
+    """Give each BatchNorm random scales and the statistics of what it sees: else most of a random ResNet adds zeros."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.2, 0.8)
+        nn.init.normal_(norm.bias, std=0.2)
+        norm.momentum = None  # the plain mean over all batches seen
+        norm.train()
+    if norms:
+        with torch.no_grad():
+            model.embed_audio(waveform)
+    model.eval()
+
+
+def _count_gflop(embed: Callable, *inputs: torch.Tensor) -> float:
+    # The counter knows no fused attention of the CPU; by the formula it is made of products that it does know.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        embed(*inputs)
+    return counter.get_total_flops() / 1e9
+
+
+def _quantize(graph: onnx.ModelProto) -> bytes:
+    graph = widen(graph)  # and without noted shapes: the quantizer transposes weights and would trip over theirs
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(graph, Path(folder) / "float32.onnx")
+        quantize_dynamic(Path(folder) / "float32.onnx", Path(folder) / "int8.onnx")
+        return (Path(folder) / "int8.onnx").read_bytes()
+
+
+def _worst_cosines(embeddings: dict[str, np.ndarray]) -> dict[str, float]:
+    truth = embeddings["float32"]
+    return {side: float((rows * truth).sum(axis=1).min()) for side, rows in embeddings.items() if side != "float32"}
+
+
+def _embed_texts(
+    session: onnxruntime.InferenceSession, texts: Sequence[str], *, tokenizer: TextTokenizer
+) -> np.ndarray:
+    """One at a time: dynamic quantization takes its scales from all that is in a batch."""
+    rows = []
+    for text in texts:
+        ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
+        rows.append(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+    return np.concatenate(rows)
+
+
+def _captions() -> tuple[list[dict], list[str]]:
+    rows = [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    return rows, [caption for row in rows for caption in row["captions"]]
+
+
+def _real_windows(window: AudioWindow) -> list[np.ndarray]:
+    rows, _ = _captions()
+    files = [COLLECTION / row["audio"] for row in rows[:: max(1, len(rows) // REAL_WINDOWS)][:REAL_WINDOWS]]
+    return [load_crop(file, sample_rate_hz=window.sample_rate_hz, samples=window.samples, window=0) for file in files]

@@ -1,0 +1,71 @@
+"""The inputs of a graph in an exported repository, made from captioned music."""
+
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from export import ExportError
+from export.parity import load_parity_data
+from export.sources import AudioWindow
+from export.tensorrt_check.ranges import Item
+from train.data.tokenizer import TextTokenizer
+
+LONGEST_PADDING = 77  # tokens; the longest that text_tokenizer pads to, whatever the model's maximum
+
+
+def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
+    """Windows for a graph that has `waveform` as its input, token ids for the others, by name.
+
+    Raises:
+        ExportError: `graph` does not lie in an exported repository, or the manifest has too little.
+        ManifestError, AudioDecodeError: the manifest or an audio file cannot be read.
+    """
+    config = _read_config(graph)
+    if config is None:
+        raise ExportError(
+            f"--parity-data needs to know the sample rate and the tokenizer: expected {graph} in an exported "
+            "repository, at MODEL/VERSION/model.onnx beside MODEL/config.pbtxt"
+        )
+    values = {name: parameter.string_value for name, parameter in config.parameters.items()}
+    try:
+        window = AudioWindow(int(values["sample_rate_hz"]), int(values["window_samples"]))
+        max_tokens = int(values["max_text_tokens"])
+    except KeyError as exc:
+        raise ExportError(
+            f"{_config_path(graph)} has no parameter {exc}; expected what export/to_onnx.py wrote"
+        ) from exc
+    data = load_parity_data(manifest, window=window)
+    if any(tensor.name == "waveform" for tensor in config.input):
+        return {name: {"waveform": waveform[None]} for name, waveform in data.windows.items()}
+    file = graph.resolve().parents[2] / "text_tokenizer/1/tokenizer.json"
+    if not file.is_file():
+        raise ExportError(f"{file} does not exist; expected the tokenizer of an exported repository")
+    tokenizer = TextTokenizer(file.read_text(encoding="utf-8"), max_tokens=max_tokens)
+    items = {}
+    for text in data.texts:
+        ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
+        items[f"“{text[:60]}”"] = {"input_ids": ids, "attention_mask": mask}
+    return items
+
+
+def max_tokens_of(graph: Path) -> int:
+    """The model's parameter, or LONGEST_PADDING for a graph outside a repository."""
+    config = _read_config(graph)
+    known = config is not None and "max_text_tokens" in config.parameters
+    return int(config.parameters["max_text_tokens"].string_value) if known else LONGEST_PADDING  # type: ignore[union-attr]
+
+
+def _config_path(graph: Path) -> Path:
+    return graph.resolve().parents[1] / "config.pbtxt"
+
+
+def _read_config(graph: Path) -> ModelConfig | None:
+    path = _config_path(graph)
+    if not path.is_file():
+        return None
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+    except text_format.ParseError as exc:
+        raise ExportError(f"{path} is not a Triton configuration: {exc}") from exc
