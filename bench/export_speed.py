@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from client import MusicSearch
-from export.parity import hard_signals
+from export.hard_items import hard_signals
 from export.sources import AudioWindow
 from export.tensorrt_check.ranges import widen
 from export.towers import export_audio, export_text, type_float16

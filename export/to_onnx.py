@@ -24,6 +24,7 @@ from export.output_folder import check_replaceable, replace_folder
 from export.parity import STRICT, Parity, check_audio, check_search, check_text
 from export.parity_data import load_parity_data
 from export.sources import load_source
+from export.tensorrt_check import check_graph, refuse_unready
 from export.towers import check_weights, export_audio, export_text, type_embeddings, type_float16
 from export.triton_config import ModelParameters, fingerprint, write_configs
 from train.checkpoint import CheckpointError
@@ -68,6 +69,7 @@ def export_checkpoint(
     tokenizer: str | None = None,
     precision: str = "fp16",
     text_int8: bool = False,
+    text_tensorrt: bool = False,
     thresholds: Mapping[str, float] | None = None,
 ) -> Exported:
     """Write the model repository `out`, or change nothing.
@@ -75,10 +77,11 @@ def export_checkpoint(
     Args:
         precision: "fp16" or "fp32", of both graphs (`export.towers`).
         text_int8: make the text graph an INT8 one for CPU servers instead (`export.int8`).
+        text_tensorrt: on a GPU, let Triton run the text graph on TensorRT too.
         thresholds: fields of `export.parity.Thresholds` that replace the strict ones, for both graphs.
 
     Raises:
-        ExportError: `out` cannot be replaced, a weight is unusable, or a graph failed the parity check.
+        ExportError: `out` cannot be replaced, a weight is unusable, or a graph failed the parity check or TensorRT's.
         CheckpointError: the checkpoint cannot be used.
         ManifestError, AudioDecodeError: the parity data cannot be read.
     """
@@ -92,9 +95,16 @@ def export_checkpoint(
 
     typed = type_float16(source.model) if precision == "fp16" else None
     text_model = type_embeddings(source.model) if text_int8 else typed or source.model
-    audio = export_audio(typed or source.model, samples=source.window.samples).SerializeToString(deterministic=True)
+    audio_graph = export_audio(typed or source.model, samples=source.window.samples)
+    windows = {name: {"waveform": waveform[None]} for name, waveform in data.windows.items()}
+    refuse_unready("audio_encoder", check_graph(audio_graph, items=windows))
+    audio = audio_graph.SerializeToString(deterministic=True)
     text_graph = export_text(text_model, max_tokens=source.max_text_tokens)
-    text = (quantise(text_graph) if text_int8 else text_graph).SerializeToString(deterministic=True)
+    if text_int8:
+        text_graph = quantise(text_graph)
+    else:
+        refuse_unready("text_encoder", check_graph(text_graph))
+    text = text_graph.SerializeToString(deterministic=True)
     tokenizer_json = source.tokenizer.tokenizer_json.encode()
 
     audio_parity = check_audio(audio, data.windows, model=source.model, typed=typed, accept=accept_audio)
@@ -126,7 +136,8 @@ def export_checkpoint(
         "parity.json": parity.to_json(parameters).encode(),
         "MODEL_CARD.md": write_model_card(source, parameters=parameters, parity=parity, graphs=graphs).encode(),
     }
-    files |= {f"{name}/config.pbtxt": content.encode() for name, content in write_configs(parameters).items()}
+    configs = write_configs(parameters, text_tensorrt=text_tensorrt)
+    files |= {f"{name}/config.pbtxt": content.encode() for name, content in configs.items()}
     replace_folder(out, files)
     return Exported(parity, (len(audio), len(text)), parameters.fingerprint)
 
@@ -147,6 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--text-int8",
         action="store_true",
         help="quantise the text graph, for servers without a GPU (see export/int8.py)",
+    )
+    parser.add_argument(
+        "--text-tensorrt",
+        action="store_true",
+        help="on a GPU, run the text graph on TensorRT too (see its config.pbtxt)",
     )
     parser.add_argument(
         "--parity-data",
@@ -181,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tokenizer=options.tokenizer,
                 precision=options.precision,
                 text_int8=options.text_int8,
+                text_tensorrt=options.text_tensorrt,
                 thresholds={name: value for name, value in chosen.items() if value is not None},
             )
     except (ExportError, CheckpointError, ManifestError, AudioDecodeError) as exc:

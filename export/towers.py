@@ -28,6 +28,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import PreTrainedModel
 
 from export import ExportError
+from export.node_names import name_by_module
 from train.towers.audio_resnet import AttentionPool, MeanPool
 
 OPSET = 18
@@ -150,6 +151,7 @@ def _export(graph: nn.Module, example: dict[str, Tensor], *, axes: dict[int, Dim
     model = program.model
     _name_output(model.graph, "embedding")
     _cast_before_relu(model.graph)
+    name_by_module(model.graph)
     _strip_notes(model)
     proto = onnx_ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)

@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export import ExportError
-from export.parity import load_parity_data
+from export.parity_data import load_parity_data
 from export.sources import AudioWindow
 from export.tensorrt_check.ranges import Item
 from train.data.tokenizer import TextTokenizer

@@ -12,6 +12,7 @@ from torch import nn
 
 from export.hard_items import HARD_TEXTS, hard_signals
 from export.parity import STRICT, check_audio, check_text
+from export.tensorrt_check import check_graph
 from export.towers import export_audio, export_text, type_float16
 from tests.export.conftest import INSTRUMENTS, MAX_TOKENS, MOODS, WINDOW, lived_in_model, tokenizer_json
 from train.config import Config
@@ -99,6 +100,8 @@ def check_promises(graph: onnx.ModelProto, *, precision: str, folder: Path) -> N
     assert (halves > 0) == (precision == "fp16")
     operators = {node.op_type for node in graph.graph.node}
     assert not operators & {"NonZero", "GatherND", "ScatterND", "Loop", "If", "IsNaN"}  # nothing depends on the data
+    assert check_graph(graph) == []
+    assert any("_tower." in node.name for node in graph.graph.node)
     for node in graph.graph.node:
         assert not node.doc_string
         assert not node.metadata_props

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, PreTrainedTokenizerFast
 
-from export.parity import hard_signals
+from export.hard_items import hard_signals
 from export.sources import AudioWindow, load_source
 from export.sources.clap import ClapFrontend, RepeatPad
 from export.to_onnx import main

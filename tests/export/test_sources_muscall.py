@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-from export.parity import hard_signals
+from export.hard_items import hard_signals
 from export.sources import AudioWindow, load_source
 from export.to_onnx import main
 from tests.export.conftest import INSTRUMENTS, MOODS

@@ -15,8 +15,8 @@ from onnx import parser
 from onnxruntime.quantization import quantize_dynamic
 
 from export import ExportError
+from export.hard_items import hard_signals
 from export.node_names import SCOPES, name_by_module
-from export.parity import hard_signals
 from export.tensorrt_check import Finding, check_graph, refuse_unready
 from export.tensorrt_check.__main__ import main
 from export.tensorrt_check.operators import ADDED_IN_11, RESTRICTIONS, TYPES
@@ -197,7 +197,7 @@ def test_the_table_is_consistent():
 @pytest.fixture(scope="module")
 def repository(audio_graph: onnx.ModelProto, text_graph: onnx.ModelProto, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
-    parameters = ModelParameters(WINDOW.sample_rate_hz, WINDOW.samples, 16, MAX_TOKENS, "tiny", "0" * 64)
+    parameters = ModelParameters(WINDOW.sample_rate_hz, WINDOW.samples, 16, MAX_TOKENS, "tiny", "0" * 64, "1.000000")
     for name, config in write_configs(parameters).items():
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "config.pbtxt").write_text(config)
