@@ -116,6 +116,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         raise TrainingError(
             f"optim.batch_size is {optim.batch_size}, which {world.size} processes cannot share; use a multiple"
         )
+    digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
@@ -138,7 +139,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         MovingAverage(model, decay=optim.ema_decay) if optim.ema_decay else None,
     )
     if resume:
-        _restore(state, last, config, manifest=manifest)
+        _restore(state, last, config, digest=digest)
     if optim.compile:
         model.audio_tower.compile()
     words = None
@@ -190,12 +191,12 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             try:
                 if improved:
                     saved = {name: value.cpu() for name, value in weights.items()}
-                    provenance = _provenance(config, manifest, device)
+                    provenance = _provenance(config, manifest.name, device, digest=digest)
                     checkpoint = Checkpoint(config, saved, tokenizer.tokenizer_json, metrics, provenance)
                     save_checkpoint(run / "ckpt.pt", checkpoint)
                 with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(metrics) + "\n")
-                _save_state(state, last, config, manifest=manifest)
+                _save_state(state, last, config, digest=digest)
             except OSError as exc:
                 raise TrainingError(
                     f"cannot write to {run} ({exc.strerror or exc}); what was saved is kept: make room and resume"
@@ -414,12 +415,12 @@ def _progress(batches: DataLoader[Any], *, console: Console, epoch: int) -> Iter
         yield from progress.track(batches, task_id=progress.add_task("", total=len(batches), epoch=epoch))
 
 
-def _save_state(state: State, path: Path, config: Config, *, manifest: Path) -> None:
+def _save_state(state: State, path: Path, config: Config, *, digest: str) -> None:
     write_atomically(
         path,
         {
             "config": config.to_dict(),
-            "manifest_sha256": manifest_sha256(manifest),
+            "manifest_sha256": digest,
             "model": state.model.state_dict(),
             "objective": state.objective.state_dict(),
             "optimizer": state.optimizer.state_dict(),
@@ -430,12 +431,12 @@ def _save_state(state: State, path: Path, config: Config, *, manifest: Path) -> 
     )
 
 
-def _restore(state: State, path: Path, config: Config, *, manifest: Path) -> None:
+def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
     saved: dict[str, Any] = read_tensors(path)
     if not isinstance(saved, dict) or not {*SAVED, *COUNTERS} <= set(saved):
         raise CheckpointError(f"{path} is no state of a run that this version can resume; train again")
-    if saved["manifest_sha256"] != manifest_sha256(manifest):
-        raise TrainingError(f"{path} was written by a run on another manifest than {manifest}; resume with that one")
+    if saved["manifest_sha256"] != digest:
+        raise TrainingError(f"{path} was written by a run on another manifest than this --data; resume with that one")
     if Config.from_dict(saved["config"]) != config:
         raise TrainingError(f"{path} was written by another configuration; resume with that run's recipe and --set")
     try:
@@ -451,11 +452,11 @@ def _restore(state: State, path: Path, config: Config, *, manifest: Path) -> Non
         setattr(state, name, saved[name])
 
 
-def _provenance(config: Config, manifest: Path, device: torch.device) -> dict[str, Any]:
+def _provenance(config: Config, manifest: str, device: torch.device, *, digest: str) -> dict[str, Any]:
     """What this run was made from. Names and digests, no paths: a checkpoint travels."""
     return {
-        "manifest": manifest.name,
-        "manifest_sha256": manifest_sha256(manifest),
+        "manifest": manifest,
+        "manifest_sha256": digest,
         "seed": config.seed,
         "git_commit": _git_commit(),
         "device": _device_name(device),
