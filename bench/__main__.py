@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-NAMES = ("retrieval", "demo", "real_music", "same_vector", "train_throughput", "export_speed")
+NAMES = ("retrieval", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap")
 
 
 def main() -> int:

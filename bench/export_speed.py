@@ -16,16 +16,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.quantization import quantize_dynamic
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from client import MusicSearch
 from export.hard_items import hard_signals
+from export.int8 import quantise
 from export.sources import AudioWindow
 from export.tensorrt_check.ranges import widen
-from export.towers import export_audio, export_text, type_float16
+from export.towers import export_audio, export_text, type_embeddings, type_float16
 from train.config import AudioResNetConfig, ModelConfig, TextBertConfig, load_recipe
 from train.data.audio import load_crop
 from train.data.tokenizer import TextTokenizer
@@ -89,8 +89,8 @@ class Measured:
 
 
 def measure() -> str:
-    audio = {name: _in_a_process(_measure_audio, name) for name in AUDIO}
-    text = {name: _in_a_process(_measure_text, name) for name in TEXT}
+    audio = {name: in_a_process(_measure_audio, name) for name in AUDIO}
+    text = {name: in_a_process(_measure_text, name) for name in TEXT}
     return "\n\n".join(
         [
             f"Random weights (MiniLM: the published ones), the same on every side. The sides alternate in one process, "
@@ -102,7 +102,7 @@ def measure() -> str:
             _text_table(text),
             _length_lines(text),
             _precision_table(audio | text),
-            _in_a_process(_int8_recall),
+            in_a_process(_int8_recall),
         ]
     )
 
@@ -171,7 +171,7 @@ def _precision_table(measured: dict[str, Measured]) -> str:
     return "\n".join(lines)
 
 
-def _in_a_process(work: Callable, *arguments: object):  # type: ignore[no-untyped-def]
+def in_a_process(work: Callable, *arguments: object):  # type: ignore[no-untyped-def]
     """In a fresh process, so that no model inherits another's memory or thread pools."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
@@ -191,7 +191,7 @@ def _measure_audio(name: str) -> Measured:
     embed = _compiled(model.embed_audio, dynamic=False)
     cells = []
     for threads in THREADS:
-        sessions = {side: _open(graph, threads=threads) for side, graph in graphs.items()}
+        sessions = {side: open_graph(graph, threads=threads) for side, graph in graphs.items()}
         for batch in BATCHES:
             if name == ONE_THREAD_TOO_SLOW and threads == 1 and batch > 1:
                 continue
@@ -199,9 +199,9 @@ def _measure_audio(name: str) -> Measured:
             sides = _sides(sessions, {"waveform": waveform}, eager=model.embed_audio, compiled=embed)
             if name == SGEMM_BESIDE:
                 sides["sgemm"] = _sgemm()
-            cells.append(Cell(threads, batch, 0, _alternate(sides, threads=threads)))
-    items = [*signals, *_real_windows(window)]
-    sessions = {side: _open(graph, threads=THREADS[-1]) for side, graph in graphs.items()}
+            cells.append(Cell(threads, batch, 0, alternate(sides, threads=threads)))
+    items = [*signals, *real_windows(window)]
+    sessions = {side: open_graph(graph, threads=THREADS[-1]) for side, graph in graphs.items()}
     embeddings = {
         side: np.concatenate([session.run(None, {"waveform": item[None]})[0] for item in items])
         for side, session in sessions.items()
@@ -217,26 +217,24 @@ def _measure_text(name: str) -> Measured:
     if config.text.init_from == MINILM:
         model.text_tower.load_pretrained(pretrained_folder(MINILM, key="text.init_from"))
     max_tokens = config.text.max_tokens
-    float32 = export_text(model, max_tokens=max_tokens)
-    graphs = {
-        "float16": export_text(type_float16(model), max_tokens=max_tokens).SerializeToString(),
-        "float32": float32.SerializeToString(),
-        "int8": _quantize(float32),
-    }
+    typed = {"float16": type_float16(model), "float32": model, "int8": type_embeddings(model)}
+    exported = {side: export_text(twin, max_tokens=max_tokens) for side, twin in typed.items()}
+    exported["int8"] = quantise(exported["int8"])
+    graphs = {side: graph.SerializeToString() for side, graph in exported.items()}
     embed = _compiled(model.embed_text, dynamic=True)
     cells = []
     for threads in THREADS:
-        sessions = {side: _open(graph, threads=threads) for side, graph in graphs.items()}
+        sessions = {side: open_graph(graph, threads=threads) for side, graph in graphs.items()}
         for batch in BATCHES:
             for length in LENGTHS:
                 ids = np.random.default_rng(0).integers(1_000, config.text.vocab_size, (batch, length), dtype=np.int32)
                 feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
                 sides = _sides(sessions, feed, eager=model.embed_text, compiled=embed)
-                cells.append(Cell(threads, batch, length, _alternate(sides, threads=threads)))
+                cells.append(Cell(threads, batch, length, alternate(sides, threads=threads)))
     tokenizer_file = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
     tokenizer = TextTokenizer(tokenizer_file.read_text(encoding="utf-8"), max_tokens=max_tokens)
-    _, captions = _captions()
-    sessions = {side: _open(graph, threads=THREADS[-1]) for side, graph in graphs.items()}
+    _, captions = read_captions()
+    sessions = {side: open_graph(graph, threads=THREADS[-1]) for side, graph in graphs.items()}
     embeddings = {side: _embed_texts(session, captions, tokenizer=tokenizer) for side, session in sessions.items()}
     tokens = torch.ones(1, LENGTHS[-1], dtype=torch.int32)
     gflop = _count_gflop(model.embed_text, tokens, tokens)
@@ -248,13 +246,14 @@ def _int8_recall() -> str:
     graph = onnx.load(PROJECT / "model_repository/text_encoder/1/model.onnx")
     tokenizer_file = PROJECT / "model_repository/text_tokenizer/1/tokenizer.json"
     tokenizer = TextTokenizer(tokenizer_file.read_text(encoding="utf-8"), max_tokens=LENGTHS[-1])
-    rows, captions = _captions()
+    rows, captions = read_captions()
     owners = np.array([index for index, row in enumerate(rows) for _ in row["captions"]])
     with tempfile.TemporaryDirectory() as library, MusicSearch(library) as ms:
         audio = ms.embed_audio([COLLECTION / row["audio"] for row in rows])
     recalls = {}
-    for side, content in {"float16": graph.SerializeToString(), "int8": _quantize(graph)}.items():
-        text = _embed_texts(_open(content, threads=THREADS[-1]), captions, tokenizer=tokenizer)
+    for side, one in {"float16": graph, "int8": quantise(widen(graph))}.items():
+        session = open_graph(one.SerializeToString(), threads=THREADS[-1])
+        text = _embed_texts(session, captions, tokenizer=tokenizer)
         best = np.argsort(-(text @ audio.T), axis=1)[:, :10]
         recalls[side] = 100 * float((best == owners[:, None]).any(axis=1).mean())
     return (
@@ -281,7 +280,7 @@ def _sgemm() -> Callable[[], object]:
     return lambda: torch.mm(a, b, out=out)
 
 
-def _alternate(sides: dict[str, Callable[[], object]], *, threads: int) -> dict[str, float]:
+def alternate(sides: dict[str, Callable[[], object]], *, threads: int) -> dict[str, float]:
     """Median seconds a call of each side."""
     torch.set_num_threads(threads)
     with torch.inference_mode():
@@ -305,7 +304,7 @@ def _time(run: Callable[[], object], *, calls: int) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def _open(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+def open_graph(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Else its threads go on waiting actively while another side is measured.
@@ -343,14 +342,6 @@ def _count_gflop(embed: Callable, *inputs: torch.Tensor) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def _quantize(graph: onnx.ModelProto) -> bytes:
-    graph = widen(graph)  # and without noted shapes: the quantizer transposes weights and would trip over theirs
-    with tempfile.TemporaryDirectory() as folder:
-        onnx.save(graph, Path(folder) / "float32.onnx")
-        quantize_dynamic(Path(folder) / "float32.onnx", Path(folder) / "int8.onnx")
-        return (Path(folder) / "int8.onnx").read_bytes()
-
-
 def _worst_cosines(embeddings: dict[str, np.ndarray]) -> dict[str, float]:
     truth = embeddings["float32"]
     return {side: float((rows * truth).sum(axis=1).min()) for side, rows in embeddings.items() if side != "float32"}
@@ -359,7 +350,6 @@ def _worst_cosines(embeddings: dict[str, np.ndarray]) -> dict[str, float]:
 def _embed_texts(
     session: onnxruntime.InferenceSession, texts: Sequence[str], *, tokenizer: TextTokenizer
 ) -> np.ndarray:
-    """One at a time: dynamic quantization takes its scales from all that is in a batch."""
     rows = []
     for text in texts:
         ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
@@ -367,12 +357,12 @@ def _embed_texts(
     return np.concatenate(rows)
 
 
-def _captions() -> tuple[list[dict], list[str]]:
+def read_captions() -> tuple[list[dict], list[str]]:
     rows = [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     return rows, [caption for row in rows for caption in row["captions"]]
 
 
-def _real_windows(window: AudioWindow) -> list[np.ndarray]:
-    rows, _ = _captions()
+def real_windows(window: AudioWindow) -> list[np.ndarray]:
+    rows, _ = read_captions()
     files = [COLLECTION / row["audio"] for row in rows[:: max(1, len(rows) // REAL_WINDOWS)][:REAL_WINDOWS]]
     return [load_crop(file, sample_rate_hz=window.sample_rate_hz, samples=window.samples, window=0) for file in files]

@@ -58,13 +58,14 @@ def tokenizer_json() -> str:
     return tokenizer.to_str()
 
 
-WINDOW = AudioWindow(sample_rate_hz=16_000, samples=16_000)  # CONFIG's
+WINDOW = AudioWindow(CONFIG.model.frontend.sample_rate_hz, CONFIG.model.frontend.window_samples)
 
 
 def lived_in_model(config: Config = CONFIG) -> DualEncoder:
     """Random weights whose BatchNorm statistics fit what they see, so that different sounds get different vectors."""
     torch.manual_seed(0)
     model = DualEncoder(config.model).eval()
+    window = AudioWindow(config.model.frontend.sample_rate_hz, config.model.frontend.window_samples)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.2, 0.8)
@@ -72,7 +73,7 @@ def lived_in_model(config: Config = CONFIG) -> DualEncoder:
         norm.momentum = None  # the plain mean over all batches seen
         norm.train()
     with torch.no_grad():
-        model.embed_audio(torch.from_numpy(np.stack(list(hard_signals(WINDOW).values()))))
+        model.embed_audio(torch.from_numpy(np.stack(list(hard_signals(window).values()))))
     return model.eval()
 
 

@@ -1,0 +1,105 @@
+"""Does a CLAP's exported graph give what transformers' own pipeline gives, and what does each cost?"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, PreTrainedTokenizerFast
+
+from bench.export_speed import MINILM, THREADS, alternate, in_a_process, open_graph, read_captions, real_windows
+from export.hard_items import hard_signals
+from export.sources import load_source
+from export.towers import export_audio, export_text, type_float16
+from train.pretrained import pretrained_folder
+
+TITLE = "Export: CLAP beside transformers' own pipeline"
+TEXTS = 40
+VOCABULARY = 30_522  # MiniLM's
+
+
+def measure() -> str:
+    return in_a_process(_measure)
+
+
+def _measure() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        _save_random_clap(Path(folder))
+        model, processor = ClapModel.from_pretrained(folder).eval(), ClapProcessor.from_pretrained(folder)
+        source = load_source(folder)
+    rate = source.window.sample_rate_hz
+    twins = {"float16": type_float16(source.model), "float32": source.model}
+    signals = [signal for name, signal in hard_signals(source.window).items() if name != "silence"]
+    clips = [*signals, *real_windows(source.window)]
+    captions = read_captions()[1][:TEXTS]
+    audio_row = _row(
+        "audio",
+        graphs={side: export_audio(twin, samples=source.window.samples) for side, twin in twins.items()},
+        items=clips,
+        feed=lambda clip: {"waveform": clip[None]},
+        prepare=lambda clip: processor.feature_extractor(clip, sampling_rate=rate, return_tensors="pt"),
+        embed=model.get_audio_features,
+    )
+    text_row = _row(
+        "text",
+        graphs={side: export_text(twin, max_tokens=source.max_text_tokens) for side, twin in twins.items()},
+        items=captions,
+        feed=lambda words: dict(
+            zip(("input_ids", "attention_mask"), (part.numpy().astype(np.int32) for part in source.tokenizer([words])), strict=True)
+        ),
+        prepare=lambda words: processor.tokenizer(words, return_tensors="pt"),
+        embed=model.get_text_features,
+    )
+    return "\n".join(
+        [
+            "`laion/clap-htsat-unfused`'s sizes, random weights. transformers' pipeline is its feature extractor or "
+            f"tokenizer and its model, in float32; the items are {len(clips)} windows of 10 s (hard signals, and music of "
+            f"the demo collection) and {len(captions)} captions. One item at a time, {THREADS[-1]} threads; the sides "
+            "alternate, medians.",
+            "",
+            "| | worst cosine float16 | float32 | MB float16 | ms float16 | float32 | transformers | its model alone |",
+            "|---|" + "---|" * 7,
+            audio_row,
+            text_row,
+        ]
+    )
+
+
+def _row(
+    tower: str,
+    *,
+    graphs: Mapping[str, onnx.ModelProto],
+    items: Sequence,
+    feed: Callable[..., dict[str, np.ndarray]],
+    prepare: Callable,
+    embed: Callable,
+) -> str:
+    with torch.inference_mode():
+        truth = np.concatenate([embed(**prepare(item)).pooler_output.numpy() for item in items])
+    sessions = {side: open_graph(graph.SerializeToString(), threads=THREADS[-1]) for side, graph in graphs.items()}
+    cosines = []
+    for session in sessions.values():
+        found = np.concatenate([session.run(None, feed(item))[0] for item in items])
+        cosines.append(f"{(found * truth).sum(axis=1).min():.7f}")
+    item = items[-1]
+    fed, prepared = feed(item), prepare(item)
+    sides = {side: (lambda session=session: session.run(None, fed)) for side, session in sessions.items()}
+    sides |= {"transformers": lambda: embed(**prepare(item)), "model": lambda: embed(**prepared)}
+    times = alternate(sides, threads=THREADS[-1]).values()
+    size_mb = graphs["float16"].ByteSize() / 1e6
+    return f"| {tower} | {' | '.join(cosines)} | {size_mb:.0f} | {' | '.join(f'{1e3 * time:.1f}' for time in times)} |"
+
+
+def _save_random_clap(folder: Path) -> None:
+    tokenizer_file = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), pad_token="[PAD]", unk_token="[UNK]")
+    torch.manual_seed(0)
+    model = ClapModel(ClapConfig(text_config={"vocab_size": VOCABULARY, "pad_token_id": 0}))
+    norm = model.audio_model.audio_encoder.batch_norm  # of decibels
+    nn.init.normal_(norm.running_mean, -35, 10)
+    nn.init.uniform_(norm.running_var, 100, 400)
+    model.save_pretrained(folder)
+    ClapProcessor(ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc"), tokenizer).save_pretrained(folder)
