@@ -48,6 +48,15 @@ def test_muscall_joins_the_captions_of_a_recording(tmp_path: Path):
     assert rows["1"].audio == tmp_path / "audio/a/1.flac"
 
 
+def test_muscall_arrays_are_refused_before_an_epoch_is(tmp_path: Path):
+    (tmp_path / "audio").mkdir()
+    np.save(tmp_path / "audio/track_1.npy", np.zeros(1_600, np.float32))
+    entry = {"audio_id": 1, "caption": "A calm piano.", "audio_path": "track_1.npy"}
+    (tmp_path / "dataset_test.json").write_text(json.dumps([entry]))
+    with pytest.raises(AdapterError, match=r"entry 0: audio_path is 'track_1\.npy', .* as WAV or FLAC"):
+        adapt("muscall", tmp_path)
+
+
 @pytest.fixture
 def song_describer(tmp_path: Path) -> Path:
     tone(tmp_path / "audio/34/1004034.2min.mp3")

@@ -11,7 +11,10 @@ KEYS = ("audio_id", "caption", "audio_path")
 
 
 def read_muscall(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """Rows of every split whose file is there; captions of one `audio_id` go together."""
+    """Rows of every split whose file is there; captions of one `audio_id` go together.
+
+    The released example points at `.npy` arrays, which say no sample rate and are no audio files: they are refused.
+    """
     files = {split: root / f"dataset_{split}.json" for split in SPLITS}
     if not any(path.is_file() for path in files.values()):
         raise AdapterError(f"{root} holds no dataset_train.json, dataset_val.json or dataset_test.json")
@@ -30,6 +33,11 @@ def _read_split(path: Path, *, split: str, audio: Path) -> Iterator[Row]:
     for place, entry in enumerate(entries if isinstance(entries, list) else [entries]):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str | int) for key in KEYS):
             raise AdapterError(f"{path}, entry {place}: expected an object with {', '.join(KEYS)}")
+        if str(entry["audio_path"]).lower().endswith(".npy"):
+            raise AdapterError(
+                f"{path}, entry {place}: audio_path is {entry['audio_path']!r}, an array without a sample rate; write "
+                "the recordings as WAV or FLAC with theirs, and name those files"
+            )
         track_id = str(entry["audio_id"])
         captions.setdefault(track_id, []).append(str(entry["caption"]))
         paths[track_id] = audio / str(entry["audio_path"])
