@@ -148,6 +148,23 @@ def test_magnatagatune_splits_by_folder_and_drops_what_is_empty_or_untagged(tmp_
     assert (adapted.without_text, adapted.without_audio) == (["8"], ["9"])
 
 
+def test_the_most_frequent_labels_are_kept_in_labels_and_tag_lists(tmp_path: Path):
+    lines = ["clip_id\tharp\tloud\tpiano\tmp3_path"]
+    for place, given in enumerate(("1 1 1", "1 0 1", "1 0 0", "0 1 1", "0 1 1", "0 1 1")):
+        lines.append("\t".join([str(place), *given.split(), f"0/{place}.mp3"]))
+    for place in range(3):  # of these alone the harp would be the most frequent
+        tone(tmp_path / f"0/{place}.mp3")
+    (tmp_path / "annotations_final.csv").write_text("\n".join(lines))
+    adapted = adapt("magnatagatune", tmp_path, top_labels=2)
+    assert [(row.labels, row.captions) for row in adapted.rows] == [
+        (("loud", "piano"), ("loud, piano",)),
+        (("piano",), ("piano",)),
+    ]
+    assert (adapted.without_text, adapted.without_audio) == (["2"], ["3", "4", "5"])
+    with pytest.raises(AdapterError, match="top_labels is 0; expected at least 1"):
+        adapt("magnatagatune", tmp_path, top_labels=0)
+
+
 def test_gtzan_labels_are_its_folders(tmp_path: Path):
     tone(tmp_path / "genres_original/blues/blues.00000.wav"), tone(tmp_path / "genres_original/rock/rock.00001.au")
     rows = by_id(adapt("gtzan", tmp_path).rows)
@@ -211,6 +228,29 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path):
         {"artist_id": "7"},
     )
     assert json.loads((tmp_path / "link/manifest.jsonl").read_text())["audio"] == "../../real/music/é.wav"
+
+
+def test_manifests_of_two_sources_are_merged_for_the_mixture(song_describer: Path, capsys: pytest.CaptureFixture):
+    short, long, merged = (song_describer / place for place in ("a/m.jsonl", "b/m.jsonl", "c/d/m.jsonl"))
+    assert main(["adapt", "song_describer", str(song_describer), "--out", str(long)]) == 0
+    assert main(["adapt", "song_describer", str(song_describer), "--out", str(short), "--source", "short_form"]) == 0
+    tone(song_describer / "a/more.wav")
+    more = {"audio": "more.wav", "captions": ["More"], "split": "val"}
+    short.write_text(short.read_text() + json.dumps(more))
+    capsys.readouterr()
+    assert main(["merge", str(short), str(long), "--out", str(merged)]) == 0
+    assert "3 rows" in (said := capsys.readouterr().out)
+    assert "1 short_form, 1 no source, 1 long_form" in said
+    rows = by_id(read_manifest(merged))
+    assert {track_id: (row.source, row.split) for track_id, row in rows.items()} == {
+        "1:1004034": ("short_form", "test"),
+        "more.wav": ("", "val"),
+        "2:1004034": ("long_form", "test"),
+    }
+    assert rows["1:1004034"].audio.samefile(rows["2:1004034"].audio)
+    assert rows["more.wav"].audio.samefile(song_describer / "a/more.wav")
+    assert main(["merge", str(short), str(long), "--out", str(long)]) == 2
+    assert "choose another file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -73,6 +73,13 @@ def test_the_limits_are_a_second_and_minus_80_dbfs(tmp_path: Path, seconds: floa
     assert decode(tone(tmp_path / "a.wav", seconds=seconds, gain=gain)).problem == problem
 
 
+def test_texts_of_two_sources_may_share_a_recording_but_not_across_splits(folder: Path):
+    sources = [row("0.wav", "a") | {"source": source} for source in ("labels", "playlist", "playlist")]
+    assert found(check_manifest(write(folder, *sources[:2]))) == []
+    assert found(check_manifest(write(folder, *sources))) == [("duplicate", (1, 2, 3))]
+    assert found(check_manifest(write(folder, sources[0], sources[1] | {"split": "val"}))) == [("leak", (1, 2))]
+
+
 def test_the_same_samples_in_another_format_are_a_leak_between_splits_and_a_duplicate_within_one(folder: Path):
     tone(folder / "copy.flac", hz=200.0)  # 0.wav again, losslessly
     tone(folder / "louder.wav", hz=200.0, gain=0.31)

@@ -1,5 +1,5 @@
-"""python -m train.data adapt | check | filter: make a manifest from a public data set, look for what would hurt a run,
-keep the texts that describe music."""
+"""python -m train.data adapt | merge | check | filter: make a manifest from a public data set, join several, look for
+what would hurt a run, keep the texts that describe music."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,8 @@ from train.data.adapters import ADAPTERS, AdapterError, adapt
 from train.data.captions import Edited, edit_captions
 from train.data.check import KINDS, CheckError, Report, check_manifest
 from train.data.labelled import TextFilterError, read_labelled
-from train.data.manifest import SPLITS, ManifestError, Row, read_manifest, write_manifest
+from train.data.manifest import SOURCES, SPLITS, ManifestError, Row, read_manifest, write_manifest
+from train.data.merge import merge_manifests
 from train.data.text_rules import SHORT_SOURCES, clean_text
 
 
@@ -41,7 +43,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="manifest to write")
     command.add_argument("--audio", type=Path, help="folder of the recordings (default: ROOT/audio, else ROOT)")
     command.add_argument("--seed", type=int, default=0, help="of splits that the set does not define")
+    command.add_argument(
+        "--source", choices=SOURCES, help="what its texts are to data.mixture (default: the set's own)"
+    )
+    command.add_argument(
+        "--top-labels", type=int, metavar="N", help="keep the set's N most frequent labels, such as MagnaTagATune's 50"
+    )
     command.set_defaults(run=_adapt)
+
+    command = commands.add_parser(
+        "merge",
+        help="several manifests -> one, such as the sources that MuLan mixes",
+        description="Rows stay as they are, and a recording of two manifests keeps a row in each; a track_id that two "
+        "manifests have gets the number of its manifest in front, such as 2:abc. `check` finds a recording whose rows "
+        "are of different splits.",
+    )
+    command.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST")
+    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.set_defaults(run=_merge)
 
     command = commands.add_parser(
         "check",
@@ -85,12 +104,21 @@ def _add_rewriting(command: argparse.ArgumentParser) -> None:
 
 def _adapt(args: argparse.Namespace) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    adapted = adapt(args.name, args.root, audio=args.audio, seed=args.seed)
-    write_manifest(args.out, adapted.rows)
+    adapted = adapt(args.name, args.root, audio=args.audio, seed=args.seed, top_labels=args.top_labels)
+    write_manifest(args.out, [replace(row, source=args.source or row.source) for row in adapted.rows])
     counts = Counter(row.split for row in adapted.rows)
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
     print(f"splits: {ADAPTERS[args.name].splits}")
     print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    rows = merge_manifests(args.manifests)
+    _prepare_out(args.out, manifests=args.manifests)
+    write_manifest(args.out, rows)
+    counts = Counter(row.source or "no source" for row in rows)
+    print(f"{len(rows)} rows in {args.out}: {', '.join(f'{count} {source}' for source, count in counts.items())}")
     return 0
 
 
@@ -165,10 +193,16 @@ def _apply(args: argparse.Namespace) -> int:
 
 def _rows_to_rewrite(args: argparse.Namespace) -> list[Row]:
     rows = read_manifest(args.manifest)
-    if args.out.exists() and args.out.samefile(args.manifest):
-        raise ManifestError(f"--out is {args.manifest} itself; choose another file, so that nothing is lost")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    _prepare_out(args.out, manifests=[args.manifest])
     return rows
+
+
+def _prepare_out(out: Path, *, manifests: Sequence[Path]) -> None:
+    """Make its folder; `out` must not be one of the files that were read."""
+    for manifest in manifests:
+        if out.exists() and out.samefile(manifest):
+            raise ManifestError(f"--out is {manifest} itself; choose another file, so that nothing is lost")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write_edited(args: argparse.Namespace, edited: Edited) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "val", "test")
+SOURCES = ("short_form", "long_form", "playlist", "labels")
+"""Of texts, as MuLan mixes them (§3.3)."""
 
 
 class ManifestError(ValueError):
