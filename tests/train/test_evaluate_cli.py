@@ -78,9 +78,13 @@ def test_playlists_pairs_and_triplets(ckpt: Path, tones: Path, tmp_path: Path, c
     }
     for name, question in questions.items():
         (tmp_path / name).write_text(json.dumps(question), encoding="utf-8")
-    common = ("--ckpt", ckpt, "--data", tones)
+    assert (
+        main(["playlist", "--ckpt", str(ckpt), "--data", str(tones), "--playlists", str(tmp_path / "playlists")]) == 2
+    )
+    assert "track '0.flac' is not in this split" in capsys.readouterr().err  # as everywhere, --split is test
+    common = ("--ckpt", ckpt, "--data", tones, "--split", "train")
     playlist = evaluate(capsys, "playlist", *common, "--playlists", tmp_path / "playlists")
-    assert playlist["tracks"] == 64
+    assert playlist["tracks"] == 40
     assert set(playlist["intervals"]) == {"title", "description"}
     pairs = evaluate(capsys, "pairs", *common, "--comparisons", tmp_path / "comparisons")
     assert pairs["arousal"]["accuracy"] in (0.0, 1.0)

@@ -224,9 +224,9 @@ def test_question_files_are_read(tmp_path: Path):
         ("[1]", r"line 2: got \[1\]; expected an object with title"),
         ({"tracks": ["0"]}, "line 2: 'title' is None; expected a text"),
         ({"title": "x"}, "line 2: expected 'tracks' as a list"),
-        ({"title": "x", "tracks": ["9"]}, "line 2: track '9' is not in the manifest"),
-        ({"title": "x", "tracks": []}, "line 2: 0 of the manifest's 3 tracks"),
-        ({"title": "x", "tracks": ["0", "1", "2"]}, "line 2: 3 of the manifest's 3 tracks"),
+        ({"title": "x", "tracks": ["9"]}, "line 2: track '9' is not in this split of the manifest"),
+        ({"title": "x", "tracks": []}, "line 2: 0 of the 3 tracks"),
+        ({"title": "x", "tracks": ["0", "1", "2"]}, "line 2: 3 of the 3 tracks"),
     ],
 )
 def test_a_bad_playlist_is_named_by_its_line(tmp_path: Path, line: object, message: str):
@@ -241,7 +241,7 @@ def test_a_bad_playlist_is_named_by_its_line(tmp_path: Path, line: object, messa
         ({"attribute": "tempo"}, "'attribute' is 'tempo'; expected arousal or valence"),
         ({"higher": "third"}, "'higher' is 'third'; expected first or second"),
         ({"second": "0"}, "both tracks are '0'"),
-        ({"first": "9"}, "track '9' is not in the manifest"),
+        ({"first": "9"}, "track '9' is not in this split of the manifest"),
     ],
 )
 def test_a_bad_comparison_is_refused(tmp_path: Path, change: dict, message: str):

@@ -61,13 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--projected", action="store_true", help="vectors of the joint space, not the tower's features")
     for labelled in (zeroshot, probe):
         labelled.add_argument("--single", action="store_true", help="the first label of each row is its class")
-    playlist = add(
-        "playlist", _playlist, text="titles and descriptions of playlists must find their tracks", split=False
-    )
+    playlist = add("playlist", _playlist, text="titles and descriptions of playlists must find their tracks")
     playlist.add_argument(
         "--playlists", required=True, help='JSON Lines: {"title", "description", "tracks": [track_id]}'
     )
-    pairs = add("pairs", _pairs, text="which of two tracks is higher in arousal or valence, from prompts", split=False)
+    pairs = add("pairs", _pairs, text="which of two tracks is higher in arousal or valence, from prompts")
     pairs.add_argument(
         "--comparisons",
         required=True,
@@ -112,13 +110,13 @@ def _probe(args: argparse.Namespace) -> dict:
 
 
 def _playlist(args: argparse.Namespace) -> dict:
-    rows = read_manifest(args.data)
+    rows = read_manifest(args.data, split=args.split)
     playlists = read_playlists(args.playlists, rows=rows)
     return evaluate_playlist(load_checkpoint(args.ckpt), rows, playlists=playlists, seed=args.seed)
 
 
 def _pairs(args: argparse.Namespace) -> dict:
-    rows = read_manifest(args.data)
+    rows = read_manifest(args.data, split=args.split)
     comparisons = read_comparisons(args.comparisons, rows=rows)
     return evaluate_pairs(load_checkpoint(args.ckpt), rows, comparisons=comparisons, seed=args.seed)
 

@@ -44,7 +44,7 @@ def read_comparisons(path: str | Path, *, rows: Sequence[Row]) -> list[Compariso
     "second"}.
 
     Raises:
-        EvaluationError: a bad line, a track that the manifest lacks, or a track compared with itself.
+        EvaluationError: a bad line, a track that the rows lack, or a track compared with itself.
     """
     numbers = number_tracks(rows)
     comparisons = []

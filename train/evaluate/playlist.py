@@ -31,7 +31,7 @@ def read_playlists(path: str | Path, *, rows: Sequence[Row]) -> list[Playlist]:
     """JSON Lines of {"title", "description", "tracks": [track_id]}; the description may be missing.
 
     Raises:
-        EvaluationError: a bad line, a track that the manifest lacks, or a playlist of none or all of its tracks.
+        EvaluationError: a bad line, a track that the rows lack, or a playlist of none or all of its tracks.
     """
     numbers = number_tracks(rows)
     playlists = []
@@ -42,7 +42,7 @@ def read_playlists(path: str | Path, *, rows: Sequence[Row]) -> list[Playlist]:
         found = {find_track(track, numbers=numbers, where=where) for track in tracks}
         if not 0 < len(found) < len(rows):
             raise EvaluationError(
-                f"{where}: {len(found)} of the manifest's {len(rows)} tracks; expected at least one, and not all"
+                f"{where}: {len(found)} of the {len(rows)} tracks; expected at least one, and not all"
             )
         playlists.append(Playlist(values["title"], description.strip(), tuple(sorted(found))))
     return playlists

@@ -47,10 +47,13 @@ def find_track(track_id: Any, *, numbers: Mapping[str, int], where: str) -> int:
     """The number of a track that a question names.
 
     Raises:
-        EvaluationError: the manifest does not have it.
+        EvaluationError: the rows do not have it.
     """
     if str(track_id) not in numbers:
-        raise EvaluationError(f"{where}: track {track_id!r} is not in the manifest; add it there or remove it here")
+        raise EvaluationError(
+            f"{where}: track {track_id!r} is not in this split of the manifest; remove it here, or ask about the "
+            "split that holds it"
+        )
     return numbers[str(track_id)]
 
 
