@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
+from transformers import BertModel
 
 from train.config import (
     AudioAstConfig,
     Config,
     ConfigError,
     TextBertConfig,
-    TextTransformerConfig,
     TextWord2VecConfig,
 )
 from train.data.manifest import Row
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
-from train.towers.text_bert import TextBert
+from train.towers.published import read_published
 
 WEIGHTS = ("*.json", "*.safetensors", "*.txt")
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
@@ -50,7 +50,7 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         if isinstance(text, TextBertConfig):
             model.text_tower.load_pretrained(folder)
         tokenizer = _read_tokenizer(folder, key=key)
-        if isinstance(text, TextTransformerConfig) and tokenizer.get_vocab_size() > text.vocab_size:
+        if tokenizer.get_vocab_size() > text.vocab_size:
             raise ConfigError(
                 f"model.text.vocab_size is {text.vocab_size}, but the vocabulary of {folder} has "
                 f"{tokenizer.get_vocab_size()}; set it to that"
@@ -86,19 +86,24 @@ def pretrained_folder(name: str, *, key: str) -> Path:
 def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[str]], Tensor]:
     """A frozen sentence encoder (a BERT, mean pooling): captions -> float32 [n, hidden], unit L2 norm.
 
+    Args:
+        name: as `pretrained_folder` takes it; of any size.
+
     Raises:
-        ConfigError: `name` cannot be had, or is no BERT of all-MiniLM-L6-v2's shape.
+        ConfigError: `name` cannot be had, or is no BERT.
     """
-    folder = pretrained_folder(name, key="loss.sentence_encoder")
-    tower = TextBert(TextBertConfig())
-    tower.load_pretrained(folder)
-    tower.to(device).eval().requires_grad_(False)
-    tokenizer = TextTokenizer(_read_tokenizer(folder, key="loss.sentence_encoder").to_str(), max_tokens=128)
+    key = "loss.sentence_encoder"
+    folder = pretrained_folder(name, key=key)
+    bert = read_published(BertModel, folder, key=key, add_pooling_layer=False, dtype=torch.float32)
+    bert.to(device).eval().requires_grad_(False)
+    max_tokens = min(128, bert.config.max_position_embeddings)
+    tokenizer = TextTokenizer(_read_tokenizer(folder, key=key).to_str(), max_tokens=max_tokens)
 
     @torch.no_grad()
     def embed(captions: Sequence[str]) -> Tensor:
-        ids, mask = tokenizer(captions)
-        return F.normalize(tower(ids.to(device), mask.to(device)).float(), dim=-1)
+        ids, mask = (part.to(device) for part in tokenizer(captions))
+        hidden = bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        return F.normalize((mask.unsqueeze(2) * hidden).sum(dim=1), dim=-1)  # the mean's direction
 
     return embed
 
@@ -106,8 +111,11 @@ def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[
 def _read_tokenizer(folder: Path, *, key: str) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise ConfigError(f"model.{key}: {folder} has no tokenizer.json; save the fast tokenizer there")
-    return Tokenizer.from_file(str(path))
+        raise ConfigError(f"{key}: {folder} has no tokenizer.json; save the fast tokenizer there")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as exc:  # the library raises no narrower one
+        raise ConfigError(f"{key}: {path} is no tokenizer ({exc}); save the fast tokenizer there") from exc
 
 
 def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequence[Row]) -> Tokenizer:
@@ -128,22 +136,30 @@ def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequenc
 
 
 def _read_vectors(path: Path, *, words: dict[str, int], size: int) -> dict[int, Tensor]:
-    """Vectors of the wanted words from a word2vec or GloVe text file: a word and its numbers a line."""
+    """Vectors of the wanted words from a word2vec or GloVe text file: a word and its numbers a line.
+
+    A word may hold spaces, as some of GloVe's 840B do, so a line's last `size` values are its numbers.
+    """
     if not path.is_file():
         raise ConfigError(f"text.init_from is {str(path)!r}: no such file; give word vectors as text, a word a line")
     vectors = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         first = file.readline()
-        start = [] if len(first.split()) == 2 else [first]  # word2vec's first line counts words and numbers
-        for number, line in enumerate(chain(start, file), start=2 - len(start)):
-            word, *numbers = line.rstrip().split(" ")
+        _, *values = first.split() or [""]
+        has_header = len(values) == 1  # word2vec's first line counts words and numbers
+        width = int(values[0]) if has_header and values[0].isdigit() else len(values)
+        if width != size:
+            raise ConfigError(f"text.init_from: {path} has vectors of {width} numbers; expected text.hidden = {size}")
+        for number, line in enumerate(file if has_header else chain([first], file), start=1 + has_header):
+            word, *numbers = line.rstrip().rsplit(" ", size)
             if word not in words:
                 continue
-            if len(numbers) != size:
+            try:
+                vectors[words[word]] = torch.tensor([float(value) for value in numbers]).view(size)
+            except (ValueError, RuntimeError) as exc:
                 raise ConfigError(
-                    f"text.init_from: {path}, line {number} has {len(numbers)} numbers; expected text.hidden = {size}"
-                )
-            vectors[words[word]] = torch.tensor([float(value) for value in numbers])
+                    f"text.init_from: {path}, line {number} is not a word and {size} numbers; download the file again"
+                ) from exc
     if not vectors:
         raise ConfigError(f"text.init_from: {path} has no word of the training captions; use vectors of their language")
     return vectors

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ASTConfig, ASTModel
-from transformers.utils import logging
 
 from train.config import AudioAstConfig, ConfigError
+from train.towers.published import read_published
 
 # The published weights hear (dB - mean) / (2 x deviation) of AudioSet, about -1...1: as our log-mel does.
 
@@ -46,17 +46,15 @@ class AudioAst(nn.Module):
         Raises:
             ConfigError: the folder holds no AST of this shape.
         """
-        logging.set_verbosity_error()
+        source = read_published(ASTModel, folder, key="audio.init_from")
+        weights = source.state_dict()
+        name = "embeddings.position_embeddings"
         try:
-            source = ASTModel.from_pretrained(folder)
-            weights = source.state_dict()
-            name = "embeddings.position_embeddings"
             weights[name] = _resample_positions(weights[name], source=source, target=self.ast)
             self.ast.load_state_dict(weights)
-        except (OSError, RuntimeError, ValueError) as exc:
-            raise ConfigError(
-                f"audio.init_from: {folder} does not fit the audio configuration: {str(exc).splitlines()[0]}"
-            ) from exc
+        except RuntimeError as exc:
+            last_line = str(exc).splitlines()[-1].strip()
+            raise ConfigError(f"audio.init_from: {folder} does not fit the audio configuration: {last_line}") from exc
 
 
 def _grid(model: ASTModel) -> tuple[int, int]:

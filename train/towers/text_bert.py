@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, BertConfig, BertModel
-from transformers.utils import logging
 
 from train.config import ConfigError, TextBertConfig
+from train.towers.published import read_published
 
 # Added to masked attention scores. Finite in float16 (whose largest value is 65,504), and exp(-1e4) is 0 in both.
 MASKED = -1e4
@@ -68,13 +68,11 @@ class TextBert(nn.Module):
         Raises:
             ConfigError: the folder holds no BERT of this shape.
         """
-        logging.set_verbosity_error()  # else it reports the pooler that we do not use as a finding
-        logging.disable_progress_bar()
+        source = read_published(BertModel, folder, key="text.init_from", add_pooling_layer=False)
         try:
-            source = BertModel.from_pretrained(folder, add_pooling_layer=False)
             self.bert.load_state_dict(source.state_dict())
-            for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
-                part.requires_grad_(False)
-        except (OSError, RuntimeError, ValueError) as exc:
-            first_line = str(exc).splitlines()[0]
-            raise ConfigError(f"text.init_from: {folder} does not fit the text configuration: {first_line}") from exc
+        except RuntimeError as exc:
+            last_line = str(exc).splitlines()[-1].strip()
+            raise ConfigError(f"text.init_from: {folder} does not fit the text configuration: {last_line}") from exc
+        for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
+            part.requires_grad_(False)
