@@ -10,6 +10,7 @@ from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError, train
+from train.run_folder import check_run_folder
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         config = load_recipe(args.recipe, overrides=args.set)
+        check_run_folder(args.out)
         train(config, manifest=args.data, run=args.out, resume=args.resume)
     except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)

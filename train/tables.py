@@ -27,6 +27,7 @@ from train.evaluate.tables import count_words, format_score
 from train.evaluate.triplet import evaluate_triplet, read_triplets
 from train.evaluate.zeroshot import evaluate_zeroshot
 from train.loop import TrainingError, train
+from train.run_folder import check_run_folder
 
 PAIRS = 1_000
 AUGMENTED = tuple(
@@ -158,7 +159,10 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
     kept = run / f"{name}.json"
     made_of = json.loads(json.dumps({"config": config.to_dict(), "manifest_sha256": manifest_sha256(manifest)}))
     if kept.is_file():
-        finished = json.loads(kept.read_text(encoding="utf-8"))
+        try:
+            finished = json.loads(kept.read_text(encoding="utf-8"))
+        except ValueError as exc:
+            raise TrainingError(f"{kept} is damaged; remove it, and the trained row is measured again") from exc
         if finished["made_of"] != made_of:
             raise TrainingError(f"{run} holds this row with other settings or data; choose another --out or remove it")
         return finished["result"]
@@ -166,7 +170,9 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
     console.print(f"{label}:")
     checkpoint = train(config, manifest=manifest, run=run, resume=(run / "last.pt").is_file(), console=console)
     result = measure(load_checkpoint(checkpoint))
-    kept.write_text(json.dumps({"made_of": made_of, "result": result}), encoding="utf-8")
+    temporary = kept.with_name(f".{kept.name}.tmp")
+    temporary.write_text(json.dumps({"made_of": made_of, "result": result}), encoding="utf-8")
+    temporary.replace(kept)
     return result
 
 
@@ -206,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = TABLES[args.name]
     console, results = Console(), {}
     try:
+        check_run_folder(args.out)
         measure = table.prepare(args.data, args.questions)
         configs = {
             label: settings_of(Variant(variant.recipe, (*variant.settings, *args.set)), budget=args.budget)

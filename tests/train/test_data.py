@@ -52,10 +52,11 @@ def test_stereo_at_another_rate_becomes_mono_at_ours(tmp_path: Path):
     np.testing.assert_allclose(crop[200:-200], expected[200:-200], atol=2e-3)
 
 
-def test_what_is_not_audio_is_named(tmp_path: Path):
-    (tmp_path / "notes.flac").write_text("no audio")
-    with pytest.raises(AudioDecodeError, match=r"cannot decode .*notes\.flac"):
-        load_crop(tmp_path / "notes.flac", sample_rate_hz=16_000, samples=16_000)
+@pytest.mark.parametrize("name", ["notes.flac", "samples.raw"])
+def test_what_is_not_audio_is_named(name: str, tmp_path: Path):
+    (tmp_path / name).write_text("no audio")
+    with pytest.raises(AudioDecodeError, match=rf"cannot decode .*{name}"):
+        load_crop(tmp_path / name, sample_rate_hz=16_000, samples=16_000)
 
 
 def test_training_draws_differ_by_epoch_and_repeat_by_seed(ramp: Path, tmp_path: Path):

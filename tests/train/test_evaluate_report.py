@@ -15,9 +15,10 @@ from train.config import load_recipe
 from train.data.manifest import Row, read_manifest
 from train.dual_encoder import DualEncoder
 from train.evaluate.__main__ import main
+from train.evaluate.errors import EvaluationError
 from train.evaluate.failures import Failure, find_failure, find_label_failures, find_worst
 from train.evaluate.players import Players
-from train.evaluate.report import PAGE_BYTES, map_to_plane, render_page
+from train.evaluate.report import PAGE_BYTES, check_report_path, map_to_plane, render_page
 from train.evaluate.retrieval import score_retrieval
 from train.evaluate.svg import draw_histograms
 
@@ -141,5 +142,8 @@ def test_the_command_writes_the_page_and_prints_the_scores(
     assert f"<td>{100 * value:.1f} %<small>" in page
     assert "ckpt.pt on split test of manifest.jsonl" in page
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".partial")] == []
+    for folder in (tmp_path / "missing", ckpt):
+        with pytest.raises(EvaluationError, match="cannot write the report"):
+            check_report_path(folder / "report.html")
     assert main([*common, "--out", str(tmp_path / "missing" / "report.html")]) == 2
     assert "cannot write the report" in capsys.readouterr().err

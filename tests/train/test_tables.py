@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from train import tables
+from train.__main__ import main as train_command
 from train.config import load_recipe
 from train.tables import BUDGETS, TABLES, main, settings_of
 
@@ -41,6 +42,13 @@ def test_a_table_is_trained_row_by_row_and_kept(
     assert main([*command, "--set", *TINY, "seed=1"]) == 2
     assert "holds this row with other settings or data" in capsys.readouterr().err
 
+    (kept,) = (tmp_path / "muscall").glob("*.json")
+    kept.write_text(kept.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert main([*command, "--set", *TINY]) == 2
+    assert capsys.readouterr().err.endswith(
+        "muscall-4.json is damaged; remove it, and the trained row is measured again\n"
+    )
+
 
 def test_tables_of_labels_playlists_and_triplets_share_a_run(
     tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -67,3 +75,12 @@ def test_tables_of_labels_playlists_and_triplets_share_a_run(
     runs = list((tmp_path / "runs").iterdir())
     assert len(runs) == 1
     assert len((runs[0] / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1  # trained once
+
+
+@pytest.mark.parametrize("place", ["file", "file/runs"])
+def test_runs_are_not_written_into_a_file(place: str, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").touch()
+    out = ["--data", str(tones), "--out", str(tmp_path / place)]
+    assert main(["muscall-4", *out]) == train_command(["starter", *out]) == 2
+    refusal = f"error: --out is {tmp_path / place}, but {tmp_path / 'file'} is no folder that can be written to;"
+    assert capsys.readouterr().err.count(refusal) == 2

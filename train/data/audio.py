@@ -28,14 +28,14 @@ def load_crop(
     Raises:
         AudioDecodeError: the file is missing, damaged or not audio.
     """
-    try:
+    try:  # a name that ends in .raw is a TypeError
         with soundfile.SoundFile(path) as file:
             wanted = int(np.ceil(samples * file.samplerate / sample_rate_hz))
             latest = max(file.frames - wanted, 0)
             file.seek(min(window * wanted, file.frames) if place is None else int(place * latest))
             decoded = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
             rate = file.samplerate
-    except (soundfile.LibsndfileError, OSError) as exc:
+    except (soundfile.LibsndfileError, OSError, TypeError) as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc}") from exc
     if rate != sample_rate_hz and len(decoded):
         decoded = resample(torch.from_numpy(decoded), rate, sample_rate_hz).numpy()

@@ -39,10 +39,10 @@ def check_report_path(out: str | Path) -> Path:
     """`out`, where a file can be written.
 
     Raises:
-        EvaluationError: its folder is missing or read-only, or it is a folder itself.
+        EvaluationError: its folder is missing, read-only or a file, or it is a folder itself.
     """
     path = Path(out)
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise EvaluationError(
             f"cannot write the report to {path}; expected a file name in a folder that can be written"
         )
