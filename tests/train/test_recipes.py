@@ -101,3 +101,14 @@ def test_a_full_disk_keeps_what_was_saved(
     assert torch.load(tmp_path / "run/last.pt", weights_only=True)["epoch"] == 1
     assert load_checkpoint(tmp_path / "run/ckpt.pt").metrics["epoch"] == 1
     assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("recipe", ["muscall", "muscall_ssl"])
+def test_muscall_has_the_released_settings(recipe: str):
+    """Those of `configs/models/muscall.yaml` and `configs/training.yaml` in ilaria-manco/muscall."""
+    config = load_recipe(recipe)
+    model, optim = config.model, config.optim
+    assert (model.embedding_dim, model.audio.width, model.audio.features) == (512, 16, 256)
+    assert (model.text.hidden, model.text.layers, model.text.heads, model.text.dropout) == (512, 4, 8, 0.2)
+    assert (optim.optimizer, optim.weight_decay, optim.learning_rate) == ("adamw", 0.2, 5e-5)
+    assert (optim.epochs, optim.batch_size) == (100, 256)
