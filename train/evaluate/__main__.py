@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         protocol.add_argument("--ckpt", required=True, help="checkpoint that `python -m train` wrote")
         protocol.add_argument("--data", required=True, help=data)
         if split:
-            protocol.add_argument("--split", choices=SPLITS, default="test")
+            protocol.add_argument(
+                "--split", choices=SPLITS, default="test", help="whose rows are scored (default test)"
+            )
         protocol.add_argument("--seed", type=int, default=0, help="of what is drawn, and of the intervals (default 0)")
         protocol.add_argument("--json", action="store_true", help="print JSON instead of a table")
         protocol.set_defaults(run=run)
