@@ -61,9 +61,9 @@ def tokenizer_json() -> str:
 WINDOW = AudioWindow(CONFIG.model.frontend.sample_rate_hz, CONFIG.model.frontend.window_samples)
 
 
-def lived_in_model(config: Config = CONFIG) -> DualEncoder:
+def lived_in_model(config: Config = CONFIG, *, seed: int = 0) -> DualEncoder:
     """Random weights whose BatchNorm statistics fit what they see, so that different sounds get different vectors."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = DualEncoder(config.model).eval()
     window = AudioWindow(config.model.frontend.sample_rate_hz, config.model.frontend.window_samples)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
