@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tokenizer",
         metavar="NAME",
-        help="folder or hub name with the tokenizer.json of a checkpoint that carries none (MusCALL's)",
+        help="the tokenizer.json of a checkpoint that carries none (MusCALL's), or a folder or hub name with it",
     )
     gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
     for name, meaning in (
