@@ -38,7 +38,7 @@ def graph_of(
     constants: str = "",
 ) -> onnx.ModelProto:
     """A model of one graph, in ONNX's own text format."""
-    header = f'<ir_version: 10, opset_import: ["" : {opset}, "ours" : 1]>'
+    header = f'<ir_version: 10, opset_import: ["" : {opset}, "ours" : 1, "com.microsoft" : 1]>'
     return parser.parse_model(f"{header} g ({inputs}) => ({output}) <{constants}> {{{body}}}")
 
 
@@ -52,10 +52,29 @@ def test_exported_graphs_are_ready(audio_graph: onnx.ModelProto, text_graph: onn
     assert check_graph(text_graph, items={"a text": TOKENS}) == []
 
 
+BICUBIC = (
+    '[here] y = Resize <mode = "cubic", coordinate_transformation_mode = "align_corners"> (x, , scales)',
+    {
+        "inputs": "float[batch, 1, 8, 8] x",
+        "output": "float[a, b, c, d] y",
+        "constants": "float[4] scales = {1, 1, 2, 1}",
+    },
+    "operator",
+)
+VOLUMES = {"inputs": "float[batch, 1, 8, 8, 8] x, float[batch, 8, 8, 8, 3] grid", "output": "float[a, b, c, d, e] y"}
 IMAGES = {"inputs": "float[batch, 1, 8, 8] x", "output": "float[a, b, c, d] y", "opset": 19}
 OBSTACLES = [
     ("[here] y = Det(x)", {"inputs": "float[batch, 8, 8] x", "output": "float[rows] y"}, "operator"),
     ("[here] y = ours.Relu(x)", {}, "operator"),
+    ("[here] y = com.microsoft.Gelu(x)", {}, "operator"),  # ONNX has one of this name too, from opset 20 on
+    BICUBIC,
+    (BICUBIC[0].replace('"cubic"', '"linear", antialias = 1'), BICUBIC[1], "operator"),
+    ("[here] y = GridSample(x, grid)", VOLUMES | {"opset": 20}, "operator"),
+    (
+        "[here] y = Attention <q_num_heads = 2, kv_num_heads = 2> (x, x, x)",
+        {"inputs": "float[batch, 4, 8] x", "output": "float[a, b, c] y", "opset": 23},
+        "operator",
+    ),
     ("[here] y, at = MaxPool <kernel_shape = [2, 2]> (x)", IMAGES, "operator"),
     (
         "[here] y = MaxPool <kernel_shape = [2]> (x)",
@@ -90,6 +109,14 @@ OBSTACLES = [
 def test_each_obstacle_is_found_and_its_node_named(body: str, options: dict, kind: str):
     findings = [finding for finding in check_graph(graph_of(body, **options)) if finding.kind != "dynamic axis"]
     assert [(finding.kind, finding.node) for finding in findings if finding.node] == [(kind, "here")]
+
+
+def test_what_the_restrictions_allow_is_no_obstacle():
+    body, options, _ = BICUBIC
+    assert found_in(body.replace("cubic", "linear"), **options) == []
+    assert found_in("r = RandomNormal <shape = [8]> () y = Add(x, r)") == []
+    images = {"inputs": "float[batch, 1, 8, 8] x", "output": "float[a, b, c, d] y"}
+    assert found_in("y = Attention(x, x, x)", opset=23, **images) == []
 
 
 def test_shape_arithmetic_and_indices_are_no_obstacles():
