@@ -7,7 +7,7 @@ are; its attention pool has 8 heads at any width. The text tower is causal, with
 and GELU as it is defined; its vector is the state at the end-of-text token, the highest id of CLIP's vocabulary. It
 stores a `ln_final` that it never applies.
 
-No such file was at hand when this was written, and three things it does not say:
+No such file was at hand when this was written. Its tensors leave three things open:
 
 * The text tower has 8 heads, as that repository's configuration sets them.
 * The window is the shortest whole number of seconds that leaves as many cells as the attention pool has positions (19

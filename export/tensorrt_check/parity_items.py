@@ -47,11 +47,11 @@ def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
 
 
 def token_items(texts: Iterable[str], *, tokenizer: TextTokenizer) -> dict[str, Item]:
-    """The inputs of the text graph by the beginning of each text, without padding."""
-    items = {}
-    for text in texts:
+    """The inputs of the text graph, without padding, by the number and the beginning of each text."""
+    items: dict[str, Item] = {}
+    for place, text in enumerate(texts):
         ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
-        items[f"“{text[:60]}”"] = {"input_ids": ids, "attention_mask": mask}
+        items[f"text {place}, “{text[:60]}”"] = {"input_ids": ids, "attention_mask": mask}
     return items
 
 

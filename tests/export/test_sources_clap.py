@@ -22,10 +22,12 @@ from transformers import (
 )
 from transformers.models.clap.modeling_clap import ClapAudioEncoder
 
+from export import ExportError
 from export.hard_items import hard_signals
 from export.sources import AudioWindow, load_source
 from export.sources.clap import ClapAudio, ClapFrontend, RepeatPad
 from export.to_onnx import main
+from export.towers import check_weights
 from train.checkpoint import CheckpointError
 from train.data.tokenizer import TextTokenizer
 
@@ -151,6 +153,15 @@ def test_vectors_that_are_not_transformers_are_refused(clap: Path, monkeypatch, 
     monkeypatch.setattr(module, method, instead)
     with pytest.raises(CheckpointError, match=rf"its vector of {item} has cosine .* expected at least 0\.9999;"):
         load_source(clap)
+
+
+def test_weights_that_are_no_numbers_are_called_so(clap: Path, tmp_path: Path):
+    folder = shutil.copytree(clap, tmp_path / "diverged")
+    weights = load_file(folder / "model.safetensors")
+    weights["text_projection.linear1.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExportError, match=r"the weight text_projection\.linear1\.weight holds NaN or infinity"):
+        check_weights(load_source(folder).model)
 
 
 def test_the_stretch_is_transformers_at_its_real_size():

@@ -20,11 +20,13 @@ from export.node_names import SCOPES, name_by_module
 from export.tensorrt_check import Finding, check_graph, refuse_unready
 from export.tensorrt_check.__main__ import main
 from export.tensorrt_check.operators import ADDED_IN_11, RESTRICTIONS, TYPES
+from export.tensorrt_check.parity_items import token_items
 from export.tensorrt_check.profiles import profile_of
 from export.tensorrt_check.ranges import measure_ranges, widen
 from export.towers import export_text, type_float16
 from export.triton_config import ModelParameters, write_configs
 from tests.export.conftest import MAX_TOKENS, WINDOW, tokenizer_json
+from train.data.tokenizer import TextTokenizer
 
 TOKENS = {"input_ids": np.array([[2, 5, 6, 3]], np.int32), "attention_mask": np.ones((1, 4), np.int32)}
 
@@ -206,6 +208,11 @@ def test_the_widened_graph_computes_the_same(text_graph: onnx.ModelProto):
         for graph in (text_graph, widened)
     ]
     np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+def test_texts_that_begin_alike_are_items_of_their_own():
+    items = token_items(["piano " * 20, "piano " * 21], tokenizer=TextTokenizer(tokenizer_json(), max_tokens=30))
+    assert [item["input_ids"].shape[1] for item in items.values()] == [22, 23]
 
 
 def test_profiles_are_written_as_tensorrt_reads_them():
