@@ -13,6 +13,7 @@ from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProces
 from bench.export_speed import MINILM, THREADS, alternate, in_a_process, open_graph, read_captions, real_windows
 from export.hard_items import hard_signals
 from export.sources import load_source
+from export.tensorrt_check.parity_items import token_items
 from export.towers import export_audio, export_text, type_float16
 from train.pretrained import pretrained_folder
 
@@ -47,18 +48,16 @@ def _measure() -> str:
         "text",
         graphs={side: export_text(twin, max_tokens=source.max_text_tokens) for side, twin in twins.items()},
         items=captions,
-        feed=lambda words: dict(
-            zip(("input_ids", "attention_mask"), (part.numpy().astype(np.int32) for part in source.tokenizer([words])), strict=True)
-        ),
+        feed=lambda words: next(iter(token_items([words], tokenizer=source.tokenizer).values())),
         prepare=lambda words: processor.tokenizer(words, return_tensors="pt"),
         embed=model.get_text_features,
     )
     return "\n".join(
         [
             "`laion/clap-htsat-unfused`'s sizes, random weights. transformers' pipeline is its feature extractor or "
-            f"tokenizer and its model, in float32; the items are {len(clips)} windows of 10 s (hard signals, and music of "
-            f"the demo collection) and {len(captions)} captions. One item at a time, {THREADS[-1]} threads; the sides "
-            "alternate, medians.",
+            f"tokenizer and its model, in float32; the items are {len(clips)} windows of 10 s (hard signals, and music "
+            f"of the demo collection) and {len(captions)} captions. One item at a time, {THREADS[-1]} threads; the "
+            "sides alternate, medians.",
             "",
             "| | worst cosine float16 | float32 | MB float16 | ms float16 | float32 | transformers | its model alone |",
             "|---|" + "---|" * 7,

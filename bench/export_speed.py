@@ -50,7 +50,7 @@ _NO_AUDIO = AudioResNetConfig(width=2, blocks=(1, 1, 1, 1), features=32)
 _AST = load_recipe("mulan_ast", overrides=["model.audio.init_from=null"]).model
 
 AUDIO = {
-    "MusCALL as released (width 16, 20 s)": dataclasses.replace(load_recipe("muscall").model, text=_NO_TEXT),
+    "ResNet-50, width 16, 20 s": dataclasses.replace(load_recipe("muscall").model, text=_NO_TEXT),
     "ResNet-50, width 64, 10 s": ModelConfig(audio=AudioResNetConfig(width=64), text=_NO_TEXT),
     "AST, 10 s": dataclasses.replace(_AST, text=_NO_TEXT),
 }
@@ -96,7 +96,8 @@ def measure() -> str:
             f"Random weights (MiniLM: the published ones), the same on every side. The sides alternate in one process, "
             f"{ROUNDS} rounds of {BLOCK_S:g} s each ({SLOW_ROUNDS} calls where one takes {SLOW_S:g} s), medians. The "
             "graph is the typed float16 one, which serves CPU and GPU; *float32*, *eager* and *compile* are the times "
-            "of its float32 twin, of torch and of torch.compile, in float32 all, over its own.",
+            "of its float32 twin, of torch and of torch.compile, in float32 all, over its own. Left out is the "
+            f"{ONE_THREAD_TOO_SLOW}, at batch {BATCHES[-1]} on one thread: a call takes most of a minute.",
             _audio_table(audio),
             _sgemm_line(audio[SGEMM_BESIDE]),
             _text_table(text),
@@ -143,7 +144,9 @@ def _sgemm_line(measured: Measured) -> str:
         parts.append(f"{graph / sgemm:.2f} on {threads} at batch {cell.batch} ({graph:.0f} of {sgemm:.0f} GFLOP/s)")
     return (
         f"Share of the rate of a {SGEMM}x{SGEMM} float32 matrix product (torch, MKL), alternating with the "
-        f"{SGEMM_BESIDE}: {'; '.join(parts)}. Counted are convolutions and matrix products, in torch."
+        f"{SGEMM_BESIDE}: {'; '.join(parts)}. Counted are convolutions and matrix products, in torch. Near 1 "
+        "the graph runs as fast as a BLAS computes: beyond it are only fewer operations (Winograd's convolutions, a "
+        "pruned tower), lower precision (the BF16 or INT8 instructions of newer processors) or more cores."
     )
 
 

@@ -1,9 +1,16 @@
-"""The folder that an export writes: replaced as a whole, and only if it holds nothing else and nobody serves it."""
+"""The folder that an export writes: replaced as a whole, and only if it holds nothing else and nobody serves it.
 
+A killed export leaves the old folder or the new one. Linux exchanges two folders in one step; where it cannot, the old
+one is away for an instant, and the next export brings it back if that was the instant.
+"""
+
+import contextlib
+import ctypes
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from export import ExportError
@@ -13,23 +20,29 @@ try:
 except ImportError:  # Windows, where tritonserver does not run either
     fcntl = None  # type: ignore[assignment]
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's <fcntl.h> and <linux/fs.h>
+
 
 def check_replaceable(folder: Path, *, ours: Collection[str]) -> None:
-    """Raise ExportError if `folder` cannot be written, is being served, or holds a file that is not one of `ours`."""
-    if folder.exists() and not folder.is_dir():
-        raise ExportError(f"{folder} is a file; give --out a folder")
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in ours and "__pycache__" not in path.parts:
-            raise ExportError(f"{folder} holds {name}, which no export wrote; move it away or give another --out")
-    parent = next(parent for parent in folder.parents if parent.exists())
+    """Raise ExportError if `folder` cannot be written, is being served, or holds a file that is not one of `ours`.
+
+    What killed exports left beside it is cleared first.
+    """
     try:
+        _recover(folder)
+        if folder.exists() and not folder.is_dir():
+            raise ExportError(f"{folder} is a file; give --out a folder")
+        for name in sorted(_files(folder)) if folder.exists() else ():
+            if name not in ours and "__pycache__" not in Path(name).parts:
+                raise ExportError(f"{folder} holds {name}, which no export wrote; move it away or give another --out")
+        parent = next(parent for parent in folder.parents if parent.exists())
         tempfile.TemporaryFile(dir=parent).close()
+        with _locked(folder):
+            pass
     except OSError as exc:
         raise ExportError(
-            f"cannot write {folder}: {exc.strerror or exc}; give --out a folder that you may write"
+            f"cannot write {folder}: {exc.strerror or exc}; give --out a folder that you may read and write"
         ) from exc
-    _refuse_served(folder)
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -40,33 +53,95 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     new, old = (folder.with_name(f".{folder.name}.{state}-{os.getpid()}") for state in ("new", "old"))
     try:
-        for name, content in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        _refuse_served(folder)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+        new.mkdir(parents=True)
+        try:
+            with _locked(new):  # by which another export knows that this one lives
+                for name, content in files.items():
+                    path = new / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                _flush(new, *new.rglob("*"))
+                with _locked(folder):
+                    if not folder.exists():
+                        new.rename(folder)
+                    elif not _exchange(new, folder):
+                        folder.rename(old)
+                        new.rename(folder)
+                    _flush(folder.parent)
+        finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as exc:
         raise ExportError(f"cannot write {folder}: {exc.strerror or exc}; the old content is unchanged") from exc
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _refuse_served(folder: Path) -> None:
-    """`python -m serve` holds a shared advisory lock on the folder that it serves (`serve.server`)."""
+def _files(folder: Path) -> Iterator[str]:
+    """Names, from `folder` on, of all that is in it and no folder; a link is none, wherever it leads."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() or not path.is_dir():
+                yield path.relative_to(folder).as_posix()
+
+
+def _recover(folder: Path) -> None:
+    """Delete what killed exports left beside `folder`, and bring it back if one of them had moved it away."""
+    if fcntl is None or not folder.parent.is_dir():
+        return
+    for state in ("old", "new"):
+        for left in folder.parent.iterdir():
+            if left.name.startswith(f".{folder.name}.{state}-") and left.is_dir():
+                with contextlib.suppress(ExportError), _locked(left):
+                    if state == "old" and not folder.exists():
+                        left.rename(folder)
+                    else:
+                        shutil.rmtree(left)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; False where the system or the file system cannot."""
+    if sys.platform != "linux":
+        return False
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # since glibc 2.28
+    paths = (os.fsencode(one), os.fsencode(other))
+    return bool(renameat2) and renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0
+
+
+def _flush(*paths: Path) -> None:
+    """Files and folders to the disk."""
+    if fcntl is None:
+        return
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the exclusive lock of `folder`, if there is such a folder; `python -m serve` holds a shared one on its own.
+
+    Raises:
+        ExportError: somebody else holds one.
+    """
     if fcntl is None or not folder.exists():
+        yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise ExportError(f"{folder} is being served; stop `python -m serve` first, or give another --out") from exc
-    except OSError:  # a file system without such locks, on which the server could take none either
-        pass
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ExportError(f"{folder} is being served; stop `python -m serve` first, or give another --out") from exc
+        except OSError:  # a file system without such locks, on which the server could take none either
+            pass
+        yield
     finally:
         os.close(descriptor)

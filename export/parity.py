@@ -4,12 +4,13 @@ Three computations of every item are compared: torch in float32 (the truth), the
 CPU provider, and, where the graph is in float16, the typed model in torch, which really computes in float16. The last
 stands in for a GPU: the CPU provider widens float16 to float32, so it sees neither the rounding nor an overflow.
 
-Then both graphs together: how many of torch's ten best windows for a text are among theirs, and whether captions still
-find their own tracks.
+Then both graphs together, on more captions: how many of torch's ten best windows for a text are among theirs, and
+whether captions still find their own tracks.
 """
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,12 +22,13 @@ from torch import Tensor, nn
 
 from export import ExportError
 from export.parity_data import ParityData
-from export.triton_config import ModelParameters
+from export.triton_config import ModelParameters, padded_lengths
 from train.data.tokenizer import TextTokenizer
 
 BATCHES = (17, 3, 2)  # unseen by the exporter; an item alone is the fourth
-PADDED_LENGTHS = (16, 32, 77)  # tokens, as text_tokenizer pads, and the model's maximum
 TOP = 10
+SEARCH_BATCH = 32  # captions
+MAX_NORM_ERROR = 1e-4  # a vector is divided by its norm in float32, which leaves some 1e-7
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,31 @@ class Thresholds:
     Args:
         min_cosine: of each item with torch in float32.
         max_deviation: largest difference of any component between an item alone and in a batch, padded or not.
-        max_recall_drop: share of the captions, 0 to 1, that may lose their own track from the ten best. More is an
-            error only where it is more than tracks 10 and 11 changing places by chance (`check_search`).
+        min_overlap: of torch's ten best windows for a text with the graphs', mean over all texts, 0 to 1.
+        max_recall_drop: of R@10, a fraction: captions that lose their own track from the ten best less those that gain
+            it. One caption is allowed at least, however few there are.
+
+    Raises:
+        ExportError: one is negative or NaN.
     """
 
     min_cosine: float
+    min_overlap: float
     max_deviation: float = 1e-5
     max_recall_drop: float = 0.002
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if math.isnan(value) or value < 0:
+                raise ExportError(f"the threshold {name} is {value}; give a number of at least 0")
 
-# By precision. Float32 differs from torch in the order of its sums only; INT8 was measured at 0.9992 (export.int8).
+
+# By precision. Float32 differs from torch in the order of its sums only; INT8 was measured at 0.9992 (export.int8). Of
+# the shipped model's ten best windows for 486 captions, INT8 finds 98.8 %, and errors as large as float16's 99.9 %.
 STRICT = {
-    "fp16": Thresholds(min_cosine=0.9995),
-    "fp32": Thresholds(min_cosine=0.999999),
-    "int8": Thresholds(min_cosine=0.995),
+    "fp16": Thresholds(min_cosine=0.9995, min_overlap=0.99),
+    "fp32": Thresholds(min_cosine=0.999999, min_overlap=0.998),
+    "int8": Thresholds(min_cosine=0.995, min_overlap=0.97),
 }
 
 
@@ -100,19 +113,20 @@ class SearchParity:
     """How both graphs search compared with torch float32.
 
     Args:
-        top_10_overlap: mean share, over all texts, of torch's ten best windows that are among the graphs' ten best.
-        captions, tracks: that R@10 is measured on.
+        top_10_overlap: mean share, over `texts` texts, of torch's ten best windows that are among the graphs' ten best.
+        captions, tracks: that R@10 is measured on: the tracks that are heard, and their captions.
         torch_recall, recall: R@10 of captions finding their own track, fractions; None for at most ten tracks.
     """
 
     top_10_overlap: float
+    texts: int
     captions: int
     tracks: int
     torch_recall: float | None
     recall: float | None
 
     def sentence(self) -> str:
-        overlap = f"The ten best windows for a text are PyTorch's to {100 * self.top_10_overlap:.1f} %"
+        overlap = f"The ten best windows for {self.texts} texts are PyTorch's to {100 * self.top_10_overlap:.1f} %"
         if self.recall is None:
             return f"{overlap}; R@10 is not measured, the parity data has at most ten tracks."
         return (
@@ -197,7 +211,7 @@ def check_audio(
     """Compare the audio graph with `model`; `typed` is the float16 model that the graph was exported from, if any.
 
     Raises:
-        ExportError: an item's cosine is too low, or its vector depends on its neighbours in the batch.
+        ExportError: an item's cosine is too low, its vector has no unit norm or depends on its neighbours in the batch.
     """
     run = _open(graph)
     waveforms = np.stack(list(windows.values()))
@@ -228,15 +242,16 @@ def check_text(
     """Compare the text graph with `model`: without padding, and padded to each served length in a batch.
 
     Raises:
-        ExportError: an item's cosine is too low, or its vector depends on padding or on its neighbours.
+        ExportError: an item's cosine is too low, its vector has no unit norm or depends on padding or its neighbours.
     """
     run = _open(graph)
     tokens = [tuple(part.numpy().astype(np.int32) for part in tokenizer([text])) for text in texts]
     variants = []
-    for length in (*(length for length in PADDED_LENGTHS if length < max_tokens), max_tokens):
+    for length in padded_lengths(max_tokens):
         fitting = np.array([index for index, (ids, _) in enumerate(tokens) if ids.shape[1] <= length], dtype=int)
         for rows in _batches(fitting):
-            padded = (_pad([tokens[index][part] for index in rows], length=length) for part in (0, 1))
+            ids, mask = ([tokens[index][part] for index in rows] for part in (0, 1))
+            padded = (_pad(ids, length=length, value=tokenizer.pad_id), _pad(mask, length=length, value=0))
             variants.append((f"padded to {length} tokens in a batch of {len(rows)}", rows, run(*padded)))
     return _compare(
         "text_encoder",
@@ -249,41 +264,66 @@ def check_text(
     )
 
 
-def check_search(audio: GraphParity, text: GraphParity, *, data: ParityData, accept: Thresholds) -> SearchParity:
-    """Compare what texts find among the windows, and captions among the tracks, in torch and by the graphs.
+def embed_captions(
+    graph: bytes, captions: Sequence[str], *, model: nn.Module, tokenizer: TextTokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """What torch in float32 and the text graph make of each caption: float32 [captions, dim] twice, unit rows."""
+    run = _open(graph)
+    truth, exported = [], []
+    order = sorted(range(len(captions)), key=lambda row: len(captions[row]))  # of like lengths, so with little padding
+    for start in range(0, len(order), SEARCH_BATCH):
+        tokens = tokenizer([captions[row] for row in order[start : start + SEARCH_BATCH]])
+        items = tuple(part.numpy().astype(np.int32) for part in tokens)
+        truth.append(_in_torch(model.embed_text, [items]))
+        exported.append(run(*items))
+    rows = np.argsort(order)
+    return np.concatenate(truth)[rows], np.concatenate(exported)[rows]
 
-    A track is the normalised mean of its windows. R@10 may fall by `max_recall_drop`, and beyond that by what chance
-    does: with L captions that lose their track and G that gain it, L - G has the standard deviation sqrt(L + G) where
-    both are equally likely (McNemar 1947); twice that is allowed.
+
+def check_search(
+    audio: GraphParity, captions: tuple[np.ndarray, np.ndarray], *, data: ParityData, accept: Thresholds
+) -> SearchParity:
+    """Compare what captions find among the windows and among the tracks, in torch and by the graphs.
+
+    A track is the normalised mean of its windows.
+
+    Args:
+        captions: those of `data.text_tracks`, in its order, by `embed_captions`.
 
     Raises:
-        ExportError: R@10 falls by more.
+        ExportError: the ten best windows differ by more than `accept` allows, or R@10 falls by more.
     """
-    by_torch, by_graphs = (_best(text_side @ audio_side.T) for text_side, audio_side in _sides(text, audio))
-    overlap = [len(set(a) & set(b)) / len(a) for a, b in zip(by_torch, by_graphs, strict=True)]
+    sides = list(zip(captions, (audio.truth, audio.exported), strict=True))
+    by_torch, by_graphs = (_best(texts @ windows.T) for texts, windows in sides)
+    overlap = float(np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(by_torch, by_graphs, strict=True)]))
+    if not overlap >= accept.min_overlap:
+        raise ExportError(
+            f"the graphs search otherwise than torch: of its ten best windows for a text, a share of {overlap:.3f} is "
+            f"among theirs (mean of {len(by_torch)} texts), expected at least {accept.min_overlap:g}"
+        )
 
-    names = [item.name for item in audio.items]
     tracks = sorted(set(data.window_tracks.values()))
-    captions = [row for row, item in enumerate(text.items) if data.text_tracks.get(item.name) in tracks]
-    own = [tracks.index(data.text_tracks[text.items[row].name]) for row in captions]
-    if len(tracks) <= TOP or not captions:
-        return SearchParity(float(np.mean(overlap)), len(captions), len(tracks), None, None)
+    heard = [row for row, track in enumerate(data.text_tracks.values()) if track in tracks]
+    own = [tracks.index(track) for track in data.text_tracks.values() if track in tracks]
+    if len(tracks) <= TOP or not heard:
+        return SearchParity(overlap, len(by_torch), len(heard), len(tracks), None, None)
+    names = [item.name for item in audio.items]
     members = [[row for row, name in enumerate(names) if data.window_tracks.get(name) == track] for track in tracks]
     found = []
-    for text_side, audio_side in _sides(text, audio):
-        vectors = np.stack([audio_side[rows].mean(axis=0) for rows in members])
-        scores = text_side[captions] @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+    for texts, windows in sides:
+        vectors = np.stack([windows[rows].mean(axis=0) for rows in members])
+        scores = texts[heard] @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
         ranks = (scores >= scores[np.arange(len(own)), own][:, None]).sum(axis=1)
         found.append(ranks <= TOP)
     before, after = found
     lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-    if lost - gained > accept.max_recall_drop * len(captions) + 2 * np.sqrt(lost + gained):
+    if lost - gained > max(1, accept.max_recall_drop * len(heard)):
         raise ExportError(
-            f"the graphs search worse than torch: of {len(captions)} captions, {lost} lose their own track from the "
+            f"the graphs search worse than torch: of {len(heard)} captions, {lost} lose their own track from the "
             f"ten best and {gained} gain it, R@10 {before.mean():.3f} -> {after.mean():.3f}; expected a drop of at "
-            f"most {accept.max_recall_drop:g} beyond chance"
+            f"most {accept.max_recall_drop:g}, or one caption"
         )
-    return SearchParity(float(np.mean(overlap)), len(captions), len(tracks), float(before.mean()), float(after.mean()))
+    return SearchParity(overlap, len(by_torch), len(heard), len(tracks), float(before.mean()), float(after.mean()))
 
 
 def _compare(
@@ -307,6 +347,13 @@ def _compare(
                 f"{graph}: {runtime} and torch in float32 disagree on {_quote(names[worst])}: "
                 f"cosine {values[worst]:.7f}, expected at least {accept.min_cosine}"
             )
+    norms = np.abs(np.linalg.norm(exported, axis=1) - 1)
+    worst = int(np.argmax(norms))
+    if norms[worst] > MAX_NORM_ERROR:
+        raise ExportError(
+            f"{graph}: the vector of {_quote(names[worst])} has a norm of {np.linalg.norm(exported[worst]):.6f}, "
+            "expected 1"
+        )
     deviations = np.zeros(len(names))
     for variant, rows, embeddings in variants:
         by_item = np.abs(embeddings - exported[rows]).max(axis=1)
@@ -330,11 +377,6 @@ def _compare(
         for row, name in enumerate(names)
     ]
     return GraphParity(graph, tuple(items), truth, exported)
-
-
-def _sides(text: GraphParity, audio: GraphParity) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(texts, windows) as torch embeds them, then as the graphs do."""
-    return [(text.truth, audio.truth), (text.exported, audio.exported)]
 
 
 def _best(scores: np.ndarray) -> np.ndarray:
@@ -389,5 +431,5 @@ def _round(content: Any) -> Any:
     return content
 
 
-def _pad(rows: Sequence[np.ndarray], *, length: int) -> np.ndarray:
-    return np.concatenate([np.pad(row, ((0, 0), (0, length - row.shape[1]))) for row in rows])
+def _pad(rows: Sequence[np.ndarray], *, length: int, value: int) -> np.ndarray:
+    return np.concatenate([np.pad(row, ((0, 0), (0, length - row.shape[1])), constant_values=value) for row in rows])

@@ -21,10 +21,11 @@ from export import ExportError
 from export.int8 import quantise
 from export.model_card import write_model_card
 from export.output_folder import check_replaceable, replace_folder
-from export.parity import STRICT, Parity, check_audio, check_search, check_text
-from export.parity_data import load_parity_data
+from export.parity import STRICT, Parity, check_audio, check_search, check_text, embed_captions
+from export.parity_data import CAPTIONS, SEARCH_CAPTIONS, WINDOWS, load_parity_data
 from export.sources import load_source
 from export.tensorrt_check import check_graph, refuse_unready
+from export.tensorrt_check.parity_items import token_items
 from export.towers import check_weights, export_audio, export_text, type_embeddings, type_float16
 from export.triton_config import ModelParameters, fingerprint, write_configs
 from train.checkpoint import CheckpointError
@@ -81,17 +82,20 @@ def export_checkpoint(
         thresholds: fields of `export.parity.Thresholds` that replace the strict ones, for both graphs.
 
     Raises:
-        ExportError: `out` cannot be replaced, a weight is unusable, or a graph failed the parity check or TensorRT's.
+        ExportError: options contradict each other, `out` cannot be replaced, a weight is unusable, or a graph failed
+            the parity check or TensorRT's.
         CheckpointError: the checkpoint cannot be used.
         ManifestError, AudioDecodeError: the parity data cannot be read.
     """
+    if text_int8 and text_tensorrt:
+        raise ExportError("TensorRT cannot run an INT8 text graph; give --text-int8 or --text-tensorrt")
+    precisions = (precision, "int8" if text_int8 else precision)
+    accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
     out = out.resolve()
     check_replaceable(out, ours=FILES)
     source = load_source(checkpoint, tokenizer=tokenizer)
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
-    precisions = (precision, "int8" if text_int8 else precision)
-    accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
 
     typed = type_float16(source.model) if precision == "fp16" else None
     text_model = type_embeddings(source.model) if text_int8 else typed or source.model
@@ -103,7 +107,8 @@ def export_checkpoint(
     if text_int8:
         text_graph = quantise(text_graph)
     else:
-        refuse_unready("text_encoder", check_graph(text_graph))
+        tokens = token_items(data.texts, tokenizer=source.tokenizer)
+        refuse_unready("text_encoder", check_graph(text_graph, items=tokens))
     text = text_graph.SerializeToString(deterministic=True)
     tokenizer_json = source.tokenizer.tokenizer_json.encode()
 
@@ -117,7 +122,8 @@ def export_checkpoint(
         max_tokens=source.max_text_tokens,
         accept=accept_text,
     )
-    search_parity = check_search(audio_parity, text_parity, data=data, accept=accept_text)
+    captions = embed_captions(text, list(data.text_tracks), model=source.model, tokenizer=source.tokenizer)
+    search_parity = check_search(audio_parity, captions, data=data, accept=accept_text)
     parity = Parity(precisions, (accept_audio, accept_text), audio_parity, text_parity, search_parity)
     parameters = ModelParameters(
         sample_rate_hz=source.window.sample_rate_hz,
@@ -169,18 +175,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=PARITY_DATA,
         metavar="MANIFEST",
-        help="captioned music that torch and the graphs must agree on; default: the demo collection",
+        help=(
+            f"captioned music that torch and the graphs must agree on: {WINDOWS} windows and {CAPTIONS} captions one "
+            f"by one, and what up to {SEARCH_CAPTIONS} captions find; default: the demo collection"
+        ),
     )
     parser.add_argument(
         "--tokenizer",
         metavar="NAME",
-        help="folder or hub name with the tokenizer.json of a checkpoint that carries none (MusCALL's)",
+        help="the tokenizer.json of a checkpoint that carries none (MusCALL's), or a folder or hub name with it",
     )
     gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
     for name, meaning in (
         ("min_cosine", "of each item with torch in float32"),
         ("max_deviation", "of a component, alone to in a batch or padded"),
-        ("max_recall_drop", "of R@10, a fraction"),
+        ("min_overlap", "of the ten best windows for a text, a fraction, mean"),
+        ("max_recall_drop", "of R@10, a fraction; one caption less is always allowed"),
     ):
         defaults = ", ".join(f"{getattr(accept, name):g}" for accept in STRICT.values())
         gate.add_argument(

@@ -45,7 +45,9 @@ def check_weights(model: nn.Module) -> None:
     """Raises ExportError if a weight is NaN or infinite."""
     for name, weight in model.state_dict().items():
         if not torch.isfinite(weight).all():
-            raise ExportError(f"the weight {name} holds NaN or infinity: the training run diverged; train again")
+            raise ExportError(
+                f"the weight {name} holds NaN or infinity; give a checkpoint from before its training diverged"
+            )
 
 
 def type_float16(model: nn.Module) -> nn.Module:
@@ -58,7 +60,7 @@ def type_float16(model: nn.Module) -> nn.Module:
     for tower in (typed.audio_tower, typed.text_tower):
         _fold_batch_norms(tower)
         _type_layers(tower)
-    _check_range(typed)
+    _check_range(typed, advice="so export with --precision fp32, or train with more weight decay")
     return typed
 
 
@@ -68,7 +70,7 @@ def type_embeddings(model: nn.Module) -> nn.Module:
     for module in typed.text_tower.modules():
         if isinstance(module, nn.Embedding):
             module.half().register_forward_hook(lambda _, __, output: output.float())
-    _check_range(typed)
+    _check_range(typed, advice="where an INT8 text graph stores embeddings; export without --text-int8")
     return typed
 
 
@@ -80,7 +82,7 @@ def export_audio(model: nn.Module, *, samples: int) -> onnx.ModelProto:
 
 def export_text(model: nn.Module, *, max_tokens: int) -> onnx.ModelProto:
     """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm."""
-    ones = torch.ones(EXAMPLE_BATCH, EXAMPLE_TOKENS, dtype=torch.int32)
+    ones = torch.ones(EXAMPLE_BATCH, min(EXAMPLE_TOKENS, max_tokens), dtype=torch.int32)
     axes = {0: Dim("batch"), 1: Dim("length", max=max_tokens)}
     return _export(_Text(model), {"input_ids": ones, "attention_mask": ones.clone()}, axes=axes)
 
@@ -103,13 +105,10 @@ class _Text(nn.Module):
         return self.model.embed_text(input_ids, attention_mask)
 
 
-def _check_range(typed: nn.Module) -> None:
+def _check_range(typed: nn.Module, *, advice: str) -> None:
     for name, weight in typed.named_parameters():
         if not torch.isfinite(weight).all():
-            raise ExportError(
-                f"the weight {name} leaves the range of float16 (±65,504); export with --precision fp32, or train with "
-                "more weight decay"
-            )
+            raise ExportError(f"the weight {name} leaves the range of float16 (±65,504), {advice}")
 
 
 def _fold_batch_norms(tower: nn.Module) -> None:

@@ -10,6 +10,7 @@ from export.tensorrt_check.profiles import BATCH, LENGTH, MAX_BATCH, Profile, pr
 # Where ONNX Runtime keeps what TensorRT built. It makes the last folder of the path only, so the one above must exist,
 # as /tmp does in every container.
 ENGINES = "/tmp/musicsearch-tensorrt"
+PADDED_LENGTHS = (16, 32, 77)  # tokens, as in model_repository/text_tokenizer/1/model.py
 WORKSPACE_BYTES = 4 * 2**30  # at most, while an engine is built and run
 
 
@@ -29,6 +30,11 @@ class ModelParameters:
     parity_cosine: str
 
 
+def padded_lengths(max_tokens: int) -> tuple[int, ...]:
+    """What `text_tokenizer` pads to, in tokens: PADDED_LENGTHS that are shorter than the model's longest, and that."""
+    return (*(length for length in PADDED_LENGTHS if length < max_tokens), max_tokens)
+
+
 def fingerprint(audio_graph: bytes, text_graph: bytes, tokenizer: bytes) -> str:
     """SHA-256, in hex, of the three files' own SHA-256 digests in this order."""
     digests = [hashlib.sha256(content).digest() for content in (audio_graph, text_graph, tokenizer)]
@@ -44,8 +50,10 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
     audio = profile_of({"waveform": (BATCH, parameters.window_samples)}, max_tokens=1)
     tokens = {"input_ids": (BATCH, LENGTH), "attention_mask": (BATCH, LENGTH)}
     text = profile_of(tokens, max_tokens=parameters.max_text_tokens)
+    lengths = padded_lengths(parameters.max_text_tokens)
     values = asdict(parameters) | {
         "max_batch": MAX_BATCH,
+        "lengths": f"{', '.join(map(str, lengths[:-1]))} or {lengths[-1]}" if lengths[1:] else str(lengths[0]),
         "parameters": _entries(asdict(parameters)),
         "token_parameters": _entries({"max_text_tokens": parameters.max_text_tokens}),
         "audio_accelerator": _accelerator(audio, engines=f"audio-{parameters.fingerprint[:16]}"),
@@ -133,7 +141,7 @@ input [
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
 
 # Somebody waits for each query: half a millisecond is enough to meet others under load. Requests of equal length form a
-# batch, and the tokenizer pads to three lengths only.
+# batch, and the tokenizer pads to $lengths tokens only.
 dynamic_batching { max_queue_delay_microseconds: 500 }
 
 # No kind: a GPU where there is one, else the CPU (one instance uses every core).
@@ -144,7 +152,7 @@ $text_accelerator
 $parameters
 """),
     "text_tokenizer": Template("""\
-# Written by export/to_onnx.py. Text -> token ids and mask, padded to 16, 32, 77 or the longest that the model takes.
+# Written by export/to_onnx.py. Text -> token ids and mask, padded to $lengths tokens.
 name: "text_tokenizer"
 backend: "python"
 

@@ -20,7 +20,8 @@ def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
     Args:
         name: a file: the `ckpt.pt` of `python -m train`, or the official MusCALL repository's `best_model.pth.tar`.
             A folder, or the Hugging Face hub name, of a `ClapModel`.
-        tokenizer: a folder or hub name with the `tokenizer.json` of a checkpoint that carries none: MusCALL's.
+        tokenizer: the `tokenizer.json` of a checkpoint that carries none, MusCALL's: the file, or a folder or hub name
+            that has it.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it cannot be used.

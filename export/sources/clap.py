@@ -13,7 +13,9 @@ A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at 
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ClapFeatureExtractor, ClapModel, ClapProcessor
 from transformers.models.clap.modeling_clap import ClapAudioEncoder, ClapTextModel
@@ -31,6 +33,9 @@ CONFIGURATION, SAFE_WEIGHTS, PICKLED_WEIGHTS = ("*.json", "*.txt"), "*.safetenso
 
 # Buffers that older files lack, and that the configuration determines.
 COUNTED = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
+
+MIN_COSINE = 0.9999  # with transformers' own pipeline
+TEXTS = ("drums", "calm solo piano at night", "An electric guitar, bass and drums, recorded live in 1969!")
 
 
 class RepeatPad(nn.Module):
@@ -83,16 +88,24 @@ class PatchEmbed(nn.Module):
 
 
 class ClapAudio(nn.Module):
-    """decibels float32 [batch, 1, frames, n_mels] -> features float32 [batch, width]."""
+    """decibels float32 [batch, 1, frames, n_mels] -> features float32 [batch, width].
 
-    def __init__(self, encoder: ClapAudioEncoder) -> None:
+    transformers stretches the frames to its tower's, 1,001 to 1,024, by bicubic interpolation, which TensorRT does not
+    have. It is linear, so what it makes of the identity is its matrix; and as the weights of a frame add up to 1, it
+    may come before the tower's batch norm.
+    """
+
+    def __init__(self, encoder: ClapAudioEncoder, *, frames: int) -> None:
         super().__init__()
         encoder.patch_embed = PatchEmbed(encoder.patch_embed)
         encoder.enable_fusion = False
         self.encoder = encoder
+        size = (encoder.spec_size * encoder.freq_ratio, frames)
+        stretch = F.interpolate(torch.eye(frames)[None, None], size, mode="bicubic", align_corners=True)
+        self.register_buffer("stretch", stretch, persistent=False)
 
     def forward(self, decibels: Tensor) -> Tensor:
-        return self.encoder(decibels).pooler_output
+        return self.encoder(torch.matmul(self.stretch, decibels)).pooler_output
 
 
 class ClapText(nn.Module):
@@ -140,18 +153,29 @@ def load_clap(name: str) -> Source:
     extractor, config = processor.feature_extractor, clap.config
     if extractor.padding != "repeatpad":
         raise CheckpointError(f"{name} pads short clips by {extractor.padding!r}; only 'repeatpad' can be exported")
+    window = AudioWindow(extractor.sampling_rate, extractor.nb_max_samples)
+    clips = _clips(window)
+    try:
+        expected = _embed(clap.eval(), clips, processor=processor)
+    except (ValueError, RuntimeError, IndexError) as exc:
+        raise CheckpointError(
+            f"transformers cannot run {name}, its processor and model do not fit: {_reason(exc)}"
+        ) from exc
     text_tower = ClapText(clap.text_model)
+    model = AssembledDualEncoder(
+        frontend=ClapFrontend(extractor),
+        audio_tower=ClapAudio(clap.audio_model.audio_encoder, frames=1 + window.samples // extractor.hop_length),
+        text_tower=text_tower,
+        audio_projection=clap.audio_projection,
+        text_projection=clap.text_projection,
+    ).eval()
+    tokenizer = _tokenizer(processor, max_tokens=text_tower.max_tokens)
+    _compare(model, clips, expected=expected, tokenizer=tokenizer, name=name)
     return Source(
-        model=AssembledDualEncoder(
-            frontend=ClapFrontend(extractor),
-            audio_tower=ClapAudio(clap.audio_model.audio_encoder),
-            text_tower=text_tower,
-            audio_projection=clap.audio_projection,
-            text_projection=clap.text_projection,
-        ).eval(),
-        tokenizer=_tokenizer(processor, max_tokens=text_tower.max_tokens),
+        model=model,
+        tokenizer=tokenizer,
         name=Path(name).resolve().name if folder == Path(name) else name,
-        window=AudioWindow(extractor.sampling_rate, extractor.nb_max_samples),
+        window=window,
         embedding_dim=config.projection_dim,
         max_text_tokens=text_tower.max_tokens,
         metrics={},
@@ -176,8 +200,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
             folder, local_files_only=True, output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
         )
     except Exception as exc:  # transformers, safetensors, tokenizers and pickle each raise their own
-        reason = next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__).strip().rstrip(".")
-        raise CheckpointError(f"{name} holds no complete CLAP: {reason}; copy or download it again") from exc
+        raise CheckpointError(f"{name} holds no complete CLAP: {_reason(exc)}; copy or download it again") from exc
     missing = sorted(key for key in report["missing_keys"] if not key.endswith(COUNTED))
     unknown = sorted(report["unexpected_keys"])
     if missing or unknown:
@@ -186,6 +209,48 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
             f"{first_names(unknown)}); copy or download it again"
         )
     return clap, processor
+
+
+def _reason(exc: Exception) -> str:
+    """Its first line."""
+    return next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__).strip().rstrip(".")
+
+
+def _clips(window: AudioWindow) -> list[np.ndarray]:
+    """float32 [samples]: noise and a sweep of a whole window, and a third of the sweep, which CLAP repeats."""
+    time_s = np.arange(window.samples) / window.sample_rate_hz
+    noise = 0.1 * np.random.default_rng(0).standard_normal(window.samples)
+    sweep = 0.5 * np.sin(2 * np.pi * (100 + 400 * time_s) * time_s)
+    return [clip.astype(np.float32) for clip in (noise, sweep, sweep[: window.samples // 3])]
+
+
+@torch.inference_mode()
+def _embed(clap: ClapModel, clips: list[np.ndarray], *, processor: ClapProcessor) -> Tensor:
+    """transformers' own vectors of the clips and of TEXTS, one at a time: float32 [items, dim], unit L2 norm."""
+    extractor, vectors = processor.feature_extractor, []
+    for clip in clips:
+        features = extractor(clip, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        features["is_longer"] = torch.zeros(1, 1, dtype=torch.bool)  # see above
+        vectors.append(clap.get_audio_features(**features).pooler_output)
+    for text in TEXTS:
+        vectors.append(clap.get_text_features(**processor.tokenizer(text, return_tensors="pt")).pooler_output)
+    return F.normalize(torch.cat(vectors), dim=-1)
+
+
+@torch.inference_mode()
+def _compare(
+    model: AssembledDualEncoder, clips: list[np.ndarray], *, expected: Tensor, tokenizer: TextTokenizer, name: str
+) -> None:
+    """Raises CheckpointError where `model` does not give what transformers gave, if that was a number."""
+    padded = np.stack([np.pad(clip, (0, len(clips[0]) - len(clip))) for clip in clips])
+    found = torch.cat([model.embed_audio(torch.from_numpy(padded)), model.embed_text(*tokenizer(TEXTS))])
+    cosines = (found * expected).sum(dim=1)
+    if expected.isfinite().all() and not cosines.min() >= MIN_COSINE:
+        item = ("noise", "a sweep", "a short sweep", *(f"“{text}”" for text in TEXTS))[int(cosines.argmin())]
+        raise CheckpointError(
+            f"{name} is a CLAP that this exporter does not know: its vector of {item} has cosine {cosines.min():.6f} "
+            f"with that of transformers, expected at least {MIN_COSINE}; please report it"
+        )
 
 
 def _tokenizer(processor: ClapProcessor, *, max_tokens: int) -> TextTokenizer:

@@ -11,11 +11,13 @@ TIMEOUT_S = 5.0  # for the hub's first answer; a download itself may take as lon
 
 
 def published_file(name: str, filename: str) -> Path:
-    """One file of the folder or hub model `name`.
+    """One file of the folder or hub model `name`, or `name` itself where it is a file.
 
     Raises:
         CheckpointError: there is no such file, or no network and none in the cache.
     """
+    if Path(name).is_file():
+        return Path(name)
     if Path(name).is_dir():
         path = Path(name) / filename
         if not path.is_file():

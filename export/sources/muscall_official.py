@@ -1,19 +1,19 @@
 """The `best_model.pth.tar` of the MusCALL authors' own repository (Manco et al. 2022).
 
-It carries tensors only: sizes are read from their shapes, all else must be known. The front end's settings are public:
-16 kHz, n_fft 1024, hop 512, 128 mels up to 11,025 Hz on HTK's scale (those above 8,000 Hz hear nothing), a spectrum
-divided by the root of its window's energy, decibels no further than 100 below the loudest cell. No such file was at
-hand when this was written, so these assumptions are unverified:
+It carries tensors only: sizes are read from their shapes, all else must be known. That repository says: 16 kHz, n_fft
+1024, hop 512, 128 mels up to 11,025 Hz on HTK's scale (those above 8,000 Hz hear nothing), a spectrum divided by the
+root of its window's energy, decibels no further than 100 below the loudest cell, which the audio tower sees as they
+are; its attention pool has 8 heads at any width. The text tower is causal, with queries, keys and values without bias
+and GELU as it is defined; its vector is the state at the end-of-text token, the highest id of CLIP's vocabulary. It
+stores a `ln_final` that it never applies.
 
-* Attention has 64 channels a head in both towers, and the text tower's activation is x · sigmoid(1.702 x), as in CLIP
-  (Radford et al. 2021), whose design both towers follow; LayerNorm's epsilon is 1e-5.
-* The audio tower sees the decibels as they are, one channel, mels from low to high by frames.
-* The window is the whole number of seconds that leaves as many cells as the attention pool has positions (19 of 32
-  frames and 4 of 32 mels each are 20 s).
+No such file was at hand when this was written. Its tensors leave three things open:
+
+* The text tower has 8 heads, as that repository's configuration sets them.
+* The window is the shortest whole number of seconds that leaves as many cells as the attention pool has positions (19
+  of 32 frames and 4 of 32 mels each are 20 s).
 * Decibels are clamped by window. torchaudio clamps a batch of three axes by its loudest item; a vector must not
   depend on its neighbours, so this is torchaudio's result for a batch of one.
-* The text vector is the state at the end-of-text token, which the tokenizer must add and which nothing but padding
-  follows; the vocabulary is CLIP's.
 """
 
 import math
@@ -39,21 +39,17 @@ from train.towers.audio_resnet import AudioResNet
 from train.towers.text_transformer import TextTransformer
 
 SAMPLE_RATE_HZ, N_FFT, HOP_SAMPLES, N_MELS, F_MAX_HZ, TOP_DB = 16_000, 1024, 512, 128, 11_025.0, 100.0
-HEAD_CHANNELS = 64
+HEADS = 8  # of the attention pool and of the text tower
 CELL = 32  # mels, or frames, that the tower's strides and poolings make one cell of
 LONGEST_WINDOW_S = 120
 WRAPPERS = ("state_dict", "model")
-BLOCK, LAYER = re.compile(r"audio_backbone\.layer([1-4])\.(\d+)\."), re.compile(r"transformer\.resblocks\.(\d+)\.")
+BLOCK = re.compile(r"audio_backbone\.layer([1-4])\.(\d+)\.")
+LAYER = re.compile(r"textual_head\.transformer\.layers\.(\d+)\.")
 TRANSFORM = re.compile(r"(^|\.)(spectrogram\.window|mel_scale\.fb)$")  # torchaudio's own buffers
 POSITIONS = "audio_backbone.attnpool.positional_embedding"
-UNUSED = ("logit_scale",)
-
-
-class QuickGelu(nn.Module):
-    """x · sigmoid(1.702 x), CLIP's stand-in for GELU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+TEXT_POSITIONS = "textual_head.position_embedding.weight"
+# Of the loss, of a norm that is never applied, and of training with SimCLR's loss beside, which is over.
+UNUSED = re.compile(r"logit_scale$|textual_head\.ln_final\.|audio_ssl\.")
 
 
 class MuscallFrontend(nn.Module):
@@ -78,7 +74,7 @@ def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
 
     Args:
         content: what `torch.load` gave for `path`.
-        tokenizer: folder or hub name with CLIP's `tokenizer.json`; None: that of the training recipes.
+        tokenizer: CLIP's `tokenizer.json`, or a folder or hub name with it; None: that of the training recipes.
 
     Raises:
         CheckpointError: tensors are missing, unknown or of sizes that contradict each other, or the tokenizer cannot
@@ -97,7 +93,7 @@ def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
         text_projection=_linear(tensors, "text_projection"),
     )
     for layer in model.text_tower.layers:
-        layer.feed_forward[1] = QuickGelu()
+        layer.qkv = nn.Linear(text.hidden, 3 * text.hidden, bias=False)
     _load_tensors(model, tensors, names=_names(audio.blocks, layers=text.layers))
     return Source(
         model=model.eval(),
@@ -155,19 +151,18 @@ def _text_sizes(tensors: Mapping[str, Tensor]) -> TextTransformerConfig:
     return TextTransformerConfig(
         vocab_size=vocab_size,
         hidden=hidden,
-        layers=len({match[1] for match in map(LAYER.search, tensors) if match}),
+        layers=len({match[1] for match in map(LAYER.match, tensors) if match}),
         heads=_heads(hidden, tower="text"),
-        max_tokens=_shape(tensors, "textual_head.positional_embedding", axes=2)[0],
+        max_tokens=_shape(tensors, TEXT_POSITIONS, axes=2)[0],
     )
 
 
 def _heads(channels: int, *, tower: str) -> int:
-    if channels % HEAD_CHANNELS:
+    if channels % HEADS:
         raise CheckpointError(
-            f"the {tower} tower attends over {channels} channels; expected a multiple of {HEAD_CHANNELS}, "
-            "the channels of a head"
+            f"the {tower} tower attends over {channels} channels; expected a multiple of {HEADS}, its heads"
         )
-    return channels // HEAD_CHANNELS
+    return HEADS
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:
@@ -205,19 +200,22 @@ def _names(blocks: tuple[int, ...], *, layers: int) -> dict[str, str]:
         "position": "positional_embedding",
     }
     names |= {f"audio_tower.pool.{ours}": f"audio_backbone.attnpool.{theirs}" for ours, theirs in pool.items()}
-    head = {"tokens": "token_embedding", "positions": "positional_embedding", "norm": "ln_final"}
-    names |= {f"text_tower.{ours}": f"textual_head.{theirs}" for ours, theirs in head.items()}
+    names |= {
+        "text_tower.tokens": "textual_head.token_embedding",
+        "text_tower.positions": TEXT_POSITIONS,
+        "text_tower.norm": "textual_head.transformer.norm_out",
+    }
     layer = {
-        "attention_norm": "ln_1",
-        "qkv": "attn.in_proj",
-        "output": "attn.out_proj",
-        "feed_forward_norm": "ln_2",
-        "feed_forward.0": "mlp.c_fc",
-        "feed_forward.2": "mlp.c_proj",
+        "attention_norm": "0.norm",
+        "qkv": "0.fn.to_qkv",
+        "output": "0.fn.out_projection",
+        "feed_forward_norm": "1.norm",
+        "feed_forward.0": "1.fn.mlp.0",
+        "feed_forward.2": "1.fn.mlp.3",
     }
     for place in range(layers):
         names |= {
-            f"text_tower.layers.{place}.{ours}": f"textual_head.transformer.resblocks.{place}.{theirs}"
+            f"text_tower.layers.{place}.{ours}": f"textual_head.transformer.layers.{place}.{theirs}"
             for ours, theirs in layer.items()
         }
     return names
@@ -232,10 +230,10 @@ def _load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, names: Map
     theirs = {}
     for key in model.state_dict():
         module, _, leaf = key.rpartition(".")
-        theirs[key] = names[key] if key in names else f"{names[module]}.{leaf}".replace("in_proj.", "in_proj_")
+        theirs[key] = names[key] if key in names else f"{names[module]}.{leaf}"
     missing = [name for name in theirs.values() if name not in tensors]
-    known = {*theirs.values(), *UNUSED}
-    unknown = [name for name in tensors if name not in known and not TRANSFORM.search(name)]
+    others = set(tensors) - set(theirs.values())
+    unknown = sorted(name for name in others if not UNUSED.match(name) and not TRANSFORM.search(name))
     if missing or unknown:
         raise CheckpointError(
             f"the checkpoint's tensors are not those of the MusCALL code (missing: {first_names(missing)}; unknown: "

@@ -104,7 +104,7 @@ def _print(
     summary = Table(title=str(path), show_header=False)
     summary.add_row("nodes", str(len(model.graph.node)))
     summary.add_row("operators", ", ".join(f"{name} {count}" for name, count in operators.most_common()))
-    summary.add_row("opset", str(Graph(model).opsets[""]))
+    summary.add_row("opset", str(Graph(model).opsets.get("", "none")))
     if profile:
         for name, shapes in asdict(profile).items():
             summary.add_row(f"{name} shapes", shapes)

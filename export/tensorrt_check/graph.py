@@ -24,7 +24,7 @@ class Graph:
             raise ExportError(f"not a valid graph: {str(exc).strip().splitlines()[0]}") from exc
         self.nodes = list(inferred.node)
         self.inputs = [value.name for value in inferred.input]
-        self.opsets = {entry.domain: entry.version for entry in model.opset_import}
+        self.opsets = {entry.domain.removesuffix("ai.onnx"): entry.version for entry in model.opset_import}
         self._types = {
             value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.input, *inferred.output)
         }

@@ -21,6 +21,7 @@ ADDED_IN_11 = frozenset(_TABLE["added_in_11"].split())
 RESTRICTIONS: dict[str, dict[str, Any]] = _TABLE["restrictions"]
 RELEASES = {major: f"TensorRT {release['release']}" for major, release in _TABLE["releases"].items()}
 
+ONNX_DOMAINS = ("", "ai.onnx")
 TYPE_NAMES = {
     TensorProto.FLOAT: "FP32",
     TensorProto.FLOAT16: "FP16",
@@ -29,7 +30,7 @@ TYPE_NAMES = {
     TensorProto.BOOL: "BOOL",
 }
 # Their first input is a shape or a length; the table's types are those of what they make.
-_TYPED_BY_OUTPUT = {"BlackmanWindow", "Constant", "ConstantOfShape", "HammingWindow", "HannWindow", "RandomUniform"}
+_TYPED_BY_OUTPUT = {"BlackmanWindow", "ConstantOfShape", "HammingWindow", "HannWindow"}
 
 
 def check_operators(graph: Graph) -> Iterator[Finding]:
@@ -48,7 +49,7 @@ def check_operators(graph: Graph) -> Iterator[Finding]:
 
 
 def _unsupported(node: NodeProto) -> str | None:
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ONNX_DOMAINS:
         return f"operator {node.domain}.{node.op_type}: only ONNX's own operators are known to TensorRT"
     if node.op_type in ADDED_IN_11:
         return f"operator {node.op_type}: {RELEASES['10']} does not support it"
@@ -62,12 +63,17 @@ def _restricted(node: NodeProto, *, graph: Graph) -> str | None:
             return f"{node.op_type}: its input {place} ({node.input[place]}) must be a constant"
     if "outputs" in limits and len([name for name in node.output if name]) > limits["outputs"]:
         return f"{node.op_type}: TensorRT gives only its first output"
+    if len(node.input) > limits.get("inputs", len(node.input)):
+        return f"{node.op_type}: TensorRT takes only its first {limits['inputs']} inputs"
+    for name in node.input:
+        if name and graph.rank(name) not in (None, limits.get("rank", graph.rank(name))):
+            return f"{node.op_type}: its input {name} has {graph.rank(name)} axes, expected {limits['rank']}"
     given = attributes(node)
     for name, expected in limits.get("attributes", {}).items():
-        found = given.get(name, expected)
+        found = given.get(name, expected[0])
         found = found.decode() if isinstance(found, bytes) else found
-        if any(value != expected for value in (found if isinstance(found, list) else [found])):
-            return f"{node.op_type}: {name} is {found}, expected {expected}"
+        if any(value not in expected for value in (found if isinstance(found, list) else [found])):
+            return f"{node.op_type}: {name} is {found}, expected {' or '.join(map(str, expected))}"
     rank = graph.rank(node.input[0]) if "spatial_axes" in limits else None
     if rank is not None and rank - 2 not in limits["spatial_axes"]:
         return f"{node.op_type}: it pools over {rank - 2} axes, expected {limits['spatial_axes']}"
@@ -81,7 +87,7 @@ def _restricted(node: NodeProto, *, graph: Graph) -> str | None:
 
 def _wrong_type(node: NodeProto, *, graph: Graph) -> str | None:
     supported = TYPES.get(node.op_type)
-    if supported is None:
+    if supported is None or node.domain not in ONNX_DOMAINS:
         return None
     for value in _typed_values(node, opset=graph.opsets[""]):
         found = graph.element_type(value)
@@ -93,7 +99,7 @@ def _wrong_type(node: NodeProto, *, graph: Graph) -> str | None:
 
 def _typed_values(node: NodeProto, *, opset: int) -> list[str]:
     """The values whose type an entry of the table speaks of."""
-    if node.op_type in _TYPED_BY_OUTPUT:
+    if not node.input or node.op_type in _TYPED_BY_OUTPUT:
         return list(node.output)
     schema = onnx.defs.get_schema(node.op_type, opset, "")
     formal = [schema.inputs[min(place, len(schema.inputs) - 1)].type_str for place in range(len(node.input))]

@@ -1,5 +1,6 @@
 """The inputs of a graph in an exported repository, made from captioned music."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +43,15 @@ def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
     file = graph.resolve().parents[2] / "text_tokenizer/1/tokenizer.json"
     if not file.is_file():
         raise ExportError(f"{file} does not exist; expected the tokenizer of an exported repository")
-    tokenizer = TextTokenizer(file.read_text(encoding="utf-8"), max_tokens=max_tokens)
-    items = {}
-    for text in data.texts:
+    return token_items(data.texts, tokenizer=TextTokenizer(file.read_text(encoding="utf-8"), max_tokens=max_tokens))
+
+
+def token_items(texts: Iterable[str], *, tokenizer: TextTokenizer) -> dict[str, Item]:
+    """The inputs of the text graph, without padding, by the number and the beginning of each text."""
+    items: dict[str, Item] = {}
+    for place, text in enumerate(texts):
         ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
-        items[f"“{text[:60]}”"] = {"input_ids": ids, "attention_mask": mask}
+        items[f"text {place}, “{text[:60]}”"] = {"input_ids": ids, "attention_mask": mask}
     return items
 
 

@@ -11,9 +11,10 @@ from onnx import TensorProto
 from torch import nn
 
 from export.hard_items import HARD_TEXTS, hard_signals
+from export.int8 import quantise
 from export.parity import STRICT, check_audio, check_text
 from export.tensorrt_check import check_graph
-from export.towers import export_audio, export_text, type_float16
+from export.towers import export_audio, export_text, type_embeddings, type_float16
 from tests.export.conftest import INSTRUMENTS, MAX_TOKENS, MOODS, WINDOW, lived_in_model, tokenizer_json
 from train.config import Config
 from train.data.tokenizer import TextTokenizer
@@ -51,6 +52,9 @@ TEXT = {
 }
 
 
+TEXTS = [*(f"{mood} {instrument}" for mood in MOODS for instrument in INSTRUMENTS), *HARD_TEXTS]
+
+
 def build(*, audio: str = "crnn", text: str = "word2vec") -> DualEncoder:
     values = {"embedding_dim": 16, "frontend": FRONTEND, "audio": AUDIO[audio], "text": TEXT[text]}
     model = lived_in_model(Config.from_dict({"model": values}))
@@ -82,7 +86,7 @@ def test_text(tower: str, precision: str, tmp_path: Path):
     graph = export_text(typed or model, max_tokens=MAX_TOKENS)
     row = check_text(
         graph.SerializeToString(deterministic=True),
-        [*(f"{mood} {instrument}" for mood in MOODS for instrument in INSTRUMENTS), *HARD_TEXTS],
+        TEXTS,
         model=model,
         typed=typed,
         tokenizer=TextTokenizer(tokenizer_json(), max_tokens=MAX_TOKENS),
@@ -91,6 +95,38 @@ def test_text(tower: str, precision: str, tmp_path: Path):
     )
     assert (row.truth @ row.truth.T).min() < 0.99
     check_promises(graph, precision=precision, folder=tmp_path)
+
+
+@pytest.mark.parametrize("tower", TEXT)
+def test_int8_text(tower: str):
+    model = build(text=tower)
+    graph = quantise(export_text(type_embeddings(model), max_tokens=MAX_TOKENS))
+    row = check_text(
+        graph.SerializeToString(deterministic=True),
+        TEXTS,
+        model=model,
+        typed=None,
+        tokenizer=TextTokenizer(tokenizer_json(), max_tokens=MAX_TOKENS),
+        max_tokens=MAX_TOKENS,
+        accept=STRICT["int8"],
+    )
+    assert (row.truth @ row.truth.T).min() < 0.99
+    linear = {"word2vec": 0, "transformer": 8}.get(tower, 6)  # four of attention, two of feed-forward in each layer
+    assert sum(node.op_type == "MatMulNBits" for node in graph.graph.node) == linear
+
+
+@pytest.mark.parametrize("max_tokens", [3, 5])  # fewer than the exporter's example has, and as many as its batch
+def test_a_tower_of_few_tokens(max_tokens: int):
+    model = build(text="word2vec")
+    check_text(
+        export_text(model, max_tokens=max_tokens).SerializeToString(),
+        TEXTS,
+        model=model,
+        typed=None,
+        tokenizer=TextTokenizer(tokenizer_json(), max_tokens=max_tokens),
+        max_tokens=max_tokens,
+        accept=STRICT["fp32"],
+    )
 
 
 def check_promises(graph: onnx.ModelProto, *, precision: str, folder: Path) -> None:

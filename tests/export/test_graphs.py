@@ -14,7 +14,7 @@ from onnx import TensorProto
 from torch import nn
 
 from export import ExportError
-from export.towers import check_weights, type_float16
+from export.towers import check_weights, type_embeddings, type_float16
 from tests.export.conftest import WINDOW
 from train.dual_encoder import DualEncoder
 
@@ -139,6 +139,14 @@ def test_nothing_is_rounded_to_float16_on_the_cpu(
         targets = [onnx.helper.get_node_attr_value(cast, "to") for cast in casts]
         assert casts
         assert TensorProto.FLOAT16 not in targets
+
+
+def test_int8_text_graphs_need_embeddings_within_float16_and_say_so(model: DualEncoder):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.text_tower.bert.embeddings.word_embeddings.weight[0, 0] = 1e5
+    with pytest.raises(ExportError, match=r"leaves the range of float16 .* export without --text-int8"):
+        type_embeddings(broken)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, PreTrainedTokenizerFast
+from transformers import (
+    ClapAudioConfig,
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
+    ClapProcessor,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.clap.modeling_clap import ClapAudioEncoder
 
+from export import ExportError
 from export.hard_items import hard_signals
 from export.sources import AudioWindow, load_source
-from export.sources.clap import ClapFrontend, RepeatPad
+from export.sources.clap import ClapAudio, ClapFrontend, RepeatPad
 from export.to_onnx import main
+from export.towers import check_weights
 from train.checkpoint import CheckpointError
+from train.data.tokenizer import TextTokenizer
 
 WINDOW = AudioWindow(sample_rate_hz=48_000, samples=48_000)
 TEXTS = ("calm piano", "a", "a zither, recorded in 1923", "тихая музыка")
@@ -101,7 +112,7 @@ def test_the_exported_graphs_give_what_transformers_gives(clap: Path, manifest: 
     audio, text = by_transformers(clap, fused=False)
 
     graph = onnx.load(out / "audio_encoder/1/model.onnx")
-    assert not {"NonZero", "If", "Loop", "Scan"} & {node.op_type for node in graph.graph.node}
+    assert not {"NonZero", "If", "Loop", "Scan", "Resize"} & {node.op_type for node in graph.graph.node}
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", WINDOW.samples]
     assert_equal_and_telling(session.run(None, {"waveform": padded(clips())})[0], audio, telling=0.9)
@@ -129,6 +140,40 @@ def test_a_fused_checkpoint_takes_a_window_as_a_clip_that_is_not_longer(fused_cl
         found = source.model.embed_audio(torch.from_numpy(padded(clips()))).numpy()
     assert_equal_and_telling(found, audio, telling=0.9)
     assert source.provenance["fused"] is True
+
+
+@pytest.mark.parametrize(
+    ("module", "method", "instead", "item"),
+    [
+        (RepeatPad, "forward", lambda _, waveform: waveform, "a short sweep"),
+        (TextTokenizer, "__call__", lambda _, texts: 2 * [torch.ones(len(texts), 5, dtype=torch.int64)], "“.*”"),
+    ],
+)
+def test_vectors_that_are_not_transformers_are_refused(clap: Path, monkeypatch, module, method, instead, item):
+    monkeypatch.setattr(module, method, instead)
+    with pytest.raises(CheckpointError, match=rf"its vector of {item} has cosine .* expected at least 0\.9999;"):
+        load_source(clap)
+
+
+def test_weights_that_are_no_numbers_are_called_so(clap: Path, tmp_path: Path):
+    folder = shutil.copytree(clap, tmp_path / "diverged")
+    weights = load_file(folder / "model.safetensors")
+    weights["text_projection.linear1.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExportError, match=r"the weight text_projection\.linear1\.weight holds NaN or infinity"):
+        check_weights(load_source(folder).model)
+
+
+def test_the_stretch_is_transformers_at_its_real_size():
+    config = ClapAudioConfig(
+        spec_size=256, num_mel_bins=64, patch_embeds_hidden_size=16, depths=[1], num_attention_heads=[1]
+    )
+    encoder = ClapAudioEncoder(config)
+    decibels = 20 * torch.randn(2, 1, 1001, 64) - 40
+    expected = encoder.reshape_mel2img(decibels)
+    stretch = ClapAudio(encoder, frames=1001).stretch
+    assert stretch.shape == (1, 1, 1024, 1001)
+    torch.testing.assert_close(encoder.reshape_mel2img(stretch @ decibels), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("truncation", ["fusion", "rand_trunc"])
@@ -211,6 +256,13 @@ def pad_otherwise(folder: Path) -> None:
     path.write_text(json.dumps(config))
 
 
+def lengthen_windows(folder: Path) -> None:
+    path = folder / "processor_config.json"
+    config = json.loads(path.read_text())
+    config["feature_extractor"] |= {"max_length_s": 3, "nb_max_samples": 144_000}
+    path.write_text(json.dumps(config))
+
+
 def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tmp_path: Path):
     folder = shutil.copytree(clap, tmp_path / "older")
     weights = load_file(folder / "model.safetensors")
@@ -233,6 +285,7 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
         (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
+        (lengthen_windows, "transformers cannot run .*, its processor and model do not fit: the wav size"),
         (pad_otherwise, "pads short clips by 'repeat'; only 'repeatpad' can be exported"),
     ],
 )

@@ -20,11 +20,13 @@ from export.node_names import SCOPES, name_by_module
 from export.tensorrt_check import Finding, check_graph, refuse_unready
 from export.tensorrt_check.__main__ import main
 from export.tensorrt_check.operators import ADDED_IN_11, RESTRICTIONS, TYPES
+from export.tensorrt_check.parity_items import token_items
 from export.tensorrt_check.profiles import profile_of
 from export.tensorrt_check.ranges import measure_ranges, widen
 from export.towers import export_text, type_float16
 from export.triton_config import ModelParameters, write_configs
 from tests.export.conftest import MAX_TOKENS, WINDOW, tokenizer_json
+from train.data.tokenizer import TextTokenizer
 
 TOKENS = {"input_ids": np.array([[2, 5, 6, 3]], np.int32), "attention_mask": np.ones((1, 4), np.int32)}
 
@@ -38,7 +40,7 @@ def graph_of(
     constants: str = "",
 ) -> onnx.ModelProto:
     """A model of one graph, in ONNX's own text format."""
-    header = f'<ir_version: 10, opset_import: ["" : {opset}, "ours" : 1]>'
+    header = f'<ir_version: 10, opset_import: ["" : {opset}, "ours" : 1, "com.microsoft" : 1]>'
     return parser.parse_model(f"{header} g ({inputs}) => ({output}) <{constants}> {{{body}}}")
 
 
@@ -52,10 +54,29 @@ def test_exported_graphs_are_ready(audio_graph: onnx.ModelProto, text_graph: onn
     assert check_graph(text_graph, items={"a text": TOKENS}) == []
 
 
+BICUBIC = (
+    '[here] y = Resize <mode = "cubic", coordinate_transformation_mode = "align_corners"> (x, , scales)',
+    {
+        "inputs": "float[batch, 1, 8, 8] x",
+        "output": "float[a, b, c, d] y",
+        "constants": "float[4] scales = {1, 1, 2, 1}",
+    },
+    "operator",
+)
+VOLUMES = {"inputs": "float[batch, 1, 8, 8, 8] x, float[batch, 8, 8, 8, 3] grid", "output": "float[a, b, c, d, e] y"}
 IMAGES = {"inputs": "float[batch, 1, 8, 8] x", "output": "float[a, b, c, d] y", "opset": 19}
 OBSTACLES = [
     ("[here] y = Det(x)", {"inputs": "float[batch, 8, 8] x", "output": "float[rows] y"}, "operator"),
     ("[here] y = ours.Relu(x)", {}, "operator"),
+    ("[here] y = com.microsoft.Gelu(x)", {}, "operator"),  # ONNX has one of this name too, from opset 20 on
+    BICUBIC,
+    (BICUBIC[0].replace('"cubic"', '"linear", antialias = 1'), BICUBIC[1], "operator"),
+    ("[here] y = GridSample(x, grid)", VOLUMES | {"opset": 20}, "operator"),
+    (
+        "[here] y = Attention <q_num_heads = 2, kv_num_heads = 2> (x, x, x)",
+        {"inputs": "float[batch, 4, 8] x", "output": "float[a, b, c] y", "opset": 23},
+        "operator",
+    ),
     ("[here] y, at = MaxPool <kernel_shape = [2, 2]> (x)", IMAGES, "operator"),
     (
         "[here] y = MaxPool <kernel_shape = [2]> (x)",
@@ -90,6 +111,14 @@ OBSTACLES = [
 def test_each_obstacle_is_found_and_its_node_named(body: str, options: dict, kind: str):
     findings = [finding for finding in check_graph(graph_of(body, **options)) if finding.kind != "dynamic axis"]
     assert [(finding.kind, finding.node) for finding in findings if finding.node] == [(kind, "here")]
+
+
+def test_what_the_restrictions_allow_is_no_obstacle():
+    body, options, _ = BICUBIC
+    assert found_in(body.replace("cubic", "linear"), **options) == []
+    assert found_in("r = RandomNormal <shape = [8]> () y = Add(x, r)") == []
+    images = {"inputs": "float[batch, 1, 8, 8] x", "output": "float[a, b, c, d] y"}
+    assert found_in("y = Attention(x, x, x)", opset=23, **images) == []
 
 
 def test_shape_arithmetic_and_indices_are_no_obstacles():
@@ -179,6 +208,11 @@ def test_the_widened_graph_computes_the_same(text_graph: onnx.ModelProto):
         for graph in (text_graph, widened)
     ]
     np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+def test_texts_that_begin_alike_are_items_of_their_own():
+    items = token_items(["piano " * 20, "piano " * 21], tokenizer=TextTokenizer(tokenizer_json(), max_tokens=30))
+    assert [item["input_ids"].shape[1] for item in items.values()] == [22, 23]
 
 
 def test_profiles_are_written_as_tensorrt_reads_them():

@@ -85,6 +85,13 @@ def accelerators(config: ModelConfig) -> list[tuple[str, dict[str, str]]]:
     return [(accelerator.name, dict(accelerator.parameters)) for accelerator in chosen.gpu_execution_accelerator]
 
 
+def test_the_text_models_say_what_lengths_there_are():
+    for max_tokens, lengths in ((40, "16, 32 or 40"), (128, "16, 32, 77 or 128"), (16, "16")):
+        texts = write_configs(dataclasses.replace(PARAMETERS, max_text_tokens=max_tokens))
+        assert f"the tokenizer pads to {lengths} tokens only" in texts["text_encoder"]
+        assert f"padded to {lengths} tokens." in texts["text_tokenizer"]
+
+
 def test_tensorrt_runs_the_audio_graph_typed_as_it_is(configs: dict[str, ModelConfig]):
     ((name, options),) = accelerators(configs["audio_encoder"])
     assert name == "tensorrt"

@@ -14,9 +14,9 @@ class TextTokenizer:
         self.tokenizer_json = tokenizer_json
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         padding = self._tokenizer.padding or {}
-        pad_id = padding.get("pad_id", self._tokenizer.token_to_id("[PAD]") or 0)
+        self.pad_id: int = padding.get("pad_id", self._tokenizer.token_to_id("[PAD]") or 0)
         self._tokenizer.enable_truncation(max_tokens)
-        self._tokenizer.enable_padding(pad_id=pad_id)
+        self._tokenizer.enable_padding(pad_id=self.pad_id)
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Two int64 tensors [n, length]: ids, and the mask with 1 for a token; padded to the longest text."""
