@@ -447,7 +447,7 @@ def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
     state.optimizer.load_state_dict(saved["optimizer"])
     state.scaler.load_state_dict(saved["scaler"])
     if state.average:
-        state.average.weights = saved["average"]
+        state.average.load(saved["average"])
     for name in COUNTERS:
         setattr(state, name, saved[name])
 
