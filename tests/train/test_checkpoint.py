@@ -56,6 +56,7 @@ def test_a_failed_write_keeps_the_old_file(saved: Path, monkeypatch: pytest.Monk
 
 def write_to_a_full_disk(path: Path, limits: list[int]) -> list[str]:
     """What ends each attempt to write 400,000 bytes where a file may have `limit`; changes the process for good."""
+    torch.set_num_threads(1)  # a fork must not use its parent's threads
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     reasons = []
     for limit in limits:
