@@ -174,8 +174,8 @@ leave_world(world)
 """
 
 
-def run_processes(size: int, command: list[str]) -> None:
-    """Start Python `size` times as torchrun does, and wait."""
+def start_processes(size: int, command: list[str]) -> list[subprocess.Popen[bytes]]:
+    """Start Python `size` times as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -194,13 +194,14 @@ def run_processes(size: int, command: list[str]) -> None:
         }
         return subprocess.Popen([sys.executable, *command], env=environment)
 
-    assert [process.wait(timeout=240) for process in [start(rank) for rank in range(size)]] == [0] * size
+    return [start(rank) for rank in range(size)]
 
 
 def test_two_processes_train_as_one(tones: Path, overrides: list[str], tmp_path: Path):
     arguments = ["mulan_ast", "--data", str(tones), "--set", *overrides, "--out"]
-    run_processes(2, ["-m", "train", *arguments, str(tmp_path / "two")])
+    started = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "two")])
     assert main([*arguments, str(tmp_path / "one")]) == 0
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
     one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True)["optimizer"] for name in ("one", "two"))
     assert one["state"].keys() == two["state"].keys()
     for key, moments in one["state"].items():  # after one step, Adam's first moment is 1 - 0.9 of the gradient
@@ -230,8 +231,8 @@ def test_processes_wait_for_a_long_validation(monkeypatch: pytest.MonkeyPatch):
 def test_two_processes_give_the_gradients_of_one(tmp_path: Path):
     (tmp_path / "worker.py").write_text(WORKER)
     command = [str(tmp_path / "worker.py"), str(tmp_path)]
-    run_processes(1, command)
-    run_processes(2, command)
+    started = [*start_processes(1, command), *start_processes(2, command)]
+    assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     for expected, *others in zip(alone, first, second, strict=True):
         for other in others:
