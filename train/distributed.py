@@ -2,8 +2,8 @@
 
 Each process embeds its share of every batch, all embeddings are gathered (the negatives of a pair are those of all
 processes), each takes the loss of the whole batch, and the gradients are averaged: what one process with the whole
-batch would compute, but for what is drawn at random (dropout, masks) and for batch statistics. BatchNorm's are of the
-whole batch on GPUs (`share_batch_statistics`) and of each process's share on CPUs, as in every data-parallel training
+batch would compute, but for what is drawn at random (dropout, masks) and for batch statistics. BatchNorm's are of all
+processes' items on GPUs (`share_batch_statistics`) and of each process's own on CPUs, as in every data-parallel training
 without SyncBatchNorm; the running ones that are saved are then the first process's.
 """
 
@@ -52,7 +52,7 @@ def join_world() -> World:
 
 
 def share_batch_statistics(module: nn.Module, *, world: World) -> nn.Module:
-    """BatchNorm over the processes' whole batch; on GPUs alone, as PyTorch has it."""
+    """The module with BatchNorm over the items of all processes; on GPUs alone, as PyTorch has it."""
     if world.size == 1 or world.device.type != "cuda":
         return module
     return nn.SyncBatchNorm.convert_sync_batchnorm(module)
