@@ -3,7 +3,7 @@
 Each process embeds its share of every batch, all embeddings are gathered (the negatives of a pair are those of all
 processes), each takes the loss of the whole batch, and the gradients are averaged: what one process with the whole
 batch would compute, but for what is drawn at random (dropout, masks) and for batch statistics. BatchNorm's are of all
-processes' items on GPUs (`share_batch_statistics`) and of each process's own on CPUs, as in every data-parallel training
+processes' items on GPUs (`share_batch_statistics`) and of each process's own on CPUs, as in every data-parallel run
 without SyncBatchNorm; the running ones that are saved are then the first process's.
 """
 
