@@ -63,7 +63,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """`torch.save` to a neighbouring file, flushed to disk, then renamed over `path`."""
+    """`torch.save` to a neighbouring file, flushed to disk, then renamed over `path`.
+
+    Raises:
+        OSError: it cannot be written; the old file is still there.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -71,6 +75,8 @@ def write_atomically(path: Path, content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except RuntimeError as exc:  # torch.save may end so where a write failed; the failure is then its context
+        raise OSError(*getattr(exc.__context__, "args", exc.args)) from exc
     finally:
         temporary.unlink(missing_ok=True)
 

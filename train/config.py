@@ -7,7 +7,7 @@ dict and alone rebuilds the model.
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -77,11 +77,19 @@ class AudioResNetConfig:
     heads: int = 8
     features: int = 512
 
-    def validate(self, _frontend: FrontendConfig) -> None:
+    def validate(self, frontend: FrontendConfig) -> None:
         _one_of("audio.style", self.style, ("clip", "he"))
         _one_of("audio.pooling", self.pooling, ("attention", "mean"))
-        if self.width % 2:
-            raise ConfigError(f"audio.width is {self.width}; expected an even number (the stem starts at width / 2)")
+        # CLIP's five halvings, of which the first rounds up, leave a cell of 31; He's all round up.
+        if self.style == "clip" and min(frontend.n_mels, frontend.frames) < 31:
+            raise ConfigError(
+                f"the window has {frontend.n_mels} mels and {frontend.frames} frames, of which audio.style 'clip' "
+                "leaves nothing; expected at least 31 of each: raise frontend.n_mels or frontend.window_s"
+            )
+        if self.width < 2 or self.width % 2:
+            raise ConfigError(
+                f"audio.width is {self.width}; expected an even number of at least 2 (the stem starts at width / 2)"
+            )
         if self.heads < 1 or self.width * 32 % self.heads:
             raise ConfigError(
                 f"audio.heads is {self.heads}, which does not divide the pooled width {self.width * 32} "
@@ -150,6 +158,7 @@ class TextBertConfig:
 
     def validate(self) -> None:
         _check_heads("text", heads=self.heads, hidden=self.hidden)
+        _check_dropout(self.dropout)
         if not 0 <= self.frozen_layers <= self.layers:
             raise ConfigError(f"text.frozen_layers is {self.frozen_layers}; expected 0 to text.layers = {self.layers}")
         _one_of("text.pooling", self.pooling, ("mean", "cls"))
@@ -175,6 +184,7 @@ class TextTransformerConfig:
 
     def validate(self) -> None:
         _check_heads("text", heads=self.heads, hidden=self.hidden)
+        _check_dropout(self.dropout)
         if self.max_tokens < 3:
             raise ConfigError(f"text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens)")
 
@@ -226,6 +236,11 @@ class AugmentConfig:
     reverb: float = 0.0
     low_pass: float = 0.0
     high_pass: float = 0.0
+
+    @property
+    def is_off(self) -> bool:
+        mask_sizes = ("time_mask_s", "frequency_mask_mels")
+        return not any(value for name, value in vars(self).items() if name not in mask_sizes)
 
     def validate(self) -> None:
         for name in ("noise", "gain", "polarity", "pitch_shift", "reverb", "low_pass", "high_pass"):
@@ -304,8 +319,9 @@ class OptimConfig:
             raise ConfigError(f"optim.chunk_size is {self.chunk_size}; expected 0 or more")
         if self.batch_size < 2:
             raise ConfigError(f"optim.batch_size is {self.batch_size}; a contrastive batch needs at least 2 pairs")
-        if self.epochs < 1:
-            raise ConfigError(f"optim.epochs is {self.epochs}; expected at least 1")
+        for name in ("epochs", "decay_epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected at least 1")
         for name in ("learning_rate", "text_learning_rate", "weight_decay", "workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected 0 or more")
@@ -353,6 +369,13 @@ class Config:
         self.model.audio.validate(self.model.frontend)
         for part in (self.model.text, self.data, self.augment, self.loss, self.optim):
             part.validate()
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more")
+        if self.loss.views_share and self.augment.is_off:
+            raise ConfigError(
+                f"loss.views_share is {self.loss.views_share:g}, but every part of augment is off, so both views would "
+                "be the same; switch some on, such as augment.noise=0.3, or set loss.views_share to 0"
+            )
         if self.loss.words_weight and not getattr(self.model.text, "init_from", None):
             raise ConfigError(
                 "loss.words_weight keeps what a published text tower knows, but the text tower has no "
@@ -370,6 +393,19 @@ class Config:
             ConfigError: an unknown key, a value of the wrong type, or values that contradict each other.
         """
         return _build(cls, values, prefix="")
+
+
+def flat_values(config: Config) -> dict[str, Any]:
+    """Every value of the tree by its dotted key, such as "optim.epochs"."""
+
+    def walk(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    return dict(walk(config.to_dict(), ""))
 
 
 def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
@@ -410,9 +446,21 @@ def _build(cls: Any, values: Any, *, prefix: str) -> Any:
     arguments = {}
     for key, value in values.items():
         if key not in fields:
-            raise ConfigError(f"unknown key {prefix}{key!s}{_nearest(str(key), list(fields))}")
+            homes = [] if prefix else list(dict.fromkeys(_homes(cls, str(key), prefix="")))
+            hint = f"; did you mean {_or(homes)}?" if homes else _nearest(str(key), list(fields))
+            raise ConfigError(f"unknown key {prefix}{key!s}{hint}")
         arguments[key] = _convert(fields[key].type, value, name=f"{prefix}{key}")
     return cls(**arguments)
+
+
+def _homes(cls: Any, key: str, *, prefix: str) -> Iterator[str]:
+    """Where in the tree a group has `key`."""
+    for field_ in dataclasses.fields(cls):
+        if field_.name == key:
+            yield prefix + key
+        for kind in getattr(field_.type, "__args__", (field_.type,)):
+            if dataclasses.is_dataclass(kind):
+                yield from _homes(kind, key, prefix=f"{prefix}{field_.name}.")
 
 
 def _convert(kind: Any, value: Any, *, name: str) -> Any:
@@ -451,6 +499,11 @@ def _tower_of(kinds: Any, value: Any, *, name: str) -> Any:
 def _check_heads(tower: str, *, heads: int, hidden: int) -> None:
     if heads < 1 or hidden % heads:
         raise ConfigError(f"{tower}.heads is {heads}, which does not divide {tower}.hidden = {hidden}")
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"text.dropout is {dropout:g}; expected 0 to below 1")
 
 
 def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:

@@ -2,17 +2,24 @@
 
 Each process embeds its share of every batch, all embeddings are gathered (the negatives of a pair are those of all
 processes), each takes the loss of the whole batch, and the gradients are averaged: what one process with the whole
-batch would compute.
+batch would compute, but for what is drawn at random (dropout, masks) and for batch statistics. BatchNorm's are of all
+processes' items on GPUs (`share_batch_statistics`) and of each process's own on CPUs, as in every data-parallel run
+without SyncBatchNorm; the running ones that are saved are then the first process's.
 """
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
+
+# The other processes wait in the next epoch's first collective while the first one validates and writes; a large split
+# on a slow disk takes longer than NCCL's default of 10 minutes. That a process died is for torchrun to notice.
+TIMEOUT = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,15 @@ def join_world() -> World:
     if size == 1:
         return World(device=device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     return World(dist.get_rank(), size, device)
+
+
+def share_batch_statistics(module: nn.Module, *, world: World) -> nn.Module:
+    """The module with BatchNorm over the items of all processes; on GPUs alone, as PyTorch has it."""
+    if world.size == 1 or world.device.type != "cuda":
+        return module
+    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
 
 
 def gather(tensor: Tensor, *, world: World) -> Tensor:

@@ -10,6 +10,7 @@ masks start anew each epoch.
 import copy
 import json
 import math
+import os
 import platform
 import subprocess
 import time
@@ -23,7 +24,8 @@ import torch
 import torchaudio
 import transformers
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -37,11 +39,11 @@ from train.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
-from train.config import Config
+from train.config import Config, flat_values
 from train.data.manifest import Row, manifest_sha256, read_manifest
-from train.data.pairs import Batch, PairDataset, Unreadable, collate, epoch_order
+from train.data.pairs import MAX_DRAWS, Batch, PairDataset, Unreadable, collate, epoch_order
 from train.data.tokenizer import TextTokenizer
-from train.distributed import World, average_gradients, gather, join_world, leave_world
+from train.distributed import World, average_gradients, gather, join_world, leave_world, share_batch_statistics
 from train.dual_encoder import DualEncoder
 from train.evaluate.embed import embed_pairs, embed_tracks
 from train.evaluate.metrics import retrieval_metrics
@@ -55,6 +57,11 @@ from train.word_memory import WordMemory
 TEXT_GROUP = 32  # captions that share one padded length
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
 MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
+# What a resumed run may change: how it goes on, not what its state means.
+CHANGEABLE = (
+    *("optim.learning_rate", "optim.text_learning_rate", "optim.clip_norm", "optim.precision", "optim.workers"),
+    "data.unreadable_share",
+)
 SAVED = ("config", "manifest_sha256", "model", "objective", "optimizer", "scaler", "average")
 COUNTERS = ("epoch", "step", "best_score", "seconds", "rows_seen", "unreadable")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -86,9 +93,13 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
 
     Under torchrun each process takes its share of every batch; the first one writes and prints.
 
+    Args:
+        resume: go on after the last epoch that `run` holds. The configuration is that run's, but for `CHANGEABLE`.
+
     Raises:
         TrainingError: the run directory is taken (or, resuming, empty or of another configuration), too few rows for
-            one batch, a batch that the processes cannot share, too much unreadable audio, or a loss that is not finite.
+            one batch, a batch that the processes cannot share, too much unreadable audio, or a loss or gradient that is
+            not finite.
         ManifestError, ConfigError: from the manifest, the published weights.
     """
     world = join_world()
@@ -120,6 +131,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     run.mkdir(parents=True, exist_ok=True)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
+    model.audio_tower = share_batch_statistics(model.audio_tower, world=world)
     model.to(device, memory_format=torch.channels_last)  # convolutions train up to 1.7 x faster so on a CPU
     objective = Objective(config.loss, rows=train_rows, width=model.audio_tower.width).to(device)
     embed_sentences = None
@@ -130,7 +142,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     with torch.no_grad():
         model.log_temperature.fill_(math.log(optim.initial_temperature))
     if config.warm_start and not resume:
-        _warm_start(model, config.warm_start)
+        _warm_start(model, config.warm_start, tokenizer=tokenizer, console=console)
     state = State(
         model,
         objective,
@@ -140,6 +152,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     )
     if resume:
         _restore(state, last, config, digest=digest)
+    if world.is_first:
+        _drop_lines_after(run / "metrics.jsonl", epoch=state.epoch)
     if optim.compile:
         model.audio_tower.compile()
     words = None
@@ -233,7 +247,9 @@ class Step:
         def loss_of(*encoded: Tensor) -> Tensor:
             return state.scaler.scale(self._loss(state, batch, encoded))
 
-        scaled = backward_in_chunks(chunks, encode=lambda part: self._encode(state.model, batch, part), loss_of=loss_of)
+        scaled = backward_in_chunks(
+            chunks, model=state.model, encode=lambda part: self._encode(state.model, batch, part), loss_of=loss_of
+        )
         if self.words:
             scaled = scaled + self._backward_words(state, self.words)
         return scaled / state.scaler.get_scale()
@@ -299,27 +315,32 @@ def _train_epoch(state: State, pairs: PairDataset, *, step: Step, run: Path, con
         pairs,
         batch_sampler=shares,
         num_workers=optim.workers,
+        prefetch_factor=1 if optim.chunk_size and optim.workers else None,  # whole batches lie in host memory
         pin_memory=world.device.type == "cuda",
         collate_fn=collate,
     )
     losses = []
-    for batch in _progress(batches, console=console, epoch=state.epoch + 1):
+    for batch in _progress(batches, console=console, epoch=state.epoch + 1, batch_size=optim.batch_size):
         state.rows_seen += len(batch.captions)
         _note_unreadable(state, batch.unreadable, config=config, rows=pairs.rows, run=run)
+        if "" in batch.captions:
+            raise TrainingError(
+                f"none of {MAX_DRAWS} rows drawn one after another can be decoded; the last: "
+                f"{batch.unreadable[-1].reason}. See whether the audio is still there; {_kept(run)}"
+            )
         share = learning_rate_share(state.step, steps_per_epoch=len(shares), optim=optim)
         for group in state.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * share
         state.optimizer.zero_grad(set_to_none=True)
         losses.append(float(step.backward(state, batch)))
-        if not math.isfinite(losses[-1]):
-            ids = ", ".join(pairs.rows[place].track_id for place in batch.places.tolist())
-            raise TrainingError(
-                f"the loss of step {state.step + 1} (epoch {state.epoch + 1}) is {losses[-1]}; the last good state is "
-                f"kept in {run}: lower optim.learning_rate and resume. The batch was: {ids}"
-            )
+        track_ids = [pairs.rows[place].track_id for place in batch.places.tolist()]
+        _check_finite(losses[-1], what="loss", state=state, track_ids=track_ids, run=run)
         average_gradients((model, state.objective), world=world)
         state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_([*model.parameters(), *state.objective.parameters()], optim.clip_norm)
+        parameters = [*model.parameters(), *state.objective.parameters()]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, optim.clip_norm)
+        if not state.scaler.is_enabled():  # it leaves such a step out, and lowers its scale
+            _check_finite(float(norm), what="norm of the gradient", state=state, track_ids=track_ids, run=run)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         with torch.no_grad():
@@ -328,6 +349,21 @@ def _train_epoch(state: State, pairs: PairDataset, *, step: Step, run: Path, con
             state.average.update(model)
         state.step += 1
     return losses
+
+
+def _check_finite(value: float, *, what: str, state: State, track_ids: Sequence[str], run: Path) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the {what} of step {state.step + 1} (epoch {state.epoch + 1}) is {value}; {_kept(run)} with a lower "
+            f"optim.learning_rate. The batch was: {', '.join(track_ids)}"
+        )
+
+
+def _kept(run: Path) -> str:
+    """What a run that stops leaves, and so how to go on."""
+    if (run / "last.pt").exists():
+        return f"the last good state is kept in {run}: resume"
+    return "nothing was saved yet: start anew"
 
 
 def _shares(order: Sequence[tuple[int, int]], *, batch_size: int, world: World) -> Iterator[list[tuple[int, int]]]:
@@ -364,7 +400,7 @@ def _note_unreadable(
         raise TrainingError(
             f"{len(state.unreadable)} of {state.rows_seen} rows cannot be decoded, more than data.unreadable_share = "
             f"{config.data.unreadable_share:.0%}; the first: {next(iter(state.unreadable.values()))}. They are listed "
-            f"in {run / 'unreadable.jsonl'}: mend or remove them, then resume"
+            f"in {run / 'unreadable.jsonl'}: mend them or raise data.unreadable_share; {_kept(run)}"
         )
 
 
@@ -401,16 +437,33 @@ def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequ
     return torch.cat(embedded)[torch.tensor(order, device=device).argsort()]
 
 
-def _warm_start(model: DualEncoder, path: str) -> None:
+def _warm_start(model: DualEncoder, path: str, *, tokenizer: TextTokenizer, console: Console) -> None:
+    """Take a checkpoint's weights; of its text tower only where a token is the same word here."""
     source = load_checkpoint(path)
     if source.config.model != model.config:
         raise TrainingError(f"warm_start {path} holds another model than this run's; use its own recipe")
-    model.load_state_dict(dict(source.state_dict))
+    trained = source.build_model()
+    if source.tokenizer == tokenizer.tokenizer_json:
+        model.load_state_dict(trained.state_dict())
+        return
+    console.print(f"warm start: {path} has another vocabulary, so only its audio tower and projection are taken")
+    model.audio_tower.load_state_dict(trained.audio_tower.state_dict())
+    model.audio_projection.load_state_dict(trained.audio_projection.state_dict())
 
 
-def _progress(batches: DataLoader[Any], *, console: Console, epoch: int) -> Iterator[Batch]:
+class _PairsPerSecond(ProgressColumn):
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed * self.batch_size:.0f} pairs/s" if task.speed else "")
+
+
+def _progress(batches: DataLoader[Any], *, console: Console, epoch: int, batch_size: int) -> Iterator[Batch]:
     """A bar on a terminal; nothing in a log, where the line per epoch is enough."""
-    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    text = TextColumn("epoch {task.fields[epoch]}")
+    columns = (text, BarColumn(), MofNCompleteColumn(), _PairsPerSecond(batch_size), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield from progress.track(batches, task_id=progress.add_task("", total=len(batches), epoch=epoch))
 
@@ -437,19 +490,34 @@ def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
         raise CheckpointError(f"{path} is no state of a run that this version can resume; train again")
     if saved["manifest_sha256"] != digest:
         raise TrainingError(f"{path} was written by a run on another manifest than this --data; resume with that one")
-    if Config.from_dict(saved["config"]) != config:
-        raise TrainingError(f"{path} was written by another configuration; resume with that run's recipe and --set")
+    before, now = flat_values(Config.from_dict(saved["config"])), flat_values(config)
+    differing = [key for key in {**before, **now} if key not in CHANGEABLE and before.get(key) != now.get(key)]
+    if differing:
+        raise TrainingError(
+            f"{path} was written by another configuration ({', '.join(differing)}); resume with that run's recipe and "
+            f"--set, of which only these may change: {', '.join(CHANGEABLE)}"
+        )
     try:
         state.model.load_state_dict(saved["model"])
         state.objective.load_state_dict(saved["objective"])
     except RuntimeError as exc:
         raise CheckpointError(f"{path} does not fit this version of the model; train again") from exc
+    peaks = [group["peak_lr"] for group in state.optimizer.param_groups]
     state.optimizer.load_state_dict(saved["optimizer"])
-    state.scaler.load_state_dict(saved["scaler"])
+    for group, peak in zip(state.optimizer.param_groups, peaks, strict=True):
+        group["peak_lr"] = peak
+    if saved["scaler"]:  # empty after another precision
+        state.scaler.load_state_dict(saved["scaler"])
     if state.average:
-        state.average.weights = saved["average"]
+        state.average.load(saved["average"])
     for name in COUNTERS:
         setattr(state, name, saved[name])
+
+
+def _drop_lines_after(metrics: Path, *, epoch: int) -> None:
+    """The line of an epoch is written before its state, and a run may be killed between the two."""
+    if metrics.exists():
+        os.truncate(metrics, sum(map(len, metrics.read_bytes().splitlines(keepends=True)[:epoch])))
 
 
 def _provenance(config: Config, manifest: str, device: torch.device, *, digest: str) -> dict[str, Any]:

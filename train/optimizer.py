@@ -1,6 +1,7 @@
 """The optimizer of a run, its schedule, and the moving average of the weights."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,11 @@ class MovingAverage:
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         self.decay = decay
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from saved averages, wherever those lie: they are copied to this average's device."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:

@@ -1,11 +1,14 @@
+import multiprocessing
 import pickle
+import resource
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models
 
-from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 from train.config import load_recipe
 from train.dual_encoder import DualEncoder
 
@@ -49,6 +52,30 @@ def test_a_failed_write_keeps_the_old_file(saved: Path, monkeypatch: pytest.Monk
         save_checkpoint(saved, checkpoint)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == ["ckpt.pt"]
+
+
+def write_to_a_full_disk(path: Path, limits: list[int]) -> list[str]:
+    """What ends each attempt to write 400,000 bytes where a file may have `limit`; changes the process for good."""
+    torch.set_num_threads(1)  # a fork must not use its parent's threads
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    reasons = []
+    for limit in limits:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write_atomically(path, {"weights": torch.ones(100_000)})
+        except OSError as exc:
+            reasons.append(exc.strerror)
+    return reasons
+
+
+def test_a_disk_that_is_full_ends_in_an_os_error_and_keeps_the_old_file(tmp_path: Path):
+    path = tmp_path / "last.pt"
+    write_atomically(path, {"weights": torch.zeros(2)})
+    limits = [0, 2_000, 100_000]  # in the header, and among the weights, where torch.save raises a RuntimeError
+    with multiprocessing.get_context("fork").Pool(1) as child:
+        assert child.apply(write_to_a_full_disk, (path, limits)) == ["File too large"] * 3
+    assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.zeros(2))
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
 
 
 class Payload:

@@ -1,6 +1,8 @@
 import pytest
+import torch
 
 from train.config import Config, ConfigError, load_recipe
+from train.towers import build_audio_tower
 
 
 def test_a_recipe_survives_the_round_trip_through_a_dict():
@@ -28,11 +30,35 @@ def test_a_recipe_survives_the_round_trip_through_a_dict():
         (["model.text.heads=5"], "does not divide text.hidden"),
         (["model.text.pooling=max"], "expected 'mean' or 'cls'"),
         (["optim.batch_size=1"], "at least 2 pairs"),
+        (["batch_size=64"], r"unknown key batch_size; did you mean 'optim\.batch_size'\?"),
+        (["hidden=64"], r"did you mean 'model\.audio\.hidden' or 'model\.text\.hidden'\?"),
+        (["model.frontend.window_s=0.74"], "has 64 mels and 29 frames.*at least 31 of each"),
+        (["model.frontend.n_mels=30"], "has 30 mels and 400 frames.*at least 31 of each"),
+        (["model.audio.width=0"], "audio.width is 0; expected an even number of at least 2"),
+        (["model.text.dropout=2"], "text.dropout is 2; expected 0 to below 1"),
+        (["optim.decay_epochs=0"], "optim.decay_epochs is 0; expected at least 1"),
+        (["seed=-1"], "seed is -1; expected 0 or more"),
+        (
+            ["loss.views_share=0.3", *(f"augment.{part}=0" for part in ("time_masks", "frequency_masks", "filter_db"))],
+            "loss.views_share is 0.3, but every part of augment is off",
+        ),
     ],
 )
 def test_bad_values_are_refused(overrides: list[str], message: str):
     with pytest.raises(ConfigError, match=message):
         load_recipe("starter", overrides=overrides)
+
+
+def test_a_transformer_refuses_a_dropout_that_is_no_probability():
+    with pytest.raises(ConfigError, match=r"text\.dropout is -1; expected 0 to below 1"):
+        load_recipe("muscall", overrides=["model.text.dropout=-1"])
+
+
+def test_the_smallest_window_leaves_a_resnet_one_cell():
+    config = load_recipe("starter", overrides=["model.frontend.n_mels=31", "model.frontend.window_s=0.775"])
+    assert config.model.frontend.frames == 31
+    tower = build_audio_tower(config.model.audio, frontend=config.model.frontend).eval()
+    assert tower.stages(tower.stem(torch.zeros(1, 1, 31, 31))).shape[2:] == (1, 1)
 
 
 def test_an_unknown_recipe_names_the_nearest():

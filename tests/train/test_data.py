@@ -126,6 +126,24 @@ def test_a_mixture_of_a_source_that_is_not_there_is_refused():
         epoch_order(rows_of(labels=3), mixture={"playlist": 1}, seed=0, epoch=0)
 
 
+def test_unreadable_rows_are_replaced_by_drawn_ones(ramp: Path, tmp_path: Path):
+    (tmp_path / "broken.flac").write_text("no audio")
+    # Most of the files, and all of those that follow one another: as where one folder of two is gone.
+    rows = [Row(tmp_path / "broken.flac", ("broken",), str(i), "train") for i in range(60)]
+    rows += [Row(ramp, (f"whole {i}",), str(i), "train") for i in range(60, 80)]
+    pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=True)
+    taken = [pairs[i] for i in range(60)]
+    assert all(pair.place >= 60 and pair.caption == f"whole {pair.place}" for pair in taken)
+    assert all(pair.unreadable[0].place == place for place, pair in enumerate(taken))
+    assert len({pair.place for pair in taken}) > 10  # not all the same one
+    for place, pair in enumerate(taken):
+        again = PairDataset(rows, frontend=FRONTEND, seed=0, training=True)[place]
+        assert again.place == pair.place
+        assert torch.equal(again.waveform, pair.waveform)
+    pairs.epoch = 1
+    assert [pairs[i].place for i in range(60)] != [pair.place for pair in taken]
+
+
 def test_a_row_taken_again_has_another_crop(ramp: Path):
     rows = [Row(ramp, ("a",), "a", "train")]
     pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=True)

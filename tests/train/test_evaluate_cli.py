@@ -151,6 +151,18 @@ def test_a_track_is_the_mean_of_its_three_windows(ckpt: Path, tones: Path):
     np.testing.assert_allclose(embed_tracks(model, rows, features=True)[1], features, atol=1e-4)
 
 
+def test_embedding_leaves_a_model_in_training_as_it_was(ckpt: Path, tones: Path):
+    model, _ = open_model(load_checkpoint(ckpt))
+    rows = read_manifest(tones, split="test")[:2]
+    expected = embed_tracks(model, rows)
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    np.testing.assert_array_equal(embed_tracks(model.train(), rows), expected)
+    assert model.training
+    assert model.audio_tower.training
+    for name, value in model.named_buffers():
+        assert torch.equal(value, before[name]), name
+
+
 def test_texts_keep_their_order(ckpt: Path):
     model, tokenizer = open_model(load_checkpoint(ckpt))
     texts = ["a slow pulsing low tone", "low", "a high tone"]

@@ -1,19 +1,25 @@
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
+from rich.console import Console
 
+from train import loop
 from train.__main__ import main
 from train.checkpoint import load_checkpoint
 from train.config import ConfigError, load_recipe
 from train.data.manifest import Row
+from train.data.pairs import Batch
 from train.evaluate.__main__ import main as evaluate
 from train.loop import TrainingError, train
 from train.objective import LabelHead
@@ -57,6 +63,8 @@ def test_evaluate_prints_both_directions(run: Path, tones: Path, capsys: pytest.
     assert result["text_to_audio"] == pytest.approx(recorded)
     assert set(result["audio_to_text"]) == {"R@1", "R@5", "R@10", "mAP@10", "MedR"}
 
+
+TWO_STEPS = ["optim.batch_size=20", "loss.words_weight=0", "loss.label_weight=0"]  # an epoch, and quick ones
 
 KILLED_AT_A_STEP = """
 import os, signal, sys
@@ -137,9 +145,95 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
 ):
     config = load_recipe("starter", overrides=[*tiny_overrides, "optim.epochs=1"])
     monkeypatch.setattr(text_bert, "MASKED", float("nan"))
-    with pytest.raises(TrainingError, match=r"the loss of step 1 \(epoch 1\) is nan.*The batch was: 11\.flac, "):
+    message = r"loss of step 1 \(epoch 1\) is nan; nothing was saved yet: start anew .*The batch was: 11\.flac, "
+    with pytest.raises(TrainingError, match=message):
         train(config, manifest=tones, run=tmp_path / "run")
     assert not (tmp_path / "run" / "ckpt.pt").exists()
+
+
+def test_a_run_that_diverged_goes_on_from_its_last_good_state_with_a_lower_rate(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path
+):
+    overrides, run = [*tiny_overrides, *TWO_STEPS, "optim.epochs=2"], tmp_path / "run"
+
+    def diverge_in_the_second_epoch(modules: Sequence[torch.nn.Module], *, world: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            modules[0].log_temperature.grad.fill_(torch.nan)
+
+    steps = 0
+    config = load_recipe("starter", overrides=overrides)
+    message = r"gradient of step 3 \(epoch 2\) is nan; the last good state is kept in .*: resume with a lower optim"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "average_gradients", diverge_in_the_second_epoch)
+        with pytest.raises(TrainingError, match=message):
+            train(config, manifest=tones, run=run)
+    assert all(value.isfinite().all() for value in torch.load(run / "last.pt", weights_only=True)["model"].values())
+
+    other = load_recipe("starter", overrides=[*overrides, "seed=1", "optim.warmup_share=0", "optim.learning_rate=1e-4"])
+    with pytest.raises(TrainingError, match=r"another configuration \(seed, optim\.warmup_share\); resume with that"):
+        train(other, manifest=tones, run=run, resume=True)
+
+    changes = ["optim.learning_rate=1e-4", "optim.text_learning_rate=1e-5", "optim.clip_norm=0.5"]
+    changes += ["optim.precision=bf16", "optim.workers=1", "data.unreadable_share=0.5"]
+    train(load_recipe("starter", overrides=[*overrides, *changes]), manifest=tones, run=run, resume=True)
+    state = torch.load(run / "last.pt", weights_only=True)
+    assert state["epoch"] == 2
+    assert {group["peak_lr"] for group in state["optimizer"]["param_groups"]} == {1e-4, 1e-5}
+
+
+def test_a_run_stopped_between_an_epochs_line_and_its_state_resumes_exactly(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_recipe("starter", overrides=[*tiny_overrides, *TWO_STEPS, "optim.epochs=2", "optim.ema_decay=0.7"])
+    train(config, manifest=tones, run=tmp_path / "whole")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run, save = tmp_path / "stopped", loop._save_state
+    for epoch in (1, 2):
+        saves = iter([*[save] * (epoch - 1), stop])
+        monkeypatch.setattr(loop, "_save_state", lambda *args, **kwargs: next(saves)(*args, **kwargs))  # noqa: B023
+        with pytest.raises(KeyboardInterrupt):
+            train(config, manifest=tones, run=run)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    monkeypatch.setattr(loop, "_save_state", save)
+    train(config, manifest=tones, run=run, resume=True)
+
+    assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+    whole, stopped = (torch.load(folder / "last.pt", weights_only=True) for folder in (tmp_path / "whole", run))
+    for part in ("model", "average"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, stopped[part][name]), f"{part} {name}"
+    assert not torch.equal(whole["model"]["audio_projection.weight"], whole["average"]["audio_projection.weight"])
+
+
+def test_a_chunked_batch_is_loaded_one_ahead(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ahead = []
+
+    class Loader(torch.utils.data.DataLoader):
+        def __iter__(self) -> Iterator[Batch]:
+            ahead.append(self.prefetch_factor)
+            return super().__iter__()
+
+    monkeypatch.setattr(loop, "DataLoader", Loader)
+    overrides = [*tiny_overrides, *TWO_STEPS, "optim.epochs=1", "optim.chunk_size=10", "optim.workers=1"]
+    train(load_recipe("starter", overrides=overrides), manifest=tones, run=tmp_path / "run")
+    assert ahead == [2, 1]  # of the validation rows, and of the epoch's batches
+
+
+def test_the_bar_shows_pairs_a_second():
+    console = Console(file=StringIO(), force_terminal=True, width=120)
+    batches = loop._progress([0.2] * 5, console=console, epoch=3, batch_size=100)
+    for pause in batches:
+        time.sleep(pause)
+    shown = re.findall(r"(\d+) pairs/s", console.file.getvalue())
+    assert shown
+    assert 100 < int(shown[-1]) <= 600  # 500, or less where the machine is busy
 
 
 def break_files(manifest: Path, folder: Path, *, rows: Collection[int]) -> Path:
@@ -175,7 +269,16 @@ def test_too_many_files_that_cannot_be_decoded_stop_the_run(
     assert main(["starter", "--data", str(broken), "--out", str(tmp_path / "run"), "--set", *tiny_overrides]) == 2
     message = capsys.readouterr().err
     assert "cannot be decoded, more than data.unreadable_share = 1%" in message
-    assert "unreadable.jsonl" in message
+    assert "unreadable.jsonl: mend them or raise data.unreadable_share; nothing was saved yet: start anew" in message
+
+
+def test_no_step_is_made_of_silence(tones: Path, tiny_overrides: list[str], tmp_path: Path):
+    config = load_recipe("starter", overrides=[*tiny_overrides, *TWO_STEPS, "data.unreadable_share=1"])
+    broken = break_files(tones, tmp_path, rows=range(40))
+    with pytest.raises(
+        TrainingError, match=r"none of 100 rows drawn one after another can be decoded; the last: .*brok"
+    ):
+        train(config, manifest=broken, run=tmp_path / "run")
 
 
 def test_a_run_starts_from_an_audio_tower_that_learnt_labels(tones: Path, tiny_overrides: list[str], tmp_path: Path):
@@ -189,10 +292,37 @@ def test_a_run_starts_from_an_audio_tower_that_learnt_labels(tones: Path, tiny_o
     still = ["optim.learning_rate=0", "optim.text_learning_rate=0", "optim.epochs=1", f"warm_start={pretrained}"]
     started = train(load_recipe("starter", overrides=[*tiny_overrides, *still]), manifest=tones, run=tmp_path / "b")
     before, after = (dict(load_checkpoint(path).state_dict) for path in (pretrained, started))
-    learnt = [name for name in before if name.startswith("audio_tower.") and name.endswith("weight")]
-    assert learnt
+    learnt = [name for name in before if name.endswith("weight")]
+    assert {name.split(".")[0] for name in learnt} >= {
+        "audio_tower",
+        "audio_projection",
+        "text_tower",
+        "text_projection",
+    }
     for name in learnt:
         assert torch.equal(before[name], after[name]), name
+
+
+def test_a_warm_start_leaves_a_text_tower_of_another_vocabulary(tones: Path, tiny_overrides: list[str], tmp_path: Path):
+    of_towers = ("model.text", "model.audio")
+    overrides = [override for override in tiny_overrides if not override.startswith(of_towers)]
+    overrides += ["model.text.hidden=16", "model.text.vocab_size=20", "model.audio.hidden=16"]
+    overrides += [*TWO_STEPS, "optim.epochs=1"]
+    trained = train(load_recipe("dcase_cl", overrides=overrides), manifest=tones, run=tmp_path / "a")
+
+    german = tmp_path / "manifest.jsonl"
+    german.write_text(tones.read_text().replace("tone", "ton").replace("low", "tief"))
+    for line in tones.read_text().splitlines():
+        (tmp_path / json.loads(line)["audio"]).symlink_to(tones.parent / json.loads(line)["audio"])
+    still = ["optim.learning_rate=0", "optim.text_learning_rate=0", f"warm_start={trained}"]
+    output = StringIO()
+    config = load_recipe("dcase_cl", overrides=[*overrides, *still])
+    started = train(config, manifest=german, run=tmp_path / "b", console=Console(file=output, width=500))
+    assert "has another vocabulary, so only its audio tower and projection are taken" in output.getvalue()
+    before, after = (dict(load_checkpoint(path).state_dict) for path in (trained, started))
+    for name in before:
+        if name.endswith("weight"):
+            assert torch.equal(before[name], after[name]) == name.startswith("audio"), name
 
 
 def test_a_loss_on_labels_needs_labels(tones: Path, tiny_overrides: list[str], tmp_path: Path):

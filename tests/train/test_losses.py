@@ -1,9 +1,13 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+from train.config import LossConfig
+from train.data.manifest import Row
 from train.losses import cmc, content_weights, info_nce, label_loss, nt_xent, triplet
+from train.objective import Objective
 
 
 def unit_rows(n: int, dim: int, *, seed: int) -> torch.Tensor:
@@ -125,6 +129,32 @@ def test_losses_of_a_collapsed_model():
     assert math.isclose(float(nt_xent(same, same, temperature=0.5)), math.log(11), rel_tol=1e-12)
     assert math.isclose(float(cmc(same, same, temperature=temperature)), math.log(10), rel_tol=1e-12)
     assert math.isclose(float(triplet(same, same, margin=0.4)), 0.4, rel_tol=1e-12)
+
+
+def test_the_label_loss_has_the_right_gradient():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, dtype=torch.float64, generator=generator).requires_grad_()
+    targets = torch.randint(2, (3, 4), generator=generator).double()
+    assert torch.autograd.gradcheck(lambda x: label_loss(x, targets), (logits,))
+
+
+def test_views_are_mixed_in_by_their_share():
+    torch.manual_seed(0)
+    config = LossConfig(views_share=0.3, views_temperature=0.5, label_weight=0.2)
+    rows = [Row(Path("a.flac"), ("a",), str(i), "train", labels=(("jazz", "techno")[i % 2],)) for i in range(4)]
+    objective = Objective(config, rows=rows, width=6)
+    audio, text = unit_rows(4, 5, seed=15).float(), unit_rows(4, 5, seed=16).float()
+    features, views, temperature = torch.randn(4, 6), torch.randn(4, 2, 6), torch.tensor(0.2)
+    places = torch.tensor([2, 0, 3, 1])
+    total = objective(
+        features, audio=audio, text=text, views=views, places=places, sentences=None, temperature=temperature
+    )
+
+    first, second = (torch.nn.functional.normalize(objective.views(views[:, i]), dim=-1) for i in (0, 1))
+    contrastive, shared = info_nce(audio, text, temperature=temperature), nt_xent(first, second, temperature=0.5)
+    labels = label_loss(objective.labels(features), torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]))
+    assert abs(contrastive - shared) > 0.1  # or the shares could be swapped
+    torch.testing.assert_close(total, 0.7 * contrastive + 0.3 * shared + 0.2 * labels, atol=1e-6, rtol=1e-6)
 
 
 LOSSES = {

@@ -60,3 +60,9 @@ def test_the_moving_average_of_weights():
     assert average.weights["0.weight"].item() == pytest.approx(expected)
     assert average.weights["1.running_mean"].item() == values[-1]  # statistics are not averaged
     assert model[0].weight.item() == values[-1]
+
+    # Saved averages are read to the CPU; those of a run on a GPU must stay there.
+    own = average.weights["0.weight"]
+    average.load({name: value + 1 for name, value in average.weights.items()})
+    assert average.weights["0.weight"] is own
+    assert own.item() == pytest.approx(expected + 1)

@@ -14,7 +14,7 @@ from train.config import AugmentConfig, FrontendConfig
 from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import ManifestError, Row
 
-MAX_UNREADABLE_IN_A_ROW = 20
+MAX_DRAWS = 100  # of rows for one item, before its audio is given up
 
 
 class Unreadable(NamedTuple):
@@ -64,8 +64,9 @@ class PairDataset(Dataset[Pair]):
     are the augmentations: the data of an epoch depend neither on the workers nor on where a run was resumed. In
     evaluation the crop is the first window and the caption is drawn from (seed, index) alone.
 
-    In training a row that cannot be decoded is replaced by the next one that can, so every batch is full. Where that
-    fails, and in evaluation, the item is silence without a caption, and its `unreadable` says why: the caller decides.
+    In training a row that cannot be decoded is replaced by one drawn in the same way, up to `MAX_DRAWS` times, so every
+    batch is full. Where that fails, and in evaluation, the item is silence with the caption "", which no row has, and
+    its `unreadable` says why: the caller decides.
 
     Args:
         augment: of waveforms, in training; None leaves them as they are.
@@ -94,13 +95,15 @@ class PairDataset(Dataset[Pair]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Pair:
         first, taken = key if isinstance(key, tuple) else (key, 0)
+        rng = np.random.default_rng((self.seed, self.epoch, first, taken, 1))  # apart from that of `_read`
         unreadable: list[Unreadable] = []
-        for step in range(MAX_UNREADABLE_IN_A_ROW if self.training else 1):
-            place = (first + step) % len(self.rows)
+        place = first
+        for _ in range(MAX_DRAWS if self.training else 1):
             try:
                 return self._read(place, taken)._replace(unreadable=tuple(unreadable))
             except AudioDecodeError as exc:
                 unreadable.append(Unreadable(place, str(exc)))
+                place = int(rng.integers(len(self.rows)))
         silence = torch.zeros(self.frontend.window_samples)
         return Pair(silence, silence.expand(2, -1) if self.views else None, "", first, tuple(unreadable))
 

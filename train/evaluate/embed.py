@@ -1,6 +1,7 @@
 """Embed the rows of a manifest, and texts, with a DualEncoder."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -96,11 +97,12 @@ def embed_tracks(
     device = model.log_temperature.device
     batches = DataLoader(_Windows(rows, model.config.frontend), batch_size=batch_size, num_workers=workers)
     vectors = []
-    for windows, problems in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
-        _raise_first(problems)
-        made = model.audio_features(model.log_mel(windows.flatten(0, 1).to(device)))
-        made = made.float() if features else model.project_audio(made)
-        vectors.append(made.unflatten(0, windows.shape[:2]).mean(dim=1).cpu())
+    with _in_eval_mode(model):
+        for windows, problems in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
+            _raise_first(problems)
+            made = model.audio_features(model.log_mel(windows.flatten(0, 1).to(device)))
+            made = made.float() if features else model.project_audio(made)
+            vectors.append(made.unflatten(0, windows.shape[:2]).mean(dim=1).cpu())
     whole = torch.cat(vectors)
     return _finite(whole if features else F.normalize(whole, dim=-1), what="tracks")
 
@@ -146,17 +148,25 @@ def _embed_batches(
     model: DualEncoder, batches: Iterable, *, tokenizer: TextTokenizer
 ) -> tuple[Tensor, Tensor, list[str]]:
     device = model.log_temperature.device
+    audio, text, captions = [], [], []
+    with _in_eval_mode(model):
+        for batch in batches:
+            _raise_first(failed.reason for failed in batch.unreadable)
+            audio.append(model.embed_audio(batch.waveforms.to(device)).cpu())
+            ids, mask = tokenizer(batch.captions)
+            text.append(model.embed_text(ids.to(device), mask.to(device)).cpu())
+            captions += batch.captions
+    return torch.cat(audio), torch.cat(text), captions
+
+
+@contextmanager
+def _in_eval_mode(model: DualEncoder) -> Iterator[None]:
     was_training = model.training
     model.eval()
-    audio, text, captions = [], [], []
-    for batch in batches:
-        _raise_first(failed.reason for failed in batch.unreadable)
-        audio.append(model.embed_audio(batch.waveforms.to(device)).cpu())
-        ids, mask = tokenizer(batch.captions)
-        text.append(model.embed_text(ids.to(device), mask.to(device)).cpu())
-        captions += batch.captions
-    model.train(was_training)
-    return torch.cat(audio), torch.cat(text), captions
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def _raise_first(problems: Iterable[str]) -> None:
