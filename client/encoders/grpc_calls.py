@@ -83,8 +83,8 @@ class Call:
     deadline: float
     server: Server
     configs: list[Any] = field(default_factory=list)  # replies to come, where a check is due
+    asked_at: float = 0.0  # when those were asked for
     reply: Any = None
-    began_at: float = 0.0
     failures: int = 0
 
     def cancel(self) -> None:
@@ -191,14 +191,15 @@ class ServerPool:
         return any(server.held_until <= now for server in self._servers)
 
     def _send(self, call: Call) -> None:
-        call.began_at = time.monotonic()
+        now = time.monotonic()
         call.configs = []
-        if call.began_at - call.server.checked_at > _CHECK_EVERY_S:
+        if now - call.server.checked_at > _CHECK_EVERY_S:
             self._ask_configs(call)  # at the same time, so that the check costs no waiting
-        call.reply = call.server.infer(call.request, timeout_s=call.deadline - call.began_at)
+        call.reply = call.server.infer(call.request, timeout_s=call.deadline - now)
 
     def _ask_configs(self, call: Call) -> None:
-        timeout_s = min(_CHECK_TIMEOUT_S, call.deadline - time.monotonic())
+        call.asked_at = time.monotonic()
+        timeout_s = min(_CHECK_TIMEOUT_S, call.deadline - call.asked_at)
         call.configs = [call.server.ask_config(model, timeout_s=timeout_s) for model in self._models]
 
     def _outcome(self, call: Call) -> Any:
@@ -224,7 +225,7 @@ class ServerPool:
         except ServerMismatch as exc:
             call.server.hold()
             return _Failure(exc, is_transient=False)
-        call.server.checked_at = call.began_at
+        call.server.checked_at = call.asked_at
         return None
 
     def _pause(self, call: Call, error: EncoderError) -> None:

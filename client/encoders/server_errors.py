@@ -66,7 +66,7 @@ MESSAGE_MEANINGS = {
     "unknown model": _WITHOUT_MODELS,
     "message larger than max": _REFUSES_SIZE,
     "CERTIFICATE_VERIFY_FAILED": _UNTRUSTED,
-    "Peer name": _UNTRUSTED,
+    "Hostname Verification Check failed": _UNTRUSTED,
 }
 
 
