@@ -235,8 +235,11 @@ class ServerPool:
         if not self._has_free_server():
             # Up to half of it at random: callers that failed together must not come back together.
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**call.failures) * random.uniform(0.5, 1.0)
-        if time.monotonic() + pause_s >= call.deadline:
+        left_s = call.deadline - time.monotonic()
+        if pause_s >= left_s:
             raise error
+        if pause_s and call.failures == 1:
+            log.warning("%s; trying again for up to %.0f s", error, left_s)
         time.sleep(pause_s)
 
 

@@ -50,7 +50,7 @@ class TritonEncoder:
         cert_file: str | Path | None = None,
         key_file: str | Path | None = None,
         text_timeout_s: float = 10.0,
-        audio_timeout_s: float = 120.0,
+        audio_timeout_s: float = 60.0,
     ) -> None:
         from .grpc_calls import ServerPool, open_servers  # imports gRPC, which no other encoder needs
 
