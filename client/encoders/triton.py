@@ -58,6 +58,7 @@ class TritonEncoder:
         self._text_timeout_s = text_timeout_s
         self._audio_timeout_s = audio_timeout_s
         self._spec: EncoderSpec | None = None
+        self._spec_url = url  # of the server that it was read from
         self._request_windows = self._request_texts = 1  # until the server's own limits are known
         self._servers = ServerPool(
             open_servers(url, headers=headers, ca_file=ca_file, cert_file=cert_file, key_file=key_file),
@@ -80,26 +81,15 @@ class TritonEncoder:
         return self._request_windows * _IN_FLIGHT
 
     def embed_windows(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        def requests() -> Iterator[tuple[bytes, list[int]]]:
-            for rows in batches(len(waveforms), size=self._request_windows):
-                yield np.asarray(waveforms[rows], "<f4").tobytes(), list(waveforms[rows].shape)
-
-        return self._embed(AUDIO_MODEL, "waveform", "FP32", requests(), timeout_s=self._audio_timeout_s)
+        requests = (
+            (np.asarray(waveforms[rows], "<f4").tobytes(), list(waveforms[rows].shape))
+            for rows in batches(len(waveforms), size=self._request_windows)
+        )
+        return self._embed(AUDIO_MODEL, "waveform", "FP32", requests, timeout_s=self._audio_timeout_s)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        def requests() -> Iterator[tuple[bytes, list[int]]]:
-            batch: list[bytes] = []
-            for text in texts:
-                content = text.encode("utf-8")
-                row = struct.pack("<I", len(content)) + content  # Triton's form of a string
-                if len(batch) == self._request_texts or (batch and sum(map(len, batch)) + len(row) > _REQUEST_BYTES):
-                    yield b"".join(batch), [len(batch), 1]
-                    batch.clear()
-                batch.append(row)
-            if batch:
-                yield b"".join(batch), [len(batch), 1]
-
-        return self._embed(TEXT_SERVICE, "text", "BYTES", requests(), timeout_s=self._text_timeout_s)
+        requests = _text_requests(texts, size=self._request_texts)
+        return self._embed(TEXT_SERVICE, "text", "BYTES", requests, timeout_s=self._text_timeout_s)
 
     def close(self) -> None:
         self._servers.close()
@@ -151,10 +141,24 @@ class TritonEncoder:
             self._spec = spec
             self._request_windows = max(1, min(audio.max_batch_size, _REQUEST_BYTES // (4 * spec.window_samples)))
             self._request_texts = max(1, service.max_batch_size)
-            self._first_url = url
+            self._spec_url = url
         elif spec != self._spec:
             raise ServerMismatch(
-                f"{url} serves the model {spec.model_name} ({spec.fingerprint}), but {self._first_url} served "
+                f"{url} serves the model {spec.model_name} ({spec.fingerprint}), but {self._spec_url} served "
                 f"{self._spec.model_name} ({self._spec.fingerprint}) when this client opened it: serve one model "
                 "everywhere, or open a new MusicSearch"
             )
+
+
+def _text_requests(texts: Sequence[str], *, size: int) -> Iterator[tuple[bytes, list[int]]]:
+    """Contents and shapes of tensors for these texts: each of at most `size` texts and, if it has several, 8 MiB."""
+    batch: list[bytes] = []
+    for text in texts:
+        content = text.encode("utf-8")
+        row = struct.pack("<I", len(content)) + content  # Triton's form of a string
+        if batch and (len(batch) == size or sum(map(len, batch)) + len(row) > _REQUEST_BYTES):
+            yield b"".join(batch), [len(batch), 1]
+            batch.clear()
+        batch.append(row)
+    if batch:
+        yield b"".join(batch), [len(batch), 1]

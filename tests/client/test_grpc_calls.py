@@ -128,6 +128,28 @@ def test_a_client_opens_while_one_of_its_servers_is_down(
         TritonEncoder(url_of(a, b))
 
 
+def test_a_silent_server_holds_up_a_call_for_as_long_as_its_check_may_take(
+    serve: Serve, tiny_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_calls, "_CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(grpc_calls, "_CHECK_TIMEOUT_S", 0.3)
+    configs = configs_of(tiny_repository)
+    hangs, released = threading.Event(), threading.Event()
+
+    def hang(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if hangs.is_set():
+            released.wait(20)
+        return configs(request, context)
+
+    a = serve({CONFIGS: hang, INFERS: hang})
+    b = serve({CONFIGS: configs, INFERS: infers(ONE)})
+    encoder = TritonEncoder(url_of(a, b))
+    hangs.set()
+    for _ in range(3):
+        np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
+    released.set()
+
+
 def other_model(repository: Path) -> Handler:
     fingerprint = LocalEncoder(repository, device="cpu").spec.fingerprint
     edit = (fingerprint, "0" * 64)
