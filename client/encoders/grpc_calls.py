@@ -208,11 +208,9 @@ class ServerPool:
             # Whatever is wrong with this server, another one may be right.
             return replace(failure, is_transient=failure.is_transient or self._has_free_server())
         try:
-            reply = call.reply.result()
+            return call.reply.result()
         except grpc.RpcError as exc:
             return _failed(call.server, exc)
-        call.server.held_until = float("-inf")
-        return reply
 
     def _check_configs(self, call: Call) -> _Failure | None:
         try:
