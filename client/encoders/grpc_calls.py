@@ -85,7 +85,7 @@ class Call:
     configs: list[Any] = field(default_factory=list)  # replies to come, where a check is due
     asked_at: float = 0.0  # when those were asked for
     reply: Any = None
-    failures: int = 0
+    pause_s: float = _FIRST_PAUSE_S  # before the next try
 
     def cancel(self) -> None:
         for future in [*self.configs, self.reply]:
@@ -108,6 +108,7 @@ class ServerPool:
         servers: at least one.
         models: whose configurations are checked.
         check: called with a server's url and these configurations; raises `ServerMismatch` to refuse them.
+        timeout_s: for the first check of all servers.
 
     Raises:
         ServerUnavailable: no server answers; this is not tried again.
@@ -228,16 +229,17 @@ class ServerPool:
 
     def _pause(self, call: Call, error: EncoderError) -> None:
         """Wait before the next try, unless a server is left that can take the call at once; raise at the deadline."""
-        call.failures += 1
         pause_s = 0.0
         if not self._has_free_server():
             # Up to half of it at random: callers that failed together must not come back together.
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**call.failures) * random.uniform(0.5, 1.0)
+            pause_s = call.pause_s * random.uniform(0.5, 1.0)
         left_s = call.deadline - time.monotonic()
         if pause_s >= left_s:
             raise error
-        if pause_s and call.failures == 1:
-            log.warning("%s; trying again for up to %.0f s", error, left_s)
+        if pause_s:
+            if call.pause_s == _FIRST_PAUSE_S:
+                log.warning("%s; trying again for up to %.0f s", error, left_s)
+            call.pause_s = min(2 * call.pause_s, _LONGEST_PAUSE_S)
         time.sleep(pause_s)
 
 
