@@ -7,6 +7,7 @@
 """
 
 from .encoders import Encoder, EncoderSpec
+from .encoders.triton import TritonEncoder
 from .errors import (
     AudioError,
     EncoderError,
@@ -15,7 +16,9 @@ from .errors import (
     ModelMismatch,
     MusicSearchError,
     QueryError,
+    ServerBusy,
     ServerMismatch,
+    ServerTimeout,
     ServerUnavailable,
 )
 from .ingest import AddReport, FailedTrack
@@ -37,7 +40,10 @@ __all__ = [
     "MusicSearch",
     "MusicSearchError",
     "QueryError",
+    "ServerBusy",
     "ServerMismatch",
+    "ServerTimeout",
     "ServerUnavailable",
     "Tag",
+    "TritonEncoder",
 ]

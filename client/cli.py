@@ -25,6 +25,10 @@ _EPILOG = """examples:
   music-search similar library clip.mp3 -k 5
   music-search tag clip.mp3 --labels jazz,techno,folk
 
+a server: grpc://host:port; several of one model: grpc://a:8001,b:8001; over TLS: grpcs://host:port, with
+MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
+MUSICSEARCH_KEY_FILE from the environment, where they are set
+
 exit status: 0 done, 1 some files could not be added, 2 error, 130 interrupted
 """
 
@@ -59,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="print JSON instead of a table")
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument(
-        "--encoder", metavar="MODEL", help="model repository folder, or grpc://host:port of a Triton server"
+        "--encoder", metavar="MODEL", help="model repository folder, or grpc://host:port of a Triton server (see below)"
     )
     model.add_argument("--device", default="auto", help="auto (default), cpu, cuda or tensorrt")
     count = argparse.ArgumentParser(add_help=False)

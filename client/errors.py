@@ -32,7 +32,15 @@ class EncoderError(MusicSearchError):
 
 
 class ServerUnavailable(EncoderError):
-    """The Triton server does not answer, does not answer in time, or is overloaded."""
+    """The Triton server does not answer; the two below say why, where that is known."""
+
+
+class ServerBusy(ServerUnavailable):
+    """The Triton server is overloaded and refused the call at once: its queue is full."""
+
+
+class ServerTimeout(ServerUnavailable):
+    """The Triton server did not answer before the call's deadline."""
 
 
 class ServerMismatch(EncoderError):

@@ -63,8 +63,10 @@ class MusicSearch:
 
     Args:
         library: its folder; made if absent.
-        encoder: a model repository folder, "grpc://host:port" of a Triton server, or an open `Encoder`
-            (which stays open); None is the model that comes with MusicSearch.
+        encoder: a model repository folder, "grpc://host:port" of a Triton server ("grpc://a:8001,b:8001": of
+            several; "grpcs://": over TLS, with the MUSICSEARCH_TOKEN, _CA_FILE, _CERT_FILE and _KEY_FILE of the
+            environment), or an open `Encoder`, such as a `TritonEncoder` with settings of your own, which stays
+            open; None is the model that comes with MusicSearch.
         device: for a folder: "auto", "cpu", "cuda" or "tensorrt".
 
     Raises:

@@ -1,5 +1,6 @@
 """Encoders: the model in process (`local`) or behind a Triton server (`triton`), same vectors."""
 
+import os
 from pathlib import Path
 
 from ..errors import EncoderError
@@ -15,8 +16,10 @@ def open_encoder(source: str | Path | None = None, *, device: str = "auto") -> E
     """Open a model.
 
     Args:
-        source: a model repository folder, or "grpc://host:port" of a Triton server that serves one;
-            None is the `model_repository/` that comes with MusicSearch.
+        source: a model repository folder, or the address of a Triton server that serves one, as `TritonEncoder`
+            takes it; None is the `model_repository/` that comes with MusicSearch. For a "grpcs://" address, the
+            environment may set MUSICSEARCH_TOKEN (sent as `authorization: Bearer ...`), MUSICSEARCH_CA_FILE,
+            MUSICSEARCH_CERT_FILE and MUSICSEARCH_KEY_FILE; over "grpc://", which is not encrypted, none is used.
         device: for a folder only: "auto", "cpu", "cuda" or "tensorrt" (see `LocalEncoder`).
 
     Raises:
@@ -28,7 +31,16 @@ def open_encoder(source: str | Path | None = None, *, device: str = "auto") -> E
 
         if device != "auto":
             raise EncoderError(f"device={device!r} does not apply to {source}: the server chooses its own")
-        return TritonEncoder(str(source))
+        if not str(source).startswith("grpcs://"):
+            return TritonEncoder(str(source))
+        token = os.environ.get("MUSICSEARCH_TOKEN")
+        return TritonEncoder(
+            str(source),
+            headers={"authorization": f"Bearer {token}"} if token else None,
+            ca_file=os.environ.get("MUSICSEARCH_CA_FILE"),
+            cert_file=os.environ.get("MUSICSEARCH_CERT_FILE"),
+            key_file=os.environ.get("MUSICSEARCH_KEY_FILE"),
+        )
 
     from .local import LocalEncoder
 

@@ -1,74 +1,75 @@
-"""The model behind a Triton server, over gRPC."""
+"""The model behind one or several Triton servers, over gRPC."""
 
-from collections.abc import Sequence
+import struct
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EncoderError, ServerMismatch, ServerUnavailable
+from ..errors import ServerMismatch
 from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
 
 TEXT_SERVICE = "text_embedding"  # tokenizer + text encoder, so that a client sends plain text
 
-# 10 s windows at 16 kHz: 20 MB a message, held a few times over while it is packed.
-_LARGEST_BATCH = 32
-
-# What a gRPC status means to the person who reads the error: our class, and what to do.
-STATUS_ERRORS: dict[str, tuple[type[EncoderError], str]] = {
-    "UNAVAILABLE": (ServerUnavailable, "is not reachable: start it (python -m serve) or correct the address"),
-    "DEADLINE_EXCEEDED": (ServerUnavailable, "did not answer in time: check its load, or allow more time"),
-    "RESOURCE_EXHAUSTED": (ServerUnavailable, "is overloaded: try again later, or add instances"),
-    "CANCELLED": (ServerUnavailable, "dropped the call: try again"),
-    "ABORTED": (ServerUnavailable, "dropped the call: try again"),
-    "NOT_FOUND": (ServerMismatch, "does not serve our models: load the exported model_repository"),
-    "UNIMPLEMENTED": (ServerMismatch, "is not a Triton server: give the address of Triton's gRPC port (8001)"),
-    "INVALID_ARGUMENT": (ServerMismatch, "refuses our tensors: load the exported model_repository"),
-    "OUT_OF_RANGE": (ServerMismatch, "refuses our tensors: load the exported model_repository"),
-    "FAILED_PRECONDITION": (ServerMismatch, "is not ready for our models: see its log"),
-    "ALREADY_EXISTS": (EncoderError, "failed: see its log"),
-    "PERMISSION_DENIED": (EncoderError, "refuses this client: ask its owner for access"),
-    "UNAUTHENTICATED": (EncoderError, "refuses this client: ask its owner for access"),
-    "DATA_LOSS": (EncoderError, "failed: see its log"),
-    "INTERNAL": (EncoderError, "failed: see its log"),
-    "UNKNOWN": (EncoderError, "failed: see its log"),
-}
+# 13 windows of 10 s at 16 kHz. Gateways often end a message at 64 MiB, and one is held a few times over while it is
+# packed; Triton batches those that are in flight together, so smaller ones cost it nothing.
+_REQUEST_BYTES = 8 * 2**20
+_IN_FLIGHT = 4  # requests of one call: the server computes one while the next is sent
 
 
 class TritonEncoder:
-    """Embeds through a Triton server that serves our `model_repository/`.
+    """Embeds through Triton servers that serve our `model_repository/`. Safe to share between threads.
+
+    A call takes turns among the servers, passes over those that are down, and is tried again while a server is
+    unreachable or restarting, until its deadline. What a server serves is checked again every second that it is used,
+    and after every failure, so that no vector of another model is taken for one of this.
 
     Args:
-        url: "grpc://host:port"; Triton's gRPC port is 8001 by default.
-        timeout_s: deadline of every single call.
+        url: "grpc://host:port", "grpcs://host:port" over TLS, or several servers of the same model, as in
+            "grpc://a:8001,b:8001". Triton's gRPC port is 8001 by default.
+        headers: sent with every call, such as {"authorization": "Bearer ..."}.
+        ca_file: PEM file of the authority that signed the servers' certificates; by default, the public ones.
+        cert_file, key_file: PEM files with which this client proves who it is.
+        text_timeout_s, audio_timeout_s: deadline of a request, which holds at most 8 MiB, with all its tries.
 
     Raises:
-        ServerUnavailable: nothing answers there in time.
-        ServerMismatch: what answers lacks our models, or its two encoders do not belong together.
+        EncoderError: an argument cannot be used.
+        ServerUnavailable: nothing answers there.
+        ServerMismatch: what answers lacks our models, its two encoders do not belong together, or the servers do not.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
-        from tritonclient import grpc as triton
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ca_file: str | Path | None = None,
+        cert_file: str | Path | None = None,
+        key_file: str | Path | None = None,
+        text_timeout_s: float = 10.0,
+        audio_timeout_s: float = 60.0,
+    ) -> None:
+        from .grpc_calls import ServerPool, open_servers  # imports gRPC, which no other encoder needs
 
-        scheme, _, address = url.partition("://")
-        if scheme != "grpc" or ":" not in address:
-            raise EncoderError(f"cannot use the server address {url!r}: expected grpc://host:port")
         self._url = url
-        self._timeout_s = timeout_s
-        self._triton = triton
-        self._client = triton.InferenceServerClient(address.rstrip("/"))
-        audio, text, service = (self._config(name) for name in (AUDIO_MODEL, TEXT_MODEL, TEXT_SERVICE))
-        try:
-            self._spec = read_spec(audio, text)
-        except ValueError as exc:
-            raise ServerMismatch(
-                f"{url} serves other models than ours: {exc}; load the exported model_repository"
-            ) from exc
-        self._batch_size: int = min(max(1, audio.max_batch_size), _LARGEST_BATCH)
-        self._text_batch_size: int = max(1, service.max_batch_size)
+        self._text_timeout_s = text_timeout_s
+        self._audio_timeout_s = audio_timeout_s
+        self._spec: EncoderSpec | None = None
+        self._spec_url = url  # of the server that it was read from
+        self._request_windows = self._request_texts = 1  # until the server's own limits are known
+        self._servers = ServerPool(
+            open_servers(url, headers=headers, ca_file=ca_file, cert_file=cert_file, key_file=key_file),
+            models=(AUDIO_MODEL, TEXT_MODEL, TEXT_SERVICE),
+            check=self._check,
+            timeout_s=text_timeout_s,
+        )
 
     @property
     def spec(self) -> EncoderSpec:
+        assert self._spec is not None  # a server was checked
         return self._spec
 
     @property
@@ -77,48 +78,87 @@ class TritonEncoder:
 
     @property
     def batch_size(self) -> int:
-        return self._batch_size
+        return self._request_windows * _IN_FLIGHT
 
     def embed_windows(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._infer(AUDIO_MODEL, "waveform", waveforms, "FP32", batch_size=self._batch_size)
+        requests = (
+            (np.asarray(waveforms[rows], "<f4").tobytes(), list(waveforms[rows].shape))
+            for rows in batches(len(waveforms), size=self._request_windows)
+        )
+        return self._embed(AUDIO_MODEL, "waveform", "FP32", requests, timeout_s=self._audio_timeout_s)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = np.array([[text.encode("utf-8")] for text in texts], dtype=np.object_).reshape(-1, 1)
-        return self._infer(TEXT_SERVICE, "text", rows, "BYTES", batch_size=self._text_batch_size)
+        requests = _text_requests(texts, size=self._request_texts)
+        return self._embed(TEXT_SERVICE, "text", "BYTES", requests, timeout_s=self._text_timeout_s)
 
     def close(self) -> None:
-        self._client.close()
+        self._servers.close()
 
-    def _config(self, model: str) -> Any:
-        return self._call(self._client.get_model_config, model).config
+    def _embed(
+        self, model: str, name: str, kind: str, requests: Iterator[tuple[bytes, list[int]]], *, timeout_s: float
+    ) -> NDArray[np.float32]:
+        """Embeddings of one tensor's rows, in order; `requests` are its bytes and shape in parts, made when needed."""
+        parts = [np.empty((0, self.spec.embedding_dim), np.float32)]
+        in_flight: deque[tuple[Any, int]] = deque()
 
-    def _infer(self, model: str, name: str, rows: NDArray[Any], kind: str, *, batch_size: int) -> NDArray[np.float32]:
-        parts = [np.empty((0, self._spec.embedding_dim), np.float32)]
-        for part in batches(len(rows), size=batch_size):
-            tensor = self._triton.InferInput(name, list(rows[part].shape), kind)
-            tensor.set_data_from_numpy(rows[part])
-            reply = self._call(self._client.infer, model, [tensor])
-            embeddings = reply.as_numpy("embedding")
-            if embeddings is None:
-                raise ServerMismatch(f"{model} at {self._url} sent no tensor named embedding")
-            try:
-                parts.append(check_embeddings(embeddings, count=len(rows[part]), dim=self._spec.embedding_dim))
-            except ValueError as exc:
-                raise ServerMismatch(f"{model} at {self._url} sent a wrong reply: {exc}") from exc
+        def take_oldest() -> None:
+            call, count = in_flight[0]
+            parts.append(self._wait(call, model=model, count=count))
+            in_flight.popleft()
+
+        try:
+            for content, shape in requests:
+                if len(in_flight) == _IN_FLIGHT:
+                    take_oldest()
+                call = self._servers.start(model, name, kind, content, shape=shape, timeout_s=timeout_s)
+                in_flight.append((call, shape[0]))
+            while in_flight:
+                take_oldest()
+        finally:
+            for call, _ in in_flight:
+                call.cancel()
         return np.concatenate(parts)
 
-    def _call(self, method: Any, *arguments: Any) -> Any:
+    def _wait(self, call: Any, *, model: str, count: int) -> NDArray[np.float32]:
         try:
-            return method(*arguments, client_timeout=self._timeout_s)
-        except self._triton.InferenceServerException as exc:
-            raise self._translate(exc.status(), exc.message()) from exc
-        except ValueError as exc:  # gRPC's, of a channel that was closed
-            raise EncoderError(f"cannot ask {self._url}: {exc}; open a new MusicSearch") from exc
+            embeddings = self._servers.wait(call)
+            if embeddings is None:
+                raise ServerMismatch(f"{model} at {call.server.url} sent no tensor named embedding")
+            return check_embeddings(embeddings, count=count, dim=self.spec.embedding_dim)
+        except ValueError as exc:
+            raise ServerMismatch(f"{model} at {call.server.url} sent a wrong reply: {exc}") from exc
 
-    def _translate(self, status: str | None, message: str | None) -> EncoderError:
-        name = (status or "UNKNOWN").rpartition(".")[2]
-        # Triton also calls a model that it does not have "unavailable"; starting a server will not help.
-        if "unknown model" in (message or ""):
-            name = "NOT_FOUND"
-        error, meaning = STATUS_ERRORS.get(name, STATUS_ERRORS["UNKNOWN"])
-        return error(f"the server {self._url} {meaning} ({name}: {message})")
+    def _check(self, url: str, configs: list[Any]) -> None:
+        """Take a server's configurations for this encoder's, or refuse them for being others."""
+        audio, text, service = configs
+        try:
+            spec = read_spec(audio, text)
+        except ValueError as exc:
+            raise ServerMismatch(
+                f"{url} serves other models than ours: {exc}; load the exported model_repository"
+            ) from exc
+        if self._spec is None:
+            self._spec = spec
+            self._request_windows = max(1, min(audio.max_batch_size, _REQUEST_BYTES // (4 * spec.window_samples)))
+            self._request_texts = max(1, service.max_batch_size)
+            self._spec_url = url
+        elif spec != self._spec:
+            raise ServerMismatch(
+                f"{url} serves the model {spec.model_name} ({spec.fingerprint}), but {self._spec_url} served "
+                f"{self._spec.model_name} ({self._spec.fingerprint}) when this client opened it: serve one model "
+                "everywhere, or open a new MusicSearch"
+            )
+
+
+def _text_requests(texts: Sequence[str], *, size: int) -> Iterator[tuple[bytes, list[int]]]:
+    """Contents and shapes of tensors for these texts: each of at most `size` texts and, if it has several, 8 MiB."""
+    batch: list[bytes] = []
+    for text in texts:
+        content = text.encode("utf-8")
+        row = struct.pack("<I", len(content)) + content  # Triton's form of a string
+        if batch and (len(batch) == size or sum(map(len, batch)) + len(row) > _REQUEST_BYTES):
+            yield b"".join(batch), [len(batch), 1]
+            batch.clear()
+        batch.append(row)
+    if batch:
+        yield b"".join(batch), [len(batch), 1]

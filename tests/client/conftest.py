@@ -1,13 +1,15 @@
 """What the client's tests share: the tiny model in process, and a folder of tones it understands."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone, write_audio
+from tests.client.fake_triton import FakeTriton
 from tests.tiny_repository import TONES_HZ
 
 
@@ -28,3 +30,17 @@ def tones(tmp_path: Path) -> Path:
     high = np.concatenate([tone(TONES_HZ["high"], seconds=2.0), tone(TONES_HZ["low"], seconds=1.0)])
     write_audio(folder / "album/high.mp3", high, kind="mp3", metadata={"title": "High [live]"})
     return folder
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., FakeTriton]]:
+    """Start a `FakeTriton`; all that were started are stopped at the end."""
+    servers = []
+
+    def start(*arguments: Any, **options: Any) -> FakeTriton:
+        servers.append(FakeTriton(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -1,29 +1,30 @@
 """The encoder behind gRPC: parity with the one in process, and what each failure is called.
 
-Parity runs against the real tritonserver. Failures that a healthy Triton cannot show come from a real gRPC
-server in this process that answers what the test tells it.
+Parity runs against the real tritonserver; failures that a healthy one cannot show come from `fake_triton`.
 """
 
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2, service_pb2
 
-from client import EncoderError, MusicSearch, ServerMismatch, ServerUnavailable
+from client import (
+    EncoderError,
+    MusicSearch,
+    ServerBusy,
+    ServerMismatch,
+    ServerTimeout,
+    ServerUnavailable,
+    TritonEncoder,
+)
 from client.encoders.local import LocalEncoder
-from client.encoders.triton import STATUS_ERRORS, TritonEncoder
-
-CONFIGS = "/inference.GRPCInferenceService/ModelConfig"
-INFERS = "/inference.GRPCInferenceService/ModelInfer"
-
+from client.encoders.server_errors import MESSAGE_MEANINGS, STATUS_MEANINGS, meaning_of
+from tests.client.fake_triton import CONFIGS, INFERS, FakeTriton, Handler, configs_of, infers
 
 # -- the real server -----------------------------------------------------------------------------------
 
@@ -69,8 +70,6 @@ def test_a_library_is_the_same_through_either(
 def test_the_servers_own_refusal_is_translated(remote: TritonEncoder) -> None:
     with pytest.raises(ServerMismatch, match=r"refuses our tensors: .*INVALID_ARGUMENT"):
         remote.embed_windows(np.zeros((1, 10), np.float32))
-    with pytest.raises(ServerMismatch, match=r"does not serve our models: .*NOT_FOUND"):
-        remote._config("another_model")
 
 
 def test_a_closed_connection_says_so(remote: TritonEncoder) -> None:
@@ -99,102 +98,77 @@ def test_somebody_listens_who_does_not_speak_grpc() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"grpc://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ServerUnavailable, match=r"is not reachable|did not answer in time"):
-            TritonEncoder(url, timeout_s=0.5)
+            TritonEncoder(url, text_timeout_s=0.5)
 
 
 # -- a server that does what it is told ------------------------------------------------------------------
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[[dict[str, Any]], str]]:
-    """Start a gRPC server with these handlers, method -> function(request bytes, context); gives its address."""
-    servers = []
-
-    def start(handlers: dict[str, Any]) -> str:
-        class Handlers(grpc.GenericRpcHandler):
-            def service(self, call: grpc.HandlerCallDetails) -> Any:
-                return handlers.get(call.method) and grpc.unary_unary_rpc_method_handler(handlers[call.method])
-
-        server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[Handlers()])
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        servers.append(server)
-        return f"grpc://127.0.0.1:{port}"
-
-    yield start
-    for server in servers:
-        server.stop(None)
-
-
-def configs_of(repository: Path, **edits: tuple[str, str]) -> Callable[[bytes, Any], bytes]:
-    """Answers ModelConfig from a repository's files; `model=(old, new)` edits one of them."""
-
-    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        model = service_pb2.ModelConfigRequest.FromString(request).name
-        text = (repository / model / "config.pbtxt").read_text()
-        old, new = edits.get(model, ("", ""))
-        assert old in text
-        config = text_format.Parse(text.replace(old, new) if old else text, model_config_pb2.ModelConfig())
-        return service_pb2.ModelConfigResponse(config=config).SerializeToString()
-
-    return answer
-
-
-def infers(embeddings: np.ndarray, *, name: str = "embedding") -> Callable[[bytes, Any], bytes]:
-    """Answers every ModelInfer with these float32 embeddings."""
-
-    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        reply = service_pb2.ModelInferResponse(raw_output_contents=[embeddings.astype(np.float32).tobytes()])
-        reply.outputs.add(name=name, datatype="FP32", shape=embeddings.shape)
-        return reply.SerializeToString()
-
-    return answer
-
-
-def test_not_a_triton(serve: Callable[..., str]) -> None:
+def test_not_a_triton(serve: Callable[..., FakeTriton]) -> None:
     with pytest.raises(ServerMismatch, match="is not a Triton server: give the address of Triton's gRPC port"):
-        TritonEncoder(serve({}))
+        TritonEncoder(serve({}).url)
 
 
-@pytest.mark.parametrize("status", grpc.StatusCode)
-def test_every_grpc_status_has_its_error(
-    serve: Callable[..., str], tiny_repository: Path, status: grpc.StatusCode
-) -> None:
-    if status is grpc.StatusCode.OK:
-        assert "OK" not in STATUS_ERRORS
-        return
-
+def failing(status: grpc.StatusCode, words: str) -> Handler:
     def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
-        context.abort(status, "the details")
+        context.abort(status, words)
 
-    encoder = TritonEncoder(serve({CONFIGS: configs_of(tiny_repository), INFERS: fail}))
-    error, meaning = STATUS_ERRORS[status.name]
+    return fail
+
+
+@pytest.mark.parametrize("status", [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK])
+def test_every_grpc_status_has_its_error(
+    serve: Callable[..., FakeTriton], tiny_repository: Path, status: grpc.StatusCode
+) -> None:
+    server = serve({CONFIGS: configs_of(tiny_repository), INFERS: failing(status, "the details")})
+    encoder = TritonEncoder(server.url, text_timeout_s=0.3)
+    meaning = STATUS_MEANINGS[status.name]
     with pytest.raises(EncoderError) as caught:
         encoder.embed_texts(["low"])
-    assert type(caught.value) is error
-    assert f"{encoder.device} {meaning} ({status.name}: the details)" in str(caught.value)
+    assert type(caught.value) is meaning.error
+    assert f"{server.url} {meaning.advice} ({status.name}: the details)" in str(caught.value)
     assert caught.value.__cause__ is not None
 
 
-def test_a_model_that_triton_calls_unavailable_is_a_mismatch(serve: Callable[..., str]) -> None:
-    def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
-        context.abort(grpc.StatusCode.UNAVAILABLE, "Request for unknown model: 'audio_encoder' is not found")
+@pytest.mark.parametrize(
+    ("status", "words", "error"),
+    [
+        # As Triton 2.51 said them: a queue that is full, one that was too slow, a server told to stop.
+        ("UNAVAILABLE", "in ensemble 'e', [request id: <id_unknown>] Exceeds maximum queue size", ServerBusy),
+        ("UNAVAILABLE", "in ensemble 'e', Request timeout expired", ServerBusy),
+        ("UNAVAILABLE", "[request id: 1] Server is stopping, scheduler for model has stopped", ServerUnavailable),
+        ("NOT_FOUND", "Request for unknown model: 'e' has no available versions", ServerUnavailable),
+        ("NOT_FOUND", "Request for unknown model: 'e' is not found", ServerMismatch),
+        ("UNAVAILABLE", "Request for unknown model: 'e' is not found", ServerMismatch),  # as older ones said it
+        ("UNAVAILABLE", "Request for unknown model: 'e' version 1 is not at ready state", ServerUnavailable),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 4)", ServerMismatch),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (9 vs. 4)", ServerMismatch),
+        ("A_STATUS_OF_TOMORROW", "", EncoderError),
+    ],
+)
+def test_what_triton_says_tells_what_its_status_does_not(status: str, words: str, error: type) -> None:
+    assert meaning_of(status, words).error is error
 
-    with pytest.raises(ServerMismatch, match="does not serve our models: load the exported model_repository"):
-        TritonEncoder(serve({CONFIGS: fail}))
+
+def test_only_an_unreachable_or_restarting_server_is_worth_another_try() -> None:
+    transient = {name for name, meaning in STATUS_MEANINGS.items() if meaning.is_transient}
+    assert transient == {"UNAVAILABLE"}
+    assert all(meaning.error is ServerUnavailable for meaning in MESSAGE_MEANINGS.values() if meaning.is_transient)
 
 
-def test_every_call_has_a_deadline(serve: Callable[..., str], tiny_repository: Path) -> None:
+def test_every_call_has_a_deadline(serve: Callable[..., FakeTriton], tiny_repository: Path) -> None:
     def sleep(request: bytes, context: grpc.ServicerContext) -> bytes:
         time.sleep(3)
         return b""
 
-    with pytest.raises(ServerUnavailable, match="did not answer in time"):
-        TritonEncoder(serve({CONFIGS: sleep}), timeout_s=0.2)
-    encoder = TritonEncoder(serve({CONFIGS: configs_of(tiny_repository), INFERS: sleep}), timeout_s=0.5)
-    with pytest.raises(ServerUnavailable, match="did not answer in time"):
+    with pytest.raises(ServerTimeout, match="did not answer in time"):
+        TritonEncoder(serve({CONFIGS: sleep}).url, text_timeout_s=0.2)
+    encoder = TritonEncoder(
+        serve({CONFIGS: configs_of(tiny_repository), INFERS: sleep}).url, text_timeout_s=0.3, audio_timeout_s=0.3
+    )
+    with pytest.raises(ServerTimeout, match="did not answer in time"):
         encoder.embed_texts(["low"])
-    with pytest.raises(ServerUnavailable, match="did not answer in time"):
+    with pytest.raises(ServerTimeout, match="did not answer in time"):
         encoder.embed_windows(np.zeros((1, 16_000), np.float32))
 
 
@@ -207,10 +181,10 @@ def test_every_call_has_a_deadline(serve: Callable[..., str], tiny_repository: P
     ],
 )
 def test_a_server_with_other_models_is_refused(
-    serve: Callable[..., str], tiny_repository: Path, edit: dict[str, tuple[str, str]], message: str
+    serve: Callable[..., FakeTriton], tiny_repository: Path, edit: dict[str, tuple[str, str]], message: str
 ) -> None:
     with pytest.raises(ServerMismatch, match=f"{message}.*load the exported model_repository"):
-        TritonEncoder(serve({CONFIGS: configs_of(tiny_repository, **edit)}))
+        TritonEncoder(serve({CONFIGS: configs_of(tiny_repository, **edit)}).url)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +197,9 @@ def test_a_server_with_other_models_is_refused(
         (infers(np.ones((1, 16))), "norm 4, expected 1"),
     ],
 )
-def test_a_wrong_reply_is_refused(serve: Callable[..., str], tiny_repository: Path, answer: Any, message: str) -> None:
-    encoder = TritonEncoder(serve({CONFIGS: configs_of(tiny_repository), INFERS: answer}))
+def test_a_wrong_reply_is_refused(
+    serve: Callable[..., FakeTriton], tiny_repository: Path, answer: Any, message: str
+) -> None:
+    encoder = TritonEncoder(serve({CONFIGS: configs_of(tiny_repository), INFERS: answer}).url)
     with pytest.raises(ServerMismatch, match=message):
         encoder.embed_texts(["low"])

@@ -1,0 +1,301 @@
+"""Calls to Triton over gRPC: a deadline on each, retries, fail-over between servers, and a check of what they serve."""
+
+import itertools
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
+
+from ..errors import EncoderError, ServerMismatch, ServerTimeout
+from .server_errors import meaning_of
+
+# A server that was restarted with another model gives other vectors on the same address, and its replies do not tell.
+# Restarting takes longer than this, so with the calls that it fails none goes unnoticed.
+_CHECK_EVERY_S = 1.0
+_CHECK_TIMEOUT_S = 5.0  # the check comes first on a connection: also how long a silent host holds up a call
+_HOLD_S = 5.0  # how long a server that failed is passed over while another one is left
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+_CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # gRPC itself waits for up to 120 s before it connects again.
+    ("grpc.initial_reconnect_backoff_ms", round(1000 * _FIRST_PAUSE_S)),
+    ("grpc.max_reconnect_backoff_ms", round(1000 * _LONGEST_PAUSE_S)),
+]
+
+_ADDRESS = re.compile(r"([^\s/@:\[\],]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}")
+_HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """One address, and what is known of who answers there.
+
+    Attributes:
+        url: for people.
+        checked_at: when the last check began that its models passed; `time.monotonic()` in seconds, as below.
+        held_until: it failed, and is passed over until then if another server is left.
+    """
+
+    def __init__(self, url: str, channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]]) -> None:
+        self.url = url
+        self.checked_at = self.held_until = float("-inf")
+        self._channel = channel
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        self._metadata = metadata
+
+    def infer(self, request: Any, *, timeout_s: float) -> Any:
+        return self._begin(self._stub.ModelInfer, request, timeout_s=timeout_s)
+
+    def ask_config(self, model: str, *, timeout_s: float) -> Any:
+        return self._begin(self._stub.ModelConfig, service_pb2.ModelConfigRequest(name=model), timeout_s=timeout_s)
+
+    def hold(self) -> None:
+        """Pass it over for a while, and check it before it is used again."""
+        self.held_until = time.monotonic() + _HOLD_S
+        self.checked_at = float("-inf")
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _begin(self, method: Any, request: Any, *, timeout_s: float) -> Any:
+        try:
+            return method.future(request, timeout=timeout_s, metadata=self._metadata)
+        except ValueError as exc:  # the channel was closed
+            raise EncoderError(f"cannot ask {self.url}: {exc}; open a new MusicSearch") from exc
+
+
+@dataclass(eq=False)
+class Call:
+    """A request on its way; see `ServerPool.start`."""
+
+    request: Any
+    deadline: float
+    server: Server
+    configs: list[Any] = field(default_factory=list)  # replies to come, where a check is due
+    asked_at: float = 0.0  # when those were asked for
+    reply: Any = None
+    pause_s: float = _FIRST_PAUSE_S  # before the next try
+
+    def cancel(self) -> None:
+        for future in [*self.configs, self.reply]:
+            if future is not None:
+                future.cancel()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: EncoderError
+    is_transient: bool
+
+
+class ServerPool:
+    """Servers of one model: calls take turns, and go to another server, or to the same again, where one is down.
+
+    All calls are idempotent. What is tried again is what `server_errors` calls transient, until the call's deadline.
+
+    Args:
+        servers: at least one.
+        models: whose configurations are checked.
+        check: called with a server's url and these configurations; raises `ServerMismatch` to refuse them.
+        timeout_s: for the first check of all servers.
+
+    Raises:
+        ServerUnavailable: no server answers; this is not tried again.
+        ServerMismatch: one that answers is refused.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        models: Sequence[str],
+        check: Callable[[str, list[Any]], None],
+        timeout_s: float,
+    ) -> None:
+        self._servers = servers
+        self._models = models
+        self._check = check
+        self._turns = itertools.count()
+        try:
+            self._open(timeout_s=timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(
+        self, model: str, name: str, kind: str, content: bytes, *, shape: Sequence[int], timeout_s: float
+    ) -> Call:
+        """Send one tensor to a model, and do not wait.
+
+        Args:
+            name, kind, shape: of the tensor, as Triton calls them; content: its bytes.
+            timeout_s: until `wait` answers or raises, all tries included.
+        """
+        request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[content])
+        request.inputs.add(name=name, datatype=kind, shape=shape)
+        call = Call(request, deadline=time.monotonic() + timeout_s, server=self._next_server())
+        self._send(call)
+        return call
+
+    def wait(self, call: Call) -> NDArray[Any] | None:
+        """The reply's tensor `embedding`; None if it has no such tensor.
+
+        Raises:
+            EncoderError: a failure that is final, or a transient one that lasted until the deadline.
+        """
+        while True:
+            outcome = self._outcome(call)
+            if not isinstance(outcome, _Failure):
+                embedding: NDArray[Any] | None = InferResult(outcome).as_numpy("embedding")
+                return embedding
+            if not outcome.is_transient:
+                raise outcome.error
+            call.cancel()
+            self._pause(call, outcome.error)
+            call.server = self._next_server()
+            self._send(call)
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    def _open(self, *, timeout_s: float) -> None:
+        calls = [Call(None, deadline=time.monotonic() + timeout_s, server=server) for server in self._servers]
+        for call in calls:
+            self._ask_configs(call)
+        failures = [failure for call in calls if (failure := self._check_configs(call))]
+        for failure in failures:
+            if not failure.is_transient or len(failures) == len(calls):
+                raise failure.error
+            log.warning("%s; its calls go to the other servers", failure.error)
+
+    def _next_server(self) -> Server:
+        """The next in turn that is not held, or else the one that is held the shortest."""
+        now = time.monotonic()
+        turn = next(self._turns) % len(self._servers)
+        in_turn = [*self._servers[turn:], *self._servers[:turn]]
+        return min(in_turn, key=lambda server: max(0.0, server.held_until - now))
+
+    def _has_free_server(self) -> bool:
+        now = time.monotonic()
+        return any(server.held_until <= now for server in self._servers)
+
+    def _send(self, call: Call) -> None:
+        now = time.monotonic()
+        call.configs = []
+        if now - call.server.checked_at > _CHECK_EVERY_S:
+            self._ask_configs(call)  # at the same time, so that the check costs no waiting
+        call.reply = call.server.infer(call.request, timeout_s=call.deadline - now)
+
+    def _ask_configs(self, call: Call) -> None:
+        call.asked_at = time.monotonic()
+        timeout_s = min(_CHECK_TIMEOUT_S, call.deadline - call.asked_at)
+        call.configs = [call.server.ask_config(model, timeout_s=timeout_s) for model in self._models]
+
+    def _outcome(self, call: Call) -> Any:
+        """The reply, or a _Failure."""
+        if call.configs and (failure := self._check_configs(call)):
+            # Whatever is wrong with this server, another one may be right.
+            return replace(failure, is_transient=failure.is_transient or self._has_free_server())
+        try:
+            return call.reply.result()
+        except grpc.RpcError as exc:
+            return _failed(call.server, exc)
+
+    def _check_configs(self, call: Call) -> _Failure | None:
+        try:
+            self._check(call.server.url, [future.result().config for future in call.configs])
+        except grpc.RpcError as exc:
+            call.server.hold()
+            failure = _failed(call.server, exc)
+            # Configurations are quick to send: a server that is late with them does not answer at all.
+            return replace(failure, is_transient=True) if isinstance(failure.error, ServerTimeout) else failure
+        except ServerMismatch as exc:
+            call.server.hold()
+            return _Failure(exc, is_transient=False)
+        call.server.checked_at = call.asked_at
+        return None
+
+    def _pause(self, call: Call, error: EncoderError) -> None:
+        """Wait before the next try, unless a server is left that can take the call at once; raise at the deadline."""
+        pause_s = 0.0
+        if not self._has_free_server():
+            # Up to half of it at random: callers that failed together must not come back together.
+            pause_s = call.pause_s * random.uniform(0.5, 1.0)
+        left_s = call.deadline - time.monotonic()
+        if pause_s >= left_s:
+            raise error
+        if pause_s:
+            if call.pause_s == _FIRST_PAUSE_S:
+                log.warning("%s; trying again for up to %.0f s", error, left_s)
+            call.pause_s = min(2 * call.pause_s, _LONGEST_PAUSE_S)
+        time.sleep(pause_s)
+
+
+def _failed(server: Server, exc: grpc.RpcError) -> _Failure:
+    status, message = exc.code().name, exc.details() or ""
+    meaning = meaning_of(status, message)
+    error = meaning.error(f"the server {server.url} {meaning.advice} ({status}: {message})")
+    error.__cause__ = exc
+    if meaning.is_transient or isinstance(error, ServerTimeout):
+        server.hold()
+    return _Failure(error, meaning.is_transient)
+
+
+def open_servers(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    ca_file: str | Path | None = None,
+    cert_file: str | Path | None = None,
+    key_file: str | Path | None = None,
+) -> list[Server]:
+    """Channels to the servers of a url, not connected yet; see `TritonEncoder` for the arguments.
+
+    Raises:
+        EncoderError: one of them cannot be used.
+    """
+    scheme, _, rest = url.partition("://")
+    addresses = rest.removesuffix("/").split(",")
+    if scheme not in ("grpc", "grpcs") or not all(_ADDRESS.fullmatch(address) for address in addresses):
+        raise EncoderError(
+            f"cannot use the server address {url!r}: expected grpc://host:port, grpcs://host:port for TLS, or several "
+            "servers as grpc://a:8001,b:8001"
+        )
+    files = (ca_file, cert_file, key_file)
+    if scheme == "grpc" and any(files):
+        raise EncoderError(f"{url} is not encrypted, so it takes no certificates: use grpcs://")
+    if bool(cert_file) != bool(key_file):
+        raise EncoderError(f"got cert_file={cert_file} and key_file={key_file}: expected both or none")
+    metadata = [(name.lower(), value) for name, value in (headers or {}).items()]
+    for name, value in metadata:
+        if not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise EncoderError(f"cannot send the header {name!r}: expected a plain name and a value of printable ASCII")
+    if scheme == "grpcs":
+        ca, cert, key = map(_read, files)
+        credentials = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+        channels = [grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS) for address in addresses]
+    else:
+        channels = [grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) for address in addresses]
+    return [
+        Server(f"{scheme}://{address}", channel, metadata=metadata)
+        for address, channel in zip(addresses, channels, strict=True)
+    ]
+
+
+def _read(path: str | Path | None) -> bytes | None:
+    try:
+        return Path(path).expanduser().read_bytes() if path else None
+    except OSError as exc:
+        raise EncoderError(f"cannot read {path} ({exc.strerror}): expected a PEM file") from exc
