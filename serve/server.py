@@ -32,6 +32,7 @@ from typing import Any
 LOOPBACK = "127.0.0.1"
 EXIT_TIMEOUT_S = 10  # Triton waits so long for requests in flight, and so long again for models to unload
 STOP_TIMEOUT_S = 25.0  # then it is killed
+CACHE_BYTES = 64 * 2**20  # for models with a response cache: some 50,000 queries; the least recently used one goes
 SHARED_MEMORY = Path("/dev/shm")
 WORKSPACE_PREFIX = "musicsearch-serve-"
 
@@ -56,6 +57,7 @@ class Wheel:
     tritonserver: Path
     python_backend: Path  # folder
     stub: Path  # the process in which the Python backend runs a model; one for each Python version
+    caches: Path  # folder
     libraries: Path  # folder
 
 
@@ -186,6 +188,7 @@ def _find_wheel() -> Wheel:
         tritonserver=triton / "bin" / "tritonserver",
         python_backend=triton / "backends" / "python",
         stub=stub,
+        caches=triton / "caches",
         libraries=Path(str(wheel.locate_file("nvidia_pytriton.libs"))),
     )
 
@@ -263,6 +266,7 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
         *(f"--metrics-address={LOOPBACK}", f"--metrics-port={ports.metrics}"),
         # On where AIP_MODE=PREDICTION is set, and then on every address.
         *("--allow-vertex-ai=false", "--allow-sagemaker=false"),
+        *(f"--cache-directory={wheel.caches}", f"--cache-config=local,size={CACHE_BYTES}"),
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         "--allow-gpu-metrics=false",
         # `onnxruntime` inherits the settings of `python`, on which it is built.

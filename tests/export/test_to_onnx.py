@@ -17,7 +17,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import export.to_onnx
 from export.output_folder import replace_folder
-from export.to_onnx import FILES, REPOSITORY, main
+from export.to_onnx import FILES, PYTHON_MODELS, REPOSITORY, main
 from tests.export.conftest import tokenizer_json
 
 SCRIPT = Path(export.to_onnx.__file__)
@@ -38,7 +38,8 @@ def test_everything_that_triton_needs_is_written(repository: Path):
     files = contents(repository)
     assert set(files) == FILES
     assert files["text_tokenizer/1/tokenizer.json"].decode() == tokenizer_json()
-    assert files["text_tokenizer/1/model.py"] == (REPOSITORY / "text_tokenizer/1/model.py").read_bytes()
+    for name in PYTHON_MODELS:
+        assert files[name] == (REPOSITORY / name).read_bytes()
     assert list(repository.parent.iterdir()) == [repository]
 
 
