@@ -160,7 +160,9 @@ backend: "onnxruntime"
 $version
 # 64 windows are 41 MB of samples at 16 kHz and 10 s: enough work for a GPU, well under gRPC's limit for a message.
 max_batch_size: $max_batch
-input [ { name: "waveform" data_type: TYPE_FP32 dims: [ $window_samples ] } ]  # -1 to 1
+# Samples from -1 to 1. A graph cannot refuse: NaN or infinity gives that window, and no other, an embedding of NaN. The
+# client and audio_embedding neither send nor take one.
+input [ { name: "waveform" data_type: TYPE_FP32 dims: [ $window_samples ] } ]
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
 
 dynamic_batching {
