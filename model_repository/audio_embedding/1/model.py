@@ -153,7 +153,7 @@ def _encode(waveforms):
     if response.has_error():
         error = response.error()
         if "maximum queue size" in error.message():  # Triton calls that "internal" when a model is the caller
-            error = pb_utils.TritonError(f"audio_encoder: {error.message()}", pb_utils.TritonError.UNAVAILABLE)
+            error = pb_utils.TritonError(error.message(), pb_utils.TritonError.UNAVAILABLE)
         raise EncoderError(error)
     # A copy: the response takes its memory with it.
     embeddings = pb_utils.get_output_tensor_by_name(response, "embedding").as_numpy().copy()
