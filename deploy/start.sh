@@ -4,8 +4,8 @@
 #   TRITON_ADMIN_KEY  required; `openssl rand -hex 32`. Opens the endpoints that are for operators only. Letters
 #                     and digits: Triton splits the flag at "," ":" and "=".
 #   TRITON_TLS        a folder with tls.crt, tls.key and ca.crt: gRPC then takes only TLS clients with a certificate of
-#                     that CA. Triton has no TLS for HTTP: turn that off (--allow-http=false, and probe by gRPC), or
-#                     let only the gateway reach it.
+#                     that CA. Triton has no TLS for HTTP: leave port 8000 to the health checks, behind a
+#                     NetworkPolicy or unpublished.
 set -eu
 : "${TRITON_ADMIN_KEY:?set it to a secret: openssl rand -hex 32}"
 
@@ -13,8 +13,9 @@ case $TRITON_ADMIN_KEY in
 *[!0-9A-Za-z]*) echo "start.sh: TRITON_ADMIN_KEY may hold letters and digits only: openssl rand -hex 32" >&2; exit 2 ;;
 esac
 
-# Endpoints that change the server or show other callers' work: shared memory has been the way into most of Triton's
-# published vulnerabilities. Health, metadata, model configuration (our client reads it) and inference stay open.
+# Endpoints that change the server or show other callers' work. Health, metadata, model configuration (our client reads
+# it) and inference stay open. Triton answers 403 without the key; in gRPC UNAVAILABLE, which looks like a server that
+# is away.
 operators=shared-memory,model-repository,statistics,trace,logging
 
 if [ -n "${TRITON_TLS:-}" ]; then
