@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from serve import Ports
-from serve.server import LOOPBACK, Server, _claim, _environment, _find_wheel
+from serve.server import LOOPBACK, Server, _assemble_backends, _claim, _environment, _find_wheel
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -29,7 +29,7 @@ OPERATORS = {"shared-memory", "model-repository", "statistics", "trace", "loggin
 # In NVIDIA's container, but younger than the wheel (triton-inference-server/server, pull request 8174, April 2025).
 FLAGS_NEWER_THAN_THE_WHEEL = {"--http-max-input-size"}
 
-# triton-inference-server/server, docs/user_guide/metrics.md; the last is of 24.01 and in the wheel's library.
+# triton-inference-server/server, docs/user_guide/metrics.md; the last is not there, but in what the wheel exports.
 DOCUMENTED_METRICS = {
     *(f"nv_inference_{name}" for name in ("request_success", "request_failure", "count", "exec_count")),
     *(f"nv_inference_{part}_{kind}_us" for part in ("request", "queue") for kind in ("duration", "summary")),
@@ -146,17 +146,41 @@ def test_no_key_or_one_that_triton_would_split_does_not_start(start, key, messag
     assert message in refused.stderr
 
 
+ECHO_CONFIG = """
+backend: "python"
+max_batch_size: 4
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+dynamic_batching { }
+instance_group [ { count: 1 kind: KIND_CPU } ]
+"""
+ECHO_MODEL = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", x)]) for x in inputs]
+"""
+
+
 @pytest.fixture
 def hardened(start, tmp_path):
-    """A real tritonserver with the flags of start.sh, no models, and all ports on loopback."""
+    """A real tritonserver with the flags of start.sh, all ports on loopback, and two models that return their input."""
     wheel = _find_wheel()
+    _assemble_backends(tmp_path / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
+    for name in ("plain", "cached"):
+        (tmp_path / "models" / name / "1").mkdir(parents=True)
+        config = ECHO_CONFIG + ("response_cache { enable: true }" if name == "cached" else "")
+        (tmp_path / "models" / name / "config.pbtxt").write_text(config)
+        (tmp_path / "models" / name / "1/model.py").write_text(ECHO_MODEL)
     flags = _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY))
     known = [flag for flag in flags if flag.partition("=")[0] not in FLAGS_NEWER_THAN_THE_WHEEL]
-    (tmp_path / "models").mkdir()
     ports = _claim(Ports(0, 0, 0))
     command = [
         *(wheel.tritonserver, *(flag for flag in known if not flag.startswith("--model-repository="))),
-        *(f"--model-repository={tmp_path}/models", f"--cache-directory={wheel.tritonserver.parents[1]}/caches"),
+        *(f"--model-repository={tmp_path}/models", f"--backend-directory={tmp_path}/backends"),
+        f"--cache-directory={wheel.tritonserver.parents[1]}/caches",
         *(f"--{door}-address={LOOPBACK}" for door in vars(ports)),
         *(f"--{door}-port={port}" for door, port in vars(ports).items()),
     ]
@@ -171,8 +195,8 @@ def hardened(start, tmp_path):
             time.sleep(0.05)
         yield server
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # not kill: its models are processes of their own
+        process.wait(60)
 
 
 def test_a_real_tritonserver_opens_operators_endpoints_to_the_key_only(hardened):
@@ -196,6 +220,22 @@ def test_a_real_tritonserver_opens_operators_endpoints_to_the_key_only(hardened)
     assert opened["POST", "/v2/repository/index"] == 200
     assert status("GET", "/v2") == 200
     assert status("POST", "/v2/repository/models/other/load", **{"x-admin-key": ADMIN_KEY}) in {400, 503}  # mode none
+
+
+def test_a_real_tritonserver_exports_the_metrics_of_dashboard_and_autoscaler(hardened):
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]})
+    for model in ("plain", "cached"):
+        connection = http.client.HTTPConnection(LOOPBACK, hardened.ports.http, timeout=10)
+        connection.request("POST", f"/v2/models/{model}/infer", body)  # needs no key
+        assert json.loads(connection.getresponse().read())["outputs"][0]["data"] == [1.0]
+    connection = http.client.HTTPConnection(LOOPBACK, hardened.ports.metrics, timeout=10)
+    connection.request("GET", "/metrics")
+    metrics = connection.getresponse().read().decode()
+    exported = {*re.findall(r"^(nv_\w+)[{ ]", metrics, re.MULTILINE)}
+    assert {name for name in _metrics_used() if not name.startswith("nv_gpu_")} <= exported
+    # As the dashboard says of its quantiles.
+    assert {*re.findall(r'nv_inference_request_summary_us\{model="(\w+)"', metrics)} == {"plain"}
+    assert 'quantile="0.99"' in metrics
 
 
 def test_the_same_over_grpc(hardened):
@@ -304,14 +344,13 @@ def test_prometheus_and_grafana_find_each_other_and_the_dashboard():
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts
 
 
+def _metrics_used():
+    files = [path for path in DEPLOY.rglob("*") if path.suffix in {".json", ".yaml"}]
+    return {name for path in files for name in re.findall(r"\bnv_\w+", path.read_text())}
+
+
 def test_every_metric_is_one_that_triton_documents():
-    used = {
-        name
-        for path in DEPLOY.rglob("*")
-        if path.suffix in {".json", ".yaml"}
-        for name in re.findall(r"\bnv_\w+", path.read_text())
-    }
-    assert used <= DOCUMENTED_METRICS
+    assert _metrics_used() <= DOCUMENTED_METRICS
     panels = [panel["title"] for panel in json.loads(_read("grafana/dashboards/musicsearch.json"))["panels"]]
     assert {"Latency, mean", "Batch size, mean", "Queue time, mean", "GPU use"} <= {*panels}
     assert "Response cache, share of hits" in panels
