@@ -134,6 +134,14 @@ def test_limits_are_model_parameters(shipped_client, tmp_path: Path) -> None:
         embed(shipped_client, b"\0" * 5_000_001, model="audio_embedding_limited")
 
 
+@pytest.mark.parametrize("sample_rate_hz", [1, 999, 768_001, 100_000_000])
+def test_a_header_cannot_ask_for_an_enormous_resampler(shipped_client, tmp_path: Path, sample_rate_hz: int) -> None:
+    content = bytearray(write_bytes_at_1_khz(tmp_path / "a.wav", seconds=10))
+    content[24:28] = sample_rate_hz.to_bytes(4, "little")
+    with pytest.raises(InferenceServerException, match=rf"input 'audio': (sampled at {sample_rate_hz} Hz|longer than)"):
+        embed(shipped_client, bytes(content))
+
+
 def test_a_length_that_the_header_hides_is_refused_while_decoding(shipped_client, tmp_path: Path) -> None:
     second = write_audio(tmp_path / "a.mp3", tone(440, seconds=1), kind="mp3").read_bytes()
     with pytest.raises(InferenceServerException, match="longer than 20 s"):  # the header counts one second's frames

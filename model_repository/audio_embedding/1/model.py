@@ -5,7 +5,8 @@ the normalised mean of the windows' (MuLan, section 3); `window_embeddings` [win
 All have unit L2 norm. What is decoded, cut, averaged and refused, and the words of a refusal, are those of the
 project's Python client (a test holds the two together), and the model parameters add limits: `max_audio_bytes` and
 `max_audio_s`. A file is decoded as its windows are embedded, `windows_per_call` at a time, so that its length costs no
-memory; one that is longer than the limit is refused, at once where its header can be trusted to say so.
+memory; one that is longer than the limit is refused, at once where its header can be trusted to say so. So is one whose
+header asks for a resampler of hundreds of megabytes.
 
 Runs in Triton's own Python, so it imports nothing but numpy and av.
 """
@@ -22,6 +23,7 @@ SILENCE_PEAK = 1e-4
 MAX_PEAK = 16.0
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
 FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+RATES_HZ = (1000, 768_000)  # a filter from 100 MHz takes 860 MB and 15 s to make, a block at 1 Hz as much to resample
 ESTIMATED_LENGTH = {"mp3", "aac"}  # unless an encoder's header says better
 
 
@@ -123,6 +125,8 @@ class TritonPythonModel:
                     if frame.sample_rate != source_rate_hz:  # also in mid-stream: chained streams
                         yield from _flush(resampler)
                         source_rate_hz = frame.sample_rate
+                        if not RATES_HZ[0] <= source_rate_hz <= RATES_HZ[1]:
+                            raise AudioError(f"sampled at {source_rate_hz} Hz, expected {RATES_HZ[0]} to {RATES_HZ[1]}")
                         resampler = av.AudioResampler(format="flt", layout="mono", rate=self._sample_rate_hz)
                     mono = av.AudioFrame.from_ndarray(_mono(frame)[None], format="flt", layout="mono")
                     mono.sample_rate = source_rate_hz
