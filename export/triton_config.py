@@ -290,7 +290,8 @@ backend: "python"
 
 $version
 # One file a request, because files have different numbers of windows; audio_encoder batches the windows of all. So a
-# file is also a whole HTTP body: curl -H 'Inference-Header-Content-Length: 0' --data-binary @song.mp3
+# file is also a whole HTTP body: curl -H 'Inference-Header-Content-Length: 0' --data-binary @song.mp3 URL. The answer
+# is JSON, as long as its header of that name says, and then the tensors' bytes in the same order.
 max_batch_size: 0
 input [ { name: "audio" data_type: TYPE_STRING dims: [ 1 ] } ]  # the bytes of a file: mp3, flac, ogg, m4a, wav, ...
 output [
