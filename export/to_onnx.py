@@ -35,7 +35,8 @@ from train.data.manifest import ManifestError
 PROJECT = Path(__file__).resolve().parents[1]
 REPOSITORY = PROJECT / "model_repository"
 PARITY_DATA = PROJECT / "demo/collection/manifest.jsonl"
-TOKENIZER_MODEL = "text_tokenizer/1/model.py"  # source code, kept in the project's own repository
+# Source code, kept in the project's own repository.
+PYTHON_MODELS = ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")
 FILES = frozenset(
     {
         "audio_encoder/config.pbtxt",
@@ -44,7 +45,8 @@ FILES = frozenset(
         "text_encoder/1/model.onnx",
         "text_tokenizer/config.pbtxt",
         "text_tokenizer/1/tokenizer.json",
-        TOKENIZER_MODEL,
+        "audio_embedding/config.pbtxt",
+        *PYTHON_MODELS,
         "text_embedding/config.pbtxt",
         "text_embedding/1/.gitkeep",  # Triton wants a version folder, git keeps no empty one
         "parity.json",  # these two are for people: Triton looks into folders only
@@ -138,7 +140,7 @@ def export_checkpoint(
     files = graphs | {
         "text_tokenizer/1/tokenizer.json": tokenizer_json,
         "text_embedding/1/.gitkeep": b"",
-        TOKENIZER_MODEL: (REPOSITORY / TOKENIZER_MODEL).read_bytes(),
+        **{name: (REPOSITORY / name).read_bytes() for name in PYTHON_MODELS},
         "parity.json": parity.to_json(parameters).encode(),
         "MODEL_CARD.md": write_model_card(source, parameters=parameters, parity=parity, graphs=graphs).encode(),
     }

@@ -5,13 +5,20 @@ import json
 from dataclasses import asdict, dataclass
 from string import Template
 
-from export.tensorrt_check.profiles import BATCH, LENGTH, MAX_BATCH, Profile, profile_of
+from export.tensorrt_check.profiles import BATCH, LENGTH, MAX_BATCH, USUAL_BATCH, Profile, profile_of
 
 # Where ONNX Runtime keeps what TensorRT built. It makes the last folder of the path only, so the one above must exist,
 # as /tmp does in every container.
 ENGINES = "/tmp/musicsearch-tensorrt"
 PADDED_LENGTHS = (16, 32, 77)  # tokens, as in model_repository/text_tokenizer/1/model.py
 WORKSPACE_BYTES = 4 * 2**30  # at most, while an engine is built and run
+
+# What one request may hold. Both are model parameters, so that who runs a server can change them in config.pbtxt.
+TEXT_LIMITS = {"max_text_bytes": 16_384}  # dozens of times what fits a model: longer is no query
+AUDIO_LIMITS = {
+    "max_audio_bytes": 64 * 2**20,  # what Triton's HTTP endpoint takes by default
+    "max_audio_s": 3600,
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,25 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
     values = asdict(parameters) | {
         "max_batch": MAX_BATCH,
         "lengths": f"{', '.join(map(str, lengths[:-1]))} or {lengths[-1]}" if lengths[1:] else str(lengths[0]),
+        "version": _VERSION,
         "parameters": _entries(asdict(parameters)),
-        "token_parameters": _entries({"max_text_tokens": parameters.max_text_tokens}),
+        "text_queue": _TEXT_QUEUE,
+        "token_parameters": _entries({"max_text_tokens": parameters.max_text_tokens} | TEXT_LIMITS),
+        "file_parameters": _entries(
+            {
+                "sample_rate_hz": parameters.sample_rate_hz,
+                "window_samples": parameters.window_samples,
+                "windows_per_call": USUAL_BATCH,
+            }
+            | AUDIO_LIMITS
+        ),
+        "audio_warmup": "".join(
+            _warmup({"waveform": ("FP32", parameters.window_samples)}, batch_size=size) for size in (1, USUAL_BATCH)
+        ),
+        "text_warmup": "".join(
+            _warmup({name: ("INT32", length) for name in tokens}, batch_size=size)
+            for length, size in [*((length, 1) for length in lengths), (lengths[0], MAX_BATCH)]
+        ),
         "audio_accelerator": _accelerator(audio, engines=f"audio-{parameters.fingerprint[:16]}"),
         "text_accelerator": (
             _accelerator(text, engines=f"text-{parameters.fingerprint[:16]}") if text_tensorrt else _TEXT_ON_CUDA
@@ -79,6 +103,16 @@ def _accelerator(profile: Profile, *, engines: str) -> str:
     }
     lines = "\n".join(f'  parameters {{ key: "{key}" value: "{value}" }}' for key, value in options.items())
     return _ACCELERATOR.substitute(options=lines)
+
+
+def _warmup(inputs: dict[str, tuple[str, int]], *, batch_size: int) -> str:
+    """Zeros in the shapes of a call: {"waveform": ("FP32", 160_000)} and a batch size."""
+    shapes = ", ".join(f"{name} {batch_size}x{length}" for name, (_, length) in inputs.items())
+    lines = [
+        f'  inputs {{ key: "{name}" value: {{ data_type: TYPE_{kind} dims: [ {length} ] zero_data: true }} }}\n'
+        for name, (kind, length) in inputs.items()
+    ]
+    return f'model_warmup {{ name: "{shapes}" batch_size: {batch_size}\n{"".join(lines)}}}\n'
 
 
 def _entries(parameters: dict[str, str | int]) -> str:
@@ -105,26 +139,63 @@ _TEXT_ON_CUDA = """\
 # `to_onnx.py --text-tensorrt` chooses TensorRT.
 """
 
+# What every model's file says in the same words.
+_VERSION = """\
+# The newest version alone: an older one beside it would hold its weights a second time, and an index knows one model.
+version_policy { latest { num_versions: 1 } }
+"""
+
+_TEXT_QUEUE = """\
+  default_queue_policy {
+    # More than 256 waiting queries, four full batches, are refused at once.
+    max_queue_size: 256
+    # Nobody waits 5 s for a search. A caller may ask for less.
+    default_timeout_microseconds: 5000000
+    timeout_action: REJECT
+    allow_timeout_override: true
+  }"""
+
 _TEMPLATES = {
     "audio_encoder": Template("""\
 # Written by export/to_onnx.py. One window of mono audio -> its embedding.
 name: "audio_encoder"
 backend: "onnxruntime"
 
+$version
 # 64 windows are 41 MB of samples at 16 kHz and 10 s: enough work for a GPU, well under gRPC's limit for a message.
 max_batch_size: $max_batch
-input [ { name: "waveform" data_type: TYPE_FP32 dims: [ $window_samples ] } ]  # -1 to 1
+# Samples from -1 to 1. A graph cannot refuse: NaN or infinity gives that window, and no other, an embedding of NaN. The
+# client and audio_embedding neither send nor take one.
+input [ { name: "waveform" data_type: TYPE_FP32 dims: [ $window_samples ] } ]
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
 
-# Indexing sends many windows at once and cares for throughput: waiting 5 ms costs less than a window's own computation
-# on a CPU and fills a GPU's batch.
-dynamic_batching { max_queue_delay_microseconds: 5000 }
+dynamic_batching {
+  # Indexing sends many windows at once and cares for throughput: waiting 5 ms costs less than a window's own
+  # computation on a CPU and fills a GPU's batch. No preferred sizes: a batch leaves when it is full or 5 ms are over,
+  # and waits for no certain size.
+  max_queue_delay_microseconds: 5000
+  default_queue_policy {
+    # More than 64 waiting requests are refused at once: they would hold 2.6 GB if each were full.
+    max_queue_size: 64
+    # One that has waited 30 s is refused, because its caller will give up soon. A caller may ask for less.
+    default_timeout_microseconds: 30000000
+    timeout_action: REJECT
+    allow_timeout_override: true
+  }
+}
 
 # No kind: a GPU where there is one, else the CPU. One instance already uses every core of a CPU; Triton's default there
 # is two, which would hold the weights twice and fight for the cores.
 instance_group [ { count: 1 } ]
 
+# Ready only when both have run: a lone window, and what the client and audio_embedding send at a time. On the CUDA
+# provider the first run of a shape searches the convolutions' kernels.
+$audio_warmup
 $audio_accelerator
+# 0 is EXHAUSTIVE, ONNX Runtime's own default, for whatever the CUDA provider runs: it tries every kernel of a
+# convolution, once a shape, and keeps the fastest.
+parameters { key: "cudnn_conv_algo_search" value: { string_value: "0" } }
+
 # What a client must know; an index remembers the fingerprint of the model that made it.
 $parameters
 """),
@@ -133,6 +204,7 @@ $parameters
 name: "text_encoder"
 backend: "onnxruntime"
 
+$version
 max_batch_size: $max_batch
 input [
   { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] },
@@ -140,13 +212,18 @@ input [
 ]
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
 
-# Somebody waits for each query: half a millisecond is enough to meet others under load. Requests of equal length form a
-# batch, and the tokenizer pads to $lengths tokens only.
-dynamic_batching { max_queue_delay_microseconds: 500 }
+dynamic_batching {
+  # Somebody waits for each query: half a millisecond is enough to meet others under load. Requests of equal length form
+  # a batch, and the tokenizer pads to $lengths tokens only. No preferred sizes: no query waits for a certain number.
+  max_queue_delay_microseconds: 500
+$text_queue
+}
 
 # No kind: a GPU where there is one, else the CPU (one instance uses every core).
 instance_group [ { count: 1 } ]
 
+# Ready only when these have run: a query of each padded length, and a full batch of the shortest, which most fit.
+$text_warmup
 $text_accelerator
 # What a client must know; an index remembers the fingerprint of the model that made it.
 $parameters
@@ -156,19 +233,24 @@ $parameters
 name: "text_tokenizer"
 backend: "python"
 
-max_batch_size: 64
+$version
+max_batch_size: $max_batch
 input [ { name: "text" data_type: TYPE_STRING dims: [ 1 ] } ]  # UTF-8
 output [
   { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] },
   { name: "attention_mask" data_type: TYPE_INT32 dims: [ -1 ] }
 ]
 
-# Takes what is queued, waits for nothing: a text costs some 0.1 ms.
-dynamic_batching { }
+dynamic_batching {
+  # No delay: takes what is queued and waits for nothing, a text costs some 0.1 ms.
+$text_queue
+}
 
-# Tokenizing never gains from a GPU; without the kind, Triton would start one of these for each GPU.
-instance_group [ { count: 1 kind: KIND_CPU } ]
+# Two, so that one long text does not hold up the others. Tokenizing never gains from a GPU; without the kind, Triton
+# would start them for each GPU.
+instance_group [ { count: 2 kind: KIND_CPU } ]
 
+# Longer texts are cut to max_text_tokens, and refused beyond max_text_bytes (UTF-8).
 $token_parameters
 """),
     "text_embedding": Template("""\
@@ -176,10 +258,16 @@ $token_parameters
 name: "text_embedding"
 platform: "ensemble"
 
-# An ensemble does not batch by itself; its steps do.
-max_batch_size: 64
+$version
+# An ensemble does not batch by itself; its steps do, and their queues bound it.
+max_batch_size: $max_batch
 input [ { name: "text" data_type: TYPE_STRING dims: [ 1 ] } ]  # UTF-8
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
+
+# The same words are searched again and again, and the same bytes always give the same vector. A server without
+# --cache-config passes this over.
+response_cache { enable: true }
+
 ensemble_scheduling {
   step [
     {
@@ -198,5 +286,40 @@ ensemble_scheduling {
     }
   ]
 }
+"""),
+    "audio_embedding": Template("""\
+# Written by export/to_onnx.py. An audio file, as it is -> embeddings of the track and of its windows, in one call.
+name: "audio_embedding"
+backend: "python"
+
+$version
+# One file a request, because files have different numbers of windows; audio_encoder batches the windows of all. So a
+# file is also a whole HTTP body: curl -H 'Inference-Header-Content-Length: 0' --data-binary @song.mp3 URL. The answer
+# is JSON, as long as its header of that name says, and then the tensors' bytes in the same order.
+max_batch_size: 0
+input [ { name: "audio" data_type: TYPE_STRING dims: [ 1 ] } ]  # the bytes of a file: mp3, flac, ogg, m4a, wav, ...
+output [
+  { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] },  # unit L2 norm
+  { name: "window_embeddings" data_type: TYPE_FP32 dims: [ -1, $embedding_dim ] },  # unit L2 norm
+  { name: "window_start_s" data_type: TYPE_FP32 dims: [ -1 ] }
+]
+
+# Batches nothing, see above; here for its queue.
+dynamic_batching { default_queue_policy {
+  # More than 32 waiting files are refused at once: they would hold 2.1 GB if each were of the largest size.
+  max_queue_size: 32
+  # One that has waited a minute is refused, because its caller will give up soon. A caller may ask for less.
+  default_timeout_microseconds: 60000000
+  timeout_action: REJECT
+  allow_timeout_override: true
+} }
+
+# Each decodes one file at a time on one core, while audio_encoder embeds the other's windows: a GPU with many cores
+# beside it is busy only with more of them. Decoding never gains from a GPU.
+instance_group [ { count: 2 kind: KIND_CPU } ]
+
+# The windows that audio_encoder takes, how many go to it at a time (2 instances x 32 fill its batch), and what is
+# refused beyond: bytes of a file, seconds of sound.
+$file_parameters
 """),
 }

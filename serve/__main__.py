@@ -1,9 +1,12 @@
 """`python -m serve`: serve a model repository with the real tritonserver, on CPU, to this machine only.
 
-It binds 127.0.0.1 and has no option for another address: the Triton release in the wheel `nvidia-pytriton` has
+It binds 127.0.0.1 and refuses every other address: the Triton release in the wheel `nvidia-pytriton` has
 published critical vulnerabilities (see `serve.server`). To serve other machines, use NVIDIA's container.
 
-Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP; 1 the server died; 2 it could not start.
+`--check` starts it on free ports, calls every model once, prints what each answered, and stops.
+
+Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP, or every model answered; 1 the server died, or a model failed;
+2 it could not start.
 """
 
 import argparse
@@ -17,6 +20,16 @@ from typing import Any
 from serve.server import Ports, ServeError, Server, running_server
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# tritonserver's own, and what people try first.
+_ADDRESS_OPTIONS = ("--http-address", "--grpc-address", "--metrics-address", "--host", "--address", "--bind")
+
+
+class _RefuseAddress(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: object, value: object, option: str | None) -> None:
+        parser.error(
+            f"{option} {value}: this server listens on 127.0.0.1 only, because its Triton release has published "
+            "critical vulnerabilities; to serve other machines, serve the same folder with NVIDIA's container"
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,13 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
     for name, port in vars(Ports()).items():
         parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: a free one")
+    parser.add_argument("--check", action="store_true", help="call every model once on free ports, and stop")
+    parser.add_argument(*_ADDRESS_OPTIONS, action=_RefuseAddress, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     ports = Ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port)
 
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
     try:
-        with running_server(options.repository, ports=ports) as server:
+        with running_server(options.repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
+            if options.check:
+                return _check(server)
             print(_banner(server), flush=True)
             while server.is_alive():
                 time.sleep(0.2)
@@ -43,6 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 0
+
+
+def _check(server: Server) -> int:
+    from serve.check import call_models  # its imports need the installed wheel, whose absence has an error of its own
+
+    calls = list(call_models(server))
+    rows = [("model", "ms", "answer")]
+    rows += [
+        (call.model, f"{call.milliseconds:.1f}", call.answer if call.succeeded else f"FAILED: {call.answer}")
+        for call in calls
+    ]
+    print("\n".join(_table(rows)))
+    return 0 if all(call.succeeded for call in calls) else 1
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -71,15 +101,18 @@ def _banner(server: Server) -> str:
                 _tensors(model["output"]),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(
         [
-            *table,
+            *_table(rows),
             f"ready: {server.http_url} (metrics on port {server.ports.metrics}); Ctrl-C stops it",
             f'MusicSearch("library", encoder="{server.grpc_url}")',
         ]
     )
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _tensors(tensors: list[dict[str, Any]]) -> str:

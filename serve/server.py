@@ -32,6 +32,7 @@ from typing import Any
 LOOPBACK = "127.0.0.1"
 EXIT_TIMEOUT_S = 10  # Triton waits so long for requests in flight, and so long again for models to unload
 STOP_TIMEOUT_S = 25.0  # then it is killed
+CACHE_BYTES = 64 * 2**20  # for models with a response cache: some 50,000 queries; the least recently used one goes
 SHARED_MEMORY = Path("/dev/shm")
 WORKSPACE_PREFIX = "musicsearch-serve-"
 
@@ -56,6 +57,7 @@ class Wheel:
     tritonserver: Path
     python_backend: Path  # folder
     stub: Path  # the process in which the Python backend runs a model; one for each Python version
+    caches: Path  # folder
     libraries: Path  # folder
 
 
@@ -141,8 +143,8 @@ def running_server(
     repository = Path(repository).resolve()
     if not any(repository.glob("*/config.pbtxt")):
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
-    wheel = _find_wheel()
-    ports = _claim(ports)
+    wheel = find_wheel()
+    ports = claim(ports)
     with _workspace() as workspace, _marked_as_served(repository):
         process = _start(wheel, repository=repository, ports=ports, workspace=workspace)
         try:
@@ -165,7 +167,8 @@ def _marked_as_served(repository: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _find_wheel() -> Wheel:
+def find_wheel() -> Wheel:
+    """The installed wheel; ServeError if there is none, or none for this Python."""
     try:
         wheel = importlib.metadata.distribution("nvidia-pytriton")
     except importlib.metadata.PackageNotFoundError:
@@ -186,11 +189,12 @@ def _find_wheel() -> Wheel:
         tritonserver=triton / "bin" / "tritonserver",
         python_backend=triton / "backends" / "python",
         stub=stub,
+        caches=triton / "caches",
         libraries=Path(str(wheel.locate_file("nvidia_pytriton.libs"))),
     )
 
 
-def _claim(ports: Ports) -> Ports:
+def claim(ports: Ports) -> Ports:
     """Replace each 0 by a free port; ServeError if a wanted one is taken."""
     with contextlib.ExitStack() as stack:  # all stay bound until all are known, so that no two are equal
         claimed = {}
@@ -247,9 +251,9 @@ def _discard(workspace: Path) -> None:
 
 
 def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> subprocess.Popen:
-    environment = _environment(wheel)
+    environment = environment_of(wheel)
     _check_stub(wheel.stub, environment=environment)
-    _assemble_backends(workspace / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
+    assemble_backends(workspace / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
     # Folders of ours with links to the repository's files: Triton passes the path to a shell unquoted, so it must not
     # be the user's, and Python writes a __pycache__ beside each model.py (the stub ignores PYTHON* variables).
     ignored = shutil.ignore_patterns("__pycache__")
@@ -263,6 +267,7 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
         *(f"--metrics-address={LOOPBACK}", f"--metrics-port={ports.metrics}"),
         # On where AIP_MODE=PREDICTION is set, and then on every address.
         *("--allow-vertex-ai=false", "--allow-sagemaker=false"),
+        *(f"--cache-directory={wheel.caches}", f"--cache-config=local,size={CACHE_BYTES}"),
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         "--allow-gpu-metrics=false",
         # `onnxruntime` inherits the settings of `python`, on which it is built.
@@ -284,7 +289,7 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
         os.close(lock)
 
 
-def _environment(wheel: Wheel) -> dict[str, str]:
+def environment_of(wheel: Wheel) -> dict[str, str]:
     """The variables of tritonserver and, inherited from it, of the stubs."""
     libraries = [wheel.libraries, sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix, "lib")]
     inherited = os.environ.get("LD_LIBRARY_PATH")
@@ -309,7 +314,7 @@ def _check_stub(stub: Path, *, environment: dict[str, str]) -> None:
         )
 
 
-def _assemble_backends(folder: Path, *, python_backend: Path, stub: Path) -> None:
+def assemble_backends(folder: Path, *, python_backend: Path, stub: Path) -> None:
     """Fill `folder` with the wheel's Python backend and, built on it, our `onnxruntime`."""
     for backend in ("python", "onnxruntime"):
         # Copies: Triton may chmod the stub.

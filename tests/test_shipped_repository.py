@@ -1,6 +1,7 @@
 """The committed model_repository/ is whole, small, and what the exporter writes."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -21,7 +22,7 @@ def test_the_fingerprint_is_that_of_the_files():
 
 def test_the_configurations_are_those_of_the_exporter():
     config = text_format.Parse((REPOSITORY / "audio_encoder/config.pbtxt").read_text(encoding="utf-8"), ModelConfig())
-    values = {key: parameter.string_value for key, parameter in config.parameters.items()}
+    values = {field.name: config.parameters[field.name].string_value for field in fields(ModelParameters)}
     numbers = ("sample_rate_hz", "window_samples", "embedding_dim", "max_text_tokens")
     parameters = ModelParameters(**values | {name: int(values[name]) for name in numbers})
     for name, text in write_configs(parameters).items():

@@ -76,7 +76,7 @@ def build_tiny_repository(
     _write_config(
         folder / "text_tokenizer",
         f'backend: "python"\nmax_batch_size: 16\n{text_input}output [ {token_tensors} ]\n',
-        {"max_text_tokens": MAX_TEXT_TOKENS},
+        {"max_text_tokens": MAX_TEXT_TOKENS, "max_text_bytes": 8192},
     )
     _write_config(
         folder / "text_embedding",

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
 from export.triton_config import ModelParameters, fingerprint, write_configs
 
@@ -51,25 +51,77 @@ def test_tensors_follow_the_contract(configs: dict[str, ModelConfig]):
         "text_encoder": ("onnxruntime", tokens, embedding),
         "text_tokenizer": ("python", text, tokens),
         "text_embedding": ("", text, embedding),
+        "audio_embedding": (
+            "python",
+            {"audio": ("TYPE_STRING", [1])},
+            embedding | {"window_embeddings": ("TYPE_FP32", [-1, 48]), "window_start_s": ("TYPE_FP32", [-1])},
+        ),
     }
     found = {name: (config.backend, shapes(config.input), shapes(config.output)) for name, config in configs.items()}
     assert found == expected
-    assert all(config.name == name and config.max_batch_size > 0 for name, config in configs.items())
+    assert all(config.name == name for name, config in configs.items())
+    assert {name: config.max_batch_size for name, config in configs.items()} == {
+        **dict.fromkeys(configs, 64),
+        "audio_embedding": 0,  # files have different numbers of windows
+    }
+
+
+def parameters_of(config: ModelConfig) -> dict[str, str]:
+    return {key: value.string_value for key, value in config.parameters.items()}
 
 
 def test_parameters_survive_quoting(configs: dict[str, ModelConfig]):
     for encoder in ("audio_encoder", "text_encoder"):
-        values = {key: value.string_value for key, value in configs[encoder].parameters.items()}
-        assert values == {
-            "sample_rate_hz": "22050",
-            "window_samples": "44100",
-            "embedding_dim": "48",
-            "max_text_tokens": "40",
-            "model_name": 'a "quoted" näme \\ 模型',
-            "fingerprint": "0" * 64,
-            "parity_cosine": "0.999987",
-        }
-    assert configs["text_tokenizer"].parameters["max_text_tokens"].string_value == "40"
+        assert (
+            parameters_of(configs[encoder]).items()
+            >= {
+                "sample_rate_hz": "22050",
+                "window_samples": "44100",
+                "embedding_dim": "48",
+                "max_text_tokens": "40",
+                "model_name": 'a "quoted" näme \\ 模型',
+                "fingerprint": "0" * 64,
+                "parity_cosine": "0.999987",
+            }.items()
+        )
+
+
+def test_python_models_are_told_the_models_sizes_and_their_limits(configs: dict[str, ModelConfig]):
+    assert parameters_of(configs["text_tokenizer"]) == {"max_text_tokens": "40", "max_text_bytes": "16384"}
+    assert parameters_of(configs["audio_embedding"]) == {
+        "sample_rate_hz": "22050",
+        "window_samples": "44100",
+        "windows_per_call": "32",
+        "max_audio_bytes": "67108864",
+        "max_audio_s": "3600",
+    }
+
+
+def test_queues_are_bounded_and_reject(configs: dict[str, ModelConfig]):
+    assert not configs["text_embedding"].HasField("dynamic_batching")  # bounded by its steps
+    for name in configs.keys() - {"text_embedding"}:
+        batching = configs[name].dynamic_batching
+        policy = batching.default_queue_policy
+        assert not batching.preferred_batch_size
+        assert policy.timeout_action == ModelQueuePolicy.REJECT
+        assert 0 < policy.max_queue_size <= 256
+        assert 0 < policy.default_timeout_microseconds <= 60e6
+        assert policy.allow_timeout_override
+
+
+def test_only_the_text_service_is_cached_and_only_the_newest_version_served(configs: dict[str, ModelConfig]):
+    assert [name for name, config in configs.items() if config.response_cache.enable] == ["text_embedding"]
+    assert all(config.version_policy.latest.num_versions == 1 for config in configs.values())
+
+
+def test_warm_up_runs_the_shapes_that_callers_send(configs: dict[str, ModelConfig]):
+    warmed = {
+        name: [(run.batch_size, *(list(shape.dims) for shape in run.inputs.values())) for run in config.model_warmup]
+        for name, config in configs.items()
+    }
+    assert warmed.pop("audio_encoder") == [(1, [44_100]), (32, [44_100])]
+    assert warmed.pop("text_encoder") == [(1, [n], [n]) for n in (16, 32, 40)] + [(64, [16], [16])]
+    assert not any(warmed.values())
 
 
 def test_the_encoders_run_on_whatever_device_there_is(configs: dict[str, ModelConfig]):

@@ -1,5 +1,6 @@
 """The served models answer as the graphs do in process, refuse bad requests by name, and survive them."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def embed_text_here(repository: Path, text: str) -> np.ndarray:
 
 def counts(client: grpc.InferenceServerClient, model: str) -> tuple[int, int]:
     """(items inferred, runs of the model) since the server started."""
+    time.sleep(0.3)  # Triton counts a request after it has answered it
     statistics = client.get_inference_statistics(model).model_stats[0]
     return statistics.inference_count, statistics.execution_count
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from serve import Ports, ServeError, Server, running_server
+from serve.__main__ import main
 
+SHIPPED = Path(__file__).parents[2] / "model_repository"
 FREE = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
 
 
@@ -121,10 +123,43 @@ def test_only_loopback_is_listened_on(triton: Server) -> None:
     assert {port for _, port in listening} == set(vars(triton.ports).values())
 
 
-def test_no_argument_exposes_it(serve, tiny_repository: Path) -> None:
-    command = serve("--repository", tiny_repository, "--http-address", "0.0.0.0")
-    assert command.process.wait(30) == 2
-    assert "unrecognized arguments: --http-address" in command.process.stderr.read()
+@pytest.mark.parametrize("option", ["--host", "--http-address", "--grpc-address", "--metrics-address"])
+def test_no_argument_exposes_it(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([option, "0.0.0.0"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{option} 0.0.0.0: this server listens on 127.0.0.1 only, because its Triton release has" in error
+
+
+def test_check_calls_each_model_once(serve, tiny_repository: Path, tmp_path: Path) -> None:
+    repository = shutil.copytree(tiny_repository, tmp_path / "with_audio_embedding")
+    model = shutil.copytree(SHIPPED / "audio_embedding", repository / "audio_embedding") / "config.pbtxt"
+    model.write_text(model.read_text().replace('"160000"', '"16000"').replace("256 ]", "16 ]"))
+    command = serve("--check", "--repository", repository)
+    printed = command.process.communicate()[0]
+    rows = {name: (float(ms), answer) for name, ms, answer in (row.split(None, 2) for row in printed.splitlines()[1:])}
+    assert {name: answer for name, (_, answer) in rows.items()} == {
+        "audio_embedding": "embedding [16], window_embeddings [1, 16], window_start_s [1]",
+        "audio_encoder": "embedding [1, 16]",
+        "text_embedding": "embedding [1, 16]",
+        "text_encoder": "embedding [1, 16]",
+        "text_tokenizer": "input_ids [1, 16], attention_mask [1, 16]",
+    }
+    assert command.process.returncode == 0
+    assert command.processes() == {}
+
+
+def test_check_tells_which_model_failed_and_why(serve, tiny_repository: Path, tmp_path: Path) -> None:
+    repository = shutil.copytree(tiny_repository, tmp_path / "strict")
+    config = repository / "text_tokenizer/config.pbtxt"
+    config.write_text(config.read_text().replace('"8192"', '"3"'))
+    command = serve("--check", "--repository", repository)
+    printed = command.process.communicate()[0]
+    failed = [line.split()[0] for line in printed.splitlines() if "FAILED: " in line]
+    assert failed == ["text_embedding", "text_tokenizer"]
+    assert "input 'text', row 0: 15 bytes; at most 3 are taken (max_text_bytes)" in printed
+    assert command.process.returncode == 1
 
 
 def test_a_served_repository_is_locked_so_that_no_export_replaces_it(triton: Server, tiny_repository: Path) -> None:
@@ -267,6 +302,16 @@ def break_syntax(repository: Path) -> None:
     (repository / "audio_encoder/config.pbtxt").write_text("nam: 1")
 
 
+def misspell_a_number(repository: Path) -> None:
+    with (repository / "audio_encoder/config.pbtxt").open("a") as config:
+        config.write('parameters { key: "intra_op_thread_count" value: { string_value: "two" } }\n')
+
+
+def ask_for_an_accelerator(repository: Path) -> None:
+    with (repository / "audio_encoder/config.pbtxt").open("a") as config:
+        config.write('optimization { execution_accelerators { cpu_execution_accelerator [ { name: "npu" } ] } }\n')
+
+
 def remove_a_step(repository: Path) -> None:
     shutil.rmtree(repository / "text_encoder")
 
@@ -277,6 +322,8 @@ def remove_a_step(repository: Path) -> None:
         (break_graph, "'text_encoder' .*broken/text_encoder/1/model.onnx failed:Protobuf parsing failed"),
         (break_input_name, r"'audio_encoder' .* config.pbtxt declares 'wave' tensor\(float\), but the graph has"),
         (break_syntax, r'no field named "nam"\.\n.*broken/audio_encoder/config\.pbtxt'),
+        (misspell_a_number, "'audio_encoder' .*parameter intra_op_thread_count is 'two', expected a whole number"),
+        (ask_for_an_accelerator, "'audio_encoder' .*unknown Execution Accelerator 'npu' is requested"),
         (remove_a_step, "ensemble text_embedding contains models that are not available or ambiguous: text_encoder"),
     ],
 )

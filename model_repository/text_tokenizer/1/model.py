@@ -1,8 +1,9 @@
 """Triton model: texts -> token ids and attention masks, with the `tokenizer.json` beside this file.
 
 Input `text` [batch, 1] UTF-8. Outputs `input_ids` and `attention_mask`, int32 [batch, length]. A text is truncated
-to the model parameter `max_text_tokens`; `length` is the smallest of 16, 32, 77 and `max_text_tokens` that holds the
-longest text of the request. A few lengths instead of any: Triton batches the requests of equal shape together.
+to the model parameter `max_text_tokens`, and refused beyond `max_text_bytes`; `length` is the smallest of 16, 32, 77
+and `max_text_tokens` that holds the longest text of the request. A few lengths instead of any: Triton batches the
+requests of equal shape together.
 
 Runs in Triton's own Python, so it imports nothing but numpy and tokenizers.
 """
@@ -21,6 +22,7 @@ class TritonPythonModel:
     def initialize(self, args):
         parameters = json.loads(args["model_config"])["parameters"]
         max_tokens = int(parameters["max_text_tokens"]["string_value"])
+        self._max_bytes = int(parameters["max_text_bytes"]["string_value"])
         self._lengths = [*(length for length in PADDED_LENGTHS if length < max_tokens), max_tokens]
         self._tokenizer = Tokenizer.from_file(str(Path(__file__).with_name("tokenizer.json")))
         padding = self._tokenizer.padding
@@ -32,7 +34,8 @@ class TritonPythonModel:
         texts, errors = [], []  # by request; a bad request fails alone
         for request in requests:
             try:
-                texts.append(_texts(pb_utils.get_input_tensor_by_name(request, "text").as_numpy()))
+                tensor = pb_utils.get_input_tensor_by_name(request, "text").as_numpy()
+                texts.append(_texts(tensor, max_bytes=self._max_bytes))
                 errors.append(None)
             except ValueError as error:
                 texts.append([])
@@ -58,10 +61,14 @@ class TritonPythonModel:
         return [pb_utils.Tensor("input_ids", input_ids), pb_utils.Tensor("attention_mask", attention_mask)]
 
 
-def _texts(tensor):
-    """bytes [batch, 1] -> list of str; ValueError for one that is not UTF-8 or has nothing in it."""
+def _texts(tensor, *, max_bytes):
+    """bytes [batch, 1] -> list of str; ValueError for one that is too long, not UTF-8 or has nothing in it."""
     texts = []
     for row, content in enumerate(tensor.reshape(-1)):
+        if len(content) > max_bytes:
+            raise ValueError(
+                f"input 'text', row {row}: {len(content)} bytes; at most {max_bytes} are taken (max_text_bytes)"
+            )
         try:
             texts.append(content.decode("utf-8"))
         except UnicodeDecodeError as error:

@@ -5,10 +5,12 @@ Triton runs this file once for each instance of each model whose configuration s
 
 * the names and types of the tensors, which must be the graph's;
 * `default_model_filename`;
-* the parameter `intra_op_thread_count`: threads an instance, 0 or absent for one a core. Every other parameter is
-  passed over: the C++ backend looks up the keys it knows and leaves the rest to the model's users, and the ones
-  it knows beside this change the speed or the memory, never the result;
-* of `optimization`, nothing: its `gpu_execution_accelerator` (CUDA, TensorRT) is for instances on a GPU only.
+* of `parameters`, those that change how the graph runs on a CPU: `intra_op_thread_count` and `inter_op_thread_count`
+  (threads an instance, 0 or absent for one a core) and `execution_mode` (0 or 1). A value that is not such a number
+  refuses the model. Every other parameter is passed over: the C++ backend, too, looks up the keys it knows and leaves
+  the rest to the model's users (https://github.com/triton-inference-server/onnxruntime_backend, src/onnxruntime.cc);
+* of `optimization`, the accelerators for a CPU, and one that is not there refuses the model: here none is. Those for a
+  GPU, where the C++ backend also refuses unknown options of TensorRT, are for instances on a GPU only.
 
 The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. One that
 ONNX Runtime refuses fails alone.
@@ -28,10 +30,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         file_name = config["default_model_filename"] or "model.onnx"
         path = Path(args["model_repository"], args["model_version"], file_name)
-        options = onnxruntime.SessionOptions()
-        threads = config["parameters"].get("intra_op_thread_count", {"string_value": "0"})
-        options.intra_op_num_threads = int(threads["string_value"])
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(path, _options(config), providers=["CPUExecutionProvider"])
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
         _check_tensors(config["input"], self._session.get_inputs(), all_of_graph=True)
@@ -84,6 +83,25 @@ class TritonPythonModel:
         )
 
 
+def _options(config):
+    """SessionOptions; ValueError for what the C++ backend refuses too."""
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
+    for accelerator in accelerators.get("cpu_execution_accelerator", []):
+        raise ValueError(f"unknown Execution Accelerator '{accelerator['name']}' is requested: the CPU has none here")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _parameter(config, "intra_op_thread_count")
+    options.inter_op_num_threads = _parameter(config, "inter_op_thread_count")
+    options.execution_mode = _EXECUTION_MODES[_parameter(config, "execution_mode", allowed=range(2))]
+    return options
+
+
+def _parameter(config, name, *, allowed=range(1024)):
+    text = config["parameters"].get(name, {"string_value": "0"})["string_value"]
+    if not text.isdecimal() or int(text) not in allowed:
+        raise ValueError(f"parameter {name} is '{text}', expected a whole number from 0 to {allowed[-1]}")
+    return int(text)
+
+
 def _check_tensors(declared, graph, *, all_of_graph):
     """Raise ValueError where config.pbtxt and the graph disagree on names or types: at load, not at the first call."""
     types = {node.name: node.type for node in graph}
@@ -96,6 +114,7 @@ def _check_tensors(declared, graph, *, all_of_graph):
         raise ValueError(f"config.pbtxt does not declare the graph's inputs {sorted(undeclared)}")
 
 
+_EXECUTION_MODES = (onnxruntime.ExecutionMode.ORT_SEQUENTIAL, onnxruntime.ExecutionMode.ORT_PARALLEL)
 _ONNX_TYPES = {
     "TYPE_BOOL": "tensor(bool)",
     "TYPE_INT32": "tensor(int32)",

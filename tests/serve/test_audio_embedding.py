@@ -1,0 +1,169 @@
+"""audio_embedding gives a file the client's vectors, refuses it in the client's words, and has limits."""
+
+import http.client
+import json
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+from tritonclient.utils import InferenceServerException
+
+from client import AudioError, MusicSearch
+from client.embedding import embed_file
+from client.encoders import Encoder, open_encoder
+from serve import Server
+from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return open_encoder(None, device="cpu")
+
+
+def embed(
+    client: grpc.InferenceServerClient, content: bytes, *, model: str = "audio_embedding"
+) -> dict[str, np.ndarray]:
+    tensor = grpc.InferInput("audio", [1], "BYTES").set_data_from_numpy(np.array([content], np.object_))
+    result = client.infer(model, [tensor], client_timeout=60)
+    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+
+def melody(*, seconds: float) -> np.ndarray:
+    """A sweep with a beat: no two windows of it are alike."""
+    time_s = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (0.4 * np.sin(2 * np.pi * (200 + 40 * time_s) * time_s) * (time_s % 0.5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["u8.wav", "s16.wav", "flac", "mp3", "ogg", "m4a"])
+def test_every_format_has_the_clients_vectors(shipped_client, encoder, tmp_path: Path, kind: str) -> None:
+    # 15.5 s: a window and a last one of more than half, which is kept.
+    path = write_audio(tmp_path / f"a.{kind}", np.stack([melody(seconds=15.5), tone(440, seconds=15.5)]), kind=kind)
+    with MusicSearch(tmp_path / "library", encoder=encoder) as search:
+        expected = search.embed_audio([path])[0]
+    windows = embed_file(encoder, path)
+    got = embed(shipped_client, path.read_bytes())
+    assert {name: (value.dtype, value.shape) for name, value in got.items()} == {
+        "embedding": (np.float32, (256,)),
+        "window_embeddings": (np.float32, (2, 256)),
+        "window_start_s": (np.float32, (2,)),
+    }
+    np.testing.assert_allclose(got["embedding"], expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(got["window_embeddings"], windows.windows, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(got["window_start_s"], windows.starts_s)
+
+
+@pytest.mark.parametrize(("seconds", "windows"), [(0.6, 1), (10.0, 1), (14.9, 1), (15.0, 2), (326.0, 33)])
+def test_windows_are_cut_as_the_client_cuts_them(
+    shipped_client, encoder, tmp_path: Path, seconds: float, windows: int
+) -> None:
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:  # 8 kHz, so that the long ones are small
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes((30_000 * melody(seconds=seconds * 8000 / SAMPLE_RATE_HZ)).astype("<i2").tobytes())
+    expected, got = embed_file(encoder, path), embed(shipped_client, path.read_bytes())
+    assert len(got["window_embeddings"]) == windows  # 32 go to the encoder at a time
+    np.testing.assert_allclose(got["window_embeddings"], expected.windows, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(got["embedding"], expected.vector, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(got["window_start_s"], expected.starts_s)
+
+
+def half(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def holding(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+NOISE = 0.3 * np.random.default_rng(1).standard_normal(20 * SAMPLE_RATE_HZ)
+UNUSABLE: dict[str, Callable[[Path], Path]] = {
+    "empty": lambda path: holding(path, b""),
+    "zip": lambda path: holding(path, b"PK\x03\x04" + np.random.default_rng(0).bytes(5000)),
+    "text": lambda path: holding(path, b"this is not music\n" * 100),
+    "playlist": lambda path: holding(path, b"#EXTM3U\n#EXTINF:5,\n/etc/hostname\n#EXT-X-ENDLIST\n"),
+    "truncated mp3": lambda path: half(write_audio(path, NOISE, kind="mp3")),
+    "truncated flac": lambda path: half(write_audio(path, NOISE, kind="flac")),
+    "truncated m4a": lambda path: half(write_audio(path, NOISE, kind="m4a")),
+    "silent": lambda path: write_audio(path, np.zeros(SAMPLE_RATE_HZ), kind="flac"),
+    "too short": lambda path: write_audio(path, tone(440, seconds=0.1)),
+    "NaN": lambda path: write_audio(path, np.full(SAMPLE_RATE_HZ, np.nan), kind="f32.wav"),
+    "infinity": lambda path: write_audio(path, np.full(SAMPLE_RATE_HZ, -np.inf), kind="f32.wav"),
+    "too loud": lambda path: write_audio(path, 20_000 * tone(440, seconds=1), kind="f32.wav"),
+}
+SUFFIXES = {"silent": "flac", "truncated flac": "flac", "truncated m4a": "m4a", "zip": "mp3", "truncated mp3": "mp3"}
+
+
+@pytest.mark.parametrize("problem", UNUSABLE)
+def test_an_unusable_file_is_refused_in_the_clients_words(
+    shipped_client, encoder, tmp_path: Path, problem: str
+) -> None:
+    path = UNUSABLE[problem](tmp_path / f"a.{SUFFIXES.get(problem, 'wav')}")
+    with pytest.raises(AudioError) as here:
+        embed_file(encoder, path)
+    with pytest.raises(InferenceServerException) as there:
+        embed(shipped_client, path.read_bytes())
+    assert there.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert there.value.message() == f"input 'audio': {here.value.reason}"
+
+
+def write_bytes_at_1_khz(path: Path, *, seconds: int) -> bytes:
+    """A WAV of 1 kB a second."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(1000)
+        file.writeframes(bytes([100, 150]) * (seconds * 500))
+    return path.read_bytes()
+
+
+def test_limits_are_model_parameters(shipped_client, tmp_path: Path) -> None:
+    with pytest.raises(InferenceServerException, match=r"input 'audio': longer than 3600 s.* \(max_audio_s\)"):
+        embed(shipped_client, write_bytes_at_1_khz(tmp_path / "a.wav", seconds=3 * 3600))
+    content = write_bytes_at_1_khz(tmp_path / "a.wav", seconds=21)
+    assert len(embed(shipped_client, content)["window_embeddings"]) == 2
+    with pytest.raises(InferenceServerException, match="input 'audio': longer than 20 s"):
+        embed(shipped_client, content, model="audio_embedding_limited")
+    with pytest.raises(InferenceServerException, match=r"input 'audio': 5000001 bytes; at most 5000000 are taken"):
+        embed(shipped_client, b"\0" * 5_000_001, model="audio_embedding_limited")
+
+
+@pytest.mark.parametrize("sample_rate_hz", [1, 999, 768_001, 100_000_000])
+def test_a_header_cannot_ask_for_an_enormous_resampler(shipped_client, tmp_path: Path, sample_rate_hz: int) -> None:
+    content = bytearray(write_bytes_at_1_khz(tmp_path / "a.wav", seconds=10))
+    content[24:28] = sample_rate_hz.to_bytes(4, "little")
+    with pytest.raises(InferenceServerException, match=rf"input 'audio': (sampled at {sample_rate_hz} Hz|longer than)"):
+        embed(shipped_client, bytes(content))
+
+
+def test_a_length_that_the_header_hides_is_refused_while_decoding(shipped_client, tmp_path: Path) -> None:
+    second = write_audio(tmp_path / "a.mp3", tone(440, seconds=1), kind="mp3").read_bytes()
+    with pytest.raises(InferenceServerException, match="longer than 20 s"):  # the header counts one second's frames
+        embed(shipped_client, second * 180, model="audio_embedding_limited")
+
+
+def test_the_encoders_refusal_is_passed_on(shipped_client, tmp_path: Path) -> None:
+    content = write_bytes_at_1_khz(tmp_path / "a.wav", seconds=700)  # 70 windows in one call
+    with pytest.raises(InferenceServerException, match=r"audio_encoder.* batch-size must be <= 64"):
+        embed(shipped_client, content, model="audio_embedding_overfull")
+
+
+def test_a_file_is_a_whole_http_body(shipped: Server, shipped_client, tmp_path: Path) -> None:
+    content = write_audio(tmp_path / "a.mp3", melody(seconds=12), kind="mp3").read_bytes()
+    connection = http.client.HTTPConnection("127.0.0.1", shipped.ports.http, timeout=60)
+    headers = {"Inference-Header-Content-Length": "0"}
+    connection.request("POST", "/v2/models/audio_embedding/infer", body=content, headers=headers)
+    response = connection.getresponse()
+    reply, described = response.read(), int(response.getheader("Inference-Header-Content-Length"))
+    connection.close()
+    assert response.status == 200
+    first = json.loads(reply[:described])["outputs"][0]
+    assert (first["name"], first["shape"]) == ("embedding", [256])
+    embedding = np.frombuffer(reply[described : described + 1024], "<f4")
+    np.testing.assert_allclose(embedding, embed(shipped_client, content)["embedding"], rtol=0, atol=1e-6)

@@ -1,0 +1,583 @@
+"""`serve/deploy/` against its sources: no container runs here, so names, paths, ports and flags are compared with them.
+
+The flags go through the parser of a real tritonserver (the wheel's, 24.10), the gateway's calls are looked up in
+Triton's protobuf service, metric names in its documentation, Kubernetes' field names in its API reference.
+"""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serve import Ports
+from serve.server import LOOPBACK, Server, assemble_backends, claim, environment_of, find_wheel
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "serve/deploy"
+REPOSITORY = ROOT / "model_repository"
+ADMIN_KEY = "0123abcd"
+OPERATORS = {"shared-memory", "model-repository", "statistics", "trace", "logging"}
+
+# In NVIDIA's container, but younger than the wheel (triton-inference-server/server, pull request 8174, April 2025).
+FLAGS_NEWER_THAN_THE_WHEEL = {"--http-max-input-size"}
+
+# triton-inference-server/server, docs/user_guide/metrics.md; the last is not there, but in what the wheel exports.
+DOCUMENTED_METRICS = {
+    *(f"nv_inference_{name}" for name in ("request_success", "request_failure", "count", "exec_count")),
+    *(f"nv_inference_{part}_{kind}_us" for part in ("request", "queue") for kind in ("duration", "summary")),
+    *(f"nv_inference_compute_{part}_duration_us" for part in ("input", "infer", "output")),
+    *(f"nv_gpu_{name}" for name in ("power_usage", "power_limit", "utilization")),
+    *(f"nv_{device}_memory_{size}_bytes" for device in ("gpu", "cpu") for size in ("total", "used")),
+    *(f"nv_cache_{name}_per_model" for name in ("num_hits", "num_misses", "hit_duration", "miss_duration")),
+    "nv_energy_consumption",
+    "nv_cpu_utilization",
+    "nv_inference_pending_request_count",
+}
+
+
+def _read(name):
+    return (DEPLOY / name).read_text()
+
+
+def _load(name):
+    return yaml.safe_load(_read(name))
+
+
+def _of_audio_encoder(pattern):
+    return re.search(pattern, (REPOSITORY / "audio_encoder/config.pbtxt").read_text())[1]
+
+
+def _engines():
+    """Where ONNX Runtime keeps what TensorRT built."""
+    return _of_audio_encoder('"trt_engine_cache_path" value: "(.+)"')
+
+
+def _fingerprint():
+    """The first 16 digits, as TensorRT's engines have them too."""
+    return _of_audio_encoder(r'"fingerprint" value: \{ string_value: "(\w{16})')
+
+
+def _release():
+    return re.search(r"^ARG TRITON=(\d\d\.\d\d)$", _read("Dockerfile"), re.MULTILINE)[1]
+
+
+# ---- start.sh
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Run start.sh with a tritonserver that only prints its arguments."""
+    stand_in = tmp_path / "tritonserver"
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stand_in.chmod(0o755)
+
+    def run(*arguments, **variables):
+        environment = {"PATH": f"{tmp_path}:{os.defpath}", **variables}
+        return subprocess.run([DEPLOY / "start.sh", *arguments], env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def _flags(process):
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()
+
+
+@pytest.mark.parametrize("tls", [{}, {"TRITON_TLS": "/tls"}])
+def test_a_real_tritonserver_parses_the_flags(start, tls, tmp_path):
+    wheel = find_wheel()
+    flags = _flags(start("--allow-gpu-metrics=false", TRITON_ADMIN_KEY=ADMIN_KEY, **tls))
+    known = [flag for flag in flags if flag.partition("=")[0] not in FLAGS_NEWER_THAN_THE_WHEEL]
+    missing = tmp_path / "no_models"
+    # The last of a repeated flag counts. It stops at the repository, before it listens anywhere.
+    known = [flag for flag in known if not flag.startswith("--model-repository=")]
+    command = [wheel.tritonserver, *known, f"--model-repository={missing}"]
+    caches = f"--cache-directory={wheel.caches}"
+    stopped = subprocess.run([*command, caches], env=environment_of(wheel), capture_output=True, text=True, timeout=60)
+    output = stopped.stdout + stopped.stderr
+    assert "Usage:" not in output  # what it prints at a flag or a value that it does not know
+    assert str(missing) in output
+
+
+def test_the_wheel_refuses_a_flag_that_does_not_exist():
+    wheel = find_wheel()
+    command = [wheel.tritonserver, "--model-repository=/missing", "--http-restricted-api=loging:key=value"]
+    refused = subprocess.run(command, env=environment_of(wheel), capture_output=True, text=True, timeout=60)
+    assert "Usage:" in refused.stdout + refused.stderr
+
+
+def test_flags_newer_than_the_wheel_are_used_and_really_newer(start):
+    wheel = find_wheel()
+    listed = subprocess.run([wheel.tritonserver, "--help"], env=environment_of(wheel), capture_output=True, text=True)
+    known = set(re.findall(r"^  (--[\w-]+)", listed.stdout + listed.stderr, re.MULTILINE))
+    used = {flag.partition("=")[0] for flag in _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY, TRITON_TLS="/tls"))}
+    assert used - known == FLAGS_NEWER_THAN_THE_WHEEL
+
+
+def test_models_are_fixed_and_operators_endpoints_are_behind_the_key(start):
+    flags = _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY))
+    assert {"--model-control-mode=none", "--strict-readiness=true", "--exit-on-error=true"} <= {*flags}
+    assert {"--disable-auto-complete-config", "--allow-sagemaker=false", "--allow-vertex-ai=false"} <= {*flags}
+    for flag in ("--http-restricted-api", "--grpc-restricted-protocol"):
+        [value] = [given.removeprefix(f"{flag}=") for given in flags if given.startswith(f"{flag}=")]
+        endpoints, _, key = value.partition(":")
+        assert {*endpoints.split(",")} == OPERATORS  # our client reads model-config: that stays open
+        assert key == f"x-admin-key={ADMIN_KEY}"
+    assert not any("ssl" in flag for flag in flags)
+
+
+def test_tls_asks_for_a_certificate_of_the_client(start):
+    flags = _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY, TRITON_TLS="/tls"))
+    assert {"--grpc-use-ssl-mutual=true", "--grpc-root-cert=/tls/ca.crt"} <= {*flags}
+
+
+@pytest.mark.parametrize(("key", "message"), [("", "set it to a secret"), ("a=b", "letters and digits")])
+def test_no_key_or_one_that_triton_would_split_does_not_start(start, key, message):
+    refused = start(TRITON_ADMIN_KEY=key)
+    assert refused.returncode != 0
+    assert message in refused.stderr
+
+
+ECHO_CONFIG = """
+backend: "python"
+max_batch_size: 4
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+dynamic_batching { }
+instance_group [ { count: 1 kind: KIND_CPU } ]
+"""
+ECHO_MODEL = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", x)]) for x in inputs]
+"""
+
+
+@pytest.fixture
+def hardened(start, tmp_path):
+    """A real tritonserver with the flags of start.sh, all ports on loopback, and two models that return their input."""
+    wheel = find_wheel()
+    assemble_backends(tmp_path / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
+    for name in ("plain", "cached"):
+        (tmp_path / "models" / name / "1").mkdir(parents=True)
+        config = ECHO_CONFIG + ("response_cache { enable: true }" if name == "cached" else "")
+        (tmp_path / "models" / name / "config.pbtxt").write_text(config)
+        (tmp_path / "models" / name / "1/model.py").write_text(ECHO_MODEL)
+    flags = _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY))
+    known = [flag for flag in flags if flag.partition("=")[0] not in FLAGS_NEWER_THAN_THE_WHEEL]
+    ports = claim(Ports(0, 0, 0))
+    command = [
+        *(wheel.tritonserver, *(flag for flag in known if not flag.startswith("--model-repository="))),
+        *(f"--model-repository={tmp_path}/models", f"--backend-directory={tmp_path}/backends"),
+        f"--cache-directory={wheel.caches}",
+        *(f"--{door}-address={LOOPBACK}" for door in vars(ports)),
+        *(f"--{door}-port={port}" for door, port in vars(ports).items()),
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment_of(wheel), stdout=log, stderr=log)
+    try:
+        server = Server(process, ports=ports, repository=tmp_path, workspace=tmp_path)
+        give_up = time.monotonic() + 60
+        while not server.is_ready():
+            assert server.is_alive(), (tmp_path / "log").read_text()
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        yield server
+    finally:
+        process.terminate()  # not kill: its models are processes of their own
+        process.wait(60)
+
+
+def test_a_real_tritonserver_opens_operators_endpoints_to_the_key_only(hardened):
+    def status(method, path, **headers):
+        connection = http.client.HTTPConnection(LOOPBACK, hardened.ports.http, timeout=10)
+        connection.request(method, path, headers=headers)
+        return connection.getresponse().status
+
+    endpoints = [
+        ("GET", "/v2/systemsharedmemory/status"),
+        ("GET", "/v2/cudasharedmemory/status"),
+        ("POST", "/v2/repository/index"),
+        ("GET", "/v2/trace/setting"),
+        ("GET", "/v2/logging"),
+        ("GET", "/v2/models/stats"),
+    ]
+    assert {status(*endpoint) for endpoint in endpoints} == {403}
+    assert {status(*endpoint, **{"x-admin-key": "guess"}) for endpoint in endpoints} == {403}
+    opened = {endpoint: status(*endpoint, **{"x-admin-key": ADMIN_KEY}) for endpoint in endpoints}
+    assert 403 not in opened.values()
+    assert opened["POST", "/v2/repository/index"] == 200
+    assert status("GET", "/v2") == 200
+    assert status("POST", "/v2/repository/models/other/load", **{"x-admin-key": ADMIN_KEY}) in {400, 503}  # mode none
+
+
+def test_a_real_tritonserver_exports_the_metrics_of_dashboard_and_autoscaler(hardened):
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]})
+    for model in ("plain", "cached"):
+        connection = http.client.HTTPConnection(LOOPBACK, hardened.ports.http, timeout=10)
+        connection.request("POST", f"/v2/models/{model}/infer", body)  # needs no key
+        assert json.loads(connection.getresponse().read())["outputs"][0]["data"] == [1.0]
+    connection = http.client.HTTPConnection(LOOPBACK, hardened.ports.metrics, timeout=10)
+    connection.request("GET", "/metrics")
+    metrics = connection.getresponse().read().decode()
+    exported = {*re.findall(r"^(nv_\w+)[{ ]", metrics, re.MULTILINE)}
+    assert {name for name in _metrics_used() if not name.startswith("nv_gpu_")} <= exported
+    # As the dashboard says of its quantiles.
+    assert {*re.findall(r'nv_inference_request_summary_us\{model="(\w+)"', metrics)} == {"plain"}
+    assert 'quantile="0.99"' in metrics
+
+
+def test_the_same_over_grpc(hardened):
+    from tritonclient import grpc
+
+    client = grpc.InferenceServerClient(f"{LOOPBACK}:{hardened.ports.grpc}")
+    key = {"triton-grpc-protocol-x-admin-key": ADMIN_KEY}
+    calls = (
+        client.get_model_repository_index,
+        client.get_system_shared_memory_status,
+        client.get_inference_statistics,
+        client.get_trace_settings,
+        client.get_log_settings,
+    )
+    for call in calls:
+        with pytest.raises(grpc.InferenceServerException, match="This protocol is restricted"):
+            call(client_timeout=10)
+    for call in calls:
+        call(headers=key, client_timeout=10)
+    assert client.is_server_ready(client_timeout=10)
+    client.close()
+
+
+def test_the_largest_batch_is_within_the_limit_on_requests(start):
+    [limit] = [flag for flag in _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY)) if flag.startswith("--http-max-input-size=")]
+    samples = int(_of_audio_encoder(r'"waveform" data_type: TYPE_FP32 dims: \[ (\d+) \]'))
+    rows = int(_of_audio_encoder(r"max_batch_size: (\d+)"))
+    assert 4 * samples * rows < int(limit.partition("=")[2]) == 64 * 2**20
+    assert "client_max_body_size 64m;" in _read("gateway/nginx.conf")
+
+
+# ---- image
+
+
+def test_the_image_has_what_the_models_import_and_starts_what_is_there():
+    dockerfile = _read("Dockerfile")
+    allowed = {line[1:] for line in _read("Dockerfile.dockerignore").splitlines() if line.startswith("!")}
+    copied = {source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", dockerfile, re.MULTILINE)}
+    assert copied == allowed
+    assert all((ROOT / source).exists() for source in copied)
+    pins = dict(re.findall(r"^([\w-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    packages = re.search(r"--constraint \S+ (.+) \\$", dockerfile, re.MULTILINE)[1].split()
+    assert packages == ["tokenizers", "av"]
+    assert pins.keys() >= {*packages}
+    imported = {
+        name
+        for model in REPOSITORY.glob("*/1/model.py")
+        for name in re.findall(r"^(?:import|from) (\w+)", model.read_text(), re.MULTILINE)
+    }
+    assert imported - sys.stdlib_module_names - {"triton_python_backend_utils"} <= {"numpy", *packages}
+    assert "COPY model_repository /models" in dockerfile
+    assert f"install -d -o 1000 -g 1000 {_engines()}\n" in dockerfile
+    assert f"EXPOSE {' '.join(map(str, vars(Ports()).values()))}\n" in dockerfile
+    assert "USER 1000:1000" in dockerfile
+    assert os.access(DEPLOY / "start.sh", os.X_OK)
+    script = re.search(r"^COPY serve/deploy/start.sh (\S+)$", dockerfile, re.MULTILINE)[1]
+    assert f'CMD ["{script}"]\n' in dockerfile
+
+
+def test_the_release_is_one_without_the_published_vulnerabilities_and_the_same_everywhere():
+    assert _release() >= "26.07"
+    mount = _container()["volumeMounts"][-1]
+    assert mount == {"name": "engines", "mountPath": _engines(), "subPathExpr": f"{_release()}/$(NODE_NAME)"}
+    assert _load("k8s/kustomization.yaml")["images"][0]["newTag"] == f"{_fingerprint()}-{_release()}"
+
+
+# ---- compose
+
+
+def test_only_the_gateway_is_reachable_from_outside():
+    services = _load("compose.yaml")["services"]
+    published = {name: port for name, service in services.items() for port in service.get("ports", [])}
+    assert {name for name, port in published.items() if not port.startswith("127.0.0.1:")} == {"gateway"}
+    for name in ("triton-gpu", "triton-cpu"):
+        assert services[name]["networks"] == {"inside": {"aliases": ["triton"]}}
+        assert services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert f"engines:{_engines()}" in services[name]["volumes"]
+    assert services["triton-gpu"]["profiles"] == ["gpu"]
+    assert services["triton-cpu"]["profiles"] == ["cpu"]
+    assert _load("compose.yaml")["networks"]["inside"] == {"internal": True}
+
+
+def test_every_path_that_compose_mounts_is_there_or_a_secret():
+    compose = _load("compose.yaml")
+    mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
+    sources = [mount.split(":")[0] for mount in mounts]
+    assert all((DEPLOY / source).exists() for source in sources if source.startswith("./"))
+    assert {source for source in sources if not source.startswith("./")} == {*compose["volumes"]}
+    assert {Path(secret["file"]).parts[0] for secret in compose["secrets"].values()} == {"secrets"}
+    assert "/serve/deploy/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert {*re.findall(r"/run/secrets/(\w+)", _read("gateway/nginx.conf"))} == {*compose["secrets"]}
+    build = compose["services"]["triton-gpu"]["build"]
+    assert (DEPLOY / build["context"] / build["dockerfile"]).exists()
+
+
+def test_prometheus_and_grafana_find_each_other_and_the_dashboard():
+    [job] = _load("prometheus/prometheus.yaml")["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"triton:{Ports().metrics}"]}]
+    [source] = _load("grafana/provisioning/datasources/prometheus.yaml")["datasources"]
+    dashboard = json.loads(_read("grafana/dashboards/musicsearch.json"))
+    uids = {target["datasource"]["uid"] for panel in dashboard["panels"] for target in panel["targets"]}
+    assert uids == {source["uid"]}
+    [provider] = _load("grafana/provisioning/dashboards/musicsearch.yaml")["providers"]
+    mounts = _load("compose.yaml")["services"]["grafana"]["volumes"]
+    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts
+
+
+def _metrics_used():
+    files = [path for path in DEPLOY.rglob("*") if path.suffix in {".json", ".yaml"}]
+    return {name for path in files for name in re.findall(r"\bnv_\w+", path.read_text())}
+
+
+def test_every_metric_is_one_that_triton_documents():
+    assert _metrics_used() <= DOCUMENTED_METRICS
+    panels = [panel["title"] for panel in json.loads(_read("grafana/dashboards/musicsearch.json"))["panels"]]
+    assert {"Latency, mean", "Batch size, mean", "Queue time, mean", "GPU use"} <= {*panels}
+    assert "Response cache, share of hits" in panels
+
+
+# ---- gateway
+
+
+def _calls():
+    return {*re.search(r"GRPCInferenceService/\((\S+)\)\$", _read("gateway/nginx.conf"))[1].split("|")}
+
+
+def test_the_gateway_passes_on_calls_that_exist_and_those_of_our_client():
+    from tritonclient.grpc import service_pb2
+
+    service = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    assert service.full_name == "inference.GRPCInferenceService"
+    assert _calls() <= {*service.methods_by_name}
+    assert _calls() >= {"ModelConfig", "ModelInfer"}
+    assert not any(word in call for call in _calls() for word in ("Repository", "Shared", "Trace", "Log", "Stream"))
+
+
+def test_the_gateway_passes_on_the_models_that_are_for_callers():
+    public = {*re.search(r"/v2/models/\(([\w|]+)\)", _read("gateway/nginx.conf"))[1].split("|")}
+    served = {config.parent.name for config in REPOSITORY.glob("*/config.pbtxt")}
+    assert served - {"text_tokenizer"} == public  # a step of text_embedding
+
+
+def test_the_gateway_knows_triton_by_its_name_and_ports_and_hides_the_operators_key():
+    conf = _read("gateway/nginx.conf")
+    assert {*re.findall(r"(?:grpc|http)://(\S+);", conf)} == {f"triton:{Ports().http}", f"triton:{Ports().grpc}"}
+    for location in re.findall(r"location [^{]+\{([^}]+_pass [^}]+)\}", conf):
+        assert re.search(r'x-admin-key "";', location)
+    [published] = _load("compose.yaml")["services"]["gateway"]["ports"]
+    assert f"listen {published.split(':')[1]} ssl;" in conf
+    assert conf.count("{") == conf.count("}")
+
+
+# ---- Kubernetes
+
+# Fields of the Kubernetes API reference (1.31); of objects that are used, all that exist, so that a typo is found.
+POD = """activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
+    ephemeralContainers hostAliases hostIPC hostNetwork hostPID hostUsers hostname imagePullSecrets initContainers
+    nodeName nodeSelector os overhead preemptionPolicy priority priorityClassName readinessGates resourceClaims
+    restartPolicy runtimeClassName schedulerName schedulingGates securityContext serviceAccount serviceAccountName
+    setHostnameAsFQDN shareProcessNamespace subdomain terminationGracePeriodSeconds tolerations
+    topologySpreadConstraints volumes"""
+CONTAINER = """args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe
+    resizePolicy resources restartPolicy securityContext startupProbe stdin stdinOnce terminationMessagePath
+    terminationMessagePolicy tty volumeDevices volumeMounts workingDir"""
+PROBE = """exec failureThreshold grpc httpGet initialDelaySeconds periodSeconds successThreshold tcpSocket
+    terminationGracePeriodSeconds timeoutSeconds"""
+FIELDS = {  # where in the manifest -> the fields that may stand there
+    "Deployment.spec": """minReadySeconds paused progressDeadlineSeconds replicas revisionHistoryLimit selector strategy
+        template""",
+    "Deployment.spec.strategy": "rollingUpdate type",
+    "Deployment.spec.strategy.rollingUpdate": "maxSurge maxUnavailable",
+    "Deployment.spec.template": "metadata spec",
+    "Deployment.spec.template.spec": POD,
+    "Deployment.spec.template.spec.securityContext": """appArmorProfile fsGroup fsGroupChangePolicy runAsGroup
+        runAsNonRoot runAsUser seLinuxOptions seccompProfile supplementalGroups supplementalGroupsPolicy sysctls
+        windowsOptions""",
+    "Deployment.spec.template.spec.topologySpreadConstraints": """labelSelector matchLabelKeys maxSkew minDomains
+        nodeAffinityPolicy nodeTaintsPolicy topologyKey whenUnsatisfiable""",
+    "Deployment.spec.template.spec.containers": CONTAINER,
+    "Deployment.spec.template.spec.containers.env": "name value valueFrom",
+    "Deployment.spec.template.spec.containers.ports": "containerPort hostIP hostPort name protocol",
+    "Deployment.spec.template.spec.containers.livenessProbe": PROBE,
+    "Deployment.spec.template.spec.containers.readinessProbe": PROBE,
+    "Deployment.spec.template.spec.containers.startupProbe": PROBE,
+    "Deployment.spec.template.spec.containers.lifecycle": "postStart preStop",
+    "Deployment.spec.template.spec.containers.resources": "claims limits requests",
+    "Deployment.spec.template.spec.containers.securityContext": """allowPrivilegeEscalation appArmorProfile capabilities
+        privileged procMount readOnlyRootFilesystem runAsGroup runAsNonRoot runAsUser seLinuxOptions seccompProfile
+        windowsOptions""",
+    "Deployment.spec.template.spec.containers.volumeMounts": """mountPath mountPropagation name readOnly
+        recursiveReadOnly subPath subPathExpr""",
+    "Deployment.spec.template.spec.volumes": "configMap emptyDir ephemeral name persistentVolumeClaim projected secret",
+    "Deployment.spec.template.spec.volumes.emptyDir": "medium sizeLimit",
+    "Service.spec": "clusterIP internalTrafficPolicy ports selector sessionAffinity trafficDistribution type",
+    "Service.spec.ports": "appProtocol name nodePort port protocol targetPort",
+    "HorizontalPodAutoscaler.spec": "behavior maxReplicas metrics minReplicas scaleTargetRef",
+    "HorizontalPodAutoscaler.spec.scaleTargetRef": "apiVersion kind name",
+    "HorizontalPodAutoscaler.spec.metrics": "containerResource external object pods resource type",
+    "HorizontalPodAutoscaler.spec.metrics.pods": "metric target",
+    "HorizontalPodAutoscaler.spec.metrics.pods.metric": "name selector",
+    "HorizontalPodAutoscaler.spec.metrics.pods.target": "averageUtilization averageValue type value",
+    "HorizontalPodAutoscaler.spec.behavior": "scaleDown scaleUp",
+    "HorizontalPodAutoscaler.spec.behavior.scaleDown": "policies selectPolicy stabilizationWindowSeconds tolerance",
+    "HorizontalPodAutoscaler.spec.behavior.scaleDown.policies": "periodSeconds type value",
+    "HorizontalPodAutoscaler.spec.behavior.scaleUp": "policies selectPolicy stabilizationWindowSeconds tolerance",
+    "HorizontalPodAutoscaler.spec.behavior.scaleUp.policies": "periodSeconds type value",
+    "PodDisruptionBudget.spec": "maxUnavailable minAvailable selector unhealthyPodEvictionPolicy",
+    "NetworkPolicy.spec": "egress ingress podSelector policyTypes",
+    "NetworkPolicy.spec.ingress": "from ports",
+    "NetworkPolicy.spec.ingress.from": "ipBlock namespaceSelector podSelector",
+    "NetworkPolicy.spec.ingress.ports": "endPort port protocol",
+    "PersistentVolumeClaim.spec": """accessModes dataSource dataSourceRef resources selector storageClassName
+        volumeAttributesClassName volumeMode volumeName""",
+}
+API_VERSIONS = {
+    "Deployment": "apps/v1",
+    "Service": "v1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
+    "PodDisruptionBudget": "policy/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "Namespace": "v1",
+    "PersistentVolumeClaim": "v1",
+}
+
+
+def _manifests():
+    names = [*_load("k8s/kustomization.yaml")["resources"], "once.yaml"]
+    return [manifest for name in names for manifest in yaml.safe_load_all(_read(f"k8s/{name}"))]
+
+
+def _manifest(kind):
+    [manifest] = [manifest for manifest in _manifests() if manifest["kind"] == kind]
+    return manifest
+
+
+def _pod():
+    return _manifest("Deployment")["spec"]["template"]["spec"]
+
+
+def _container():
+    [container] = _pod()["containers"]
+    return container
+
+
+def _check_fields(value, *, place):
+    if isinstance(value, list):
+        for item in value:
+            _check_fields(item, place=place)
+    elif isinstance(value, dict):
+        if place in FIELDS:
+            assert value.keys() <= {*FIELDS[place].split()}, place
+        for key, child in value.items():
+            _check_fields(child, place=f"{place}.{key}")
+
+
+def test_manifests_have_only_fields_that_kubernetes_knows():
+    for manifest in _manifests():
+        assert manifest["apiVersion"] == API_VERSIONS[manifest["kind"]]
+        assert manifest.keys() <= {"apiVersion", "kind", "metadata", "spec"}
+        _check_fields(manifest.get("spec"), place=f"{manifest['kind']}.spec")
+
+
+def test_the_kustomization_has_every_manifest_and_carries_the_model_in_name_label_and_tag():
+    kustomization = _load("k8s/kustomization.yaml")
+    others = {"kustomization.yaml", "once.yaml", "prometheus-adapter.yaml"}
+    assert {*kustomization["resources"]} == {path.name for path in (DEPLOY / "k8s").iterdir()} - others
+    assert kustomization["nameSuffix"] == f"-{_fingerprint()}"
+    [labels] = kustomization["labels"]
+    assert labels["includeSelectors"]
+    assert labels["pairs"]["musicsearch-model"] == _fingerprint()
+    assert "model" not in labels["pairs"]  # a label of Triton's metrics
+    assert kustomization["images"][0]["name"] == _container()["image"]
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl renders the kustomization")
+def test_rendered_every_selector_asks_for_this_model():
+    rendered = subprocess.run(["kubectl", "kustomize", DEPLOY / "k8s"], capture_output=True, text=True, check=True)
+    manifests = {manifest["kind"]: manifest["spec"] for manifest in yaml.safe_load_all(rendered.stdout)}
+    wanted = _load("k8s/kustomization.yaml")["labels"][0]["pairs"]
+    assert manifests["Service"]["selector"] == wanted
+    assert manifests["NetworkPolicy"]["podSelector"] == {"matchLabels": wanted}
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        assert manifests[kind]["selector"] == {"matchLabels": wanted}
+    assert manifests["Deployment"]["template"]["metadata"]["labels"] == wanted
+    assert manifests["HorizontalPodAutoscaler"]["scaleTargetRef"]["name"] == f"triton-{_fingerprint()}"
+    from_gateway, from_monitoring = manifests["NetworkPolicy"]["ingress"]
+    assert "matchLabels" not in from_gateway["from"][0]["podSelector"]
+    assert [port["port"] for port in from_monitoring["ports"]] == [Ports().metrics]
+
+
+def test_ports_and_probes_are_tritons():
+    assert {port["name"]: port["containerPort"] for port in _container()["ports"]} == vars(Ports())
+    for probe in ("startupProbe", "readinessProbe"):
+        assert _container()[probe]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
+    assert _container()["livenessProbe"]["httpGet"] == {"path": "/v2/health/live", "port": "http"}
+    annotations = _manifest("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(Ports().metrics)
+
+
+def test_a_pod_has_time_to_start_and_to_finish_what_it_is_doing(start):
+    deadline_s = _manifest("Deployment")["spec"]["progressDeadlineSeconds"]
+    startup = _container()["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] < deadline_s
+    [flag] = [flag for flag in _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY)) if flag.startswith("--exit-timeout-secs=")]
+    exit_s = int(flag.partition("=")[2])
+    pre_stop_s = int(_container()["lifecycle"]["preStop"]["exec"]["command"][1])
+    # Triton waits so long for requests, and so long again for models to unload.
+    assert _pod()["terminationGracePeriodSeconds"] >= pre_stop_s + 2 * exit_s
+    assert int(_load("compose.yaml")["services"]["triton-gpu"]["stop_grace_period"].removesuffix("s")) >= 2 * exit_s
+
+
+def test_the_pod_meets_the_restricted_standard_of_its_namespace():
+    assert _manifest("Namespace")["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+    assert _pod()["securityContext"]["runAsNonRoot"]
+    assert _pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    security = _container()["securityContext"]
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["readOnlyRootFilesystem"]
+    assert {kind for volume in _pod()["volumes"] for kind in volume} == {"name", "emptyDir", "persistentVolumeClaim"}
+    assert {mount["name"] for mount in _container()["volumeMounts"]} == {volume["name"] for volume in _pod()["volumes"]}
+    claim = _manifest("PersistentVolumeClaim")["metadata"]["name"]
+    assert _pod()["volumes"][-1]["persistentVolumeClaim"]["claimName"] == claim
+
+
+def test_the_autoscaler_asks_for_the_adapters_metric_and_not_below_the_wait_on_purpose():
+    [rule] = _load("k8s/prometheus-adapter.yaml")["rules"]["custom"]
+    [metric] = _manifest("HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
+    target_us = 1000 * int(metric["pods"]["target"]["averageValue"].removesuffix("k"))
+    configs = [config.read_text() for config in REPOSITORY.glob("*/config.pbtxt")]
+    delays_us = [int(us) for config in configs for us in re.findall(r"max_queue_delay_microseconds: (\d+)", config)]
+    assert target_us >= 4 * max(delays_us)
+    assert rule["seriesQuery"].startswith("nv_inference_queue_duration_us{")
+    assert rule["metricsQuery"].count("(") == rule["metricsQuery"].count(")")
+
+
+def test_no_pod_reaches_out_and_only_gateway_and_monitoring_reach_in():
+    policy = _manifest("NetworkPolicy")["spec"]
+    assert policy["egress"] == []
+    assert {*policy["policyTypes"]} == {"Ingress", "Egress"}
+    assert policy["podSelector"]["matchLabels"]  # kustomize adds the model to this, but to an empty selector nothing
+    ports = [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]]
+    assert ports == [[Ports().http, Ports().grpc], [Ports().metrics]]

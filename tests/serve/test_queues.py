@@ -1,0 +1,111 @@
+"""Overload is an error at once, and it is called overload, also where a model called the model."""
+
+import io
+import shutil
+import time
+import wave
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+from tritonclient.utils import InferenceServerException
+
+from serve import Ports, Server, running_server
+
+SHIPPED = Path(__file__).parents[2] / "model_repository"
+CONFIG = """
+name: "audio_encoder" backend: "python" max_batch_size: 1
+input [ { name: "waveform" data_type: TYPE_FP32 dims: [ 160000 ] } ]
+output [ { name: "embedding" data_type: TYPE_FP32 dims: [ 256 ] } ]
+dynamic_batching { default_queue_policy {
+  max_queue_size: 1 default_timeout_microseconds: 30000000 timeout_action: REJECT allow_timeout_override: true
+} }
+"""
+MODEL = """
+import time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        time.sleep(1)
+        embedding = pb_utils.Tensor("embedding", np.eye(1, 256, dtype=np.float32))
+        return [pb_utils.InferenceResponse([embedding]) for _ in requests]
+"""
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, triton: Server) -> Iterator[grpc.InferenceServerClient]:
+    """audio_embedding over an encoder that takes a second and lets one request wait; `triton` is for its skip."""
+    folder = tmp_path_factory.mktemp("slow")
+    shutil.copytree(SHIPPED / "audio_embedding", folder / "audio_embedding")
+    (folder / "audio_encoder/1").mkdir(parents=True)
+    (folder / "audio_encoder/config.pbtxt").write_text(CONFIG)
+    (folder / "audio_encoder/1/model.py").write_text(MODEL)
+    with (
+        running_server(folder, ports=Ports(0, 0, 0)) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+    ):
+        yield client
+
+
+def encode(client: grpc.InferenceServerClient, *, timeout_us: int | None = None) -> str:
+    """ "answered", or the error."""
+    window = grpc.InferInput("waveform", [1, 160_000], "FP32").set_data_from_numpy(np.zeros((1, 160_000), np.float32))
+    return ask(client, "audio_encoder", window, timeout_us=timeout_us)
+
+
+def embed(client: grpc.InferenceServerClient) -> str:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(bytes([100, 150]) * 4000)
+    tensor = grpc.InferInput("audio", [1], "BYTES").set_data_from_numpy(np.array([content.getvalue()], np.object_))
+    return ask(client, "audio_embedding", tensor)
+
+
+def ask(
+    client: grpc.InferenceServerClient, model: str, tensor: grpc.InferInput, *, timeout_us: int | None = None
+) -> str:
+    try:
+        client.infer(model, [tensor], timeout=timeout_us, client_timeout=60)
+    except InferenceServerException as error:
+        return f"{error.status()} {error.message()}"
+    return "answered"
+
+
+def test_what_finds_the_queue_full_is_refused_before_what_is_in_it_is_answered(client) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = [future.result() for future in as_completed(pool.submit(encode, client) for _ in range(8))]
+    refused = [answer for answer in answers if answer != "answered"]
+    assert 4 <= len(refused) <= 7  # one runs, one waits, and Triton may have taken one more out of the queue
+    assert answers[: len(refused)] == refused
+    assert all(answer.startswith("StatusCode.UNAVAILABLE") for answer in refused)
+    assert all("Exceeds maximum queue size" in answer for answer in refused)
+    assert encode(client) == "answered"
+
+
+def test_a_full_queue_behind_audio_embedding_is_the_same_error(client) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        busy = [pool.submit(encode, client) for _ in range(6)]
+        wait(busy, return_when=FIRST_COMPLETED)  # the first to come back was refused
+        answer = embed(client)
+        assert {future.result() == "answered" for future in busy} == {True, False}
+    assert answer.startswith("StatusCode.UNAVAILABLE")
+    assert "Exceeds maximum queue size" in answer
+    assert embed(client) == "answered"
+
+
+def test_a_caller_may_ask_to_wait_less(client) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(encode, client)
+        time.sleep(0.3)
+        answer = encode(client, timeout_us=1000)
+        assert running.result() == "answered"
+    assert answer.startswith("StatusCode.UNAVAILABLE")
+    assert "timeout expired" in answer
