@@ -24,6 +24,7 @@ AUDIO_EXTENSIONS = frozenset({".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", "
 MIN_DURATION_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS, the smallest peak that a 16-bit master still resolves (3 steps)
 MAX_PEAK = 16.0  # +24 dBFS: no mix reaches it, float files with integer-scaled samples do
+SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have; FFmpeg's filter from 100 MHz takes 860 MB and 15 s to make
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
 
 # Full scale of FFmpeg's sample formats; 8-bit samples are unsigned around 128.
@@ -109,6 +110,9 @@ class WindowReader:
         def frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
             nonlocal decoded_s
             for frame in container.decode(stream):
+                if not SOURCE_RATES_HZ[0] <= frame.sample_rate <= SOURCE_RATES_HZ[1]:
+                    low, high = SOURCE_RATES_HZ
+                    raise AudioError(self.path, f"sampled at {frame.sample_rate} Hz, expected {low} to {high}")
                 decoded_s += frame.samples / frame.sample_rate
                 yield frame
 

@@ -186,6 +186,16 @@ def test_what_is_not_audio_is_refused(tmp_path: Path) -> None:
         assert caught.value.path == str(tmp_path / name)
 
 
+@pytest.mark.parametrize("sample_rate_hz", [1, 999, 768_001, 100_000_000])
+def test_a_header_cannot_ask_for_an_enormous_resampler(tmp_path: Path, sample_rate_hz: int) -> None:
+    path = write_audio(tmp_path / "a.wav", tone(440, seconds=10))
+    content = bytearray(path.read_bytes())
+    content[24:28] = sample_rate_hz.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=rf"sampled at {sample_rate_hz} Hz, expected 1000 to 768000"):
+        read(path)
+
+
 def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
     import av
 
