@@ -1,11 +1,12 @@
 """Does the loader keep a training step busy, and what does a step of each recipe cost?"""
 
+import itertools
 import json
 import multiprocessing
 import resource
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import numpy as np
 import soundfile
 import torch
 from tokenizers import Tokenizer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchaudio.functional import resample
 from transformers import BertConfig, BertModel
 
 import train.loop
 from train.config import Config, load_recipe
+from train.data.pairs import Batch, Key, PairDataset, collate
 from train.pretrained import pretrained_folder
 
 TITLE = "Training: the loader, and a step of each recipe"
@@ -101,24 +103,32 @@ def _train(name: str, manifest: Path, decode: bool) -> tuple[float, float]:
         lines = [json.dumps(row) for row in (*training, {**training[0], "split": "val"})]
         (Path(folder) / "manifest.jsonl").write_text("\n".join(lines), encoding="utf-8")
         if not decode:
-            train.loop.DataLoader = _ready_batches()
+            train.loop.DataLoader = _load_or_repeat
         train.loop.train(config, manifest=Path(folder) / "manifest.jsonl", run=Path(folder) / "run")
         last = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["pairs_per_s"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _ready_batches() -> Callable[..., Any]:
-    """In place of the loop's DataLoader: training takes one batch, made in the first epoch, for all its steps."""
-    ready = []
+def _load_or_repeat(pairs: PairDataset, **options: Any) -> Any:
+    """In place of the loop's DataLoader."""
+    if "batch_sampler" in options:
+        return _RepeatedBatch(pairs, keys=options["batch_sampler"])
+    return DataLoader(pairs, **options)  # validation
 
-    def load(pairs: Dataset, *, batch_sampler: Sequence | None = None, **options: Any) -> Any:
-        if batch_sampler is None:  # validation
-            return DataLoader(pairs, **options)
-        if not ready:
-            ready.append(options["collate_fn"]([pairs[key] for key in batch_sampler[0]]))
-        return ready * len(batch_sampler)
 
-    return load
+class _RepeatedBatch:
+    """Training takes one batch, made in the first epoch, for all its steps."""
+
+    def __init__(self, pairs: PairDataset, *, keys: Sequence[Sequence[Key]]) -> None:
+        self.pairs, self.keys = pairs, keys
+        self.batch: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.batch = self.batch or collate([self.pairs[key] for key in self.keys[0]])
+        return itertools.repeat(self.batch, len(self))
 
 
 def _manifest(suffix: str) -> Path:

@@ -41,7 +41,7 @@ from train.checkpoint import (
 )
 from train.config import Config, flat_values
 from train.data.manifest import Row, manifest_sha256, read_manifest
-from train.data.pairs import MAX_DRAWS, Batch, PairDataset, Unreadable, collate, epoch_order
+from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order
 from train.data.tokenizer import TextTokenizer
 from train.distributed import World, average_gradients, gather, join_world, leave_world, share_batch_statistics
 from train.dual_encoder import DualEncoder
@@ -171,6 +171,18 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         views=config.loss.views_share > 0,
         random_crops=config.data.random_crops,
     )
+    shares: list[list[Key]] = []  # what the loader takes next: an epoch's batches
+    batches = DataLoader(
+        pairs,
+        batch_sampler=shares,
+        num_workers=optim.workers,
+        # Started once, while this process is small: each page that it writes to beside a fresh fork is copied.
+        persistent_workers=optim.workers > 0,
+        prefetch_factor=1 if optim.chunk_size and optim.workers else None,  # whole batches lie in host memory
+        pin_memory=device.type == "cuda",
+        collate_fn=collate,
+        generator=torch.Generator(),  # it takes a number when the workers start, which must not shift dropout's
+    )
     steps_per_epoch = len(train_rows) // optim.batch_size
     console.print(
         f"{config.model.name}: {len(train_rows)} training and {len(val_rows)} validation tracks, "
@@ -182,7 +194,9 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     with SummaryWriter(str(run / "tensorboard")) if world.is_first else nullcontext() as writer:
         while state.epoch < optim.epochs:
             started = time.monotonic()
-            losses = _train_epoch(state, pairs, step=step, run=run, console=console)
+            order = epoch_order(train_rows, mixture=config.data.mixture, seed=config.seed, epoch=state.epoch)
+            shares[:] = _shares(order, batch_size=optim.batch_size, world=world)
+            losses = _train_epoch(state, batches, rows=train_rows, step=step, run=run, console=console)
             train_seconds = time.monotonic() - started
             state.epoch += 1
             if not world.is_first:
@@ -302,38 +316,29 @@ class Step:
         )
 
 
-def _train_epoch(state: State, pairs: PairDataset, *, step: Step, run: Path, console: Console) -> list[float]:
+def _train_epoch(
+    state: State, batches: DataLoader[Any], *, rows: Sequence[Row], step: Step, run: Path, console: Console
+) -> list[float]:
     """One pass over the training rows; returns the loss of each step."""
     config, world, model = step.config, step.world, state.model
     optim = config.optim
     model.train()
     torch.manual_seed((config.seed * 100_003 + state.epoch) * 1_009 + world.rank)
-    pairs.epoch = state.epoch
-    order = epoch_order(pairs.rows, mixture=config.data.mixture, seed=config.seed, epoch=state.epoch)
-    shares = list(_shares(order, batch_size=optim.batch_size, world=world))
-    batches = DataLoader(
-        pairs,
-        batch_sampler=shares,
-        num_workers=optim.workers,
-        prefetch_factor=1 if optim.chunk_size and optim.workers else None,  # whole batches lie in host memory
-        pin_memory=world.device.type == "cuda",
-        collate_fn=collate,
-    )
     losses = []
     for batch in _progress(batches, console=console, epoch=state.epoch + 1, batch_size=optim.batch_size):
         state.rows_seen += len(batch.captions)
-        _note_unreadable(state, batch.unreadable, config=config, rows=pairs.rows, run=run)
+        _note_unreadable(state, batch.unreadable, config=config, rows=rows, run=run)
         if "" in batch.captions:
             raise TrainingError(
                 f"none of {MAX_DRAWS} rows drawn one after another can be decoded; the last: "
                 f"{batch.unreadable[-1].reason}. See whether the audio is still there; {_kept(run)}"
             )
-        share = learning_rate_share(state.step, steps_per_epoch=len(shares), optim=optim)
+        share = learning_rate_share(state.step, steps_per_epoch=len(batches), optim=optim)
         for group in state.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * share
         state.optimizer.zero_grad(set_to_none=True)
         losses.append(float(step.backward(state, batch)))
-        track_ids = [pairs.rows[place].track_id for place in batch.places.tolist()]
+        track_ids = [rows[place].track_id for place in batch.places.tolist()]
         _check_finite(losses[-1], what="loss", state=state, track_ids=track_ids, run=run)
         average_gradients((model, state.objective), world=world)
         state.scaler.unscale_(state.optimizer)
@@ -366,7 +371,7 @@ def _kept(run: Path) -> str:
     return "nothing was saved yet: start anew"
 
 
-def _shares(order: Sequence[tuple[int, int]], *, batch_size: int, world: World) -> Iterator[list[tuple[int, int]]]:
+def _shares(order: Sequence[Key], *, batch_size: int, world: World) -> Iterator[list[Key]]:
     """This process's part of every whole batch."""
     share = batch_size // world.size
     for start in range(0, len(order) - batch_size + 1, batch_size):

@@ -64,8 +64,7 @@ def test_training_draws_differ_by_epoch_and_repeat_by_seed(ramp: Path, tmp_path:
     rows = read_manifest(write_manifest(tmp_path, line))
     pairs = PairDataset(rows, frontend=FRONTEND, seed=1, training=True)
     first = pairs[0]
-    pairs.epoch = 1
-    second = pairs[0]
+    second = pairs[(1, 0, 0)]
     assert first.caption != second.caption
     assert not torch.equal(first.waveform, second.waveform)
     again = PairDataset(rows, frontend=FRONTEND, seed=1, training=True)[0]
@@ -106,7 +105,7 @@ def rows_of(**counts: int) -> list[Row]:
 
 def test_an_epoch_takes_every_row_once():
     order = epoch_order(rows_of(labels=7), mixture={}, seed=0, epoch=2)
-    assert sorted(order) == [(i, 0) for i in range(7)]
+    assert sorted(order) == [(2, i, 0) for i in range(7)]
     assert order != epoch_order(rows_of(labels=7), mixture={}, seed=0, epoch=3)
     assert order == epoch_order(rows_of(labels=7), mixture={}, seed=0, epoch=2)
 
@@ -115,9 +114,11 @@ def test_a_mixture_draws_sources_by_weight_and_repeats_the_small_ones():
     rows = rows_of(short_form=20, playlist=3_000, labels=980)
     order = epoch_order(rows, mixture={"short_form": 2, "playlist": 1, "labels": 1}, seed=0, epoch=0)
     assert len(order) == len(set(order)) == 4_000  # no row twice under the same number
-    shares = [sum(rows[place].source == source for place, _ in order) / 4_000 for source in ("short_form", "playlist")]
+    shares = [
+        sum(rows[place].source == source for _, place, _ in order) / 4_000 for source in ("short_form", "playlist")
+    ]
     assert shares == pytest.approx([0.5, 0.25], abs=0.03)
-    taken = [count for place, count in order if rows[place].source == "short_form"]
+    taken = [count for _, place, count in order if rows[place].source == "short_form"]
     assert max(taken) == (len(taken) - 1) // 20  # each of the 20 as often as any other
 
 
@@ -140,14 +141,13 @@ def test_unreadable_rows_are_replaced_by_drawn_ones(ramp: Path, tmp_path: Path):
         again = PairDataset(rows, frontend=FRONTEND, seed=0, training=True)[place]
         assert again.place == pair.place
         assert torch.equal(again.waveform, pair.waveform)
-    pairs.epoch = 1
-    assert [pairs[i].place for i in range(60)] != [pair.place for pair in taken]
+    assert [pairs[(1, i, 0)].place for i in range(60)] != [pair.place for pair in taken]
 
 
 def test_a_row_taken_again_has_another_crop(ramp: Path):
     rows = [Row(ramp, ("a",), "a", "train")]
     pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=True)
-    first, again, same = pairs[(0, 0)], pairs[(0, 1)], pairs[0]
+    first, again, same = pairs[(0, 0, 0)], pairs[(0, 0, 1)], pairs[0]
     assert not torch.equal(first.waveform, again.waveform)
     assert torch.equal(first.waveform, same.waveform)
 

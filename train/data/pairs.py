@@ -14,6 +14,7 @@ from train.config import AugmentConfig, FrontendConfig
 from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import ManifestError, Row
 
+Key = tuple[int, int, int]  # epoch, place of the row, how often the epoch took that row before
 MAX_DRAWS = 100  # of rows for one item, before its audio is given up
 
 
@@ -60,9 +61,9 @@ def collate(pairs: Sequence[Pair]) -> Batch:
 class PairDataset(Dataset[Pair]):
     """One item per track: a crop of one window, one caption and the place of its row.
 
-    In training both are drawn at random from (seed, epoch, index, how often the epoch took that row before), and so
-    are the augmentations: the data of an epoch depend neither on the workers nor on where a run was resumed. In
-    evaluation the crop is the first window and the caption is drawn from (seed, index) alone.
+    In training crop and caption are drawn at random from the seed and the key, and so are the augmentations: the data
+    of an epoch depend neither on the workers nor on where a run was resumed. In evaluation the key is the place of the
+    row alone, the crop is the first window, and the caption is drawn from (seed, place).
 
     In training a row that cannot be decoded is replaced by one drawn in the same way, up to `MAX_DRAWS` times, so every
     batch is full. Where that fails, and in evaluation, the item is silence with the caption "", which no row has, and
@@ -88,28 +89,27 @@ class PairDataset(Dataset[Pair]):
         self.rows, self.frontend, self.seed, self.training = rows, frontend, seed, training
         self.augment, self.views = augment, views
         self.random_crops = training and random_crops
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Pair:
-        first, taken = key if isinstance(key, tuple) else (key, 0)
-        rng = np.random.default_rng((self.seed, self.epoch, first, taken, 1))  # apart from that of `_read`
+    def __getitem__(self, key: int | Key) -> Pair:
+        epoch, first, taken = key if isinstance(key, tuple) else (0, key, 0)
+        rng = np.random.default_rng((self.seed, epoch, first, taken, 1))  # apart from that of `_read`
         unreadable: list[Unreadable] = []
         place = first
         for _ in range(MAX_DRAWS if self.training else 1):
             try:
-                return self._read(place, taken)._replace(unreadable=tuple(unreadable))
+                return self._read(epoch, place, taken)._replace(unreadable=tuple(unreadable))
             except AudioDecodeError as exc:
                 unreadable.append(Unreadable(place, str(exc)))
                 place = int(rng.integers(len(self.rows)))
         silence = torch.zeros(self.frontend.window_samples)
         return Pair(silence, silence.expand(2, -1) if self.views else None, "", first, tuple(unreadable))
 
-    def _read(self, place: int, taken: int) -> Pair:
+    def _read(self, epoch: int, place: int, taken: int) -> Pair:
         row = self.rows[place]
-        rng = np.random.default_rng((self.seed, self.epoch, place, taken))
+        rng = np.random.default_rng((self.seed, epoch, place, taken))
         caption = row.captions[rng.integers(len(row.captions))]
         crop = load_crop(
             row.audio,
@@ -127,8 +127,8 @@ class PairDataset(Dataset[Pair]):
         return augment_waveform(waveform, config=self.augment, sample_rate_hz=self.frontend.sample_rate_hz, rng=rng)
 
 
-def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int, epoch: int) -> list[tuple[int, int]]:
-    """The rows of an epoch in order, as many as there are rows: (place of the row, how often it was taken before).
+def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int, epoch: int) -> list[Key]:
+    """The keys of an epoch in order, as many as there are rows.
 
     Without a mixture it is a permutation. With one, such as MuLan's {"short_form": 2, "long_form": 2, "playlist": 1,
     "labels": 1} (§3.3), each place is drawn from a source with that weight, and a source goes round as often as needed.
@@ -138,7 +138,7 @@ def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int,
     """
     rng = np.random.default_rng((seed, epoch))
     if not mixture:
-        return [(place, 0) for place in rng.permutation(len(rows)).tolist()]
+        return [(epoch, place, 0) for place in rng.permutation(len(rows)).tolist()]
     by_source = {source: [i for i, row in enumerate(rows) if row.source == source] for source in mixture}
     for source, places in by_source.items():
         if not places:
@@ -146,7 +146,7 @@ def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int,
     weights = np.array(list(mixture.values()), float)
     drawn = rng.choice(len(weights), size=len(rows), p=weights / weights.sum())
     endless = [_rounds(places, rng) for places in by_source.values()]
-    return [next(endless[source]) for source in drawn]
+    return [(epoch, *next(endless[source])) for source in drawn]
 
 
 def _rounds(places: Sequence[int], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
