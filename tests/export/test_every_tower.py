@@ -12,7 +12,7 @@ from torch import nn
 
 from export.hard_items import HARD_TEXTS, hard_signals
 from export.int8 import quantise
-from export.parity import STRICT, check_audio, check_text
+from export.parity import STRICT, GraphParity, check_audio, check_text
 from export.tensorrt_check import check_graph
 from export.towers import export_audio, export_text, type_embeddings, type_float16
 from tests.export.conftest import INSTRUMENTS, MAX_TOKENS, MOODS, WINDOW, lived_in_model, tokenizer_json
@@ -59,9 +59,8 @@ def build(*, audio: str = "crnn", text: str = "word2vec") -> DualEncoder:
     values = {"embedding_dim": 16, "frontend": FRONTEND, "audio": AUDIO[audio], "text": TEXT[text]}
     model = lived_in_model(Config.from_dict({"model": values}))
     for module in model.modules():
-        if isinstance(
-            module, nn.Linear
-        ):  # as large as training makes them: a Transformer begins with hardly any effect
+        if isinstance(module, nn.Linear):
+            # As large as training makes them: a Transformer begins with hardly any effect.
             nn.init.xavier_normal_(module.weight)
     return model
 
@@ -84,15 +83,7 @@ def test_text(tower: str, precision: str, tmp_path: Path):
     model = build(text=tower)
     typed = type_float16(model) if precision == "fp16" else None
     graph = export_text(typed or model, max_tokens=MAX_TOKENS)
-    row = check_text(
-        graph.SerializeToString(deterministic=True),
-        TEXTS,
-        model=model,
-        typed=typed,
-        tokenizer=TextTokenizer(tokenizer_json(), max_tokens=MAX_TOKENS),
-        max_tokens=MAX_TOKENS,
-        accept=STRICT[precision],
-    )
+    row = compare_texts(graph, model=model, typed=typed, precision=precision)
     assert (row.truth @ row.truth.T).min() < 0.99
     check_promises(graph, precision=precision, folder=tmp_path)
 
@@ -101,15 +92,7 @@ def test_text(tower: str, precision: str, tmp_path: Path):
 def test_int8_text(tower: str):
     model = build(text=tower)
     graph = quantise(export_text(type_embeddings(model), max_tokens=MAX_TOKENS))
-    row = check_text(
-        graph.SerializeToString(deterministic=True),
-        TEXTS,
-        model=model,
-        typed=None,
-        tokenizer=TextTokenizer(tokenizer_json(), max_tokens=MAX_TOKENS),
-        max_tokens=MAX_TOKENS,
-        accept=STRICT["int8"],
-    )
+    row = compare_texts(graph, model=model, precision="int8")
     assert (row.truth @ row.truth.T).min() < 0.99
     linear = {"word2vec": 0, "transformer": 8}.get(tower, 6)  # four of attention, two of feed-forward in each layer
     assert sum(node.op_type == "MatMulNBits" for node in graph.graph.node) == linear
@@ -118,14 +101,25 @@ def test_int8_text(tower: str):
 @pytest.mark.parametrize("max_tokens", [3, 5])  # fewer than the exporter's example has, and as many as its batch
 def test_a_tower_of_few_tokens(max_tokens: int):
     model = build(text="word2vec")
-    check_text(
-        export_text(model, max_tokens=max_tokens).SerializeToString(),
+    compare_texts(export_text(model, max_tokens=max_tokens), model=model, precision="fp32", max_tokens=max_tokens)
+
+
+def compare_texts(
+    graph: onnx.ModelProto,
+    *,
+    model: DualEncoder,
+    typed: DualEncoder | None = None,
+    precision: str,
+    max_tokens: int = MAX_TOKENS,
+) -> GraphParity:
+    return check_text(
+        graph.SerializeToString(deterministic=True),
         TEXTS,
         model=model,
-        typed=None,
+        typed=typed,
         tokenizer=TextTokenizer(tokenizer_json(), max_tokens=max_tokens),
         max_tokens=max_tokens,
-        accept=STRICT["fp32"],
+        accept=STRICT[precision],
     )
 
 
