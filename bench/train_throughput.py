@@ -30,7 +30,7 @@ COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
 FORMATS = ("flac", "mp3")
 FILES, FILE_S, FILE_RATE_HZ = 16, 180, 44_100
 ROUNDS = 3
-STEPS, MULAN_STEPS = 8, 2
+STEPS, MULAN_STEPS = 20, 2
 MINILM = "all-MiniLM-L6-v2"
 # Published weights that only a network has are replaced by random ones of the same shape.
 RECIPES = {
