@@ -21,8 +21,9 @@ from .errors import (
     ServerTimeout,
     ServerUnavailable,
 )
-from .ingest import AddReport, FailedTrack
+from .ingest import AddReport
 from .search import Hit, LibraryInfo, MusicSearch
+from .walk import FailedTrack
 from .zero_shot import Tag
 
 __all__ = [

@@ -33,9 +33,6 @@ _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt
 _ESTIMATED_LENGTH = frozenset({"mp3", "aac"})
 
 
-_TAGS = frozenset({"title", "artist", "album", "genre", "date"})
-
-
 class Window(NamedTuple):
     """One model input.
 
@@ -60,14 +57,12 @@ class WindowReader:
         window_samples: length of the windows.
 
     Iteration raises `AudioError`, possibly after the first windows: a file is good only once its last
-    window was read. `duration_s` is then the length of the decoded audio, and `metadata` holds the title,
-    artist, album, genre and date that the file names.
+    window was read. `duration_s` is then the length of the decoded audio.
     """
 
     def __init__(self, path: str | Path, *, sample_rate_hz: int, window_samples: int) -> None:
         self.path = str(path)
         self.duration_s = 0.0
-        self.metadata: dict[str, str] = {}
         self._sample_rate_hz = sample_rate_hz
         self._window_samples = window_samples
 
@@ -126,8 +121,6 @@ class WindowReader:
                 if not container.streams.audio:
                     raise AudioError(self.path, "has no audio stream")
                 stream = container.streams.audio[0]
-                named = {**container.metadata, **stream.metadata}  # Ogg has them in the stream
-                self.metadata = {key.lower(): text for key, text in named.items() if key.lower() in _TAGS}
                 yield from _resample(frames(container, stream), sample_rate_hz=self._sample_rate_hz)
                 announced_s = float((stream.duration or 0) * (stream.time_base or 0))
                 trusted = container.format.name not in _ESTIMATED_LENGTH or bool(stream.start_time)

@@ -1,6 +1,5 @@
 """From an audio file to its vectors: the windows, and the one that stands for the track."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +7,7 @@ from numpy.typing import NDArray
 
 from .audio import WindowReader
 from .encoders import Encoder
-
-
-@dataclass(frozen=True)
-class TrackEmbedding:
-    """What a model makes of one file.
-
-    Attributes:
-        vector: float32 [dim], unit L2 norm; see `track_vector`.
-        starts_s: float32 [windows], where each window begins.
-        windows: float32 [windows, dim], unit L2 norm.
-        duration_s: length of the decoded audio.
-    """
-
-    vector: NDArray[np.float32]
-    starts_s: NDArray[np.float32]
-    windows: NDArray[np.float32]
-    duration_s: float
+from .index.catalogue import TrackVectors
 
 
 def track_vector(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,7 +30,7 @@ def open_windows(encoder: Encoder, path: str | Path) -> WindowReader:
     return WindowReader(path, sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples)
 
 
-def embed_file(encoder: Encoder, path: str | Path) -> TrackEmbedding:
+def embed_file(encoder: Encoder, path: str | Path) -> TrackVectors:
     """Decode and embed one file.
 
     Raises:
@@ -67,4 +50,4 @@ def embed_file(encoder: Encoder, path: str | Path) -> TrackEmbedding:
     if batch:
         parts.append(encoder.embed_windows(np.stack(batch)))
     windows = np.concatenate(parts)
-    return TrackEmbedding(track_vector(windows), np.array(starts_s, np.float32), windows, duration_s=reader.duration_s)
+    return TrackVectors(track_vector(windows), np.array(starts_s, np.float32), windows)

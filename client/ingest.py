@@ -1,33 +1,38 @@
-"""Adding files to a catalogue: find them, skip what is unchanged, embed in full batches, commit in groups."""
+"""Adding files to a catalogue: skip what is unchanged, decode on every core, embed in full batches, commit in groups.
+
+Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
+nor with that of the list: decoders take one file after the other and cut windows, an embedder gathers these into
+batches across the borders of tracks, and the caller's thread commits what is finished.
+"""
 
 import hashlib
 import os
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import AUDIO_EXTENSIONS, check_file
+from .audio import check_file
 from .embedding import open_windows, track_vector
 from .encoders import Encoder
-from .errors import AudioError, QueryError
-from .index.catalogue import Catalogue, FileState, NewTrack
+from .errors import AudioError
+from .index.catalogue import Catalogue, FailedFile, FileState, NewTrack, TrackVectors
+from .index.fields import Value
+from .tags import read_tags
+from .walk import FailedTrack, Found, printable
 
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
-
-
-@dataclass(frozen=True)
-class FailedTrack:
-    """A file that was not added, and why; if an earlier version of it is in the library, that stays."""
-
-    path: str
-    reason: str
+_DECODERS = os.cpu_count() or 1
+_POLL_S = 0.05  # how soon a thread that waits for another notices that all have to stop
 
 
 @dataclass
@@ -38,65 +43,56 @@ class AddReport:
         added: new tracks.
         updated: tracks whose file had changed, embedded again under their old track id.
         unchanged: tracks that were already here, wherever their file is now.
-        failed: files that cannot be used.
+        missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
+        failed: files that cannot be used, among them those that failed before and have not changed since.
         audio_s: length of the audio that was embedded.
         seconds: how long all of it took.
+        decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
+            they do at the same time.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    missing: int = 0
     failed: list[FailedTrack] = field(default_factory=list)
     audio_s: float = 0.0
     seconds: float = 0.0
-
-
-def find_audio(paths: Iterable[str | Path]) -> tuple[list[str], list[FailedTrack]]:
-    """Absolute paths of the files named and of the audio files in the folders named, and unreadable folders.
-
-    Symbolic links are followed, each real folder once, so a link to a parent ends; hidden entries are left out.
-    """
-    files: dict[str, None] = {}
-    failed: list[FailedTrack] = []
-    seen: set[str] = set()
-
-    def note(error: OSError) -> None:
-        failed.append(FailedTrack(_printable(str(error.filename)), f"cannot read the folder ({error.strerror})"))
-
-    for path in paths:
-        if not os.fspath(path):
-            raise QueryError("got an empty path; name a file or a folder")
-        start = os.path.abspath(os.path.expanduser(path))
-        if not os.path.isdir(start):
-            files[start] = None
-            continue
-        for folder, folders, names in os.walk(start, followlinks=True, onerror=note):
-            real = os.path.realpath(folder)
-            if real in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS:
-                    files[os.path.join(folder, name)] = None
-    return list(files), failed
+    decode_s: float = 0.0
+    embed_s: float = 0.0
+    write_s: float = 0.0
 
 
 @dataclass(eq=False)
-class _Pending:
-    """A track between decoding and the catalogue."""
+class _Track:
+    """A file on its way from the disk to the catalogue."""
 
-    file: FileState
-    is_new: bool
+    path: str
+    size: int = -1
+    mtime_ns: int = -1
+    content_sha256: str = ""
+    failure: str | None = None  # why it cannot be used
+    is_unchanged: bool = False  # nothing to embed: it is in the catalogue
+    touch: str | None = None  # the id of the track that it is, where that had another path or time
+    is_new: bool = True
     starts_s: list[float] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
-    duration_s: float | None = None  # None until its last window was decoded
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+    duration_s: float = 0.0
 
     @property
-    def is_complete(self) -> bool:
-        return self.duration_s is not None and len(self.vectors) == len(self.starts_s)
+    def file(self) -> FileState:
+        return FileState(self.path, self.size, self.mtime_ns, self.content_sha256)
+
+    @property
+    def note(self) -> FailedFile | None:
+        """For the catalogue; a file that is not there or has no proper name gets none."""
+        if self.failure is None or self.size < 0:
+            return None
+        return FailedFile(self.path, self.size, self.mtime_ns, self.failure)
+
+
+_Window = NDArray[np.float32] | None  # None after a track's last one
 
 
 class Ingest:
@@ -105,117 +101,249 @@ class Ingest:
     Args:
         catalogue: the caller holds its `writing()`.
         lock: held around every use of the catalogue, for threads that search meanwhile.
+        retry: try those again that failed before, even if they look the same.
     """
 
-    def __init__(self, catalogue: Catalogue, encoder: Encoder, *, lock: AbstractContextManager[object]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, encoder: Encoder, *, lock: AbstractContextManager[object], retry: bool = False
+    ) -> None:
         self.report = AddReport()
         self._catalogue = catalogue
         self._encoder = encoder
         self._lock = lock
-        self._batch: list[tuple[_Pending, NDArray[np.float32]]] = []
-        self._pending: list[_Pending] = []
+        self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
+        self._to_embed: queue.Queue[tuple[_Track, _Window] | None] = queue.Queue(2 * encoder.batch_size)
+        self._done: queue.SimpleQueue[_Track | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._worked_s: defaultdict[str, float] = defaultdict(float)
+        self._clock = threading.Lock()
+        self._group: list[_Track] = []
+        self._moved: set[str] = set()  # ids of tracks that go to another path with the next commit
         self._committed_at = time.monotonic()
 
-    def run(self, files: Iterable[str], *, advance: Callable[[], None]) -> None:
+    def run(self, found: Found, *, advance: Callable[[], None]) -> None:
         """Add these files. However it ends (Ctrl-C, a server that goes away), finished tracks are kept."""
         started_at = time.monotonic()
+        self.report.failed.extend(found.failed)
+        paths = _Shared(found.files)
+        threads = [threading.Thread(target=self._guard, args=(self._decode, paths)) for _ in range(_DECODERS)]
+        threads.append(threading.Thread(target=self._guard, args=(self._embed,)))
+        for thread in threads:
+            thread.start()
         try:
-            for path in files:
-                try:
-                    self._take(path)
-                except AudioError as exc:
-                    self.report.failed.append(FailedTrack(_printable(path), exc.reason))
-                finished = sum(pending.is_complete for pending in self._pending)
-                if finished >= _COMMIT_TRACKS or time.monotonic() - self._committed_at > _COMMIT_S:
-                    self._commit()
+            while (track := self._done.get()) is not None:
+                self._take(track)
                 advance()
-            self._embed()
+            if self._error is not None:
+                raise self._error
         finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+            while not self._done.empty():
+                if (track := self._done.get()) is not None:
+                    self._take(track)
             self._commit()
             self.report.seconds = time.monotonic() - started_at
+            for name, seconds in self._worked_s.items():
+                setattr(self.report, name, seconds)
+        self._mark_missing(found)
 
-    def _take(self, path: str) -> None:
-        try:
-            path.encode()
-        except UnicodeEncodeError as exc:
-            raise AudioError(path, "its name is not valid UTF-8: rename it") from exc
-        status = check_file(path)
-        with self._lock:
-            known = self._catalogue.by_path(path)
-        if known and known.file.looks_like(status):
-            self.report.unchanged += 1
-            return
-        file = FileState(path, status.st_size, status.st_mtime_ns, _hash_content(path))
-        pending = _Pending(file, is_new=known is None)
-        if not self._reuse(pending):
-            self._decode(pending)
+    # -- the caller's thread ---------------------------------------------------------------------------
 
-    def _reuse(self, pending: _Pending) -> bool:
-        """Take what the catalogue already knows about this content; False if it knows nothing."""
-        with self._lock:
-            twins = self._catalogue.by_content(pending.file.content_sha256)
-            for twin in twins:
-                path, known_path = pending.file.path, twin.file.path
-                if known_path == path or (pending.is_new and not os.path.exists(known_path)):
-                    self._catalogue.touch(twin.track_id, pending.file)  # touched, or moved
-                elif not (pending.is_new and os.path.samefile(known_path, path)):
-                    continue
-                self.report.unchanged += 1
-                return True
-            if not twins:
-                return False
-            starts_s, vectors = self._catalogue.windows(twins[0].label)
-        pending.starts_s, pending.vectors = starts_s.tolist(), list(vectors)
-        pending.metadata, pending.duration_s = twins[0].metadata, twins[0].duration_s
-        self._pending.append(pending)
-        return True
-
-    def _decode(self, pending: _Pending) -> None:
-        self._pending.append(pending)
-        reader = open_windows(self._encoder, pending.file.path)
-        try:
-            for window in reader:
-                pending.starts_s.append(window.start_s)
-                self._batch.append((pending, window.waveform))
-                if len(self._batch) >= self._encoder.batch_size:
-                    self._embed()
-        except AudioError:
-            self._pending.remove(pending)
-            raise
-        pending.metadata, pending.duration_s = reader.metadata, reader.duration_s
-        self.report.audio_s += reader.duration_s
-
-    def _embed(self) -> None:
-        if not self._batch:
-            return
-        vectors = self._encoder.embed_windows(np.stack([waveform for _, waveform in self._batch]))
-        for (pending, _), vector in zip(self._batch, vectors, strict=True):
-            pending.vectors.append(vector)
-        self._batch.clear()
+    def _take(self, track: _Track) -> None:
+        self._group.append(track)
+        if len(self._group) >= _COMMIT_TRACKS or time.monotonic() - self._committed_at > _COMMIT_S:
+            self._commit()
 
     def _commit(self) -> None:
-        complete = [pending for pending in self._pending if pending.is_complete]
-        if not complete:
-            return
-        with self._lock:
-            self._catalogue.put([_to_new_track(pending) for pending in complete])
-        self._pending = [pending for pending in self._pending if not pending.is_complete]
-        self.report.added += sum(pending.is_new for pending in complete)
-        self.report.updated += sum(not pending.is_new for pending in complete)
+        failed = [track for track in self._group if track.failure is not None]
+        made = [track for track in self._group if track.failure is None and not track.is_unchanged]
+        touched = {track.touch: track.file for track in self._group if track.touch is not None}
+        with self._timed("write_s"), self._lock:
+            if made:
+                self._catalogue.put([_to_new_track(track) for track in made])
+            if touched:
+                self._catalogue.touch(touched)
+            self._catalogue.note_failed([track.note for track in failed if track.note is not None])
+        self.report.failed.extend(FailedTrack(printable(track.path), track.failure or "") for track in failed)
+        self.report.unchanged += sum(track.is_unchanged for track in self._group)
+        self.report.added += sum(track.is_new for track in made)
+        self.report.updated += sum(not track.is_new for track in made)
+        self.report.audio_s += sum(track.duration_s for track in made)
+        self._group.clear()
         self._committed_at = time.monotonic()
 
+    def _mark_missing(self, found: Found) -> None:
+        there = set(found.files)
+        with self._lock:
+            for folder in found.folders:
+                gone = [number for number, path in self._catalogue.below(folder) if path not in there]
+                self._catalogue.mark_missing(gone)
+                self.report.missing += len(gone)
 
-def _to_new_track(pending: _Pending) -> NewTrack:
-    assert pending.duration_s is not None
-    windows = np.stack(pending.vectors)
-    return NewTrack(
-        file=pending.file,
-        duration_s=pending.duration_s,
-        vector=track_vector(windows),
-        starts_s=np.array(pending.starts_s, np.float32),
-        windows=windows,
-        metadata=pending.metadata,
-    )
+    # -- the decoders ----------------------------------------------------------------------------------
+
+    def _decode(self, paths: "_Shared") -> None:
+        for path in paths:
+            if self._stop.is_set():
+                return
+            track = _Track(path)
+            try:
+                with self._timed("decode_s"):
+                    self._look_up(track)
+                if track.is_unchanged or track.vectors:
+                    self._done.put(track)
+                else:
+                    self._cut(track)
+            except AudioError as exc:
+                track.failure = exc.reason
+                self._done.put(track)
+        self._hand_on(None)
+
+    def _look_up(self, track: _Track) -> None:
+        """Take what the catalogue knows about this file: by its path and time, or by its content.
+
+        Raises:
+            AudioError: it cannot be used, or could not before and has not changed.
+        """
+        try:
+            track.path.encode()
+        except UnicodeEncodeError as exc:
+            raise AudioError(track.path, "its name is not valid UTF-8: rename it") from exc
+        status = check_file(track.path)
+        track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
+        before = self._failed.get(track.path)
+        if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
+            raise AudioError(track.path, before.reason)
+        with self._lock:
+            known = self._catalogue.by_path(track.path)
+        track.is_new = known is None
+        if known and known.label is not None and known.file.looks_like(status):
+            track.is_unchanged = True
+            track.touch = known.track_id if known.is_missing else None
+            track.content_sha256 = known.file.content_sha256
+            return
+        track.content_sha256 = _hash_content(track.path)
+        with self._lock:
+            twins = [twin for twin in self._catalogue.by_content(track.content_sha256) if twin.label is not None]
+            for twin in twins:
+                gone = twin.track_id not in self._moved and not os.path.exists(twin.file.path)
+                if twin.file.path == track.path or (track.is_new and gone):
+                    track.is_unchanged, track.touch = True, twin.track_id  # only its time is new, or it moved
+                    self._moved.add(twin.track_id)
+                elif track.is_new and not gone and os.path.samefile(twin.file.path, track.path):
+                    track.is_unchanged = True
+                if track.is_unchanged:
+                    return
+            if twins and twins[0].label is not None:
+                starts_s, vectors = self._catalogue.windows(twins[0].label)
+                track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
+                track.metadata, track.duration_s = twins[0].metadata, twins[0].duration_s
+
+    def _cut(self, track: _Track) -> None:
+        track.metadata = read_tags(track.path)
+        reader = open_windows(self._encoder, track.path)
+        windows = iter(reader)
+        while True:
+            with self._timed("decode_s"):
+                window = next(windows, None)
+            if window is None:
+                track.duration_s = reader.duration_s
+                self._hand_on((track, None))
+                return
+            track.starts_s.append(window.start_s)
+            self._hand_on((track, window.waveform))
+
+    def _hand_on(self, part: tuple[_Track, _Window] | None) -> None:
+        while True:
+            if self._stop.is_set():
+                raise _Stopped
+            with suppress(queue.Full):
+                self._to_embed.put(part, timeout=_POLL_S)
+                return
+
+    # -- the embedder ----------------------------------------------------------------------------------
+
+    def _embed(self) -> None:
+        batch: list[tuple[_Track, _Window]] = []
+        windows, decoding = 0, _DECODERS
+        while decoding:
+            part = self._take_part()
+            if part is None:
+                decoding -= 1
+            elif part[1] is None and len(part[0].vectors) == len(part[0].starts_s):
+                self._done.put(part[0])
+            else:
+                batch.append(part)
+                windows += part[1] is not None
+            if windows == self._encoder.batch_size or not decoding:
+                self._embed_batch(batch)
+                batch, windows = [], 0
+        self._done.put(None)
+
+    def _take_part(self) -> tuple[_Track, _Window] | None:
+        while True:
+            if self._stop.is_set():
+                raise _Stopped
+            with suppress(queue.Empty):
+                return self._to_embed.get(timeout=_POLL_S)
+
+    def _embed_batch(self, batch: Sequence[tuple[_Track, _Window]]) -> None:
+        """Embed the windows of a batch; a track's None comes after its last window, and sends it on."""
+        waveforms = [window for _, window in batch if window is not None]
+        with self._timed("embed_s"):
+            vectors = iter(self._encoder.embed_windows(np.stack(waveforms)) if waveforms else ())
+        for track, window in batch:
+            if window is None:
+                self._done.put(track)
+            else:
+                track.vectors.append(next(vectors))
+
+    # -- all of them -----------------------------------------------------------------------------------
+
+    def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run a thread's work; what it raises ends all of them, and the caller gets it."""
+        try:
+            work(*arguments)
+        except _Stopped:
+            pass
+        except BaseException as exc:
+            self._error = self._error or exc
+            self._stop.set()
+            self._done.put(None)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started_at = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._clock:
+                self._worked_s[what] += time.monotonic() - started_at
+
+
+class _Stopped(Exception):
+    """Another thread ended the run."""
+
+
+class _Shared(Iterator[str]):
+    """An iterator that several threads take from."""
+
+    def __init__(self, items: Iterable[str]) -> None:
+        self._items = iter(items)
+        self._lock = threading.Lock()
+
+    def __next__(self) -> str:
+        with self._lock:
+            return next(self._items)
+
+
+def _to_new_track(track: _Track) -> NewTrack:
+    windows = np.stack(track.vectors)
+    vectors = TrackVectors(track_vector(windows), np.array(track.starts_s, np.float32), windows)
+    return NewTrack(file=track.file, duration_s=track.duration_s, vectors=vectors, metadata=track.metadata)
 
 
 def _hash_content(path: str) -> str:
@@ -224,8 +352,3 @@ def _hash_content(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
         raise AudioError(path, f"cannot be read ({exc.strerror})") from exc
-
-
-def _printable(path: str) -> str:
-    """The path with bytes that are not UTF-8 shown as escapes, so that any terminal and JSON takes it."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
-from .index.catalogue import Catalogue
+from .index.catalogue import Catalogue, Model
 from .index.live import LiveIndex
-from .ingest import AddReport, Ingest, find_audio
+from .ingest import AddReport, Ingest
 from .progress import show_progress
+from .walk import find_audio
 from .zero_shot import DEFAULT_TEMPLATES, Tag, check_text, check_texts, rank_labels
 
 
@@ -100,7 +101,7 @@ class MusicSearch:
         """Where the model runs: "cpu", "cuda", "tensorrt" or the server's address."""
         return self._encoder.device
 
-    def add(self, paths: str | Path | Iterable[str | Path], *, progress: bool = True) -> AddReport:
+    def add(self, paths: str | Path | Iterable[str | Path], *, progress: bool = True, retry: bool = False) -> AddReport:
         """Add files, and the audio files in folders and below; what is already here unchanged is skipped.
 
         Interrupted by Ctrl-C or a failing server, it keeps the tracks that were finished; call it again to
@@ -109,6 +110,7 @@ class MusicSearch:
         Args:
             paths: files of any name, and folders, which are searched for the known extensions.
             progress: show a bar (on a terminal) or plain lines (elsewhere) on stderr.
+            retry: try files again that failed before, even if they look the same.
 
         Returns:
             What was done; files that cannot be used are in its `failed`, with the reason.
@@ -120,12 +122,11 @@ class MusicSearch:
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
-        files, failed = find_audio([paths] if isinstance(paths, str | Path) else paths)
+        found = find_audio([paths] if isinstance(paths, str | Path) else paths)
         with self._catalogue.writing():
-            ingest = Ingest(self._catalogue, self._encoder, lock=self._lock)
-            ingest.report.failed.extend(failed)
-            with show_progress("adding", total=len(files), enabled=progress) as advance:
-                ingest.run(files, advance=advance)
+            ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry)
+            with show_progress("adding", total=len(found.files), enabled=progress) as advance:
+                ingest.run(found, advance=advance)
             with self._lock:
                 self._index.save()
         return ingest.report
@@ -227,7 +228,7 @@ class MusicSearch:
                 track = track if track and track.file.looks_like(os.stat(path)) else None
             else:
                 track = self._catalogue.by_id(str(source))
-            if track is not None:
+            if track is not None and track.label is not None:
                 return self._catalogue.vector(track.label)
         return embed_file(self._encoder, path).vector
 
@@ -246,19 +247,12 @@ class MusicSearch:
 
 
 def _open_catalogue(folder: Path, *, spec: EncoderSpec) -> Catalogue:
-    catalogue = Catalogue(
-        folder,
-        create={
-            "model_name": spec.model_name,
-            "fingerprint": spec.fingerprint,
-            "embedding_dim": str(spec.embedding_dim),
-        },
-    )
-    made_by = catalogue.properties
-    if made_by["fingerprint"] != spec.fingerprint:
+    catalogue = Catalogue(folder, create=Model(spec.model_name, spec.fingerprint, spec.embedding_dim))
+    made_by = catalogue.model
+    if made_by.fingerprint != spec.fingerprint:
         catalogue.close()
         raise ModelMismatch(
-            f"{folder} was made with the model {made_by['model_name']} ({made_by['fingerprint']}), but the "
+            f"{folder} was made with the model {made_by.name} ({made_by.fingerprint}), but the "
             f"encoder is {spec.model_name} ({spec.fingerprint}): open it with the former, or add the "
             "music to a new library"
         )
@@ -268,13 +262,12 @@ def _open_catalogue(folder: Path, *, spec: EncoderSpec) -> Catalogue:
 def library_info(catalogue: Catalogue) -> LibraryInfo:
     """What a catalogue holds; needs no model."""
     tracks, duration_s = catalogue.totals()
-    properties = catalogue.properties
     return LibraryInfo(
         path=str(catalogue.folder),
         tracks=tracks,
         duration_s=duration_s,
-        model_name=properties["model_name"],
-        fingerprint=properties["fingerprint"],
+        model_name=catalogue.model.name,
+        fingerprint=catalogue.model.fingerprint,
         embedding_dim=catalogue.dim,
     )
 

@@ -1,9 +1,12 @@
 """The catalogue: one SQLite file that is the only truth about a library.
 
-A track is a row of `tracks`. Its `label` is the number by which vector indexes know it; labels grow and are
-never used twice, so a label stands for one vector for ever: a changed file gets a new label under its old
-track id. A label that is gone leaves a tombstone. Hence an index that has seen everything up to
-`Position(label, tombstone)` catches up by reading what is beyond these two numbers.
+A track is a row of `tracks`; what a model made of it is a row of `vectors`. Its `label` is the number by which vector
+indexes know that row; labels grow and are never used twice, so a label stands for one vector for ever: a changed
+file gets a new label under its old track id. A label that is gone leaves a tombstone. Hence an index that has seen
+everything up to `Position(label, tombstone)` catches up by reading what is beyond these two numbers.
+
+A library has one model at a time, and may hold the vectors of others: one that is being built beside it, and those
+it had before. An open catalogue reads and writes those of the model that it was opened with.
 
 Track ids are random (64 bits), given when a file is first added and kept when it changes or moves, so that an
 application can store them.
@@ -13,7 +16,6 @@ import json
 import os
 import secrets
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,39 +26,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
+from . import schema
+from .fields import Value, check_metadata, put_fields, select_tracks
 
-SCHEMA_VERSION = 1
 FILE_NAME = "catalogue.sqlite3"
+REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
 
-_APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
-_SCHEMA = """
-CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE tracks (
-    label INTEGER PRIMARY KEY AUTOINCREMENT,
-    track_id TEXT NOT NULL UNIQUE,
-    path TEXT NOT NULL UNIQUE,
-    size INTEGER NOT NULL,               -- bytes
-    mtime_ns INTEGER NOT NULL,
-    content_sha256 TEXT NOT NULL,
-    duration_s REAL NOT NULL,
-    metadata TEXT NOT NULL,              -- JSON object
-    vector BLOB NOT NULL,                -- float32 [dim], little-endian, unit L2 norm
-    vector_crc32 INTEGER NOT NULL
-) STRICT;
-CREATE INDEX tracks_by_content ON tracks (content_sha256);
--- Apart from tracks, so that reading all track vectors does not page through all window vectors.
-CREATE TABLE windows (
-    label INTEGER PRIMARY KEY REFERENCES tracks ON DELETE CASCADE,
-    starts_s BLOB NOT NULL,              -- float32 [windows]
-    vectors BLOB NOT NULL                -- float32 [windows, dim]
-) STRICT;
-CREATE TABLE tombstones (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    label INTEGER NOT NULL
-) STRICT;
-"""
 _FLOAT32 = np.dtype("<f4")
-_TRACK_COLUMNS = "label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata"
+_TRACK_COLUMNS = "track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations"
+_WRITTEN = f"{_TRACK_COLUMNS}, missing, crc32"
+_TRACKS = (
+    f"SELECT tracks.number, label, missing, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 "
+    "FROM tracks LEFT JOIN vectors ON vectors.track = tracks.number AND model = ? WHERE "
+)
 
 
 @dataclass(frozen=True)
@@ -75,18 +57,27 @@ class FileState:
 
 @dataclass(frozen=True)
 class Track:
-    """A row of the catalogue, without its vectors."""
+    """A row of the catalogue, without its vectors.
 
-    label: int
+    Attributes:
+        number: of the row.
+        label: of its vector; None where the model has not embedded it yet.
+        metadata: the file's own, and the user's annotations before it.
+        is_missing: the file was not there when its folder was last added.
+    """
+
+    number: int
+    label: int | None
     track_id: str
     file: FileState
     duration_s: float
-    metadata: dict[str, Any]
+    metadata: dict[str, Value]
+    is_missing: bool
 
 
 @dataclass(frozen=True)
-class NewTrack:
-    """What `Catalogue.put` stores.
+class TrackVectors:
+    """What a model makes of a track.
 
     Attributes:
         vector: float32 [dim], unit L2 norm.
@@ -94,12 +85,37 @@ class NewTrack:
         windows: float32 [windows, dim], unit L2 norm.
     """
 
-    file: FileState
-    duration_s: float
     vector: NDArray[np.float32]
     starts_s: NDArray[np.float32]
     windows: NDArray[np.float32]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewTrack:
+    """What `Catalogue.put` stores."""
+
+    file: FileState
+    duration_s: float
+    vectors: TrackVectors
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    """A file that could not be used when it looked like this."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    reason: str
+
+
+class Model(NamedTuple):
+    """The model that makes a library's vectors."""
+
+    name: str
+    fingerprint: str
+    dim: int
 
 
 class Position(NamedTuple):
@@ -110,18 +126,17 @@ class Position(NamedTuple):
 
 
 class Catalogue:
-    """An open catalogue. Reading needs no lock; `put`, `remove` and `touch` belong in `with writing():`.
+    """An open catalogue. Reading needs no lock; what changes it belongs in `with writing():`.
 
     Args:
         folder: of the library.
-        create: what a new library remembers about its model: {"fingerprint": …, "model_name": …,
-            "embedding_dim": …}; None opens existing libraries only.
+        create: the model of a new library; None opens existing libraries only.
 
     Raises:
         LibraryError: there is none (and `create` is None), it is damaged, or a newer version made it.
     """
 
-    def __init__(self, folder: Path, *, create: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, create: Model | None = None) -> None:
         self.folder = folder
         path = folder / FILE_NAME
         if create is None and not path.is_file():
@@ -137,42 +152,59 @@ class Catalogue:
                 self._db.close()
                 raise
 
-    def _open(self, create: Mapping[str, str] | None) -> None:
-        application, version = self._stamp()
+    def _open(self, create: Model | None) -> None:
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        version = self._version()
         is_new = create is not None and self._is_empty()
-        if application != _APPLICATION_ID and not is_new:
+        if application != schema.APPLICATION_ID and not is_new:
             raise LibraryError(f"{self.folder / FILE_NAME} is not a MusicSearch catalogue: choose another folder")
-        if version > SCHEMA_VERSION:
+        if version > schema.VERSION:
             raise LibraryError(
                 f"{self.folder} was written by a newer MusicSearch (schema {version}, this one knows "
-                f"{SCHEMA_VERSION}): upgrade MusicSearch"
+                f"{schema.VERSION}): upgrade MusicSearch"
             )
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # a commit that was reported survives a power cut
         self._db.execute("PRAGMA foreign_keys = ON")
-        if create is not None and is_new:
-            self._create(create)
-        self.properties = dict(self._db.execute("SELECT name, value FROM properties"))
-        self.dim = int(self.properties["embedding_dim"])
+        schema.add_functions(self._db)
+        if version < schema.VERSION:
+            with self._transaction():
+                # Another process may have been quicker.
+                if create is not None and self._is_empty():
+                    schema.create(self._db)
+                    self._set("library_id", secrets.token_hex(16))
+                    self._set("model", str(self._number_of(create)))
+                elif self._version() < schema.VERSION:
+                    schema.migrate(self._db, version=self._version())
+                self._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {schema.VERSION}")
+        self.library_id = self._property("library_id")
+        self._use(int(self._property("model")))
 
-    def _create(self, properties: Mapping[str, str]) -> None:
-        with self._transaction():
-            if not self._is_empty():
-                return  # another process was quicker
-            for statement in _SCHEMA.split(";\n"):
-                self._db.execute(statement)
-            rows = {**properties, "library_id": secrets.token_hex(16)}
-            self._db.executemany("INSERT INTO properties VALUES (?, ?)", rows.items())
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    def _use(self, number: int) -> None:
+        self._number = number
+        row = self._one("SELECT name, fingerprint, embedding_dim FROM models WHERE number = ?", number)
+        self.model = Model(*row)
+        self.dim = self.model.dim
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def _is_empty(self) -> bool:
         return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
 
-    def _stamp(self) -> tuple[int, int]:
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return application, version
+    def _property(self, name: str) -> str:
+        return str(self._one("SELECT value FROM properties WHERE name = ?", name)[0])
+
+    def _set(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (name, value))
+
+    def _number_of(self, model: Model) -> int:
+        """Its number in `models`, where it is entered if it is new."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO models (name, fingerprint, embedding_dim, vectors) VALUES (?, ?, ?, 0)", model
+        )
+        return int(self._one("SELECT number FROM models WHERE fingerprint = ?", model.fingerprint)[0])
 
     def close(self) -> None:
         self._db.close()
@@ -207,42 +239,67 @@ class Catalogue:
     def put(self, tracks: Sequence[NewTrack]) -> None:
         """Store new tracks and new versions of tracks, all or none; durable when this returns.
 
-        A track replaces the one at its path, which hands on its track id; so putting twice changes nothing.
-        """
-        with _translated(self.folder), self._transaction():
-            for track in tracks:
-                self._check(track)
-                replaced = self.by_path(track.file.path)
-                if replaced is not None:
-                    self._delete(replaced.track_id)
-                vector = _to_blob(track.vector)
-                cursor = self._db.execute(
-                    "INSERT INTO tracks (track_id, path, size, mtime_ns, content_sha256, duration_s,"
-                    " metadata, vector, vector_crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        replaced.track_id if replaced else secrets.token_hex(8),
-                        track.file.path,
-                        track.file.size,
-                        track.file.mtime_ns,
-                        track.file.content_sha256,
-                        track.duration_s,
-                        json.dumps(dict(track.metadata), ensure_ascii=False),
-                        vector,
-                        zlib.crc32(vector),
-                    ),
-                )
-                self._db.execute(
-                    "INSERT INTO windows VALUES (?, ?, ?)",
-                    (cursor.lastrowid, _to_blob(track.starts_s), _to_blob(track.windows)),
-                )
+        A track replaces the one at its path, which hands on its track id and annotations; so putting twice changes
+        nothing.
 
-    def touch(self, track_id: str, file: FileState) -> None:
-        """The same content under another path or modification time."""
-        with _translated(self.folder):
-            self._db.execute(
-                "UPDATE tracks SET path = ?, size = ?, mtime_ns = ? WHERE track_id = ?",
-                (file.path, file.size, file.mtime_ns, track_id),
-            )
+        Raises:
+            LibraryError: a vector that no model makes; QueryError: metadata that cannot be stored.
+        """
+        with self._changing():
+            for track in tracks:
+                self._check(track.vectors, of=track.file.path)
+                check_metadata(track.metadata)
+                replaced = self.by_path(track.file.path)
+                if replaced is not None and replaced.file.content_sha256 == track.file.content_sha256:
+                    self._db.execute("DELETE FROM vectors WHERE label = ?", (replaced.label,))
+                elif replaced is not None:  # nor are its vectors of other models good any more
+                    self._db.execute("DELETE FROM vectors WHERE track = ?", (replaced.number,))
+                number = self._put_row(
+                    replaced.number if replaced else None,
+                    replaced.track_id if replaced else secrets.token_hex(8),
+                    track.file,
+                    float(track.duration_s),
+                    _to_json(track.metadata),
+                    self._annotations(replaced.number) if replaced else "{}",
+                )
+                self._put_vectors(number, track.vectors)
+                self._db.execute("DELETE FROM failed WHERE path = ?", (track.file.path,))
+
+    def put_vectors(self, vectors: Mapping[int, TrackVectors]) -> None:
+        """What the model made of tracks that are here already, by their numbers; durable when this returns."""
+        with self._changing():
+            for number, made in vectors.items():
+                self._check(made, of=f"track number {number}")
+                self._db.execute("DELETE FROM vectors WHERE track = ? AND model = ?", (number, self._number))
+                self._put_vectors(number, made)
+
+    def touch(self, files: Mapping[str, FileState]) -> None:
+        """By track id: the same content under another path or modification time, and there."""
+        query = "SELECT number, duration_s, metadata, annotations FROM tracks WHERE track_id = ?"
+        with self._changing():
+            for track_id, file in files.items():
+                number, duration_s, metadata, annotations = self._one(query, track_id)
+                self._put_row(number, track_id, file, duration_s, metadata, annotations)
+                self._db.execute("DELETE FROM failed WHERE path = ?", (file.path,))
+
+    def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
+        """Set what the user knows about tracks, by track id; a value of None takes an annotation back. All or none.
+
+        Raises:
+            LibraryError: one of them is not here; QueryError: a value that cannot be stored.
+        """
+        with self._changing():
+            for track_id, changes in annotations.items():
+                check_metadata({name: value for name, value in changes.items() if value is not None})
+                track = self.by_id(track_id)
+                if track is None:
+                    raise self._unknown(track_id)
+                metadata, former = self._one("SELECT metadata, annotations FROM tracks WHERE number = ?", track.number)
+                merged = {
+                    name: value for name, value in (json.loads(former) | dict(changes)).items() if value is not None
+                }
+                row = (track.number, track_id, track.file, track.duration_s, metadata, _to_json(merged))
+                self._put_row(*row, is_missing=track.is_missing)
 
     def remove(self, track_ids: Iterable[str]) -> None:
         """Forget these tracks, all or none.
@@ -250,24 +307,92 @@ class Catalogue:
         Raises:
             LibraryError: one of them is not here; nothing is removed.
         """
-        with _translated(self.folder), self._transaction():
+        with self._changing():
             for track_id in dict.fromkeys(track_ids):
-                self._delete(track_id)
+                row = self._db.execute("SELECT number FROM tracks WHERE track_id = ?", (track_id,)).fetchone()
+                if row is None:
+                    raise self._unknown(track_id)
+                self._db.execute("DELETE FROM vectors WHERE track = ?", row)
+                self._db.execute("DELETE FROM tracks WHERE number = ?", row)
 
-    def _delete(self, track_id: str) -> None:
-        row = self._db.execute("DELETE FROM tracks WHERE track_id = ? RETURNING label", (track_id,)).fetchone()
-        if row is None:
-            raise LibraryError(f"no track {track_id!r} in {self.folder}: searches show the ids of its tracks")
-        self._db.execute("INSERT INTO tombstones (label) VALUES (?)", row)
+    def mark_missing(self, numbers: Iterable[int]) -> None:
+        """The files of these tracks are not there."""
+        with self._changing():
+            self._db.executemany("UPDATE tracks SET missing = 1 WHERE number = ?", [(number,) for number in numbers])
 
-    def _check(self, track: NewTrack) -> None:
-        for name, vectors in (("vector", track.vector[None]), ("windows", track.windows)):
-            norms = np.linalg.norm(vectors, axis=1)
-            if vectors.shape[1:] != (self.dim,) or not np.all(np.abs(norms - 1.0) <= 1e-3):
+    def note_failed(self, files: Iterable[FailedFile]) -> None:
+        """Remember files that cannot be used, so that they are not tried again before they change."""
+        rows = [(file.path, file.size, file.mtime_ns, file.reason) for file in files]
+        if rows:
+            with self._changing():
+                self._db.executemany("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?)", rows)
+
+    def forget_failed(self, paths: Iterable[str]) -> None:
+        """Files that are gone, or are to be tried again."""
+        with self._changing():
+            self._db.executemany("DELETE FROM failed WHERE path = ?", [(path,) for path in paths])
+
+    def _put_row(
+        self,
+        number: int | None,
+        track_id: str,
+        file: FileState,
+        duration_s: float,
+        metadata: str,
+        annotations: str,
+        *,
+        is_missing: bool = False,
+    ) -> int:
+        columns = (
+            track_id,
+            file.path,
+            file.size,
+            file.mtime_ns,
+            file.content_sha256,
+            duration_s,
+            metadata,
+            annotations,
+        )
+        (number,) = self._db.execute(
+            f"INSERT INTO tracks ({_WRITTEN}, number) VALUES ({', '.join('?' * 11)}) "
+            f"ON CONFLICT (number) DO UPDATE SET ({_WRITTEN}) = (excluded.{_WRITTEN.replace(', ', ', excluded.')}) "
+            "RETURNING number",
+            (*columns, is_missing, schema.checksum(*columns), number),
+        ).fetchone()
+        put_fields(self._db, number, {**json.loads(metadata), **json.loads(annotations)})
+        return int(number)
+
+    def _put_vectors(self, number: int, vectors: TrackVectors) -> None:
+        vector, starts_s, windows = map(_to_blob, (vectors.vector, vectors.starts_s, vectors.windows))
+        label = self._db.execute(
+            "INSERT INTO vectors (model, track, vector, crc32) VALUES (?, ?, ?, ?)",
+            (self._number, number, vector, schema.checksum(self._number, number, vector)),
+        ).lastrowid
+        assert label is not None
+        self._db.execute(
+            "INSERT INTO windows VALUES (?, ?, ?, ?)",
+            (label, starts_s, windows, schema.checksum(label, starts_s, windows)),
+        )
+
+    def _annotations(self, number: int) -> str:
+        return str(self._one("SELECT annotations FROM tracks WHERE number = ?", number)[0])
+
+    def _unknown(self, track_id: str) -> LibraryError:
+        return LibraryError(f"no track {track_id!r} in {self.folder}: searches show the ids of its tracks")
+
+    def _check(self, vectors: TrackVectors, *, of: str) -> None:
+        for name, rows in (("vector", vectors.vector[None]), ("windows", vectors.windows)):
+            norms = np.linalg.norm(rows, axis=1)
+            if rows.shape[1:] != (self.dim,) or not np.all(np.abs(norms - 1.0) <= 1e-3):
                 raise LibraryError(
-                    f"refused the {name} of {track.file.path}: expected unit vectors of {self.dim} numbers, "
-                    f"got shape {list(vectors.shape)} and norms {norms.round(3).tolist()}"
+                    f"refused the {name} of {of}: expected unit vectors of {self.dim} numbers, "
+                    f"got shape {list(rows.shape)} and norms {norms.round(3).tolist()}"
                 )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with _translated(self.folder), self._transaction():
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -278,6 +403,36 @@ class Catalogue:
         finally:
             if self._db.in_transaction:  # SQLite itself ends it on some errors, such as a full disk
                 self._db.execute("ROLLBACK")
+
+    # -- the model -------------------------------------------------------------------------------------
+
+    def beside(self, model: Model) -> "Catalogue":
+        """This library, opened once more, with the vectors of another model, which it may not have yet."""
+        with self._changing():
+            number = self._number_of(model)
+        other = Catalogue(self.folder)
+        other._use(number)
+        return other
+
+    def make_current(self) -> None:
+        """Make the model of this open catalogue the library's, for all who open it from now on.
+
+        Raises:
+            LibraryError: it has not embedded every track.
+        """
+        with self._changing():
+            lacking = self.totals()[0] - len(self)
+            if lacking:
+                raise LibraryError(f"{self.model.name} has not embedded {lacking} tracks of {self.folder} yet")
+            self._set("model", str(self._number))
+
+    def is_current(self) -> bool:
+        """Whether the library's model is still the one that this catalogue was opened with."""
+        return int(self._property("model")) == self._number
+
+    def lacking(self, *, after: int, count: int) -> list[Track]:
+        """The next tracks, by number, that the model has not embedded."""
+        return self._tracks("label IS NULL AND tracks.number > ? ORDER BY tracks.number LIMIT ?", after, count)
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -292,7 +447,8 @@ class Catalogue:
             self._db.execute("ROLLBACK")  # nothing was written
 
     def __len__(self) -> int:
-        return int(self._one("SELECT count(*) FROM tracks")[0])
+        """Tracks that the model has embedded."""
+        return int(self._one("SELECT vectors FROM models WHERE number = ?", self._number)[0])
 
     def totals(self) -> tuple[int, float]:
         """Tracks, and their length together in seconds."""
@@ -303,12 +459,17 @@ class Catalogue:
         """The end of the history so far."""
         with _translated(self.folder):
             ends = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence"))
-        return Position(ends.get("tracks", 0), ends.get("tombstones", 0))
+        return Position(ends.get("vectors", 0), ends.get("tombstones", 0))
+
+    def state(self) -> tuple[int, int]:
+        """Differs from what it was if anything in the catalogue was changed since, by whomever."""
+        with _translated(self.folder):
+            return self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
 
     def vectors_after(
         self, label: int, *, rows_at_once: int = 8192
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """The living tracks beyond `label`, in parts: labels int64 [n] ascending, vectors float32 [n, dim].
+        """The living vectors beyond `label`, in parts: labels int64 [n] ascending, vectors float32 [n, dim].
 
         Raises:
             LibraryError: a stored vector does not match its checksum.
@@ -321,65 +482,93 @@ class Catalogue:
             label = int(labels[-1])
 
     def newest_vectors(self, label: int, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The last living tracks up to `label`: labels int64 [n] descending, vectors float32 [n, dim]."""
+        """The last living vectors up to `label`: labels int64 [n] descending, vectors float32 [n, dim]."""
         return self._vectors("label <= ? ORDER BY label DESC", label, rows=rows)
 
     def _vectors(self, condition: str, label: int, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        query = f"SELECT label, vector, vector_crc32 FROM tracks WHERE {condition} LIMIT ?"
-        with _translated(self.folder):
-            found = self._db.execute(query, (label, rows)).fetchall()
-        for number, blob, crc32 in found:
-            if zlib.crc32(blob) != crc32 or len(blob) != self.dim * _FLOAT32.itemsize:
-                raise LibraryError(
-                    f"the vector of track number {number} in {self.folder} is damaged: restore the "
-                    "library from a backup, or add the music again into a new one"
-                )
+        query = (
+            "SELECT label, vector, checksum(model, track, vector) = crc32 FROM vectors "
+            f"WHERE model = ? AND {condition} LIMIT ?"
+        )
+        found = self._all(query, self._number, label, rows)
+        for number, blob, is_sound in found:
+            if not is_sound or len(blob) != self.dim * _FLOAT32.itemsize:
+                raise LibraryError(f"the vector number {number} in {self.folder} is damaged: {REPAIR}")
         labels = np.array([row[0] for row in found], dtype=np.int64)
         return labels, _from_blob(b"".join(row[1] for row in found), dim=self.dim)
 
     def tombstones_after(self, sequence: int) -> NDArray[np.int64]:
         """Labels that were removed beyond `sequence`, int64 [n]."""
-        with _translated(self.folder):
-            rows = self._db.execute("SELECT label FROM tombstones WHERE sequence > ?", (sequence,)).fetchall()
+        rows = self._all("SELECT label FROM tombstones WHERE sequence > ?", sequence)
         return np.array([row[0] for row in rows], dtype=np.int64)
+
+    def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
+        """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
+        known = [row[0] for row in self._all("SELECT DISTINCT name FROM fields ORDER BY name")]
+        selected, parameters = select_tracks(where, known=known)
+        query = f"SELECT label FROM vectors WHERE model = ? AND track IN ({selected}) ORDER BY label"
+        return np.array([row[0] for row in self._all(query, self._number, *parameters)], dtype=np.int64)
 
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Start times float32 [windows] in seconds, and vectors float32 [windows, dim]."""
-        starts_s, vectors = self._one("SELECT starts_s, vectors FROM windows WHERE label = ?", label)
+        starts_s, vectors, is_sound = self._one(
+            "SELECT starts_s, vectors, checksum(label, starts_s, vectors) = crc32 FROM windows WHERE label = ?", label
+        )
+        if not is_sound:
+            raise LibraryError(f"the windows of vector number {label} in {self.folder} are damaged: {REPAIR}")
         return _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
 
     def vector(self, label: int) -> NDArray[np.float32]:
         """float32 [dim]."""
-        (blob,) = self._one("SELECT vector FROM tracks WHERE label = ?", label)
-        return _from_blob(blob, dim=self.dim).reshape(-1)
+        labels, vectors = self.newest_vectors(label, rows=1)
+        if labels.tolist() != [label]:
+            raise LibraryError(f"vector number {label} vanished from {self.folder} while it was read")
+        only: NDArray[np.float32] = vectors[0]
+        return only
 
     def by_label(self, label: int) -> Track | None:
-        return self._track("label = ?", label)
+        return next(iter(self._tracks("label = ?", label)), None)
 
     def by_id(self, track_id: str) -> Track | None:
-        return self._track("track_id = ?", track_id)
+        return next(iter(self._tracks("track_id = ?", track_id)), None)
 
     def by_path(self, path: str) -> Track | None:
-        return self._track("path = ?", path)
+        return next(iter(self._tracks("path = ?", path)), None)
 
     def by_content(self, content_sha256: str) -> list[Track]:
-        with _translated(self.folder):
-            rows = self._db.execute(
-                f"SELECT {_TRACK_COLUMNS} FROM tracks WHERE content_sha256 = ? ORDER BY label", (content_sha256,)
-            ).fetchall()
-        return [_to_track(row) for row in rows]
+        return self._tracks("content_sha256 = ? ORDER BY tracks.number", content_sha256)
 
-    def _track(self, condition: str, value: int | str) -> Track | None:
-        with _translated(self.folder):
-            row = self._db.execute(f"SELECT {_TRACK_COLUMNS} FROM tracks WHERE {condition}", (value,)).fetchone()
-        return None if row is None else _to_track(row)
+    def below(self, folder: str) -> list[tuple[int, str]]:
+        """Number and path of each track under a folder that is not known to be missing."""
+        first = os.path.join(folder, "")
+        # The text after all that begin with `first`: its last character, the separator, raised by one.
+        query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
+        return self._all(query, first, first[:-1] + chr(ord(first[-1]) + 1))
 
-    def _one(self, query: str, *values: int) -> tuple[Any, ...]:
+    def failed(self) -> list[FailedFile]:
+        """The files that could not be used, by path."""
+        return [FailedFile(*row) for row in self._all("SELECT path, size, mtime_ns, reason FROM failed ORDER BY path")]
+
+    def _tracks(self, condition: str, *values: int | str) -> list[Track]:
+        tracks = []
+        for number, label, is_missing, *columns, is_sound in self._all(_TRACKS + condition, self._number, *values):
+            if not is_sound:
+                raise LibraryError(f"track number {number} in {self.folder} is damaged: {REPAIR}")
+            track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations = columns
+            file = FileState(path, size, mtime_ns, content_sha256)
+            merged = {**json.loads(metadata), **json.loads(annotations)}
+            tracks.append(Track(number, label, track_id, file, duration_s, merged, bool(is_missing)))
+        return tracks
+
+    def _one(self, query: str, *values: int | str) -> tuple[Any, ...]:
+        rows = self._all(query, *values)
+        if not rows:
+            raise LibraryError(f"number {values} vanished from {self.folder} while it was read")
+        return rows[0]
+
+    def _all(self, query: str, *values: int | str | float) -> list[tuple[Any, ...]]:
         with _translated(self.folder):
-            row = self._db.execute(query, values).fetchone()
-        if row is None:
-            raise LibraryError(f"track number {values} vanished from {self.folder} while it was read")
-        return tuple(row)
+            return self._db.execute(query, values).fetchall()
 
 
 @contextmanager
@@ -397,10 +586,8 @@ def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
         raise LibraryError(f"cannot use {path} as a library: {exc.strerror}") from exc
 
 
-def _to_track(row: tuple[Any, ...]) -> Track:
-    label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata = row
-    file = FileState(path, size, mtime_ns, content_sha256)
-    return Track(label, track_id, file, duration_s, json.loads(metadata))
+def _to_json(metadata: Mapping[str, Value]) -> str:
+    return json.dumps(dict(metadata), ensure_ascii=False)
 
 
 def _to_blob(vectors: NDArray[np.float32]) -> bytes:

@@ -37,7 +37,7 @@ class LiveIndex:
         self._position = Position(0, 0)
         self._saved: Position | None = None
         # A graph is only good for the very catalogue and model that it was made from.
-        self._identity = {name: catalogue.properties[name] for name in ("library_id", "fingerprint")}
+        self._identity = {"library_id": catalogue.library_id, "fingerprint": catalogue.model.fingerprint}
 
     @property
     def kind(self) -> str:

@@ -110,13 +110,6 @@ def test_overshoot_is_clipped_as_a_player_would(tmp_path: Path) -> None:
     assert np.abs(windows).max() == 1.0
 
 
-def test_tags_are_read(tmp_path: Path) -> None:
-    tags = {"title": "Étude [live]", "artist": "N. N.", "comment": "not one of ours"}
-    for kind in ("flac", "mp3", "m4a", "ogg"):
-        _, reader = read(write_audio(tmp_path / f"a.{kind}", tone(440, seconds=1), kind=kind, metadata=tags))
-        assert reader.metadata == {"title": "Étude [live]", "artist": "N. N."}
-
-
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "a.wav", tone(440, seconds=300))  # 19 MB as float32 at 16 kHz
     tracemalloc.start()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from client import LibraryBusy, LibraryError
-from client.index.catalogue import FILE_NAME, Catalogue, FileState, NewTrack, Position
+from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, Position, TrackVectors
 
 DIM = 8
-PROPERTIES = {"fingerprint": "f" * 64, "model_name": "tiny", "embedding_dim": str(DIM)}
+MODEL = Model("tiny", "f" * 64, DIM)
 
 
 def unit(*, seed: int, count: int = 1) -> np.ndarray:
@@ -28,9 +28,7 @@ def new_track(name: str, *, seed: int = 0, mtime_ns: int = 1) -> NewTrack:
     return NewTrack(
         file=FileState(f"/music/{name}.wav", 100, mtime_ns, f"hash of {name} {seed}"),
         duration_s=30.0,
-        vector=windows[0],
-        starts_s=np.array([0, 10, 20], np.float32),
-        windows=windows,
+        vectors=TrackVectors(windows[0], np.array([0, 10, 20], np.float32), windows),
         metadata={"title": f"{name} é"},
     )
 
@@ -41,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *names: str) -> Catalogue:
-    catalogue = Catalogue(folder, create=PROPERTIES)
+    catalogue = Catalogue(folder, create=MODEL)
     with catalogue.writing():
         catalogue.put([new_track(name, seed=seed) for seed, name in enumerate(names)])
     return catalogue
@@ -56,7 +54,7 @@ def test_everything_is_there_after_reopening(folder: Path) -> None:
     make(folder, "a", "b", "c").close()
     catalogue = Catalogue(folder)
     assert (len(catalogue), catalogue.totals()) == (3, (3, 90.0))
-    assert {name: catalogue.properties[name] for name in PROPERTIES} == PROPERTIES
+    assert catalogue.model == MODEL
     track = catalogue.by_path("/music/b.wav")
     assert track == catalogue.by_id(track.track_id) == catalogue.by_label(2)
     assert track.file == new_track("b", seed=1).file
@@ -107,7 +105,8 @@ def test_remove_is_all_or_nothing(folder: Path) -> None:
 def test_put_is_all_or_nothing_and_refuses_what_is_no_unit_vector(folder: Path) -> None:
     catalogue = make(folder)
     for vector in (np.full(DIM, np.nan), np.zeros(DIM), np.ones(DIM), np.eye(DIM + 1)[0]):
-        bad = NewTrack(new_track("bad").file, 1.0, vector.astype(np.float32), np.zeros(1, np.float32), unit(seed=0))
+        vectors = TrackVectors(vector.astype(np.float32), np.zeros(1, np.float32), unit(seed=0))
+        bad = NewTrack(new_track("bad").file, 1.0, vectors)
         with pytest.raises(LibraryError, match=r"refused the vector of /music/bad.wav: expected unit vectors of 8"):
             catalogue.put([new_track("good"), bad])
     assert len(catalogue) == 0
@@ -180,16 +179,16 @@ def test_other_files_in_its_place_are_refused(tmp_path: Path) -> None:
     for name, prepare, message in [
         ("text", lambda path: path.write_text("hello " * 1000), "damaged or not a catalogue"),
         ("other", lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").close(), "not a MusicSearch"),
-        ("newer", lambda path: newer(path), r"newer MusicSearch \(schema 99, this one knows 1\): upgrade"),
+        ("newer", lambda path: newer(path), r"newer MusicSearch \(schema 99, this one knows 2\): upgrade"),
     ]:
         folder = tmp_path / name
         folder.mkdir()
         prepare(folder / FILE_NAME)
         with pytest.raises(LibraryError, match=message):
-            Catalogue(folder, create=PROPERTIES)
+            Catalogue(folder, create=MODEL)
     (tmp_path / "file").touch()
     with pytest.raises(LibraryError, match="as a library: File exists"):
-        Catalogue(tmp_path / "file", create=PROPERTIES)
+        Catalogue(tmp_path / "file", create=MODEL)
 
 
 def test_a_foreign_database_is_left_as_it_is(tmp_path: Path) -> None:
@@ -197,7 +196,7 @@ def test_a_foreign_database_is_left_as_it_is(tmp_path: Path) -> None:
     database.execute("CREATE TABLE t (x)")
     database.close()
     before = (tmp_path / FILE_NAME).read_bytes()
-    for create in (None, PROPERTIES):
+    for create in (None, MODEL):
         with pytest.raises(LibraryError, match="not a MusicSearch catalogue"):
             Catalogue(tmp_path, create=create)
     assert (tmp_path / FILE_NAME).read_bytes() == before
@@ -232,7 +231,7 @@ def test_a_flipped_bit_in_a_vector_is_noticed(folder: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(unit(seed=1, count=3)[0].tobytes())] ^= 1  # the lowest mantissa bit of a number
     path.write_bytes(content)
-    with pytest.raises(LibraryError, match=r"vector of track number 2 in .* is damaged: restore"):
+    with pytest.raises(LibraryError, match=r"vector number 2 in .* is damaged: run `music-search verify LIB --repair`"):
         read_all(Catalogue(folder))
 
 
@@ -247,4 +246,4 @@ def test_a_closed_catalogue_says_so(folder: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(LibraryError, match="Permission denied"):
-        Catalogue(tmp_path / "library", create=PROPERTIES)
+        Catalogue(tmp_path / "library", create=MODEL)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.index.catalogue import Catalogue, FileState, NewTrack
+from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
 from client.index.exact import ExactIndex
 from client.index.hnsw import DamagedCache, HnswIndex
 from client.index.live import LiveIndex
 
 DIM = 24
-PROPERTIES = {"fingerprint": "f" * 64, "model_name": "tiny", "embedding_dim": str(DIM)}
+MODEL = Model("tiny", "f" * 64, DIM)
 
 
 def units(count: int, *, seed: int, dim: int = DIM) -> np.ndarray:
@@ -25,7 +25,7 @@ class Model:
     """A catalogue, and beside it the plain dict of what must be in it."""
 
     def __init__(self, folder: Path) -> None:
-        self.catalogue = Catalogue(folder, create=PROPERTIES)
+        self.catalogue = Catalogue(folder, create=MODEL)
         self.alive: dict[int, np.ndarray] = {}
 
     def put(self, count: int, *, seed: int, first: int = 0) -> None:
@@ -33,7 +33,11 @@ class Model:
         vectors = units(count, seed=seed)
         self.catalogue.put(
             [
-                NewTrack(FileState(f"/{first + row}", 1, 1, ""), 1.0, vector, np.zeros(1, np.float32), vector[None])
+                NewTrack(
+                    FileState(f"/{first + row}", 1, 1, ""),
+                    1.0,
+                    TrackVectors(vector, np.zeros(1, np.float32), vector[None]),
+                )
                 for row, vector in enumerate(vectors)
             ]
         )

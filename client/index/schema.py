@@ -1,0 +1,143 @@
+"""The catalogue's tables, and how those of an older version become these."""
+
+import json
+import sqlite3
+import zlib
+
+from .fields import put_fields
+
+VERSION = 2
+APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
+
+_TABLES = """
+CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE models (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    fingerprint TEXT NOT NULL UNIQUE,
+    embedding_dim INTEGER NOT NULL,
+    vectors INTEGER NOT NULL             -- how many there are: tells whether damage made rows vanish
+) STRICT;
+CREATE TABLE tracks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    track_id TEXT NOT NULL UNIQUE,
+    path TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,               -- bytes
+    mtime_ns INTEGER NOT NULL,
+    content_sha256 TEXT NOT NULL,
+    duration_s REAL NOT NULL,
+    metadata TEXT NOT NULL,              -- JSON object, from the file
+    annotations TEXT NOT NULL,           -- JSON object, from the user
+    missing INTEGER NOT NULL,            -- 1: the file was not there when its folder was last added
+    crc32 INTEGER NOT NULL               -- of those before but the number and missing
+) STRICT;
+CREATE INDEX tracks_by_content ON tracks (content_sha256);
+CREATE TABLE vectors (
+    label INTEGER PRIMARY KEY AUTOINCREMENT,
+    model INTEGER NOT NULL REFERENCES models,
+    track INTEGER NOT NULL REFERENCES tracks,
+    vector BLOB NOT NULL,                -- float32 [dim], little-endian, unit L2 norm
+    crc32 INTEGER NOT NULL,              -- of model, track, vector
+    UNIQUE (track, model)
+) STRICT;
+CREATE INDEX vectors_by_model ON vectors (model);
+-- Apart from vectors, so that reading all track vectors does not page through all window vectors.
+CREATE TABLE windows (
+    label INTEGER PRIMARY KEY REFERENCES vectors ON DELETE CASCADE,
+    starts_s BLOB NOT NULL,              -- float32 [windows]
+    vectors BLOB NOT NULL,               -- float32 [windows, dim]
+    crc32 INTEGER NOT NULL               -- of the three before
+) STRICT;
+CREATE TABLE tombstones (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    label INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER vector_added AFTER INSERT ON vectors BEGIN
+    UPDATE models SET vectors = vectors + 1 WHERE number = new.model;
+END;
+CREATE TRIGGER vector_removed AFTER DELETE ON vectors BEGIN
+    UPDATE models SET vectors = vectors - 1 WHERE number = old.model;
+    INSERT INTO tombstones VALUES (NULL, old.label);
+END;
+-- What searches filter by: metadata and annotations, one row a value.
+CREATE TABLE fields (
+    track INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    text TEXT,                           -- case-folded
+    number REAL
+) STRICT;
+CREATE INDEX fields_by_track ON fields (track);
+CREATE INDEX fields_by_text ON fields (name, text, track);
+CREATE INDEX fields_by_number ON fields (name, number, track);
+CREATE TABLE failed (
+    path TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+"""
+
+# Version 1 had one model, whose vectors stood in the rows of their tracks; labels stay what they were.
+_FROM_1 = """
+ALTER TABLE tracks RENAME TO tracks_1;
+ALTER TABLE windows RENAME TO windows_1;
+ALTER TABLE properties RENAME TO properties_1;
+ALTER TABLE tombstones RENAME TO tombstones_1;
+DROP INDEX tracks_by_content;
+{tables}
+INSERT INTO properties SELECT * FROM properties_1 WHERE name = 'library_id' UNION SELECT 'model', '1';
+INSERT INTO models SELECT 1, name.value, fingerprint.value, dim.value, 0
+    FROM properties_1 name, properties_1 fingerprint, properties_1 dim
+    WHERE (name.name, fingerprint.name, dim.name) = ('model_name', 'fingerprint', 'embedding_dim');
+INSERT INTO tracks SELECT label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}', 0,
+    checksum(track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}') FROM tracks_1;
+INSERT INTO vectors SELECT label, 1, label, vector, checksum(1, label, vector) FROM tracks_1;
+INSERT INTO windows SELECT label, starts_s, vectors, checksum(label, starts_s, vectors) FROM windows_1;
+INSERT INTO tombstones SELECT * FROM tombstones_1;
+DELETE FROM sqlite_sequence WHERE name IN ('tracks', 'vectors', 'tombstones');
+INSERT INTO sqlite_sequence SELECT new.name, old.seq FROM sqlite_sequence old,
+    (SELECT 'tracks' name, 'tracks_1' former UNION SELECT 'vectors', 'tracks_1'
+    UNION SELECT 'tombstones', 'tombstones_1') new
+    WHERE old.name = new.former;
+DROP TABLE windows_1;
+DROP TABLE tracks_1;
+DROP TABLE tombstones_1;
+DROP TABLE properties_1;
+"""
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables in an empty database; the caller holds a transaction."""
+    _run(db, _TABLES)
+
+
+def migrate(db: sqlite3.Connection, *, version: int) -> None:
+    """Turn the tables of `version` into today's; the caller holds a transaction."""
+    if version == 1:
+        _run(db, _FROM_1.format(tables=_TABLES))
+        for track, metadata in db.execute("SELECT number, metadata FROM tracks").fetchall():
+            put_fields(db, track, json.loads(metadata))
+
+
+def add_functions(db: sqlite3.Connection) -> None:
+    """`checksum(value, ...)` in SQL."""
+    db.create_function("checksum", -1, checksum, deterministic=True)
+
+
+def checksum(*values: str | bytes | float | int) -> int:
+    """CRC-32 over the values in order, each after its length, so that nothing moves from one to the next."""
+    crc32 = 0
+    for value in values:
+        content = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
+        crc32 = zlib.crc32(content, zlib.crc32(b"%d," % len(content), crc32))
+    return crc32
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    # Not `executescript`, which commits the transaction.
+    statement = ""
+    for line in statements.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            db.execute(statement)
+            statement = ""
