@@ -4,6 +4,7 @@ Everything is streamed: a four-hour file costs the memory of one window. The log
 the audio graph, so nothing else happens to the signal here.
 """
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and 
 
 # Full scale of FFmpeg's sample formats; 8-bit samples are unsigned around 128.
 _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+_GATHERED = 16_384  # samples that are converted at once
 # Raw streams without an index: unless an encoder's header says better, their length is a guess.
 _ESTIMATED_LENGTH = frozenset({"mp3", "aac"})
 
@@ -55,23 +57,43 @@ class WindowReader:
         path: an audio file of any format that FFmpeg decodes; channels are averaged.
         sample_rate_hz: rate of the windows.
         window_samples: length of the windows.
+        start_s, end_s: only this part of it, in seconds; None is its end. A window's start is counted from the
+            beginning of the file.
 
     Iteration raises `AudioError`, possibly after the first windows: a file is good only once its last
     window was read. `duration_s` is then the length of the decoded audio.
+
+    Raises:
+        AudioError: `end_s` is not after `start_s`, or that is below 0.
     """
 
-    def __init__(self, path: str | Path, *, sample_rate_hz: int, window_samples: int) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        sample_rate_hz: int,
+        window_samples: int,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+    ) -> None:
+        if not 0 <= start_s < (math.inf if end_s is None else end_s):
+            raise AudioError(
+                str(path), f"has no part from {start_s} to {end_s} s: start at 0 or later, and end after it"
+            )
         self.path = str(path)
         self.duration_s = 0.0
         self._sample_rate_hz = sample_rate_hz
         self._window_samples = window_samples
+        self._start_s = start_s
+        self._first = round(start_s * sample_rate_hz)
+        self._last = None if end_s is None else round(end_s * sample_rate_hz)
 
     def __iter__(self) -> Iterator[Window]:
         size = self._window_samples
         window = np.zeros(size, dtype=np.float32)
         filled = read = yielded = 0
         peak = 0.0
-        for block in self._decode():
+        for block in self._part(self._decode()):
             peak = max(peak, self._checked_peak(block))
             np.clip(block, -1.0, 1.0, out=block)  # as a player would: lossy codecs overshoot a little
             read += len(block)
@@ -80,17 +102,28 @@ class WindowReader:
                 window[filled : filled + len(part)] = part
                 filled += len(part)
                 if filled == size:
-                    yield Window(yielded * size / self._sample_rate_hz, window)
+                    yield Window(self._start_s + yielded * size / self._sample_rate_hz, window)
                     window, filled, yielded = np.zeros(size, dtype=np.float32), 0, yielded + 1
         if read == 0:
-            raise AudioError(self.path, "nothing in it decodes as audio")
+            where = f" from {self._start_s} s on" if self._start_s else ""
+            raise AudioError(self.path, f"nothing in it{where} decodes as audio")
         self.duration_s = read / self._sample_rate_hz
         if self.duration_s < MIN_DURATION_S:
             raise AudioError(self.path, f"too short: {self.duration_s:.2f} s, at least {MIN_DURATION_S} s are needed")
         if peak < SILENCE_PEAK:
             raise AudioError(self.path, f"silent: its peak is {peak:.1e}, below -80 dBFS throughout")
         if yielded == 0 or 2 * filled >= size:
-            yield Window(yielded * size / self._sample_rate_hz, window)
+            yield Window(self._start_s + yielded * size / self._sample_rate_hz, window)
+
+    def _part(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """What of the blocks lies between the first and the last sample that are wanted."""
+        position = 0
+        for block in blocks:
+            begin, end = max(self._first - position, 0), None if self._last is None else max(self._last - position, 0)
+            position += len(block)
+            yield block[begin:end]
+            if self._last is not None and position >= self._last:
+                return
 
     def _checked_peak(self, block: NDArray[np.float32]) -> float:
         peak = float(np.max(np.abs(block), initial=0.0))  # NaN and infinity survive the maximum
@@ -174,7 +207,7 @@ def _resample(frames: Iterator[av.AudioFrame], *, sample_rate_hz: int) -> Iterat
     """Mono blocks at one rate; a new rate in mid-stream (chained streams) starts a new resampler."""
     resampler: av.AudioResampler | None = None
     source_rate_hz = 0
-    for frame in frames:
+    for frame in _gathered(frames):
         if frame.sample_rate != source_rate_hz:
             if resampler is not None:
                 yield from _samples(resampler.resample(None))
@@ -186,6 +219,31 @@ def _resample(frames: Iterator[av.AudioFrame], *, sample_rate_hz: int) -> Iterat
         yield from _samples(resampler.resample(mono))
     if resampler is not None:
         yield from _samples(resampler.resample(None))  # the filter still holds the last few milliseconds
+
+
+def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """The same samples in longer frames: MP3's of 26 ms would cost more in Python than in the decoder."""
+    fifo: av.AudioFifo | None = None
+    kind = None
+    for frame in frames:
+        frame.pts = None  # the fifo refuses gaps
+        this = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if fifo is not None and this != kind:
+            yield from _read(fifo)
+            fifo = None
+        if fifo is None:
+            fifo, kind = av.AudioFifo(), this
+        fifo.write(frame)
+        if fifo.samples >= _GATHERED:
+            yield from _read(fifo)
+    if fifo is not None:
+        yield from _read(fifo)
+
+
+def _read(fifo: av.AudioFifo) -> Iterator[av.AudioFrame]:
+    frame = fifo.read()
+    if frame is not None:
+        yield frame
 
 
 def _samples(frames: list[av.AudioFrame]) -> Iterator[NDArray[np.float32]]:

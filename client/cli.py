@@ -199,7 +199,7 @@ def _print_hits(hits: list[Hit], *, as_json: bool) -> None:
     rows = [
         [
             f"{hit.score:.3f}",
-            _clock(hit.start_s),
+            _clock(hit.start_s or 0.0),
             hit.track_id,
             (for_people and hit.metadata.get("title")) or hit.path,
         ]

@@ -24,20 +24,24 @@ def track_vector(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     return vector
 
 
-def open_windows(encoder: Encoder, path: str | Path) -> WindowReader:
-    """The windows of a file as this encoder wants them."""
+def open_windows(
+    encoder: Encoder, path: str | Path, *, start_s: float = 0.0, end_s: float | None = None
+) -> WindowReader:
+    """The windows of a file, or of a part of it, as this encoder wants them."""
     spec = encoder.spec
-    return WindowReader(path, sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples)
+    return WindowReader(
+        path, sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, start_s=start_s, end_s=end_s
+    )
 
 
-def embed_file(encoder: Encoder, path: str | Path) -> TrackVectors:
-    """Decode and embed one file.
+def embed_file(encoder: Encoder, path: str | Path, *, start_s: float = 0.0, end_s: float | None = None) -> TrackVectors:
+    """Decode and embed one file, or the part of it from `start_s` to `end_s` seconds (None is its end).
 
     Raises:
         AudioError: it cannot be used.
         EncoderError: the model or its server failed.
     """
-    reader = open_windows(encoder, path)
+    reader = open_windows(encoder, path, start_s=start_s, end_s=end_s)
     starts_s: list[float] = []
     parts: list[NDArray[np.float32]] = []
     batch: list[NDArray[np.float32]] = []

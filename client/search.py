@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +12,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .background import WEAK_BELOW, Background, make_probes
 from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
-from .index.catalogue import Catalogue, Model
+from .index.catalogue import Catalogue, Model, Track
 from .index.live import LiveIndex
 from .ingest import AddReport, Ingest
 from .progress import show_progress
+from .query import MINUS_WEIGHT, Clip, Source, unit, weighted
 from .walk import find_audio
 from .zero_shot import DEFAULT_TEMPLATES, Tag, check_text, check_texts, rank_labels
 
@@ -31,14 +34,23 @@ class Hit:
         path: where the file was when it was last added.
         score: cosine between the query and the track, -1...1.
         start_s: where in the track the window begins that fits the query best.
-        metadata: title, artist, album, genre and date, as far as the file names them.
+            None where it was not asked for.
+        metadata: title, artist, album, genre, year, bpm and key, as far as the file names them, and what was
+            annotated.
+        probability: share of the queries to which nothing in the library belongs whose best hit scores lower, 0 to
+            1; None where the query is no text, or the library's background is not known yet.
+        weak: the best hit of this search is no better than such queries get, so it found nothing that fits.
+        is_missing: the file was not there when its folder was last added.
     """
 
     track_id: str
     path: str
     score: float
-    start_s: float
+    start_s: float | None
     metadata: dict[str, Any]
+    probability: float | None = None
+    weak: bool = False
+    is_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class MusicSearch:
             environment), or an open `Encoder`, such as a `TritonEncoder` with settings of your own, which stays
             open; None is the model that comes with MusicSearch.
         device: for a folder: "auto", "cpu", "cuda" or "tensorrt".
+        recall: how many of the best tracks a search finds on average, as a share; 1 compares with every track.
 
     Raises:
         LibraryError: the folder cannot be used as a library.
@@ -82,7 +95,10 @@ class MusicSearch:
         *,
         encoder: str | Path | Encoder | None = None,
         device: str = "auto",
+        recall: float = 0.99,
     ) -> None:
+        if not isinstance(recall, int | float) or not 0 < recall <= 1:
+            raise QueryError(f"recall is {recall!r}, expected a number above 0 and up to 1")
         self._owns_encoder = encoder is None or isinstance(encoder, str | Path)
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
@@ -94,7 +110,8 @@ class MusicSearch:
             if self._owns_encoder:
                 self._encoder.close()
             raise
-        self._index = LiveIndex(self._catalogue)
+        self._index = LiveIndex(self._catalogue, recall=recall)
+        self._measured: tuple[int, Background | None] | None = None
 
     @property
     def device(self) -> str:
@@ -128,32 +145,73 @@ class MusicSearch:
             with show_progress("adding", total=len(found.files), enabled=progress) as advance:
                 ingest.run(found, advance=advance)
             with self._lock:
+                if len(self._catalogue) and not len(self._catalogue.probes()):
+                    self._catalogue.put_probes(make_probes(self._encoder))
                 self._index.save()
         return ingest.report
 
-    def search(self, query: str, *, k: int = 10) -> list[Hit]:
+    def search(
+        self,
+        query: str | Sequence[str] | Mapping[str, float] = (),
+        *,
+        like: Source | Sequence[Source] | Mapping[Source, float] = (),
+        minus: str | Sequence[str] | Mapping[str, float] = (),
+        k: int = 10,
+        offset: int = 0,
+        where: Mapping[str, Any] | None = None,
+        per_artist: int | None = None,
+        starts: bool = True,
+    ) -> list[Hit]:
         """The k tracks that fit a description best, best first.
 
-        Raises:
-            QueryError: the query is empty, or k < 1.
-        """
-        _check_k(k)
-        check_text(query, what="the query")
-        return self._nearest(self.embed_text([query])[0], k=k)
+        Args:
+            query: a text, or several together; a dict gives each its weight (else 1).
+            like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
+            minus: texts that they shall be unlike; a dict gives each its weight (else 0.5).
+            offset: how many of the best to leave out, for paging.
+            where: only tracks with such metadata: {"genre": "jazz"}, whatever its case; {"key": ["Am", "C"]}, one of
+                them; {"bpm": (80, 120), "year": (1990, None)}, between, both included.
+            per_artist: at most so many tracks of one artist.
+            starts: find out where in each track it fits best; costs a read from the disk for each hit.
 
-    def search_audio(self, source: str | Path, *, k: int = 10) -> list[Hit]:
-        """The k tracks that sound most like a file, or like a track of this library, best first.
+        Raises:
+            QueryError: an empty query, k < 1, an unknown field, or another argument out of its range.
+            AudioError: a file of `like` cannot be used.
+        """
+        vector, is_text = self._query_vector(query, like=like, minus=minus)
+        return self._nearest(
+            vector, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts, is_text=is_text
+        )
+
+    def search_audio(
+        self, source: Source, *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
+    ) -> list[Hit]:
+        """The k tracks that sound most like a file, a part of one, or a track of this library, best first.
 
         Args:
-            source: an audio file (in the library or not), or a track id. A track of the library is its
-                own best hit.
+            source: an audio file (in the library or not), a `Clip` of one, or a track id. A track of the library is
+                its own best hit.
+            where, starts: see `search`.
 
         Raises:
             AudioError: the file cannot be used.
-            QueryError: k < 1.
+            QueryError: k < 1, or an unknown field.
         """
-        _check_k(k)
-        return self._nearest(self._vector_of(source), k=k)
+        return self.search(like=[source], k=k, where=where, starts=starts)
+
+    def search_vector(
+        self, vector: NDArray[np.float32], *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
+    ) -> list[Hit]:
+        """The k tracks nearest to a vector of this library's model, best first.
+
+        Args:
+            vector: [dim], of any length but 0.
+            where, starts: see `search`.
+
+        Raises:
+            QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
+        """
+        return self._nearest(unit(vector, dim=self._encoder.spec.embedding_dim), k=k, where=where, starts=starts)
 
     def zero_shot(
         self,
@@ -219,8 +277,26 @@ class MusicSearch:
     ) -> None:
         self.close()
 
-    def _vector_of(self, source: str | Path) -> NDArray[np.float32]:
-        """The track vector of a file or track id, from the library where that is up to date."""
+    def _query_vector(self, query: Any, *, like: Any, minus: Any) -> tuple[NDArray[np.float32], bool]:
+        """float32 [dim], and whether it was made from texts alone."""
+        wanted = weighted(query, weight=1.0, name="query", single=(str,))
+        unwanted = weighted(minus, weight=MINUS_WEIGHT, name="minus", single=(str,))
+        sounds = weighted(like, weight=1.0, name="like", single=(str, Path, Clip))
+        for text in (*wanted, *unwanted):
+            check_text(text, what="the query")
+        if not wanted and not sounds:
+            raise QueryError("the query is empty: say what the tracks shall be like")
+        texts = self.embed_text([*wanted, *unwanted])
+        vectors = np.concatenate([texts, *(self._vector_of(sound)[None] for sound in sounds)])
+        weights = [*wanted.values(), *(-weight for weight in unwanted.values()), *sounds.values()]
+        return unit(np.array(weights, np.float32) @ vectors, dim=vectors.shape[1]), not sounds
+
+    def _vector_of(self, source: Source) -> NDArray[np.float32]:
+        """The track vector of a file, a part of one or a track id, from the library where that is up to date."""
+        if isinstance(source, Clip):
+            return embed_file(
+                self._encoder, os.path.expanduser(source.path), start_s=source.start_s, end_s=source.end_s
+            ).vector
         path = os.path.abspath(os.path.expanduser(source))
         with self._lock:
             if os.path.exists(path):
@@ -232,18 +308,74 @@ class MusicSearch:
                 return self._catalogue.vector(track.label)
         return embed_file(self._encoder, path).vector
 
-    def _nearest(self, query: NDArray[np.float32], *, k: int) -> list[Hit]:
-        hits = []
+    def _nearest(
+        self,
+        query: NDArray[np.float32],
+        *,
+        k: int,
+        offset: int = 0,
+        where: Mapping[str, Any] | None = None,
+        per_artist: int | None = None,
+        starts: bool = True,
+        is_text: bool = False,
+    ) -> list[Hit]:
+        _check_count(k, name="k", least=1)
+        _check_count(offset, name="offset", least=0)
+        if per_artist is not None:
+            _check_count(per_artist, name="per_artist", least=1)
         with self._lock:
-            labels, scores = self._index.search(query, k=k)
+            found = self._found(query, count=offset + k, where=where, per_artist=per_artist)
+            background = self._background() if is_text else None
+            weak = bool(background and found and background.probability(found[0][1]) < WEAK_BELOW)
+            return [
+                Hit(
+                    track.track_id,
+                    track.file.path,
+                    score,
+                    self._best_start_s(label, query) if starts else None,
+                    track.metadata,
+                    probability=background.probability(score) if background else None,
+                    weak=weak,
+                    is_missing=track.is_missing,
+                )
+                for label, score, track in found[offset:]
+            ]
+
+    def _found(
+        self, query: NDArray[np.float32], *, count: int, where: Mapping[str, Any] | None, per_artist: int | None
+    ) -> list[tuple[int, float, Track]]:
+        """The `count` best labels with their scores and tracks, best first."""
+        asked = count
+        while True:
+            labels, scores = self._index.search(query, k=asked, where=where)
+            tracks = {track.label: track for track in self._catalogue.by_labels(labels.tolist())}
+            of_artist: Counter[str] = Counter()
+            found = []
             for label, score in zip(labels.tolist(), scores.tolist(), strict=True):
-                track = self._catalogue.by_label(label)
+                track = tracks.get(label)
                 if track is None:
                     continue  # another process removed it a moment ago
-                starts_s, windows = self._catalogue.windows(label)
-                start_s = float(starts_s[np.argmax(windows @ query)])
-                hits.append(Hit(track.track_id, track.file.path, score, start_s, track.metadata))
-        return hits
+                artist = str(track.metadata.get("artist", "")).casefold()
+                of_artist[artist] += 1
+                if per_artist is None or not artist or of_artist[artist] <= per_artist:
+                    found.append((label, score, track))
+            if len(found) >= count or len(labels) < asked:
+                return found[:count]
+            asked *= 4
+
+    def _best_start_s(self, label: int, query: NDArray[np.float32]) -> float:
+        starts_s, windows = self._catalogue.windows(label)
+        return float(starts_s[np.argmax(windows @ query)])
+
+    def _background(self) -> Background | None:
+        """For the library as it is now; made anew when it has grown or shrunk by a tenth."""
+        tracks = len(self._catalogue)
+        if self._measured is None or abs(tracks - self._measured[0]) > 0.1 * self._measured[0]:
+            unrelated = self._catalogue.probes("unrelated")
+            best = [self._index.search(probe, k=1)[1] for probe in unrelated]
+            scores = np.concatenate([*best, np.empty(0, np.float32)])
+            self._measured = (tracks, Background(scores) if len(scores) else None)
+        return self._measured[1]
 
 
 def _open_catalogue(folder: Path, *, spec: EncoderSpec) -> Catalogue:
@@ -272,6 +404,6 @@ def library_info(catalogue: Catalogue) -> LibraryInfo:
     )
 
 
-def _check_k(k: int) -> None:
-    if not isinstance(k, int | np.integer) or k < 1:
-        raise QueryError(f"k is {k!r}, expected a whole number of at least 1")
+def _check_count(value: int, *, name: str, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise QueryError(f"{name} is {value!r}, expected a whole number of at least {least}")

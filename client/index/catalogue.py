@@ -332,6 +332,15 @@ class Catalogue:
         with self._changing():
             self._db.executemany("DELETE FROM failed WHERE path = ?", [(path,) for path in paths])
 
+    def put_probes(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep texts as the model sees them, by their kind: float32 [n, dim] each."""
+        with self._changing():
+            self._db.execute("DELETE FROM probes WHERE model = ?", (self._number,))
+            self._db.executemany(
+                "INSERT INTO probes VALUES (?, ?, ?)",
+                [(self._number, kind, _to_blob(vector)) for kind, vectors in probes.items() for vector in vectors],
+            )
+
     def _put_row(
         self,
         number: int | None,
@@ -526,6 +535,15 @@ class Catalogue:
         only: NDArray[np.float32] = vectors[0]
         return only
 
+    def probes(self, kind: str | None = None) -> NDArray[np.float32]:
+        """float32 [n, dim]: those of one kind, or all."""
+        rows = self._all("SELECT vector FROM probes WHERE model = ? AND kind = ifnull(?, kind)", self._number, kind)
+        return _from_blob(b"".join(row[0] for row in rows), dim=self.dim)
+
+    def by_labels(self, labels: Sequence[int]) -> list[Track]:
+        """The tracks with these labels, in no order; those that are gone are left out."""
+        return self._tracks(f"label IN ({', '.join('?' * len(labels))})", *labels)
+
     def by_label(self, label: int) -> Track | None:
         return next(iter(self._tracks("label = ?", label)), None)
 
@@ -566,7 +584,7 @@ class Catalogue:
             raise LibraryError(f"number {values} vanished from {self.folder} while it was read")
         return rows[0]
 
-    def _all(self, query: str, *values: int | str | float) -> list[tuple[Any, ...]]:
+    def _all(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
         with _translated(self.folder):
             return self._db.execute(query, values).fetchall()
 

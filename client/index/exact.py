@@ -23,12 +23,31 @@ class ExactIndex:
         kept = ~np.isin(self._labels, labels)
         self._labels, self._vectors = self._labels[kept], self._vectors[kept]
 
-    def search(self, query: NDArray[np.float32], *, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The min(k, len) best labels and their scores, best first; equal scores by label."""
-        scores = self._vectors @ query
-        k = min(k, len(scores))
-        # Sorting only what can be among the best: everything at or above the k-th score.
-        threshold = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
-        candidates = np.flatnonzero(scores >= threshold)
-        order = candidates[np.lexsort((self._labels[candidates], -scores[candidates]))][:k]
-        return self._labels[order], scores[order]
+    def search(
+        self, query: NDArray[np.float32], *, k: int, among: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The min(k, len) best labels and their scores, best first; equal scores by label.
+
+        Args:
+            among: the labels to choose from, ascending, all of them here; None for all.
+        """
+        if among is None:
+            return best(self._labels, self._vectors @ query, k=k)
+        # Labels are added in ascending order.
+        return best(among, self._vectors[np.searchsorted(self._labels, among)] @ query, k=k)
+
+
+def best(
+    labels: NDArray[np.int64], scores: NDArray[np.float32], *, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The min(k, n) labels with the best scores, best first; equal scores by label.
+
+    Args:
+        labels: int64 [n]; scores: float32 [n].
+    """
+    k = min(k, len(scores))
+    # Sorting only what can be among the best: everything at or above the k-th score.
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+    candidates = np.flatnonzero(scores >= threshold)
+    order = candidates[np.lexsort((labels[candidates], -scores[candidates]))][:k]
+    return labels[order], scores[order]

@@ -7,6 +7,7 @@ more than the living count raises, and a label added twice is found twice (label
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Mapping
@@ -17,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue import Position
+from .exact import best
 
 MANIFEST_NAME = "hnsw.json"
-_FORMAT = 1
+_FORMAT = 2
 _LINKS = 16  # M: edges per node and layer
 _EF_CONSTRUCTION = 200
-_EF_SEARCH = 200  # candidates per query: recall@10 above 0.99 on clustered vectors (tests/client/test_index.py)
+_EFS = (20, 40, 80, 160, 320, 640, 1280)  # candidates per query, of which one is chosen by its measured recall
+_SCANNED_SHARE = 0.05  # where fewer fit a filter, comparing with each of them is quicker than walking the graph
 
 
 class DamagedCache(Exception):
@@ -37,6 +40,8 @@ class HnswIndex:
         self._graph = _new_graph(dim)
         self._graph.init_index(max_elements=1024, M=_LINKS, ef_construction=_EF_CONSTRUCTION)
         self._removed: set[int] = set()
+        self.recalls: dict[int, float] = {}
+        """Recall at 10 of a search with so many candidates (ef), as `measure_recall` found it."""
 
     def __len__(self) -> int:
         return int(self._graph.element_count) - len(self._removed)
@@ -60,17 +65,53 @@ class HnswIndex:
             self._graph.mark_deleted(label)
         self._removed |= present
 
-    def search(self, query: NDArray[np.float32], *, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """About the min(k, len) best labels and their scores, best first."""
-        k = min(k, len(self))
+    def search(
+        self, query: NDArray[np.float32], *, k: int, recall: float, among: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """About the min(k, len) best labels and their scores, best first.
+
+        Args:
+            recall: of the k best, how many are to be found on average; 1 compares with every vector.
+            among: the labels to choose from, ascending, all of them here; None for all.
+        """
+        ef = next((ef for ef, measured in self.recalls.items() if measured >= recall), None)
+        if among is None:
+            k = min(k, len(self))
+            return self._scan(query, k=k) if ef is None or recall >= 1 else self._walk(query, k=k, ef=ef)
+        share = len(among) / max(len(self), 1)
+        if ef is None or recall >= 1 or share < _SCANNED_SHARE or k >= share * len(self):
+            return best(among, self.vectors(among) @ query, k=k)
+        # The k best of some are among the k / share best of all, give or take chance; on correlation it takes more.
+        wanted = math.ceil(1.3 * k / share)
+        while wanted < 10 * k / share:
+            labels, scores = self._walk(query, k=min(wanted, len(self)), ef=ef)
+            fit = np.isin(labels, among, assume_unique=True, kind="sort")
+            if np.count_nonzero(fit) >= k or len(labels) == len(self):
+                return labels[fit][:k], scores[fit][:k]
+            wanted *= 3
+        return best(among, self.vectors(among) @ query, k=k)
+
+    def _walk(self, query: NDArray[np.float32], *, k: int, ef: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        self._graph.set_ef(max(_EF_SEARCH, 2 * k))
+        self._graph.set_ef(max(ef, 2 * k))
         try:
-            labels, distances = self._graph.knn_query(query[None], k=k)
+            labels, distances = self._graph.knn_query(query[None], k=k, num_threads=1)
         except RuntimeError:  # it reached fewer than k: some living nodes are not linked to the rest
             return self._scan(query, k=k)
         return labels[0].astype(np.int64), 1.0 - distances[0]
+
+    def measure_recall(self, queries: NDArray[np.float32], *, exact: NDArray[np.int64]) -> None:
+        """Find out how many candidates a search needs.
+
+        Args:
+            queries: float32 [n, dim]; exact: int64 [n, 10], the labels that an exact search finds for them.
+        """
+        self.recalls = {}
+        for ef in _EFS:
+            found = [self._walk(query, k=exact.shape[1], ef=ef)[0] for query in queries]
+            hits = sum(len(np.intersect1d(some, all_)) for some, all_ in zip(found, exact, strict=True))
+            self.recalls[ef] = hits / exact.size
 
     def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [len(labels), dim] of living labels.
@@ -85,11 +126,13 @@ class HnswIndex:
         except RuntimeError as exc:
             raise DamagedCache(str(exc)) from exc
 
+    def labels(self) -> NDArray[np.int64]:
+        """The living labels, int64 [len], ascending."""
+        return np.array(sorted(set(self._graph.get_ids_list()) - self._removed), np.int64)
+
     def _scan(self, query: NDArray[np.float32], *, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        labels = np.array(sorted(set(self._graph.get_ids_list()) - self._removed), np.int64)
-        scores = self.vectors(labels) @ query
-        order = np.argsort(-scores, kind="stable")[:k]
-        return labels[order], scores[order]
+        labels = self.labels()
+        return best(labels, self.vectors(labels) @ query, k=k)
 
     # -- the saved graph -------------------------------------------------------------------------------
 
@@ -117,6 +160,7 @@ class HnswIndex:
                 "sha256": _sync_and_hash(path),
                 "count": int(self._graph.element_count),
                 "removed": sorted(self._removed),
+                "recalls": list(self.recalls.items()),
                 "position": list(position),
             }
             manifest = folder / MANIFEST_NAME
@@ -153,9 +197,10 @@ class HnswIndex:
             index._graph = _new_graph(dim)
             index._graph.load_index(str(path))
             index._removed = set(content["removed"])
+            index.recalls = {int(ef): float(recall) for ef, recall in content["recalls"]}
             if index._graph.element_count != content["count"]:
                 raise DamagedCache(f"{path.name} holds another number of vectors than its manifest says")
-        except (OSError, ValueError, RuntimeError) as exc:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
             raise DamagedCache(str(exc)) from exc
         return index, Position(*content["position"])
 

@@ -5,17 +5,23 @@ catches up with what the catalogue recorded since; on any doubt it is rebuilt fr
 """
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import Catalogue, Position
-from .exact import ExactIndex
+from ..errors import LibraryError
+from .catalogue import REPAIR, Catalogue, Position
+from .exact import ExactIndex, best
 from .hnsw import DamagedCache, HnswIndex
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
 EXACT_BELOW = 5_000
 _REBUILD_ABOVE = 0.3  # removed share of a graph
+_KEPT_FILTERS = 16
+_PROBES = 100  # of the catalogue's own vectors, for measuring recall
+_MEASURED_K = 10
 _COMPARED = 100  # vectors that a snapshot must share with the catalogue to be believed
 _SAVE_AFTER = 0.01  # share of tracks that changed since the last snapshot: replaying them takes seconds
 
@@ -27,15 +33,19 @@ class LiveIndex:
 
     Args:
         catalogue: the truth.
+        recall: of the best tracks, the share that a search finds on average, 0 to 1; 1 compares with every vector.
         exact_below: catalogues of fewer tracks are searched exactly.
     """
 
-    def __init__(self, catalogue: Catalogue, *, exact_below: int = EXACT_BELOW) -> None:
+    def __init__(self, catalogue: Catalogue, *, recall: float = 0.99, exact_below: int = EXACT_BELOW) -> None:
         self._catalogue = catalogue
         self._exact_below = exact_below
         self._index: ExactIndex | HnswIndex = ExactIndex(dim=catalogue.dim)
         self._position = Position(0, 0)
         self._saved: Position | None = None
+        self._recall = recall
+        self._state: tuple[int, int] | None = None
+        self._filters: dict[str, NDArray[np.int64]] = {}
         # A graph is only good for the very catalogue and model that it was made from.
         self._identity = {"library_id": catalogue.library_id, "fingerprint": catalogue.model.fingerprint}
 
@@ -43,17 +53,38 @@ class LiveIndex:
     def kind(self) -> str:
         return "hnsw" if isinstance(self._index, HnswIndex) else "exact"
 
-    def search(self, query: NDArray[np.float32], *, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Labels int64 [min(k, tracks)] and cosines float32, best first, of the catalogue as it is now."""
-        self.refresh()
-        return self._index.search(query, k=k)
+    def search(
+        self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Labels int64 [min(k, tracks that fit)] and cosines float32, best first, of the catalogue as it is now.
+
+        Raises:
+            QueryError: `where` is not one; see `fields.select_tracks`.
+        """
+        if where is None:
+            self.refresh()
+            among = None
+        else:
+            with self._catalogue.reading():  # labels of the very state that the index has
+                self._catch_up()
+                among = self._labels(where)
+        if isinstance(self._index, ExactIndex):
+            return self._index.search(query, k=k, among=among)
+        return self._index.search(query, k=k, among=among, recall=self._recall)
 
     def refresh(self) -> None:
         """Catch up with the catalogue."""
-        if self._position == self._catalogue.position():
+        if self._catalogue.state() != self._state:
+            with self._catalogue.reading():
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        state = self._catalogue.state()
+        if state == self._state:
             return
-        with self._catalogue.reading():
-            end, living = self._catalogue.position(), len(self._catalogue)
+        self._filters.clear()
+        end, living = self._catalogue.position(), len(self._catalogue)
+        if end != self._position or living != len(self._index):
             if self.kind == "exact" and living >= self._exact_below:
                 self._start_graph(end)
             self._replay()
@@ -61,7 +92,38 @@ class LiveIndex:
             if len(self._index) != living or too_sparse:
                 self._reset()
                 self._replay()
+            if len(self._index) != living:
+                raise LibraryError(
+                    f"{self._catalogue.folder} is damaged: it says it holds {living} vectors, but {len(self._index)} "
+                    f"can be read: {REPAIR}"
+                )
             self._position = end
+            if isinstance(self._index, HnswIndex) and not self._index.recalls:
+                self._measure_recall(self._index)
+        self._state = state
+
+    def _labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
+        """The labels that fit; kept for the next search."""
+        key = repr(where)
+        if key not in self._filters:
+            if len(self._filters) == _KEPT_FILTERS:
+                self._filters.clear()
+            self._filters[key] = self._catalogue.labels(where)
+        return self._filters[key]
+
+    def _measure_recall(self, graph: HnswIndex) -> None:
+        """On vectors of the catalogue and on texts, which lie elsewhere than audio."""
+        everything = graph.labels()
+        own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
+        queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
+        nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+        for labels, vectors in self._catalogue.vectors_after(0):
+            for row, scores in enumerate(queries @ vectors.T):
+                before, before_scores = nearest[row]
+                nearest[row] = best(
+                    np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=_MEASURED_K
+                )
+        graph.measure_recall(queries, exact=np.stack([labels for labels, _ in nearest]))
 
     def save(self) -> None:
         """Snapshot the graph if much has changed; the caller is the library's writer.
@@ -75,6 +137,7 @@ class LiveIndex:
             changes = sum(self._position) - sum(self._saved)
             if changes <= _SAVE_AFTER * len(self._index):
                 return
+        self._measure_recall(self._index)
         try:
             self._index.save(self._catalogue.folder, position=self._position, identity=self._identity)
             self._saved = self._position

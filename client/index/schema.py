@@ -69,6 +69,8 @@ CREATE TABLE fields (
 CREATE INDEX fields_by_track ON fields (track);
 CREATE INDEX fields_by_text ON fields (name, text, track);
 CREATE INDEX fields_by_number ON fields (name, number, track);
+-- Texts as the models see them, for measuring what a search among this library's tracks finds.
+CREATE TABLE probes (model INTEGER NOT NULL REFERENCES models, kind TEXT NOT NULL, vector BLOB NOT NULL) STRICT;
 CREATE TABLE failed (
     path TEXT PRIMARY KEY,
     size INTEGER NOT NULL,

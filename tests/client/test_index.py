@@ -107,7 +107,7 @@ def test_hnsw_recall_against_exact_search() -> None:
         index.add(np.arange(6_000), vectors)
     hits = 0
     for query in vectors[rng.integers(6_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
-        hits += len(set(exact.search(query, k=10)[0].tolist()) & set(graph.search(query, k=10)[0].tolist()))
+        hits += len(set(exact.search(query, k=10)[0].tolist()) & set(graph.search(query, k=10, recall=0.99)[0].tolist()))
     assert hits / 1000 >= 0.99
 
 
@@ -154,7 +154,7 @@ def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> Non
     query = vectors[0]
     order = np.argsort(-(vectors @ query))
     graph.remove(order[:1_990])  # everything near the query
-    labels, scores = graph.search(query, k=10)
+    labels, scores = graph.search(query, k=10, recall=0.99)
     assert labels.tolist() == order[1_990:].tolist()
     np.testing.assert_allclose(scores, (vectors @ query)[order[1_990:]], atol=1e-5)
 
@@ -166,7 +166,7 @@ def test_a_graph_in_two_pieces_still_finds_everything() -> None:
     graph.add(np.arange(1_000), vectors)
     with pytest.raises(RuntimeError):  # what hnswlib does with it
         graph._graph.knn_query(vectors[:1], k=1_000)
-    labels, scores = graph.search(vectors[0], k=1_000)
+    labels, scores = graph.search(vectors[0], k=1_000, recall=0.99)
     assert sorted(labels.tolist()) == list(range(1_000))
     assert scores.tolist() == [1.0] * 500 + [0.0] * 500
 

@@ -7,7 +7,6 @@ import pytest
 from mutagen.id3 import TBPM, TKEY
 
 from client.tags import read_tags
-
 from tests.client.audio_files import tone, write_audio
 
 

@@ -1,0 +1,76 @@
+"""What to search for: texts and sounds, wanted and unwanted, as one vector."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import QueryError
+
+MINUS_WEIGHT = 0.5
+"""Of what a query shall be unlike, beside 1 for what it asks for: a text that is taken away whole takes the query's
+meaning with it, as all texts about music have much in common."""
+
+
+class Clip(NamedTuple):
+    """A part of an audio file.
+
+    Attributes:
+        end_s: None is the end of the file.
+    """
+
+    path: str | Path
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+Source = str | Path | Clip
+"""A sound: an audio file, a part of one, or the id of a track in the library."""
+
+
+def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) -> dict[Any, float]:
+    """The items of a query and their weights.
+
+    Args:
+        items: one, several, or a dict of items and their weights; a weight is a finite number above 0.
+        weight: of each where none is given.
+        single: the types that an item may have.
+
+    Raises:
+        QueryError: naming the argument `name`.
+    """
+    if isinstance(items, single):
+        items = [items]
+    if not isinstance(items, Sequence | Mapping):
+        raise QueryError(f"{name} is {items!r}, expected one item, a list of them, or a dict of items and weights")
+    pairs = dict(items) if isinstance(items, Mapping) else dict.fromkeys(items, weight)
+    for item, share in pairs.items():
+        if not isinstance(item, single):
+            expected = " or ".join(kind.__name__ for kind in single)
+            raise QueryError(f"{name} holds {item!r}, expected {expected}")
+        if not isinstance(share, int | float) or not 0 < share < float("inf"):
+            raise QueryError(f"the weight of {item!r} in {name} is {share!r}, expected a number above 0")
+    return pairs
+
+
+def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
+    """A query vector float32 [dim] of unit L2 norm.
+
+    Raises:
+        QueryError: it has another length, is 0, or holds what is no number.
+    """
+    try:
+        array = np.asarray(vector, np.float32)
+    except (TypeError, ValueError) as exc:
+        raise QueryError(f"the query vector is {type(vector).__name__}, expected {dim} numbers") from exc
+    if array.shape != (dim,):
+        raise QueryError(f"the query vector has the shape {list(array.shape)}, expected {[dim]}")
+    norm = float(np.linalg.norm(array))
+    if not 1e-6 < norm < float("inf"):
+        raise QueryError(
+            f"the query vector has the norm {norm:g}: what is wanted and what is not cancel out, or it holds NaN"
+        )
+    normalised: NDArray[np.float32] = array / np.float32(norm)
+    return normalised
