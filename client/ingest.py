@@ -100,17 +100,22 @@ class Ingest:
 
     Args:
         catalogue: the caller holds its `writing()`.
-        lock: held around every use of the catalogue, for threads that search meanwhile.
+        lock: held around every use of the catalogue, for threads that search meanwhile; None where there are none.
         retry: try those again that failed before, even if they look the same.
     """
 
     def __init__(
-        self, catalogue: Catalogue, encoder: Encoder, *, lock: AbstractContextManager[object], retry: bool = False
+        self,
+        catalogue: Catalogue,
+        encoder: Encoder,
+        *,
+        lock: AbstractContextManager[object] | None = None,
+        retry: bool = False,
     ) -> None:
         self.report = AddReport()
         self._catalogue = catalogue
         self._encoder = encoder
-        self._lock = lock
+        self._lock = lock or threading.RLock()
         self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
         self._to_embed: queue.Queue[tuple[_Track, _Window] | None] = queue.Queue(2 * encoder.batch_size)
         self._done: queue.SimpleQueue[_Track | None] = queue.SimpleQueue()

@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .background import WEAK_BELOW, Background, make_probes
+from .duplicates import Duplicate, find_duplicates
 from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
 from .index.catalogue import Catalogue, Model, Track
+from .index.fields import Value
 from .index.live import LiveIndex
 from .ingest import AddReport, Ingest
 from .progress import show_progress
 from .query import MINUS_WEIGHT, Clip, Source, unit, weighted
-from .walk import find_audio
+from .walk import FailedTrack, find_audio
 from .zero_shot import DEFAULT_TEMPLATES, Tag, check_text, check_texts, rank_labels
 
 
@@ -141,6 +143,11 @@ class MusicSearch:
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
         found = find_audio([paths] if isinstance(paths, str | Path) else paths)
         with self._catalogue.writing():
+            if not self._catalogue.is_current():
+                raise ModelMismatch(
+                    f"{self._catalogue.folder} has gone over to another model than {self._catalogue.model.name}: open "
+                    "it again with that model"
+                )
             ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry)
             with show_progress("adding", total=len(found.files), enabled=progress) as advance:
                 ingest.run(found, advance=advance)
@@ -253,6 +260,34 @@ class MusicSearch:
         ids = [track_ids] if isinstance(track_ids, str) else list(track_ids)
         with self._catalogue.writing(), self._lock:
             self._catalogue.remove(ids)
+
+    def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
+        """Note what is known about tracks, beside what their files say, for hits and for `where`; all or none.
+
+        Args:
+            annotations: by track id: names and values, which are texts, finite numbers, bools or lists of texts; they
+                go before a file's tag of the same name, and None takes one back.
+
+        Raises:
+            LibraryError: a track is not in the library; QueryError: a value of another type.
+            LibraryBusy: another process is writing to this library.
+        """
+        with self._catalogue.writing(), self._lock:
+            self._catalogue.annotate(annotations)
+
+    def failed(self) -> list[FailedTrack]:
+        """The files that could not be used when they were last added, with the reasons."""
+        with self._lock:
+            return [FailedTrack(file.path, file.reason) for file in self._catalogue.failed()]
+
+    def duplicates(self, *, least: float = 0.98) -> list[Duplicate]:
+        """Pairs of tracks that are nearly the same recording; see `duplicates.find_duplicates`.
+
+        Args:
+            least: the lowest similarity, up to 1.
+        """
+        with self._lock:
+            return list(find_duplicates(self._catalogue, self._index, least=least))
 
     def info(self) -> LibraryInfo:
         """What the library holds."""

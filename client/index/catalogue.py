@@ -18,7 +18,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
 
 _FLOAT32 = np.dtype("<f4")
-_TRACK_COLUMNS = "track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations"
+_TRACK_COLUMNS = schema.CHECKED["tracks"]
 _WRITTEN = f"{_TRACK_COLUMNS}, missing, crc32"
 _TRACKS = (
     f"SELECT tracks.number, label, missing, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 "
@@ -141,7 +141,7 @@ class Catalogue:
         path = folder / FILE_NAME
         if create is None and not path.is_file():
             raise LibraryError(f"no library at {folder}: make one with `music-search add {folder} PATH...`")
-        with _translated(path):
+        with translated(path):
             folder.mkdir(parents=True, exist_ok=True)
             # Autocommit; transactions are explicit. The connection is shared between threads under the
             # lock of its owner (MusicSearch).
@@ -176,8 +176,7 @@ class Catalogue:
                     self._set("model", str(self._number_of(create)))
                 elif self._version() < schema.VERSION:
                     schema.migrate(self._db, version=self._version())
-                self._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version = {schema.VERSION}")
+                schema.stamp(self._db)
         self.library_id = self._property("library_id")
         self._use(int(self._property("model")))
 
@@ -218,23 +217,8 @@ class Catalogue:
         Raises:
             LibraryBusy: another process or MusicSearch is.
         """
-        # A second SQLite file is the lock: the operating system releases it with the process, however
-        # that ends, and SQLite knows how to take such a lock on every platform.
-        path = self.folder / "writer.lock"
-        with _translated(path):
-            lock = sqlite3.connect(path, isolation_level=None, timeout=0.0, check_same_thread=False)
-        try:
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as exc:
-                if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    raise LibraryError(f"cannot lock {self.folder} for writing: {exc}") from exc
-                raise LibraryBusy(
-                    f"{self.folder} is being written by another process: wait for it, or stop it"
-                ) from exc
+        with write_lock(self.folder):
             yield
-        finally:
-            lock.close()
 
     def put(self, tracks: Sequence[NewTrack]) -> None:
         """Store new tracks and new versions of tracks, all or none; durable when this returns.
@@ -341,6 +325,47 @@ class Catalogue:
                 [(self._number, kind, _to_blob(vector)) for kind, vectors in probes.items() for vector in vectors],
             )
 
+    def move(self, beginnings: Mapping[str, str]) -> None:
+        """Change how paths begin: from the keys to the values, whole folder names only. All or none."""
+        with self._changing():
+            for track in self._tracks("TRUE"):
+                for before, after in beginnings.items():
+                    first = os.path.join(before, "")
+                    if track.file.path.startswith(first):
+                        path = os.path.join(after, track.file.path[len(first) :])
+                        metadata, annotations = self._one(
+                            "SELECT metadata, annotations FROM tracks WHERE number = ?", track.number
+                        )
+                        file = replace(track.file, path=path)
+                        row = (track.number, track.track_id, file, track.duration_s, metadata, annotations)
+                        self._put_row(*row, is_missing=track.is_missing)
+                        break
+
+    def forget_the_past(self) -> None:
+        """Drop the vectors of other models and all tombstones, and give the space back to the disk.
+
+        An index that has not seen the tombstones finds fewer vectors than it holds, and is made anew.
+        """
+        with self._changing():
+            for table in ("vectors", "probes"):
+                self._db.execute(f"DELETE FROM {table} WHERE model <> ?", (self._number,))
+            self._db.execute("DELETE FROM models WHERE number <> ?", (self._number,))
+            self._db.execute("DELETE FROM tombstones")
+        with translated(self.folder):
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def copy_to(self, path: Path) -> None:
+        """Write the catalogue into a new file, as small as can be."""
+        with translated(path):
+            self._db.execute("VACUUM INTO ?", (str(path),))
+
+    def become_another(self) -> None:
+        """Give a copied library an identity of its own, so that nobody takes the index of one for the other's."""
+        with self._changing():
+            self._set("library_id", secrets.token_hex(16))
+        self.library_id = self._property("library_id")
+
     def _put_row(
         self,
         number: int | None,
@@ -400,7 +425,7 @@ class Catalogue:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with _translated(self.folder), self._transaction():
+        with translated(self.folder), self._transaction():
             yield
 
     @contextmanager
@@ -439,16 +464,19 @@ class Catalogue:
         """Whether the library's model is still the one that this catalogue was opened with."""
         return int(self._property("model")) == self._number
 
-    def lacking(self, *, after: int, count: int) -> list[Track]:
-        """The next tracks, by number, that the model has not embedded."""
-        return self._tracks("label IS NULL AND tracks.number > ? ORDER BY tracks.number LIMIT ?", after, count)
+    def lacking(self) -> list[str]:
+        """The paths of the tracks that the model has not embedded, in the order in which they were added."""
+        query = (
+            "SELECT path FROM tracks WHERE number NOT IN (SELECT track FROM vectors WHERE model = ?) ORDER BY number"
+        )
+        return [row[0] for row in self._all(query, self._number)]
 
     # -- reading ---------------------------------------------------------------------------------------
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Within the block, every read sees the same state, whatever a writer commits meanwhile."""
-        with _translated(self.folder):
+        with translated(self.folder):
             self._db.execute("BEGIN")
         try:
             yield
@@ -457,7 +485,13 @@ class Catalogue:
 
     def __len__(self) -> int:
         """Tracks that the model has embedded."""
-        return int(self._one("SELECT vectors FROM models WHERE number = ?", self._number)[0])
+        rows = self._all("SELECT vectors FROM models WHERE number = ?", self._number)
+        if not rows:
+            raise LibraryError(
+                f"{self.folder} has gone over to another model and dropped the vectors of {self.model.name}: open it "
+                "again with that model"
+            )
+        return int(rows[0][0])
 
     def totals(self) -> tuple[int, float]:
         """Tracks, and their length together in seconds."""
@@ -466,13 +500,13 @@ class Catalogue:
 
     def position(self) -> Position:
         """The end of the history so far."""
-        with _translated(self.folder):
+        with translated(self.folder):
             ends = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence"))
         return Position(ends.get("vectors", 0), ends.get("tombstones", 0))
 
     def state(self) -> tuple[int, int]:
         """Differs from what it was if anything in the catalogue was changed since, by whomever."""
-        with _translated(self.folder):
+        with translated(self.folder):
             return self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
 
     def vectors_after(
@@ -585,12 +619,32 @@ class Catalogue:
         return rows[0]
 
     def _all(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
-        with _translated(self.folder):
+        with translated(self.folder):
             return self._db.execute(query, values).fetchall()
 
 
 @contextmanager
-def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
+def write_lock(folder: Path) -> Iterator[None]:
+    """Be the one writer of the library in a folder; see `Catalogue.writing`."""
+    # A second SQLite file is the lock: the operating system releases it with the process, however
+    # that ends, and SQLite knows how to take such a lock on every platform.
+    path = folder / "writer.lock"
+    with translated(path):
+        lock = sqlite3.connect(path, isolation_level=None, timeout=0.0, check_same_thread=False)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise LibraryError(f"cannot lock {folder} for writing: {exc}") from exc
+            raise LibraryBusy(f"{folder} is being written by another process: wait for it, or stop it") from exc
+        yield
+    finally:
+        lock.close()
+
+
+@contextmanager
+def translated(path: str | os.PathLike[str]) -> Iterator[None]:
     """SQLite's and the file system's errors as ours."""
     try:
         yield

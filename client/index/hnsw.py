@@ -172,7 +172,7 @@ class HnswIndex:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        for old in [*folder.glob("hnsw-*.graph"), *folder.glob(f"{MANIFEST_NAME}.*.tmp")]:
+        for old in _leftovers(folder):
             if old.name != name:
                 old.unlink(missing_ok=True)
 
@@ -203,6 +203,16 @@ class HnswIndex:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
             raise DamagedCache(str(exc)) from exc
         return index, Position(*content["position"])
+
+
+def delete_snapshot(folder: Path) -> None:
+    """The graph is then made anew where it is needed."""
+    for path in (folder / MANIFEST_NAME, *_leftovers(folder)):
+        path.unlink(missing_ok=True)
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    return [*folder.glob("hnsw-*.graph"), *folder.glob(f"{MANIFEST_NAME}.*.tmp")]
 
 
 def _new_graph(dim: int) -> Any:

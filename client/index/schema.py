@@ -79,6 +79,19 @@ CREATE TABLE failed (
 ) STRICT;
 """
 
+CHECKED = {
+    "tracks": "track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations",
+    "vectors": "model, track, vector",
+    "windows": "label, starts_s, vectors",
+}
+"""By table, the columns whose checksum is the row's crc32."""
+ORPHANS = {
+    "vectors": "track NOT IN (SELECT number FROM tracks) OR label NOT IN (SELECT label FROM windows)",
+    "windows": "label NOT IN (SELECT label FROM vectors)",
+    "fields": "track NOT IN (SELECT number FROM tracks)",
+}
+"""By table, which rows belong to nothing; none in a sound catalogue. In the order in which they may be deleted."""
+
 # Version 1 had one model, whose vectors stood in the rows of their tracks; labels stay what they were.
 _FROM_1 = """
 ALTER TABLE tracks RENAME TO tracks_1;
@@ -106,6 +119,12 @@ DROP TABLE tracks_1;
 DROP TABLE tombstones_1;
 DROP TABLE properties_1;
 """
+
+
+def stamp(db: sqlite3.Connection) -> None:
+    """Mark the file as ours, of this version."""
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def create(db: sqlite3.Connection) -> None:

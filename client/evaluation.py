@@ -1,0 +1,79 @@
+"""How well a library finds what its owner knows to be right."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import QueryError
+
+_DRAWS = 1000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean over queries and its 95 % bootstrap interval, as fractions."""
+
+    value: float
+    low: float
+    high: float
+
+
+def read_queries(path: Path) -> dict[str, set[str]]:
+    """What each query should find, from a CSV file with the columns "query" and "track" (a track id or a path).
+
+    A query may stand in several rows.
+
+    Raises:
+        QueryError: the file cannot be read, or lacks a column or a value.
+    """
+    wanted: dict[str, set[str]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {"query", "track"} - set(rows.fieldnames or ())
+            if missing:
+                raise QueryError(
+                    f"{path} has no column {' and '.join(sorted(missing))}: its first line must name query and track"
+                )
+            for row in rows:
+                if not row["query"] or not row["track"]:
+                    raise QueryError(f"{path}, line {rows.line_num}: query or track is empty")
+                wanted.setdefault(row["query"], set()).add(row["track"])
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise QueryError(f"cannot read {path}: {exc}") from exc
+    if not wanted:
+        raise QueryError(f"{path} holds no queries")
+    return wanted
+
+
+def measure(found: Mapping[str, Sequence[str]], wanted: Mapping[str, set[str]]) -> dict[str, Measure]:
+    """R@1, R@5, R@10, nDCG@10 and mAP@10 of what queries found.
+
+    Args:
+        found: by query, the ids of at least the ten best tracks, best first.
+        wanted: by query, the ids of those that are right, at least one.
+
+    Returns:
+        Recall at k is the share of the right tracks among the k best (of at most k); nDCG and average precision are
+        those of trec_eval, cut off at 10.
+    """
+    rows = np.array([_of_query(found[query], right) for query, right in wanted.items()])
+    drawn = np.random.default_rng(0).integers(len(rows), size=(_DRAWS, len(rows)))
+    means = rows[drawn].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    names = ("R@1", "R@5", "R@10", "nDCG@10", "mAP@10")
+    return {name: Measure(float(rows[:, i].mean()), float(low[i]), float(high[i])) for i, name in enumerate(names)}
+
+
+def _of_query(found: Sequence[str], right: set[str]) -> list[float]:
+    hits: NDArray[np.float64] = np.array([track in right for track in found[:10]], float)
+    hits = np.pad(hits, (0, 10 - len(hits)))
+    recalls = [hits[:k].sum() / min(k, len(right)) for k in (1, 5, 10)]
+    discounts = 1 / np.log2(np.arange(2, 12))
+    ndcg = (hits * discounts).sum() / discounts[: min(10, len(right))].sum()
+    precisions = np.cumsum(hits) / np.arange(1, 11)
+    return [*recalls, ndcg, (precisions * hits).sum() / min(10, len(right))]

@@ -1,0 +1,221 @@
+"""Looking after a library: is it sound, make it sound, make it small, take it elsewhere."""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..errors import LibraryError
+from . import schema
+from .catalogue import FILE_NAME, Catalogue, translated, write_lock
+from .fields import put_fields
+from .hnsw import delete_snapshot
+from .live import LiveIndex
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        problems: one sentence for each thing that is not as it must be.
+        tracks: how many there are, after a repair those that are left; None where problems were left alone.
+        lacking: how many of them have no vector of the library's model: adding their folders again makes it.
+    """
+
+    problems: list[str]
+    tracks: int | None
+    lacking: int | None
+
+
+def verify(folder: Path, *, repair: bool = False) -> Verification:
+    """Read every row of a library and compare it with its checksum.
+
+    Args:
+        repair: put a catalogue of all that is sound in the place of a damaged one, which stays beside it under the
+            name catalogue.sqlite3.damaged, and have the search index rebuilt.
+
+    Raises:
+        LibraryError: there is no library, or nothing of it can be read.
+        LibraryBusy: `repair`, and another process is writing to it.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise LibraryError(f"no library at {folder}")
+    problems = _problems(path)
+    if problems and not repair:
+        return Verification(problems, None, None)
+    if problems:
+        with write_lock(folder):
+            _rebuild(path)
+            delete_snapshot(folder)
+    with closing(Catalogue(folder)) as catalogue:
+        LiveIndex(catalogue).refresh()
+        tracks = catalogue.totals()[0]
+        return Verification(problems, tracks, tracks - len(catalogue))
+
+
+def compact(folder: Path) -> tuple[int, int]:
+    """Drop the vectors of former models and the traces of removed tracks; the space goes back to the disk.
+
+    Returns:
+        Bytes of the catalogue before and after.
+
+    Raises:
+        LibraryError: there is no library, it is damaged, or the disk has no room for a copy of what is kept.
+        LibraryBusy: another process is writing to it.
+    """
+    path = folder / FILE_NAME
+    with closing(Catalogue(folder)) as catalogue, catalogue.writing():
+        before = path.stat().st_size
+        catalogue.forget_the_past()
+        delete_snapshot(folder)  # its removed tracks go with it
+        LiveIndex(catalogue).save()
+    return before, path.stat().st_size
+
+
+def export_library(folder: Path, target: Path) -> None:
+    """Write a library into one file, which `import_library` makes a library again, on any machine.
+
+    Raises:
+        LibraryError: there is no library, the file exists, or the disk is full.
+    """
+    if target.exists():
+        raise LibraryError(f"{target} exists: choose another name, or remove it")
+    part = target.with_name(f"{target.name}.part")
+    with closing(Catalogue(folder)) as catalogue, translated(target):
+        part.unlink(missing_ok=True)
+        catalogue.copy_to(part)
+        _sync(part)
+        os.replace(part, target)
+
+
+def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | None = None) -> Verification:
+    """Make a library of an exported file.
+
+    Args:
+        moved: where the music is now: what its paths began with, and what stands in its place.
+
+    Raises:
+        LibraryError: the file is no sound export, or the folder has a library already.
+    """
+    if (folder / FILE_NAME).exists():
+        raise LibraryError(f"{folder} has a library already: choose another folder")
+    if not source.is_file():
+        raise LibraryError(f"no file {source}: name one that `music-search export` wrote")
+    with translated(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
+            part = Path(temporary)
+            shutil.copyfile(source, part / FILE_NAME)
+            found = verify(part)
+            if found.problems:
+                raise LibraryError(f"{source} is damaged ({found.problems[0]}): export the library again")
+            with closing(Catalogue(part)) as catalogue:
+                catalogue.become_another()
+                catalogue.move(moved or {})
+            _sync(part / FILE_NAME)
+            os.replace(part / FILE_NAME, folder / FILE_NAME)
+    return found
+
+
+def _problems(path: Path) -> list[str]:
+    problems = []
+    with closing(_open_raw(path)) as db:
+        try:
+            for (line,) in db.execute("PRAGMA integrity_check(20)"):
+                if line != "ok":
+                    problems.append(f"the file: {line}")
+            for table, columns in schema.CHECKED.items():
+                rows = db.execute(f"SELECT crc32, {columns} FROM {table}")
+                count = sum(schema.checksum(*values) != crc32 for crc32, *values in rows)
+                if count:
+                    problems.append(f"rows of {table} that do not match their checksums: {count}")
+            for table, condition in schema.ORPHANS.items():
+                (count,) = db.execute(f"SELECT count(*) FROM {table} WHERE {condition}").fetchone()
+                if count:
+                    problems.append(f"rows of {table} that belong to nothing: {count}")
+            query = "SELECT vectors, (SELECT count(*) FROM vectors WHERE model = models.number) FROM models"
+            for expected, found in db.execute(query):
+                if expected != found:
+                    problems.append(f"of {expected} vectors, {found} are there")
+        except sqlite3.Error as exc:
+            problems.append(f"the file: {exc}")
+    return problems
+
+
+def _rebuild(path: Path) -> None:
+    """Put a new file with the sound rows in the place of a damaged one, of which a copy stays."""
+    rebuilt, damaged = (path.with_name(f"{FILE_NAME}.{name}") for name in ("rebuilt", "damaged"))
+    log, shared = (path.with_name(f"{FILE_NAME}-{name}") for name in ("wal", "shm"))
+    with translated(path):
+        rebuilt.unlink(missing_ok=True)
+        with closing(_open_raw(path)) as old, closing(_open_raw(rebuilt)) as new:
+            new.execute("BEGIN")
+            schema.create(new)
+            for table in ("properties", "models", "tracks", "vectors", "windows", "probes", "failed"):
+                _copy_sound_rows(old, new, table=table)
+            if new.execute(
+                "SELECT count(*) FROM properties JOIN models ON value = number WHERE name = 'model'"
+            ).fetchone() != (1,):
+                raise LibraryError(f"too little of {path} can be read: restore the library from a backup")
+            for table, condition in schema.ORPHANS.items():
+                new.execute(f"DELETE FROM {table} WHERE {condition}")
+            for number, metadata, annotations in new.execute(
+                "SELECT number, metadata, annotations FROM tracks"
+            ).fetchall():
+                put_fields(new, number, {**json.loads(metadata), **json.loads(annotations)})
+            with suppress(sqlite3.DatabaseError):  # so that no label is given twice
+                for row in old.execute("SELECT seq, name, seq FROM sqlite_sequence"):
+                    new.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", row)
+            schema.stamp(new)
+            new.execute("COMMIT")
+        shutil.copyfile(path, damaged)
+        if log.exists():
+            shutil.copyfile(log, f"{damaged}-wal")
+        for beside in (log, shared):
+            beside.unlink(missing_ok=True)  # it would be taken for the new file's
+        os.replace(rebuilt, path)
+
+
+def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table: str) -> None:
+    """Read from both ends, as far as the file can be read."""
+    seen: set[int] = set()
+    for direction in ("ASC", "DESC"):
+        with suppress(sqlite3.DatabaseError):
+            cursor = old.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid {direction}")
+            names = [column[0] for column in cursor.description[1:]]
+            for number, *values in cursor:
+                row = dict(zip(names, values, strict=True))
+                if number in seen or not _is_sound(row, table=table):
+                    continue
+                seen.add(number)
+                if table == "models":
+                    row["vectors"] = 0  # counted as they are copied
+                with suppress(UnicodeEncodeError, sqlite3.IntegrityError):
+                    new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", [*row.values()])
+            return
+
+
+def _is_sound(row: Mapping[str, Any], *, table: str) -> bool:
+    if table not in schema.CHECKED:
+        return True
+    return bool(schema.checksum(*(row[name] for name in schema.CHECKED[table].split(", "))) == row["crc32"])
+
+
+def _open_raw(path: Path) -> sqlite3.Connection:
+    """Without a look at what is in it; text that is not UTF-8 comes out as what matches no checksum."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.text_factory = lambda content: content.decode(errors="surrogateescape")
+    return db
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
