@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from .ingest import AddReport, Ingest
 from .progress import show_progress
 from .query import MINUS_WEIGHT, Clip, Source, unit, weighted
 from .walk import FailedTrack, find_audio
-from .zero_shot import DEFAULT_TEMPLATES, Tag, check_text, check_texts, rank_labels
+from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack, check_text, check_texts
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,33 @@ class MusicSearch:
         *,
         templates: Sequence[str] = DEFAULT_TEMPLATES,
     ) -> list[Tag]:
-        """Labels for a file or a track id, the best first; see `zero_shot.rank_labels`."""
-        return rank_labels(self._vector_of(source), labels, encoder=self._encoder, templates=templates)
+        """Labels for a file or a track id, the best first; see `zero_shot.Labels`."""
+        return Labels(labels, encoder=self._encoder, templates=templates).rank(self._vector_of(source))
+
+    def tag_library(
+        self, labels: Sequence[str], *, templates: Sequence[str] = DEFAULT_TEMPLATES
+    ) -> Iterator[TaggedTrack]:
+        """The same for every track, in the order in which they were added."""
+        ranked = Labels(labels, encoder=self._encoder, templates=templates)
+        parts = self._catalogue.vectors_after(0, rows_at_once=512)
+        while True:
+            with self._lock:
+                found, vectors = next(parts, (None, None))
+                if found is None or vectors is None:
+                    return
+                tracks = {track.label: track for track in self._catalogue.by_labels(found.tolist())}
+            for label, vector in zip(found.tolist(), vectors, strict=True):
+                if (track := tracks.get(label)) is not None:
+                    yield TaggedTrack(track.track_id, track.file.path, ranked.rank(vector))
+
+    def track_id(self, name: str | Path) -> str:
+        """Of a track that is named by its id or its path.
+
+        Raises:
+            LibraryError: it is not in the library.
+        """
+        with self._lock:
+            return self._catalogue.named(name).track_id
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts to float32 [len(texts), dim], unit L2 norm.

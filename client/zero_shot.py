@@ -31,17 +31,19 @@ class Tag:
     probability: float
 
 
-def rank_labels(
-    vector: NDArray[np.float32],
-    labels: Sequence[str],
-    *,
-    encoder: Encoder,
-    templates: Sequence[str] = DEFAULT_TEMPLATES,
-) -> list[Tag]:
-    """The labels from the best to the worst for a track vector.
+@dataclass(frozen=True)
+class TaggedTrack:
+    """A track of a library and its labels, the best first."""
+
+    track_id: str
+    path: str
+    tags: list[Tag]
+
+
+class Labels:
+    """Labels as a model sees them.
 
     Args:
-        vector: float32 [dim], unit L2 norm.
         labels: at least one, all different.
         templates: sentences with one {} each; with several, a label's vector is the normalised mean of its
             sentences' vectors (prompt ensembling; CLIP, section 3.1.4).
@@ -49,24 +51,31 @@ def rank_labels(
     Raises:
         QueryError: no labels, a label that is empty or given twice, or a template without {}.
     """
-    check_texts(labels, what="labels")
-    check_texts(templates, what="templates")
-    if not labels or not templates:
-        raise QueryError("zero-shot tagging needs at least one label and one template")
-    if len(set(labels)) < len(labels):
-        raise QueryError("a label is given twice: remove the repetition")
-    for template in templates:
-        if template.count("{}") != 1:
-            raise QueryError(f"template {template!r} must contain {{}} once, where the label goes")
 
-    sentences = [template.replace("{}", label) for label in labels for template in templates]
-    by_label = encoder.embed_texts(sentences).reshape(len(labels), len(templates), -1).mean(axis=1)
-    by_label /= np.linalg.norm(by_label, axis=1, keepdims=True)
-    scores = by_label @ vector
-    exponentials = np.exp((scores - scores.max()) / TEMPERATURE)
-    probabilities = exponentials / exponentials.sum()
-    order = np.argsort(-scores, kind="stable")
-    return [Tag(labels[i], float(scores[i]), float(probabilities[i])) for i in order]
+    def __init__(
+        self, labels: Sequence[str], *, encoder: Encoder, templates: Sequence[str] = DEFAULT_TEMPLATES
+    ) -> None:
+        check_texts(labels, what="labels")
+        check_texts(templates, what="templates")
+        if not labels or not templates:
+            raise QueryError("zero-shot tagging needs at least one label and one template")
+        if len(set(labels)) < len(labels):
+            raise QueryError("a label is given twice: remove the repetition")
+        for template in templates:
+            if template.count("{}") != 1:
+                raise QueryError(f"template {template!r} must contain {{}} once, where the label goes")
+        self._labels = list(labels)
+        sentences = [template.replace("{}", label) for label in labels for template in templates]
+        vectors = encoder.embed_texts(sentences).reshape(len(labels), len(templates), -1).mean(axis=1)
+        self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def rank(self, vector: NDArray[np.float32]) -> list[Tag]:
+        """The labels from the best to the worst for a track vector, float32 [dim] of unit L2 norm."""
+        scores = self._vectors @ vector
+        exponentials = np.exp((scores - scores.max()) / TEMPERATURE)
+        probabilities = exponentials / exponentials.sum()
+        order = np.argsort(-scores, kind="stable")
+        return [Tag(self._labels[i], float(scores[i]), float(probabilities[i])) for i in order]
 
 
 def check_texts(texts: Sequence[str], *, what: str) -> None:

@@ -587,6 +587,17 @@ class Catalogue:
     def by_path(self, path: str) -> Track | None:
         return next(iter(self._tracks("path = ?", path)), None)
 
+    def named(self, name: str | Path) -> Track:
+        """The track that is named by its id or its path.
+
+        Raises:
+            LibraryError: there is none.
+        """
+        track = self.by_id(str(name)) or self.by_path(os.path.abspath(os.path.expanduser(name)))
+        if track is None:
+            raise LibraryError(f"no track with the id or path {str(name)!r} in {self.folder}")
+        return track
+
     def by_content(self, content_sha256: str) -> list[Track]:
         return self._tracks("content_sha256 = ? ORDER BY tracks.number", content_sha256)
 
@@ -596,6 +607,10 @@ class Catalogue:
         # The text after all that begin with `first`: its last character, the separator, raised by one.
         query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
         return self._all(query, first, first[:-1] + chr(ord(first[-1]) + 1))
+
+    def missing(self) -> list[str]:
+        """The ids of the tracks whose files have vanished."""
+        return [row[0] for row in self._all("SELECT track_id FROM tracks WHERE missing ORDER BY number")]
 
     def failed(self) -> list[FailedFile]:
         """The files that could not be used, by path."""

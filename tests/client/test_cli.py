@@ -49,11 +49,12 @@ def test_search(run, library: Path, tones: Path) -> None:
     status, out, _ = run("search", library, "low", "-k", 2, "--json")
     hits = json.loads(out)
     assert (status, len(hits), hits[0]["path"]) == (0, 2, str(tones / "low.wav"))
-    assert set(hits[0]) == {"track_id", "path", "score", "start_s", "metadata"}
+    assert set(hits[0]) == {*("track_id", "path", "score", "start_s", "metadata", "probability", "weak", "is_missing")}
     status, out, _ = run("search", library, "high")
     header, best, *_ = out.splitlines()
-    score, at, track_id, track = best.split("\t")
-    assert header == "score\tat\ttrack id\ttrack"
+    score, fits, at, track_id, track = best.split("\t")
+    assert header == "score\tfits\tat\ttrack id\ttrack"
+    assert fits.endswith("%")
     assert (status, len(track_id), track) == (0, 16, str(tones / "album/high.mp3"))
     assert float(score) > 0.5
     assert at in ("0:00", "0:01")

@@ -107,7 +107,9 @@ def test_hnsw_recall_against_exact_search() -> None:
         index.add(np.arange(6_000), vectors)
     hits = 0
     for query in vectors[rng.integers(6_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
-        hits += len(set(exact.search(query, k=10)[0].tolist()) & set(graph.search(query, k=10, recall=0.99)[0].tolist()))
+        hits += len(
+            set(exact.search(query, k=10)[0].tolist()) & set(graph.search(query, k=10, recall=0.99)[0].tolist())
+        )
     assert hits / 1000 >= 0.99
 
 

@@ -1,0 +1,28 @@
+"""`music-search`: the library from a terminal."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ..errors import MusicSearchError
+from .parser import make_parser
+
+_ERROR, _INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 something failed, 2 error, 130 interrupted."""
+    options = make_parser().parse_args(arguments)
+    try:
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MusicSearchError as exc:
+        print(f"music-search: {exc}", file=sys.stderr)
+        return _ERROR
+    except KeyboardInterrupt:
+        print("music-search: interrupted; what was finished is kept", file=sys.stderr)
+        return _INTERRUPTED

@@ -1,0 +1,92 @@
+"""Commands that change what a library holds, or say what that is."""
+
+import argparse
+import csv
+from contextlib import closing
+from dataclasses import asdict
+
+from ..errors import QueryError
+from ..index.catalogue import Catalogue
+from ..index.fields import Value
+from ..search import MusicSearch, library_info
+from .output import plain, print_json, print_table
+
+
+def add(options: argparse.Namespace) -> int:
+    with MusicSearch(options.library, encoder=options.encoder, device=options.device) as ms:
+        report, device = ms.add(options.paths, retry=options.retry), ms.device
+        if options.json:
+            print_json(asdict(report))
+        else:
+            gone = f", {report.missing} missing" if report.missing else ""
+            print(
+                f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{gone}, "
+                f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device}"
+            )
+            for failed in report.failed:
+                print(f"  {failed.path}: {failed.reason}")
+        if options.watch:
+            from .watching import watch
+
+            watch(ms, options.paths)
+    return 1 if report.failed else 0
+
+
+def remove(options: argparse.Namespace) -> int:
+    if bool(options.tracks) == options.missing:
+        raise QueryError("name the tracks to remove, or give --missing alone")
+    with closing(Catalogue(options.library.expanduser())) as catalogue, catalogue.writing():
+        ids = catalogue.missing() if options.missing else [catalogue.named(name).track_id for name in options.tracks]
+        catalogue.remove(ids)
+    if options.json:
+        print_json({"removed": ids})
+    else:
+        print(f"{len(ids)} removed")
+    return 0
+
+
+def annotate(options: argparse.Namespace) -> int:
+    with closing(Catalogue(options.library.expanduser())) as catalogue, catalogue.writing():
+        annotations = {}
+        try:
+            with options.table.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                if "track" not in (rows.fieldnames or ()):
+                    raise QueryError(
+                        f"{options.table} has no column track: its first line must name track and the fields"
+                    )
+                for row in rows:
+                    fields = {name: _value(text) for name, text in row.items() if name != "track" and text}
+                    annotations[catalogue.named(row["track"]).track_id] = fields
+        except (OSError, UnicodeDecodeError, csv.Error) as exc:
+            raise QueryError(f"cannot read {options.table}: {exc}") from exc
+        catalogue.annotate(annotations)
+    print_json({"annotated": len(annotations)}) if options.json else print(f"{len(annotations)} annotated")
+    return 0
+
+
+def failed(options: argparse.Namespace) -> int:
+    with closing(Catalogue(options.library.expanduser())) as catalogue:
+        files = catalogue.failed()
+    if options.json:
+        print_json([{"path": file.path, "reason": file.reason} for file in files])
+    else:
+        print_table(["file", "reason"], [[file.path, file.reason] for file in files])
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    with closing(Catalogue(options.library.expanduser())) as catalogue:
+        known = asdict(library_info(catalogue))
+    if options.json:
+        print_json(known)
+    else:
+        print_table(["property", "value"], [[name, plain(value)] for name, value in known.items()])
+    return 0
+
+
+def _value(text: str) -> Value:
+    try:
+        return float(text)
+    except ValueError:
+        return text

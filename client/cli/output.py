@@ -1,0 +1,58 @@
+"""What the commands print: tables on a terminal, tabs in a pipe, JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..search import Hit
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")  # an id cut short is of no use
+    for row in rows:
+        table.add_row(*map(Text, row))  # not markup: titles may contain [brackets]
+    Console().print(table)
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    if not hits:
+        print("music-search: nothing found; is the library empty, or does no track fit --where?", file=sys.stderr)
+    elif hits[0].weak:
+        print("music-search: weak: what has nothing to do with music scores as high in this library", file=sys.stderr)
+    for_people = sys.stdout.isatty()
+    rows = [
+        [
+            f"{hit.score:.3f}",
+            "" if hit.probability is None else f"{hit.probability:.0%}",
+            "" if hit.start_s is None else clock(hit.start_s),
+            hit.track_id,
+            ((for_people and str(hit.metadata.get("title", ""))) or hit.path)
+            + (" (missing)" if hit.is_missing else ""),
+        ]
+        for hit in hits
+    ]
+    print_table(["score", "fits", "at", "track id", "track"], rows)
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def plain(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,115 @@
+"""The commands and their options."""
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+
+from . import care, finding, keeping
+
+_EPILOG = """examples:
+  music-search add library ~/Music
+  music-search search library "calm solo piano at night" --where genre=jazz --where year=1990..
+  music-search search library "string quartet" --minus vocals --per-artist 2
+  music-search similar library clip.mp3 -k 5
+  music-search tag clip.mp3 --labels jazz,techno,folk
+  music-search tag library --labels moods.txt --csv > moods.csv
+  music-search reembed library --encoder new_model_repository --switch
+
+a server: grpc://host:port; several of one model: grpc://a:8001,b:8001; over TLS: grpcs://host:port, with
+MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
+MUSICSEARCH_KEY_FILE from the environment, where they are set
+
+exit status: 0 done, 1 some files could not be added, or problems were found, 2 error, 130 interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="music-search",
+        description="Find music by describing it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"music-search {version('musicsearch')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: object, help: str, *, model: bool = False, library: bool = True
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(run=run)
+        if library:
+            made.add_argument("library", metavar="LIB", type=Path, help="folder of the library")
+        made.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        if model:
+            made.add_argument("--encoder", metavar="MODEL", help="model repository folder, or grpc://host:port")
+            made.add_argument("--device", default="auto", help="auto (default), cpu, cuda or tensorrt")
+        return made
+
+    add = command("add", keeping.add, "add files and folders; makes LIB if absent", model=True)
+    add.add_argument("paths", metavar="PATH", nargs="+")
+    add.add_argument("--retry", action="store_true", help="try files again that failed before")
+    add.add_argument("--watch", action="store_true", help="stay, and add what changes in the folders")
+    for name, run, what, metavar in (
+        ("search", finding.search, "tracks that fit a description", "QUERY"),
+        ("similar", finding.similar, "tracks that sound like a file", "FILE"),
+    ):
+        made = command(name, run, what, model=True)
+        if name == "search":
+            made.add_argument("query", metavar=metavar, nargs="+", help="a text, or several together")
+            made.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what they shall be unlike")
+            made.add_argument(
+                "--like", metavar="FILE", action="append", default=[], help="what they shall sound like too"
+            )
+        else:
+            made.add_argument("source", metavar=metavar, help="an audio file or a track id")
+            made.add_argument("--part", metavar="FROM-TO", help="only these seconds of it, such as 30-45")
+        made.add_argument("-k", type=int, default=10, help="how many tracks (default 10)")
+        made.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
+        made.add_argument(
+            "--where",
+            metavar="FIELD=VALUE",
+            action="append",
+            default=[],
+            help="only such tracks: genre=jazz, key=Am,C (one of them), bpm=80..120, year=1990..",
+        )
+        made.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
+    tag = command(
+        "tag", finding.tag, "rank labels for a file, or for every track of a library", model=True, library=False
+    )
+    tag.add_argument("source", metavar="FILE_OR_LIB", type=Path)
+    tag.add_argument("--labels", required=True, metavar="A,B,C", help="separated by commas, or a file with one a line")
+    tag.add_argument("--template", action="append", metavar="TEXT", help='default "A {} track"; several are averaged')
+    tag.add_argument("--csv", action="store_true", help="one line a track and label")
+    tag.add_argument(
+        "--as", dest="field", metavar="FIELD", help="keep each track's best label, for --where FIELD=LABEL"
+    )
+    duplicates = command("duplicates", finding.duplicates, "tracks that are nearly the same recording")
+    duplicates.add_argument("--least", type=float, default=0.98, help="the lowest similarity (default 0.98)")
+    evaluate = command("evaluate", finding.evaluate, "how well it finds what a CSV file says is right", model=True)
+    evaluate.add_argument("queries", metavar="CSV", type=Path, help='with the columns "query" and "track" (id or path)')
+
+    remove = command("remove", keeping.remove, "forget tracks; files stay")
+    remove.add_argument("tracks", metavar="TRACK", nargs="*", help="track id or path")
+    remove.add_argument("--missing", action="store_true", help="those whose files have vanished")
+    annotate = command("annotate", keeping.annotate, "note what is known about tracks, for --where")
+    annotate.add_argument("table", metavar="CSV", type=Path, help='with a column "track" (id or path), and one a field')
+    command("failed", keeping.failed, "files that could not be added, and why")
+    command("info", keeping.info, "what a library holds")
+
+    verify = command("verify", care.verify_library, "compare every row with its checksum")
+    verify.add_argument("--repair", action="store_true", help="keep what is sound")
+    command("compact", care.compact_library, "give back the space of former models and removed tracks")
+    export = command("export", care.export, "write a library into one file")
+    export.add_argument("target", metavar="FILE", type=Path)
+    importing = command("import", care.import_, "make a library of an exported file")
+    importing.add_argument("source", metavar="FILE", type=Path)
+    importing.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
+    again = command(
+        "reembed", care.reembed_library, "make the vectors of another model, beside the old ones", model=True
+    )
+    again.add_argument("--former", metavar="MODEL", help="the library's model, to compare the two")
+    again.add_argument("--queries", metavar="FILE", type=Path, help="one a line, to compare the two")
+    again.add_argument("--switch", action="store_true", help="make it the library's model")
+    command("doctor", care.doctor, "what is installed, and whether it works", model=True, library=False)
+    return parser
