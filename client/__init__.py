@@ -6,6 +6,8 @@
 >>> ms.search("calm solo piano at night", k=10)                  # doctest: +SKIP
 """
 
+from .asynchronous import AsyncMusicSearch
+from .duplicates import Duplicate
 from .encoders import Encoder, EncoderSpec
 from .encoders.triton import TritonEncoder
 from .errors import (
@@ -22,13 +24,17 @@ from .errors import (
     ServerUnavailable,
 )
 from .ingest import AddReport
+from .query import Clip
 from .search import Hit, LibraryInfo, MusicSearch
 from .walk import FailedTrack
-from .zero_shot import Tag
+from .zero_shot import Tag, TaggedTrack
 
 __all__ = [
     "AddReport",
+    "AsyncMusicSearch",
     "AudioError",
+    "Clip",
+    "Duplicate",
     "Encoder",
     "EncoderError",
     "EncoderSpec",
@@ -46,5 +52,6 @@ __all__ = [
     "ServerTimeout",
     "ServerUnavailable",
     "Tag",
+    "TaggedTrack",
     "TritonEncoder",
 ]

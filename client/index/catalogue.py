@@ -667,7 +667,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
         raise LibraryError(f"{path} is closed: open the library again") from exc
     except sqlite3.OperationalError as exc:
         raise LibraryError(f"cannot use {path}: {exc}; check the disk, its free space and permissions") from exc
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, json.JSONDecodeError) as exc:
         raise LibraryError(f"{path} is damaged or not a catalogue ({exc}): restore it from a backup") from exc
     except OSError as exc:
         raise LibraryError(f"cannot use {path} as a library: {exc.strerror}") from exc

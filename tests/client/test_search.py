@@ -1,5 +1,6 @@
 """MusicSearch from files to hits, with tones that the tiny model understands."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from client import (
+    AsyncMusicSearch,
     AudioError,
+    Clip,
     EncoderError,
     LibraryBusy,
     LibraryError,
@@ -421,3 +424,124 @@ def test_real_recordings_index_and_find_themselves(library: Path, encoder: Local
             (hit,) = ms.search_audio(path, k=1)
             assert hit.path == str(path)
             assert hit.score == pytest.approx(1, abs=1e-5)
+
+
+# -- what to ask for -----------------------------------------------------------------------------------
+
+
+def test_texts_and_sounds_are_mixed(ms: MusicSearch, tones: Path) -> None:
+    low, high = ms.embed_text(["low", "high"])
+
+    def unit(vector: np.ndarray) -> np.ndarray:
+        return vector / np.linalg.norm(vector)
+
+    def scores(hits: list) -> dict[str, float]:
+        return {hit.track_id: pytest.approx(hit.score, abs=1e-5) for hit in hits}
+
+    for mixed, expected in [
+        (ms.search(["low", "high"]), low + high),
+        (ms.search({"low": 3, "high": 1}), 3 * low + high),
+        (ms.search("low", minus="high"), low - 0.5 * high),
+        (ms.search("low", minus={"high": 0.2}), low - 0.2 * high),
+        (ms.search("low", like=tones / "album/high.mp3"), low + ms.embed_audio([tones / "album/high.mp3"])[0]),
+        (
+            ms.search(like={str(tones / "low.wav"): 1, Clip(tones / "album/high.mp3", 0, 2): 2}),
+            ms.embed_audio([tones / "low.wav"])[0] + 2 * ms._vector_of(Clip(tones / "album/high.mp3", 0, 2)),
+        ),
+    ]:
+        assert scores(mixed) == {hit.track_id: hit.score for hit in ms.search_vector(5 * unit(expected))}
+
+
+def test_a_part_of_a_file(ms: MusicSearch, tones: Path) -> None:
+    high = tones / "album/high.mp3"  # high for two seconds, then low
+    assert stems(ms.search_audio(Clip(high, 0, 2), k=1)) == ["high"]
+    assert stems(ms.search_audio(Clip(high, 2.2), k=1)) == ["low"]
+    for part, message in [
+        (Clip(high, 5), "nothing in it from 5 s on decodes"),
+        (Clip(high, 2, 1), "no part from 2 to 1 s"),
+        (Clip(high, -1), "no part from -1"),
+        (Clip(high, 1, 1.2), "too short"),
+    ]:
+        with pytest.raises(AudioError, match=message):
+            ms.search_audio(part)
+
+
+def test_filters_artists_and_pages(ms: MusicSearch) -> None:
+    ids = {Path(hit.path).stem: hit.track_id for hit in ms.search("low", k=3)}
+    ms.annotate({ids["low"]: {"artist": "A", "bpm": 90}, ids["middle"]: {"artist": "a"}, ids["high"]: {"bpm": 120}})
+    everything = ms.search("low", k=3)
+    assert stems(ms.search("low", where={"bpm": (None, None)})) == [s for s in stems(everything) if s != "middle"]
+    assert stems(ms.search("high", where={"artist": "a"})) == [s for s in stems(ms.search("high")) if s != "high"]
+    assert stems(ms.search("low", per_artist=1)) == [s for s in stems(everything) if s != "middle"]
+    assert ms.search("low", k=1, offset=1) == everything[1:2]
+    assert ms.search("low", k=5, offset=3) == []
+    assert everything[0].metadata == {"artist": "A", "bpm": 90}
+    assert ms.search("low", k=1, starts=False)[0].start_s is None
+    with pytest.raises(QueryError, match="did you mean 'artist'"):
+        ms.search("low", where={"artst": "a"})
+
+
+def test_nothing_fits_is_said(ms: MusicSearch) -> None:
+    found, lost = ms.search("low", k=3), ms.search("é", k=3)
+    assert not any(hit.weak for hit in found)
+    assert found[0].probability > 0.99
+    assert all(hit.weak for hit in lost)
+    assert [hit.probability for hit in ms.search_audio(found[0].track_id)] == [None] * 3
+
+
+def test_what_has_vanished_is_marked_until_it_is_back(ms: MusicSearch, tones: Path) -> None:
+    low = tones / "low.wav"
+    low.rename(tones.parent / "away.wav")
+    report = ms.add(tones, progress=False)
+    assert (report.missing, report.unchanged) == (1, 2)
+    assert [hit.is_missing for hit in ms.search("low", k=3)].count(True) == 1
+    assert ms.search("low", k=1)[0].is_missing
+    assert ms.add(tones, progress=False).missing == 0  # it was marked before
+    (tones.parent / "away.wav").rename(low)
+    assert ms.add(tones, progress=False).unchanged == 3
+    assert not ms.search("low", k=1)[0].is_missing
+
+
+def test_a_failed_file_is_not_tried_again_before_it_changes(ms: MusicSearch, tones: Path) -> None:
+    bad = tones / "bad.wav"
+    bad.write_bytes(b"RIFF" + bytes(100))
+    (reason,) = [failed.reason for failed in ms.add(tones, progress=False).failed]
+    assert [(failed.path, failed.reason) for failed in ms.failed()] == [(str(bad), reason)]
+    status = bad.stat()
+    write_audio(tones.parent / "good.wav", tone(600, seconds=1))
+    bad.write_bytes((tones.parent / "good.wav").read_bytes()[: status.st_size])
+    os.truncate(bad, status.st_size)
+    os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [failed.reason for failed in ms.add(tones, progress=False).failed] == [reason]  # not read
+    assert [failed.reason for failed in ms.add(tones, progress=False, retry=True).failed] != [reason]
+    shutil.copy(tones.parent / "good.wav", bad)
+    assert ms.add(tones, progress=False).added == 1
+    assert ms.failed() == []
+
+
+def test_duplicates(ms: MusicSearch, tones: Path) -> None:
+    assert ms.duplicates() == []
+    write_audio(tones / "again.ogg", tone(TONES_HZ["low"], seconds=2.5), kind="ogg")
+    ms.add(tones, progress=False)
+    (pair,) = ms.duplicates()
+    assert {Path(pair.first_path).name, Path(pair.second_path).name} == {"low.wav", "again.ogg"}
+    assert 0.98 <= pair.similarity <= 1.0001
+
+
+def test_tags_for_a_whole_library_become_a_field(ms: MusicSearch) -> None:
+    tagged = {Path(track.path).stem: track for track in ms.tag_library(["low", "middle", "high"])}
+    for stem, track in tagged.items():
+        assert track.tags == ms.zero_shot(track.track_id, ["low", "middle", "high"])
+        assert track.tags[0].label == stem
+    ms.annotate({track.track_id: {"pitch": track.tags[0].label} for track in tagged.values()})
+    assert stems(ms.search("low", where={"pitch": "high"})) == ["high"]
+
+
+def test_asynchronous_use(ms: MusicSearch, library: Path, encoder: LocalEncoder) -> None:
+    async def many() -> list:
+        async with await AsyncMusicSearch.open(library, encoder=encoder) as shared:
+            with pytest.raises(QueryError, match="k is 0"):
+                await shared.search("low", k=0)
+            return await asyncio.gather(*(shared.search(word, k=1) for word in 20 * ["low", "high"]))
+
+    assert [stems(hits) for hits in asyncio.run(many())] == 20 * [["low"], ["high"]]

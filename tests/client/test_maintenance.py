@@ -1,0 +1,183 @@
+"""A library that was damaged says so, and keeps what is sound; a copy of it is a library too."""
+
+import random
+import resource
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from client import LibraryBusy, LibraryError
+from client.index.catalogue import FILE_NAME, Catalogue, Model
+from client.index.live import LiveIndex
+from client.index.maintenance import compact, export_library, import_library, verify
+from tests.client.test_catalogue import DIM, make, new_track, unit
+
+NAMES = [f"{number:03d}" for number in range(120)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make(tmp_path / "library", *NAMES).close()
+    return tmp_path / "library"
+
+
+def content(catalogue: Catalogue) -> dict[str, tuple[str, bytes, bytes]]:
+    """By path: track id, vector and windows of each track; reading it checks every checksum."""
+    found = {}
+    for labels, vectors in catalogue.vectors_after(0):
+        for label, vector in zip(labels.tolist(), vectors, strict=True):
+            track = catalogue.by_label(label)
+            found[track.file.path] = (track.track_id, vector.tobytes(), catalogue.windows(label)[1].tobytes())
+    return found
+
+
+def test_a_sound_library(folder: Path) -> None:
+    found = verify(folder)
+    assert (found.problems, found.tracks, found.lacking) == ([], len(NAMES), 0)
+    assert verify(folder, repair=True) == found
+    assert not (folder / f"{FILE_NAME}.damaged").exists()
+
+
+@pytest.mark.parametrize("table", ["vectors", "windows", "tracks"])
+def test_a_damaged_row_is_named_and_repaired(folder: Path, table: str) -> None:
+    before = content(Catalogue(folder))
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        column = {"vectors": "vector", "windows": "vectors", "tracks": "metadata"}[table]
+        db.execute(
+            f"UPDATE {table} SET {column} = zeroblob(32) WHERE rowid = 7"
+            if table != "tracks"
+            else "UPDATE tracks SET metadata = '{}' WHERE number = 7"
+        )
+    db.close()
+    assert f"rows of {table} that do not match their checksums: 1" in verify(folder).problems
+    found = verify(folder, repair=True)
+    lost = 0 if table != "tracks" else 1
+    assert (found.tracks, found.lacking) == (len(NAMES) - lost, 1 - lost)
+    after = content(Catalogue(folder))
+    del before["/music/006.wav"]
+    assert after == before
+    assert verify(folder).problems == []
+    assert (folder / f"{FILE_NAME}.damaged").is_file()
+    catalogue = Catalogue(folder)
+    catalogue.put([new_track("new")])
+    assert catalogue.by_path("/music/new.wav").label == len(NAMES) + 1  # no label is given twice
+
+
+def test_whatever_is_damaged_nothing_wrong_is_found(folder: Path, tmp_path: Path) -> None:
+    before = content(Catalogue(folder))
+    size = (folder / FILE_NAME).stat().st_size
+    rng = random.Random(0)
+    repaired = 0
+    for number in range(200):
+        damaged = tmp_path / str(number)
+        shutil.copytree(folder, damaged)
+        with (damaged / FILE_NAME).open("r+b") as file:
+            kind = number % 4
+            if kind == 0:
+                file.truncate(rng.randrange(size))
+            elif kind == 1:
+                file.seek(4096 * rng.randrange(size // 4096))
+                file.write(bytes(4096))
+            else:
+                for _ in range(1 if kind == 2 else 200):
+                    position = rng.randrange(size)
+                    file.seek(position)
+                    (byte,) = file.read(1)
+                    file.seek(position)
+                    file.write(bytes([byte ^ 1 << rng.randrange(8)]))
+        for repair in (False, True):
+            try:
+                if repair:
+                    verify(damaged, repair=True)
+                    repaired += 1
+                catalogue = Catalogue(damaged)
+                LiveIndex(catalogue).search(unit(seed=1)[0], k=5)
+                after = content(catalogue)
+            except LibraryError:
+                continue
+            assert all(before.get(path) == found for path, found in after.items())
+            if repair:
+                assert verify(damaged).problems == []
+            else:
+                assert len(after) == len(before)  # a track that vanished is noticed
+        shutil.rmtree(damaged)
+    assert repaired > 100
+
+
+def test_what_cannot_be_repaired_is_left_alone(folder: Path) -> None:
+    (folder / FILE_NAME).write_bytes(b"not SQLite" * 1000)
+    before = (folder / FILE_NAME).read_bytes()
+    assert verify(folder).problems == ["the file: file is not a database"]
+    with pytest.raises(LibraryError, match="restore"):
+        verify(folder, repair=True)
+    assert (folder / FILE_NAME).read_bytes() == before
+    with pytest.raises(LibraryError, match="no library at"):
+        verify(folder / "nowhere")
+
+
+def test_a_repair_waits_for_no_writer(folder: Path) -> None:
+    catalogue = Catalogue(folder)
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        db.execute("UPDATE vectors SET vector = zeroblob(32) WHERE label = 7")
+    with catalogue.writing(), pytest.raises(LibraryBusy):
+        verify(folder, repair=True)
+
+
+def test_compacting_gives_space_back_and_loses_nothing(folder: Path) -> None:
+    catalogue = Catalogue(folder)
+    other = catalogue.beside(Model("other", "e" * 64, DIM))
+    other.put_vectors({number: new_track("x", seed=number).vectors for number in range(1, 100)})
+    catalogue.remove([catalogue.by_path(f"/music/{name}.wav").track_id for name in NAMES[60:]])
+    LiveIndex(catalogue, exact_below=0).save()
+    before = content(catalogue)
+    catalogue.close()
+    large, small = compact(folder)
+    assert small < large / 2
+    assert content(Catalogue(folder)) == before
+    index = LiveIndex(Catalogue(folder), exact_below=0)
+    assert len(index.search(unit(seed=1)[0], k=100)[0]) == 60
+    with pytest.raises(LibraryError, match="gone over to another model and dropped the vectors of other"):
+        len(other)
+
+
+def test_a_full_disk_while_compacting_loses_nothing(folder: Path) -> None:
+    before = content(Catalogue(folder))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # writes end there, as on a full disk
+    try:
+        with pytest.raises(LibraryError, match="check the disk"):
+            compact(folder)
+        with pytest.raises(LibraryError, match="check the disk"):
+            export_library(folder, folder.parent / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert content(Catalogue(folder)) == before
+    assert not (folder.parent / "copy").exists()
+
+
+def test_a_library_goes_elsewhere_in_one_file(folder: Path, tmp_path: Path) -> None:
+    export_library(folder, tmp_path / "copy.musicsearch")
+    with pytest.raises(LibraryError, match="exists: choose another name"):
+        export_library(folder, tmp_path / "copy.musicsearch")
+    other = tmp_path / "elsewhere"
+    assert import_library(tmp_path / "copy.musicsearch", other, moved={"/music": "/mnt/songs"}).tracks == len(NAMES)
+    before, after = content(Catalogue(folder)), content(Catalogue(other))
+    assert after == {path.replace("/music", "/mnt/songs"): found for path, found in before.items()}
+    assert Catalogue(other).library_id != Catalogue(folder).library_id
+    with pytest.raises(LibraryError, match="has a library already"):
+        import_library(tmp_path / "copy.musicsearch", other)
+
+
+def test_a_damaged_export_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.musicsearch"
+    export_library(folder, copy)
+    damaged = bytearray(copy.read_bytes())
+    damaged[damaged.index(unit(seed=5, count=3)[0].tobytes())] ^= 1
+    copy.write_bytes(damaged)
+    with pytest.raises(LibraryError, match=r"copy.musicsearch is damaged \(rows of vectors .*: 1\): export"):
+        import_library(copy, tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+    with pytest.raises(LibraryError, match="no file"):
+        import_library(tmp_path / "nothing", tmp_path / "new")
