@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,58 @@ def test_no_key_or_one_that_triton_would_split_does_not_start(start, key, messag
     refused = start(TRITON_ADMIN_KEY=key)
     assert refused.returncode != 0
     assert message in refused.stderr
+
+
+@pytest.fixture
+def start_in(start, tmp_path):
+    """Begin a start.sh that keeps engines in a folder of ours; its server is ready when `tmp_path/ready` is there."""
+    engines = tmp_path / "engines"
+    engines.mkdir()
+    script = tmp_path / "start.sh"
+    script.write_text(_read("start.sh").replace(_engines(), str(engines)).replace("sleep 2", "sleep 0.05"))
+    (tmp_path / "tritonserver").write_text("#!/bin/sh\necho started\nexec sleep 20\n")
+    (tmp_path / "python3").write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready\n")
+    (tmp_path / "python3").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.defpath}", "TRITON_ADMIN_KEY": ADMIN_KEY}
+    started = []
+
+    def begin():
+        command = ["sh", script]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()  # the loop that waits for "ready" ends with it
+        process.communicate()
+
+
+def _has_started(process, *, within_s):
+    return bool(select.select([process.stdout], [], [], within_s)[0])
+
+
+@pytest.mark.parametrize("end", ["ready", "killed"])
+def test_servers_that_share_engines_start_one_after_another(start_in, tmp_path, end):
+    first = start_in()
+    assert _has_started(first, within_s=10)
+    second = start_in()
+    assert not _has_started(second, within_s=1)
+    if end == "ready":
+        (tmp_path / "ready").touch()
+    else:
+        first.kill()
+        first.wait()
+    assert _has_started(second, within_s=10)
+
+
+def test_a_folder_of_engines_that_cannot_be_written_is_said(start):
+    assert f"engines={_engines()}\n" in _read("start.sh")
+    script = _read("start.sh").replace(_engines(), "/nowhere")
+    environment = {"PATH": os.defpath, "TRITON_ADMIN_KEY": ADMIN_KEY}
+    stopped = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
+    assert "cannot write /nowhere" in stopped.stderr
 
 
 ECHO_CONFIG = """
