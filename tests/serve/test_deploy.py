@@ -434,12 +434,37 @@ def test_the_gateway_passes_on_the_models_that_are_for_callers():
 
 def test_the_gateway_knows_triton_by_its_name_and_ports_and_hides_the_operators_key():
     conf = _read("gateway/nginx.conf")
-    assert {*re.findall(r"(?:grpc|http)://(\S+);", conf)} == {f"triton:{Ports().http}", f"triton:{Ports().grpc}"}
+    upstreams = dict(re.findall(r"upstream (\S+) \{\s+zone \S+ \w+;\s+server (\S+) resolve;", conf))  # a zone is needed
+    assert upstreams == {"triton-http": f"triton:{Ports().http}", "triton-grpc": f"triton:{Ports().grpc}"}
+    assert {*re.findall(r"_pass (\S+);", conf)} == {"http://triton-http", "grpc://triton-grpc"}
     for location in re.findall(r"location [^{]+\{([^}]+_pass [^}]+)\}", conf):
         assert re.search(r'x-admin-key "";', location)
     [published] = _load("compose.yaml")["services"]["gateway"]["ports"]
     assert f"listen {published.split(':')[1]} ssl;" in conf
     assert conf.count("{") == conf.count("}")
+
+
+def test_only_the_gateways_own_health_needs_no_key():
+    conf = _read("gateway/nginx.conf")
+    [admitted] = re.findall(r"map \$uri \$admitted \{([^}]+)\}", conf)
+    assert admitted.split() == ["default", "$caller;", "/healthz", "anyone;"]
+    assert re.search(r'if \(\$admitted = ""\) \{\s+return 401;', conf)
+    assert re.search(r"location = /healthz \{\s+return 200;\s+\}", conf)  # answered here: Triton is not asked
+
+
+def test_what_callers_upload_at_once_fits_the_gateways_memory():
+    conf = _read("gateway/nginx.conf")
+    at_once = int(re.search(r"limit_conn uploads (\d+);", conf)[1])
+    largest_mb = int(re.search(r"client_max_body_size (\d+)m;", conf)[1])
+    [tmpfs] = _load("compose.yaml")["services"]["gateway"]["tmpfs"]
+    assert at_once * largest_mb <= 1024 * int(re.fullmatch(r"/tmp:size=(\d+)g", tmpfs)[1])
+
+
+def test_the_gateway_waits_longer_than_a_file_may_wait_in_the_queue():
+    queue_us = int(
+        re.search(r"timeout_microseconds: (\d+)", (REPOSITORY / "audio_embedding/config.pbtxt").read_text())[1]
+    )
+    assert int(re.search(r"proxy_read_timeout (\d+)s;", _read("gateway/nginx.conf"))[1]) >= 2 * queue_us / 1e6
 
 
 # ---- Kubernetes
