@@ -326,7 +326,7 @@ def test_the_largest_batch_is_within_the_limit_on_requests(start):
 def test_the_image_has_what_the_models_import_and_starts_what_is_there():
     dockerfile = _read("Dockerfile")
     allowed = {line[1:] for line in _read("Dockerfile.dockerignore").splitlines() if line.startswith("!")}
-    copied = {source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", dockerfile, re.MULTILINE)}
+    copied = {source for source, _ in re.findall(r"^COPY (?:--chmod=755 )?(\S+) (\S+)$", dockerfile, re.MULTILINE)}
     assert copied == allowed
     assert all((ROOT / source).exists() for source in copied)
     pins = dict(re.findall(r"^([\w-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
@@ -339,12 +339,12 @@ def test_the_image_has_what_the_models_import_and_starts_what_is_there():
         for name in re.findall(r"^(?:import|from) (\w+)", model.read_text(), re.MULTILINE)
     }
     assert imported - sys.stdlib_module_names - {"triton_python_backend_utils"} <= {"numpy", *packages}
-    assert "COPY model_repository /models" in dockerfile
+    assert "COPY --chmod=755 model_repository /models\n" in dockerfile
     assert f"install -d -o 1000 -g 1000 {_engines()}\n" in dockerfile
     assert f"EXPOSE {' '.join(map(str, vars(Ports()).values()))}\n" in dockerfile
     assert "USER 1000:1000" in dockerfile
     assert os.access(DEPLOY / "start.sh", os.X_OK)
-    script = re.search(r"^COPY serve/deploy/start.sh (\S+)$", dockerfile, re.MULTILINE)[1]
+    script = re.search(r"^COPY --chmod=755 serve/deploy/start.sh (\S+)$", dockerfile, re.MULTILINE)[1]
     assert f'CMD ["{script}"]\n' in dockerfile
 
 
@@ -365,6 +365,7 @@ def test_only_the_gateway_is_reachable_from_outside():
     for name in ("triton-gpu", "triton-cpu"):
         assert services[name]["networks"] == {"inside": {"aliases": ["triton"]}}
         assert services[name]["read_only"]
+        assert "image" not in services[name]  # by default a project's own
         assert services[name]["cap_drop"] == ["ALL"]
         assert f"engines:{_engines()}" in services[name]["volumes"]
     assert services["triton-gpu"]["profiles"] == ["gpu"]
@@ -407,6 +408,16 @@ def test_every_metric_is_one_that_triton_documents():
     panels = [panel["title"] for panel in json.loads(_read("grafana/dashboards/musicsearch.json"))["panels"]]
     assert {"Latency, mean", "Batch size, mean", "Queue time, mean", "GPU use"} <= {*panels}
     assert "Response cache, share of hits" in panels
+
+
+def test_the_dashboard_tells_the_old_model_from_the_new_one():
+    [label] = _load("k8s/kustomization.yaml")["labels"][0]["pairs"].keys() - {"app"}
+    label = label.replace("-", "_")  # as Prometheus writes it
+    panels = json.loads(_read("grafana/dashboards/musicsearch.json"))["panels"]
+    targets = [target for panel in panels for target in panel["targets"] if "nv_inference_" in target["expr"]]
+    assert {*re.findall(r"by \(([^)]*)\)", "".join(target["expr"] for target in targets))} == {f"model, {label}"}
+    assert all("{{" + label + "}}" in target["legendFormat"] for target in targets)
+    assert f"podTargetLabels: [{label.replace('_', '-')}]" in _read("README.md")
 
 
 # ---- gateway
@@ -589,6 +600,20 @@ def test_the_kustomization_has_every_manifest_and_carries_the_model_in_name_labe
     assert kustomization["images"][0]["name"] == _container()["image"]
 
 
+def test_a_fingerprint_of_digits_alone_stays_a_text():
+    digits = "1234567890123456"
+    kustomization = yaml.safe_load(_read("k8s/kustomization.yaml").replace(_fingerprint(), digits))
+    assert kustomization["nameSuffix"] == f"-{digits}"
+    assert kustomization["labels"][0]["pairs"]["musicsearch-model"] == digits
+    assert kustomization["images"][0]["newTag"] == f"{digits}-{_release()}"
+
+
+def test_pods_may_run_on_nodes_that_are_kept_for_gpus_and_be_drained_from_them():
+    assert _container()["resources"]["limits"].keys() >= {"nvidia.com/gpu"}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in _pod()["tolerations"]
+    assert _manifest("PodDisruptionBudget")["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl renders the kustomization")
 def test_rendered_every_selector_asks_for_this_model():
     rendered = subprocess.run(["kubectl", "kustomize", DEPLOY / "k8s"], capture_output=True, text=True, check=True)
@@ -657,5 +682,9 @@ def test_no_pod_reaches_out_and_only_gateway_and_monitoring_reach_in():
     assert policy["egress"] == []
     assert {*policy["policyTypes"]} == {"Ingress", "Egress"}
     assert policy["podSelector"]["matchLabels"]  # kustomize adds the model to this, but to an empty selector nothing
+    [callers] = policy["ingress"][0]["from"]
+    [expression] = callers["podSelector"]["matchExpressions"]
+    assert expression["values"] == ["musicsearch-gateway", "musicsearch-indexer"]
+    assert "`app: musicsearch-indexer`" in _read("README.md")  # who re-indexes is told
     ports = [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]]
     assert ports == [[Ports().http, Ports().grpc], [Ports().metrics]]
