@@ -651,6 +651,19 @@ def test_a_pod_has_time_to_start_and_to_finish_what_it_is_doing(start):
     assert int(_load("compose.yaml")["services"]["triton-gpu"]["stop_grace_period"].removesuffix("s")) >= 2 * exit_s
 
 
+def test_a_pods_memory_holds_full_queues_beside_what_it_needs_anyway(start):
+    [flag] = [flag for flag in _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY)) if flag.startswith("--cache-config=")]
+    windows = int(_of_audio_encoder(r"max_queue_size: (\d+)")) * int(_of_audio_encoder(r"max_batch_size: (\d+)"))
+    files = (REPOSITORY / "audio_embedding/config.pbtxt").read_text()
+    largest_file = int(re.search(r'"max_audio_bytes" value: \{ string_value: "(\d+)"', files)[1])
+    queues = 4 * windows * int(_of_audio_encoder(r"dims: \[ (\d+) \]"))
+    queues += largest_file * int(re.search(r"max_queue_size: (\d+)", files)[1])
+    shared = {volume["name"]: volume for volume in _pod()["volumes"]}["shm"]["emptyDir"]["sizeLimit"]
+    needed_anyway = int(_container()["resources"]["requests"]["memory"].removesuffix("Gi")) * 2**30
+    in_memory = queues + int(shared.removesuffix("Gi")) * 2**30 + int(flag.rpartition("=")[2]) + needed_anyway
+    assert in_memory <= int(_container()["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+
+
 def test_the_pod_meets_the_restricted_standard_of_its_namespace():
     assert _manifest("Namespace")["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
     assert _pod()["securityContext"]["runAsNonRoot"]
