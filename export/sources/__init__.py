@@ -29,6 +29,7 @@ def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
     path = Path(name)
     if path.is_dir() or (not path.exists() and HUB_NAME.fullmatch(str(name))):
         return load_clap(str(name))
-    if path.is_file() and holds_muscall(content := read_tensors(path)):
+    content = read_tensors(path)
+    if holds_muscall(content):
         return load_muscall(content, path=path, tokenizer=tokenizer)
-    return load_ours(path)
+    return load_ours(content, path=path)
