@@ -51,7 +51,8 @@ def measure(*, seconds: float = SOAK_S) -> str:
         soaking = pool.submit(_overload, server.grpc_url, seconds)
         memory: dict[str, list[float]] = {"server": [], "callers": []}
         processes = 0
-        for _ in range(round(seconds / SAMPLE_S)):
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at and not soaking.done():
             group = _resident_mb(server.pid)
             memory["server"].append(sum(group))
             memory["callers"].append(sum(_resident_mb(callers_pid, alone=True)))
@@ -63,8 +64,8 @@ def measure(*, seconds: float = SOAK_S) -> str:
     marks = range(1, MARKS + 1)
     lines = [
         f"{sum(CALLERS.values())} callers in a second process ask without a pause for {seconds / 60:g} minutes: more "
-        f"than the queues and the running batches hold. Who is refused comes back after {PAUSE_S:g} s. The vector of each "
-        f"window and file, and of one text in {CHECKED_TEXTS}, is compared with the one in process ({TOLERANCE:g}).",
+        f"than the queues and the running batches hold. Who is refused comes back after {PAUSE_S:g} s. Compared "
+        f"with the vector in process ({TOLERANCE:g}) is each window's and file's, and one text's in {CHECKED_TEXTS}.",
         "",
         "| asked for | callers | answered | refused as busy | longest until refused | failed | checked | wrong |",
         "|---|---|---|---|---|---|---|---|",
