@@ -1,7 +1,9 @@
 """Adding files to a catalogue: find them, skip what is unchanged, embed in full batches, commit in groups."""
 
 import hashlib
+import logging
 import os
+import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -14,12 +16,18 @@ from numpy.typing import NDArray
 from .audio import AUDIO_EXTENSIONS, check_file
 from .embedding import open_windows, track_vector
 from .encoders import Encoder
-from .errors import AudioError, QueryError
+from .errors import AudioError, QueryError, ServerBusy
 from .index.catalogue import Catalogue, FileState, NewTrack
 
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
+
+# A full server refuses at once; a night's work waits for it, and ends only if it stays full.
+_BUSY_LIMIT_S = 600.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -188,10 +196,23 @@ class Ingest:
     def _embed(self) -> None:
         if not self._batch:
             return
-        vectors = self._encoder.embed_windows(np.stack([waveform for _, waveform in self._batch]))
+        vectors = self._embed_when_free(np.stack([waveform for _, waveform in self._batch]))
         for (pending, _), vector in zip(self._batch, vectors, strict=True):
             pending.vectors.append(vector)
         self._batch.clear()
+
+    def _embed_when_free(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        give_up_at, pause_s = time.monotonic() + _BUSY_LIMIT_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._encoder.embed_windows(waveforms)
+            except ServerBusy as exc:
+                left_s = give_up_at - time.monotonic()
+                if pause_s > left_s:
+                    raise
+                log.warning("%s; waiting for up to %.0f s", exc, left_s)
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # those that were refused together come back apart
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _commit(self) -> None:
         complete = [pending for pending in self._pending if pending.is_complete]
