@@ -10,7 +10,10 @@ from datetime import date
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-NAMES = ("retrieval", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap")
+NAMES = (
+    *("retrieval", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
+    *("serving", "soak"),
+)
 
 
 def main() -> int:

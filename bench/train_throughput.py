@@ -30,7 +30,7 @@ COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
 FORMATS = ("flac", "mp3")
 FILES, FILE_S, FILE_RATE_HZ = 16, 180, 44_100
 ROUNDS = 3
-STEPS, MULAN_STEPS = 20, 2
+LOADER_STEPS, STEPS, MULAN_STEPS = 20, 8, 2
 MINILM = "all-MiniLM-L6-v2"
 # Published weights that only a network has are replaced by random ones of the same shape.
 RECIPES = {
@@ -51,7 +51,8 @@ def measure() -> str:
     manifests = {suffix: _manifest(suffix) for suffix in FORMATS}
     lines = [
         f"Tracks of {FILE_S // 60} minutes, {FILE_RATE_HZ / 1000:g} kHz, stereo. *Model only* trains on one batch that "
-        f"lies ready in the training process; the three sides alternate, {ROUNDS} rounds of {STEPS} steps, medians.",
+        "lies ready in the training process; the three sides alternate, "
+        f"{ROUNDS} rounds of {LOADER_STEPS} steps, medians.",
         "",
         "| MusCALL as released (width 16, 20 s), batch 16 | pairs/s | model only | step ÷ model-only step |",
         "|---|---|---|---|",
@@ -61,7 +62,7 @@ def measure() -> str:
     rates: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(ROUNDS):
         for side, (manifest, decode) in sides.items():
-            rates[side].append(_in_a_process("muscall", manifest, decode)[0])
+            rates[side].append(_in_a_process("muscall", manifest, decode=decode, steps=LOADER_STEPS)[0])
     model = statistics.median(rates["model only"])
     for suffix in FORMATS:
         loader = statistics.median(rates[suffix])
@@ -76,7 +77,8 @@ def measure() -> str:
     ]
     for name in RECIPES:
         config = _config(name)
-        rate, peak_gb = _in_a_process(name, manifests["flac"], True)
+        steps = MULAN_STEPS if name.startswith("mulan") else STEPS
+        rate, peak_gb = _in_a_process(name, manifests["flac"], decode=True, steps=steps)
         optim = config.optim
         batch = f"{optim.batch_size}" + (f", {optim.chunk_size} at a time" if optim.chunk_size else "")
         lines.append(f"| {name} | {batch} | {optim.precision} | {rate:.1f} | {peak_gb:.1f} GB |")
@@ -88,16 +90,16 @@ def _config(name: str) -> Config:
     return load_recipe(name, overrides=[*overrides, "optim.epochs=2"])
 
 
-def _in_a_process(name: str, manifest: Path, decode: bool) -> tuple[float, float]:
+def _in_a_process(name: str, manifest: Path, *, decode: bool, steps: int) -> tuple[float, float]:
     """Pairs a second of the second epoch and peak memory in GB, in a fresh process so that none helps another."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_train, name, manifest, decode).result()
+        return pool.submit(_train, name, manifest, decode=decode, steps=steps).result()
 
 
-def _train(name: str, manifest: Path, decode: bool) -> tuple[float, float]:
+def _train(name: str, manifest: Path, *, decode: bool, steps: int) -> tuple[float, float]:
     config = _config(name)
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    wanted = (MULAN_STEPS if name.startswith("mulan") else STEPS) * config.optim.batch_size
+    wanted = steps * config.optim.batch_size
     with tempfile.TemporaryDirectory(dir=manifest.parent) as folder:
         training = [{**rows[i % len(rows)], "audio": f"../{rows[i % len(rows)]['audio']}"} for i in range(wanted)]
         lines = [json.dumps(row) for row in (*training, {**training[0], "split": "val"})]

@@ -6,8 +6,10 @@ batches across the borders of tracks, and the caller's thread commits what is fi
 """
 
 import hashlib
+import logging
 import os
 import queue
+import random
 import threading
 import time
 from collections import defaultdict
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from .audio import check_file
 from .embedding import open_windows, track_vector
 from .encoders import Encoder
-from .errors import AudioError
+from .errors import AudioError, ServerBusy
 from .index.catalogue import Catalogue, FailedFile, FileState, NewTrack, TrackVectors
 from .index.fields import Value
 from .tags import read_tags
@@ -32,7 +34,13 @@ from .walk import FailedTrack, Found, printable
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
 _DECODERS = os.cpu_count() or 1
+# A full server refuses at once; a night's work waits for it, and ends only if it stays full.
+_BUSY_LIMIT_S = 600.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _POLL_S = 0.05  # how soon a thread that waits for another notices that all have to stop
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -299,12 +307,28 @@ class Ingest:
         """Embed the windows of a batch; a track's None comes after its last window, and sends it on."""
         waveforms = [window for _, window in batch if window is not None]
         with self._timed("embed_s"):
-            vectors = iter(self._encoder.embed_windows(np.stack(waveforms)) if waveforms else ())
+            vectors = iter(self._embed_when_free(np.stack(waveforms)) if waveforms else ())
         for track, window in batch:
             if window is None:
                 self._done.put(track)
             else:
                 track.vectors.append(next(vectors))
+
+    def _embed_when_free(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        give_up_at, pause_s = time.monotonic() + _BUSY_LIMIT_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._encoder.embed_windows(waveforms)
+            except ServerBusy as exc:
+                left_s = give_up_at - time.monotonic()
+                if pause_s > left_s:
+                    raise
+                log.warning("%s; waiting for up to %.0f s", exc, left_s)
+            if _wait(
+                self._stop, pause_s * random.uniform(0.5, 1.0)
+            ):  # those that were refused together come back apart
+                raise _Stopped
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     # -- all of them -----------------------------------------------------------------------------------
 
@@ -343,6 +367,11 @@ class _Shared(Iterator[str]):
     def __next__(self) -> str:
         with self._lock:
             return next(self._items)
+
+
+def _wait(stop: threading.Event, seconds: float) -> bool:
+    """Whether it was set meanwhile."""
+    return stop.wait(seconds)
 
 
 def _to_new_track(track: _Track) -> NewTrack:

@@ -137,7 +137,7 @@ class MusicSearch:
         Raises:
             QueryError: `paths` is no path and no sequence of paths.
             LibraryBusy: another process is writing to this library.
-            EncoderError: the model or its server failed.
+            EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")

@@ -37,6 +37,15 @@ class ParityData:
     text_tracks: Mapping[str, int]
 
 
+def check_there(manifest: Path) -> None:
+    """Raise `ExportError` where there is no such manifest, which costs nothing; what is in it shows later."""
+    if not manifest.is_file():
+        raise ExportError(
+            f"no music to check the graphs with: {manifest} does not exist; "
+            f"give --parity-data a manifest with {WINDOWS} windows and {CAPTIONS} captions"
+        )
+
+
 def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
     """WINDOWS windows and CAPTIONS different captions of as many tracks as give them, and the hard items.
 
@@ -47,11 +56,7 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
         ExportError: the manifest has too few of either.
         ManifestError, AudioDecodeError: the manifest or an audio file cannot be read.
     """
-    if not manifest.is_file():
-        raise ExportError(
-            f"no music to check the graphs with: {manifest} does not exist; "
-            f"give --parity-data a manifest with {WINDOWS} windows and {CAPTIONS} captions"
-        )
+    check_there(manifest)
     rows = read_manifest(manifest)
     heard = _spread(rows, WINDOWS)
     others = [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]

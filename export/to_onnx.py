@@ -22,7 +22,7 @@ from export.int8 import quantise
 from export.model_card import write_model_card
 from export.output_folder import check_replaceable, replace_folder
 from export.parity import STRICT, Parity, check_audio, check_search, check_text, embed_captions
-from export.parity_data import CAPTIONS, SEARCH_CAPTIONS, WINDOWS, load_parity_data
+from export.parity_data import CAPTIONS, SEARCH_CAPTIONS, WINDOWS, check_there, load_parity_data
 from export.sources import load_source
 from export.tensorrt_check import check_graph, refuse_unready
 from export.tensorrt_check.parity_items import token_items
@@ -95,6 +95,7 @@ def export_checkpoint(
     accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
     out = out.resolve()
     check_replaceable(out, ours=FILES)
+    check_there(parity_data)
     source = load_source(checkpoint, tokenizer=tokenizer)
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)

@@ -85,13 +85,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint without running any code that it may carry.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint, carries code, other format version, missing or unknown
-            keys, or a configuration that this version does not understand.
+        CheckpointError: what `read_tensors` and `check_content` refuse.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt that `python -m train` wrote")
-    content = read_tensors(path)
+    return check_content(read_tensors(path), path=path)
+
+
+def check_content(content: Any, *, path: Path) -> Checkpoint:
+    """The checkpoint that `read_tensors` gave for `path`.
+
+    Raises:
+        CheckpointError: not a checkpoint, other format version, missing or unknown keys, or a configuration that this
+            version does not understand.
+    """
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(f"{path} has no format_version; expected a ckpt.pt that `python -m train` wrote")
     if content["format_version"] != FORMAT_VERSION:
@@ -122,6 +128,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def read_tensors(path: Path) -> Any:
     """`torch.load(weights_only=True)` on the CPU, its errors as one `CheckpointError` sentence."""
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt that `python -m train` wrote")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:

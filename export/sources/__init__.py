@@ -7,7 +7,7 @@ from export.sources.clap import load_clap
 from export.sources.muscall_official import holds_muscall, load_muscall
 from export.sources.ours import load_ours
 from export.sources.source import AudioWindow, Source
-from train.checkpoint import read_tensors
+from train.checkpoint import CheckpointError, read_tensors
 
 __all__ = ["AudioWindow", "Source", "load_source"]
 
@@ -24,11 +24,13 @@ def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
             that has it.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it cannot be used.
+        CheckpointError: there is no such checkpoint, it cannot be used, or it needs no `tokenizer`.
     """
     path = Path(name)
-    if path.is_dir() or (not path.exists() and HUB_NAME.fullmatch(str(name))):
-        return load_clap(str(name))
-    if path.is_file() and holds_muscall(content := read_tensors(path)):
+    is_clap = path.is_dir() or (not path.exists() and HUB_NAME.fullmatch(str(name)))
+    content = {} if is_clap else read_tensors(path)
+    if not is_clap and holds_muscall(content):
         return load_muscall(content, path=path, tokenizer=tokenizer)
-    return load_ours(path)
+    if tokenizer is not None:
+        raise CheckpointError(f"{name} carries its own tokenizer: leave out --tokenizer {tokenizer}")
+    return load_clap(str(name)) if is_clap else load_ours(content, path=path)

@@ -1,15 +1,16 @@
 """The `ckpt.pt` of `python -m train`."""
 
 from pathlib import Path
+from typing import Any
 
 from export.sources.source import AudioWindow, Source
-from train.checkpoint import load_checkpoint
+from train.checkpoint import check_content
 from train.data.tokenizer import TextTokenizer
 
 
-def load_ours(path: Path) -> Source:
-    """Raises CheckpointError where the checkpoint cannot be used."""
-    checkpoint = load_checkpoint(path)
+def load_ours(content: Any, *, path: Path) -> Source:
+    """What `read_tensors` gave for `path`; raises CheckpointError where it cannot be used."""
+    checkpoint = check_content(content, path=path)
     config = checkpoint.config.model
     return Source(
         model=checkpoint.build_model(),

@@ -49,4 +49,17 @@ set -- --cache-config=local,size=67108864 \
     --log-format=ISO8601 \
     --exit-timeout-secs=30 "$@"
 
+# TensorRT's engines. ONNX Runtime writes one in place: half an engine, or one that two servers wrote at once, would fail
+# this start and all later ones. So servers that share the folder (pods of one node with several GPUs) start one after
+# another, and the second loads what the first built. The lock ends when the server is ready, or with it.
+engines=/tmp/musicsearch-tensorrt
+ready='import urllib.request; urllib.request.urlopen("http://127.0.0.1:8000/v2/health/ready", timeout=5)'
+if [ -w "$engines" ]; then
+    exec 9>"$engines/lock"
+    flock 9 || echo "start.sh: $engines cannot be locked: start only one server there at a time" >&2
+    (while kill -0 $$ && ! python3 -c "$ready"; do sleep 2; done 2>/dev/null; flock -u 9) & # $$ becomes tritonserver's
+else
+    echo "start.sh: user $(id -u) cannot write $engines: each start on a GPU will build its engine, for minutes" >&2
+fi
+
 exec tritonserver "$@"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from client import (
     ModelMismatch,
     MusicSearch,
     QueryError,
+    ServerBusy,
 )
 from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone, write_audio
@@ -267,6 +269,45 @@ def test_add_commits_while_it_works(library: Path, tmp_path: Path, encoder: Loca
     with MusicSearch(library, encoder=Watching(encoder)) as ms, MusicSearch(library, encoder=encoder) as reader:
         ms.add(tmp_path)
     assert max(seen) <= 32 + encoder.batch_size
+
+
+class Busy(Counting):
+    """A server that is full for the next `refusals` calls."""
+
+    refusals = 0
+
+    def embed_windows(self, waveforms: np.ndarray) -> np.ndarray:
+        if self.refusals:
+            self.refusals -= 1
+            raise ServerBusy("the server is overloaded")
+        return super().embed_windows(waveforms)
+
+
+def test_adding_waits_for_a_full_server_but_not_for_ever(
+    library: Path, tones: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, pauses = [0.0], []
+
+    def wait(stop: threading.Event, seconds: float) -> bool:
+        pauses.append(seconds)
+        clock[0] += seconds
+        return stop.is_set()
+
+    monkeypatch.setattr("client.ingest.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("client.ingest._wait", wait)
+    busy = Busy(encoder)
+    with MusicSearch(library, encoder=busy) as ms:
+        busy.refusals = 4
+        assert ms.add(tones / "low.wav").added == 1
+        assert all(longest / 2 <= pause <= longest for pause, longest in zip(pauses, [1, 2, 4, 8], strict=True))
+        busy.refusals = 10**6
+        clock[0], pauses[:] = 0.0, []
+        with pytest.raises(ServerBusy, match="overloaded"):
+            ms.add(tones)
+        assert 570 <= clock[0] <= 600
+        assert max(pauses) <= 30
+        busy.refusals = 0
+        assert ms.add(tones).added == 2
 
 
 ADDER = """

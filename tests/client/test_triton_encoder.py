@@ -3,7 +3,11 @@
 Parity runs against the real tritonserver; failures that a healthy one cannot show come from `fake_triton`.
 """
 
+import os
 import socket
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,6 +106,30 @@ def test_somebody_listens_who_does_not_speak_grpc() -> None:
 
 
 # -- a server that does what it is told ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("verbosity", "is_written"), [(None, False), ("INFO", True)])
+def test_grpc_writes_of_a_connection_that_ends_only_where_it_was_asked_to(
+    verbosity: str | None, is_written: bool
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    if verbosity:
+        environment["GRPC_VERBOSITY"] = verbosity
+    script = "import sys; from client import TritonEncoder; TritonEncoder(sys.argv[1], text_timeout_s=3)"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        url = f"grpc://127.0.0.1:{listening.getsockname()[1]}"
+        client = subprocess.Popen(
+            [sys.executable, "-c", script, url], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = listening.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # SETTINGS: RFC 9113, sections 4.1 and 6.5
+        connection.sendall(bytes([0, 0, 8, 7, 0, 0, 0, 0, 0]) + struct.pack(">II", 0, 2))  # GOAWAY, for an error: 6.8
+        _, written = client.communicate(timeout=30)
+    assert "client.errors.Server" in written
+    assert ("Got goaway" in written) == is_written
 
 
 def test_not_a_triton(serve: Callable[..., FakeTriton]) -> None:

@@ -11,11 +11,10 @@ import soundfile
 import torch
 from onnx import numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import nn
 
-from export.hard_items import hard_signals
 from export.sources import AudioWindow
 from export.towers import export_audio, export_text, type_float16
+from tests.lived_in import live_in
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import Config
 from train.data.tokenizer import TextTokenizer
@@ -61,20 +60,12 @@ def tokenizer_json() -> str:
 WINDOW = AudioWindow(CONFIG.model.frontend.sample_rate_hz, CONFIG.model.frontend.window_samples)
 
 
-def lived_in_model(config: Config = CONFIG, *, seed: int = 0) -> DualEncoder:
-    """Random weights whose BatchNorm statistics fit what they see, so that different sounds get different vectors."""
-    torch.manual_seed(seed)
+def lived_in_model(config: Config = CONFIG) -> DualEncoder:
+    """Random weights and BatchNorms as trained, so that different sounds get different vectors."""
+    torch.manual_seed(0)
     model = DualEncoder(config.model).eval()
-    window = AudioWindow(config.model.frontend.sample_rate_hz, config.model.frontend.window_samples)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 0.2, 0.8)
-        nn.init.normal_(norm.bias, std=0.2)
-        norm.momentum = None  # the plain mean over all batches seen
-        norm.train()
-    with torch.no_grad():
-        model.embed_audio(torch.from_numpy(np.stack(list(hard_signals(window).values()))))
-    return model.eval()
+    live_in(model, window=AudioWindow(config.model.frontend.sample_rate_hz, config.model.frontend.window_samples))
+    return model
 
 
 @pytest.fixture(scope="session")

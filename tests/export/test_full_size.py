@@ -20,8 +20,6 @@ NO_DOWNLOADS = {
     "mulan_ast": ["model.audio.init_from=null", "model.text.init_from=null"],
     "dcase": ["model.text.vocab_size=30522"],
 }
-# Random weights amplify the rounding of FP16 by chance: six draws of muscall gave a chord cosines of 0.9951 to 0.9997.
-SEEDS = {"muscall": 2}
 SIGNALS = ("a chord", "white noise", "a speech-like voice")
 LENGTHS = (16, 77)
 
@@ -29,7 +27,7 @@ LENGTHS = (16, 77)
 @pytest.mark.parametrize("recipe", NO_DOWNLOADS)
 def test_a_recipe_at_full_size(recipe: str):
     config = load_recipe(recipe, overrides=NO_DOWNLOADS[recipe])
-    model = lived_in_model(config, seed=SEEDS.get(recipe, 0))
+    model = lived_in_model(config)
     typed = type_float16(model)
     window = AudioWindow(config.model.frontend.sample_rate_hz, config.model.frontend.window_samples)
     signals = hard_signals(window)

@@ -177,6 +177,16 @@ def test_a_folder_with_other_content_is_refused(checkpoint: Path, tmp_path: Path
     assert contents(tmp_path) == {"thesis.tex": b"years of work"}
 
 
+def test_options_that_mean_nothing_for_a_checkpoint_are_refused(checkpoint: Path, tmp_path: Path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    assert main([str(checkpoint), *out, "--tokenizer", "tokenizer.json"]) == 2
+    assert "ckpt.pt carries its own tokenizer: leave out --tokenizer tokenizer.json" in capsys.readouterr().err
+    # Before the checkpoint is read, which may be a download.
+    assert main([str(tmp_path / "no.pt"), *out, "--parity-data", str(tmp_path / "no.jsonl")]) == 2
+    assert "no.jsonl does not exist; give --parity-data" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 class Bomb:
     def __reduce__(self):
         return print, ("ran",)

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -146,6 +147,58 @@ def test_no_key_or_one_that_triton_would_split_does_not_start(start, key, messag
     assert message in refused.stderr
 
 
+@pytest.fixture
+def start_in(start, tmp_path):
+    """Begin a start.sh that keeps engines in a folder of ours; its server is ready when `tmp_path/ready` is there."""
+    engines = tmp_path / "engines"
+    engines.mkdir()
+    script = tmp_path / "start.sh"
+    script.write_text(_read("start.sh").replace(_engines(), str(engines)).replace("sleep 2", "sleep 0.05"))
+    (tmp_path / "tritonserver").write_text("#!/bin/sh\necho started\nexec sleep 20\n")
+    (tmp_path / "python3").write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready\n")
+    (tmp_path / "python3").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.defpath}", "TRITON_ADMIN_KEY": ADMIN_KEY}
+    started = []
+
+    def begin():
+        command = ["sh", script]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()  # the loop that waits for "ready" ends with it
+        process.communicate()
+
+
+def _has_started(process, *, within_s):
+    return bool(select.select([process.stdout], [], [], within_s)[0])
+
+
+@pytest.mark.parametrize("end", ["ready", "killed"])
+def test_servers_that_share_engines_start_one_after_another(start_in, tmp_path, end):
+    first = start_in()
+    assert _has_started(first, within_s=10)
+    second = start_in()
+    assert not _has_started(second, within_s=1)
+    if end == "ready":
+        (tmp_path / "ready").touch()
+    else:
+        first.kill()
+        first.wait()
+    assert _has_started(second, within_s=10)
+
+
+def test_a_folder_of_engines_that_cannot_be_written_is_said(start):
+    assert f"engines={_engines()}\n" in _read("start.sh")
+    script = _read("start.sh").replace(_engines(), "/nowhere")
+    environment = {"PATH": os.defpath, "TRITON_ADMIN_KEY": ADMIN_KEY}
+    stopped = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
+    assert "cannot write /nowhere" in stopped.stderr
+
+
 ECHO_CONFIG = """
 backend: "python"
 max_batch_size: 4
@@ -273,7 +326,7 @@ def test_the_largest_batch_is_within_the_limit_on_requests(start):
 def test_the_image_has_what_the_models_import_and_starts_what_is_there():
     dockerfile = _read("Dockerfile")
     allowed = {line[1:] for line in _read("Dockerfile.dockerignore").splitlines() if line.startswith("!")}
-    copied = {source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", dockerfile, re.MULTILINE)}
+    copied = {source for source, _ in re.findall(r"^COPY (?:--chmod=755 )?(\S+) (\S+)$", dockerfile, re.MULTILINE)}
     assert copied == allowed
     assert all((ROOT / source).exists() for source in copied)
     pins = dict(re.findall(r"^([\w-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
@@ -286,12 +339,12 @@ def test_the_image_has_what_the_models_import_and_starts_what_is_there():
         for name in re.findall(r"^(?:import|from) (\w+)", model.read_text(), re.MULTILINE)
     }
     assert imported - sys.stdlib_module_names - {"triton_python_backend_utils"} <= {"numpy", *packages}
-    assert "COPY model_repository /models" in dockerfile
+    assert "COPY --chmod=755 model_repository /models\n" in dockerfile
     assert f"install -d -o 1000 -g 1000 {_engines()}\n" in dockerfile
     assert f"EXPOSE {' '.join(map(str, vars(Ports()).values()))}\n" in dockerfile
     assert "USER 1000:1000" in dockerfile
     assert os.access(DEPLOY / "start.sh", os.X_OK)
-    script = re.search(r"^COPY serve/deploy/start.sh (\S+)$", dockerfile, re.MULTILINE)[1]
+    script = re.search(r"^COPY --chmod=755 serve/deploy/start.sh (\S+)$", dockerfile, re.MULTILINE)[1]
     assert f'CMD ["{script}"]\n' in dockerfile
 
 
@@ -312,6 +365,7 @@ def test_only_the_gateway_is_reachable_from_outside():
     for name in ("triton-gpu", "triton-cpu"):
         assert services[name]["networks"] == {"inside": {"aliases": ["triton"]}}
         assert services[name]["read_only"]
+        assert "image" not in services[name]  # by default a project's own
         assert services[name]["cap_drop"] == ["ALL"]
         assert f"engines:{_engines()}" in services[name]["volumes"]
     assert services["triton-gpu"]["profiles"] == ["gpu"]
@@ -356,6 +410,16 @@ def test_every_metric_is_one_that_triton_documents():
     assert "Response cache, share of hits" in panels
 
 
+def test_the_dashboard_tells_the_old_model_from_the_new_one():
+    [label] = _load("k8s/kustomization.yaml")["labels"][0]["pairs"].keys() - {"app"}
+    label = label.replace("-", "_")  # as Prometheus writes it
+    panels = json.loads(_read("grafana/dashboards/musicsearch.json"))["panels"]
+    targets = [target for panel in panels for target in panel["targets"] if "nv_inference_" in target["expr"]]
+    assert {*re.findall(r"by \(([^)]*)\)", "".join(target["expr"] for target in targets))} == {f"model, {label}"}
+    assert all("{{" + label + "}}" in target["legendFormat"] for target in targets)
+    assert f"podTargetLabels: [{label.replace('_', '-')}]" in _read("README.md")
+
+
 # ---- gateway
 
 
@@ -381,12 +445,37 @@ def test_the_gateway_passes_on_the_models_that_are_for_callers():
 
 def test_the_gateway_knows_triton_by_its_name_and_ports_and_hides_the_operators_key():
     conf = _read("gateway/nginx.conf")
-    assert {*re.findall(r"(?:grpc|http)://(\S+);", conf)} == {f"triton:{Ports().http}", f"triton:{Ports().grpc}"}
+    upstreams = dict(re.findall(r"upstream (\S+) \{\s+zone \S+ \w+;\s+server (\S+) resolve;", conf))  # a zone is needed
+    assert upstreams == {"triton-http": f"triton:{Ports().http}", "triton-grpc": f"triton:{Ports().grpc}"}
+    assert {*re.findall(r"_pass (\S+);", conf)} == {"http://triton-http", "grpc://triton-grpc"}
     for location in re.findall(r"location [^{]+\{([^}]+_pass [^}]+)\}", conf):
         assert re.search(r'x-admin-key "";', location)
     [published] = _load("compose.yaml")["services"]["gateway"]["ports"]
     assert f"listen {published.split(':')[1]} ssl;" in conf
     assert conf.count("{") == conf.count("}")
+
+
+def test_only_the_gateways_own_health_needs_no_key():
+    conf = _read("gateway/nginx.conf")
+    [admitted] = re.findall(r"map \$uri \$admitted \{([^}]+)\}", conf)
+    assert admitted.split() == ["default", "$caller;", "/healthz", "anyone;"]
+    assert re.search(r'if \(\$admitted = ""\) \{\s+return 401;', conf)
+    assert re.search(r"location = /healthz \{\s+return 200;\s+\}", conf)  # answered here: Triton is not asked
+
+
+def test_what_callers_upload_at_once_fits_the_gateways_memory():
+    conf = _read("gateway/nginx.conf")
+    at_once = int(re.search(r"limit_conn uploads (\d+);", conf)[1])
+    largest_mb = int(re.search(r"client_max_body_size (\d+)m;", conf)[1])
+    [tmpfs] = _load("compose.yaml")["services"]["gateway"]["tmpfs"]
+    assert at_once * largest_mb <= 1024 * int(re.fullmatch(r"/tmp:size=(\d+)g", tmpfs)[1])
+
+
+def test_the_gateway_waits_longer_than_a_file_may_wait_in_the_queue():
+    queue_us = int(
+        re.search(r"timeout_microseconds: (\d+)", (REPOSITORY / "audio_embedding/config.pbtxt").read_text())[1]
+    )
+    assert int(re.search(r"proxy_read_timeout (\d+)s;", _read("gateway/nginx.conf"))[1]) >= 2 * queue_us / 1e6
 
 
 # ---- Kubernetes
@@ -511,6 +600,20 @@ def test_the_kustomization_has_every_manifest_and_carries_the_model_in_name_labe
     assert kustomization["images"][0]["name"] == _container()["image"]
 
 
+def test_a_fingerprint_of_digits_alone_stays_a_text():
+    digits = "1234567890123456"
+    kustomization = yaml.safe_load(_read("k8s/kustomization.yaml").replace(_fingerprint(), digits))
+    assert kustomization["nameSuffix"] == f"-{digits}"
+    assert kustomization["labels"][0]["pairs"]["musicsearch-model"] == digits
+    assert kustomization["images"][0]["newTag"] == f"{digits}-{_release()}"
+
+
+def test_pods_may_run_on_nodes_that_are_kept_for_gpus_and_be_drained_from_them():
+    assert _container()["resources"]["limits"].keys() >= {"nvidia.com/gpu"}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in _pod()["tolerations"]
+    assert _manifest("PodDisruptionBudget")["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl renders the kustomization")
 def test_rendered_every_selector_asks_for_this_model():
     rendered = subprocess.run(["kubectl", "kustomize", DEPLOY / "k8s"], capture_output=True, text=True, check=True)
@@ -548,6 +651,19 @@ def test_a_pod_has_time_to_start_and_to_finish_what_it_is_doing(start):
     assert int(_load("compose.yaml")["services"]["triton-gpu"]["stop_grace_period"].removesuffix("s")) >= 2 * exit_s
 
 
+def test_a_pods_memory_holds_full_queues_beside_what_it_needs_anyway(start):
+    [flag] = [flag for flag in _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY)) if flag.startswith("--cache-config=")]
+    windows = int(_of_audio_encoder(r"max_queue_size: (\d+)")) * int(_of_audio_encoder(r"max_batch_size: (\d+)"))
+    files = (REPOSITORY / "audio_embedding/config.pbtxt").read_text()
+    largest_file = int(re.search(r'"max_audio_bytes" value: \{ string_value: "(\d+)"', files)[1])
+    queues = 4 * windows * int(_of_audio_encoder(r"dims: \[ (\d+) \]"))
+    queues += largest_file * int(re.search(r"max_queue_size: (\d+)", files)[1])
+    shared = {volume["name"]: volume for volume in _pod()["volumes"]}["shm"]["emptyDir"]["sizeLimit"]
+    needed_anyway = int(_container()["resources"]["requests"]["memory"].removesuffix("Gi")) * 2**30
+    in_memory = queues + int(shared.removesuffix("Gi")) * 2**30 + int(flag.rpartition("=")[2]) + needed_anyway
+    assert in_memory <= int(_container()["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+
+
 def test_the_pod_meets_the_restricted_standard_of_its_namespace():
     assert _manifest("Namespace")["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
     assert _pod()["securityContext"]["runAsNonRoot"]
@@ -579,5 +695,9 @@ def test_no_pod_reaches_out_and_only_gateway_and_monitoring_reach_in():
     assert policy["egress"] == []
     assert {*policy["policyTypes"]} == {"Ingress", "Egress"}
     assert policy["podSelector"]["matchLabels"]  # kustomize adds the model to this, but to an empty selector nothing
+    [callers] = policy["ingress"][0]["from"]
+    [expression] = callers["podSelector"]["matchExpressions"]
+    assert expression["values"] == ["musicsearch-gateway", "musicsearch-indexer"]
+    assert "`app: musicsearch-indexer`" in _read("README.md")  # who re-indexes is told
     ports = [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]]
     assert ports == [[Ports().http, Ports().grpc], [Ports().metrics]]

@@ -10,7 +10,8 @@ def format_score(metric: str, value: float, *, interval: tuple[float, float]) ->
     ('25.0 %', '20.0 to 30.0')
     """
     if metric == "MedR":
-        return f"{value:g}", f"{interval[0]:g} to {interval[1]:g}"
+        value, low, high = (round(rank, 1) for rank in (value, *interval))
+        return f"{value:g}", f"{low:g} to {high:g}"
     if metric.endswith("AUC"):
         return f"{value:.3f}", f"{interval[0]:.3f} to {interval[1]:.3f}"
     return f"{100 * value:.1f} %", f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
