@@ -192,7 +192,9 @@ class Ingest:
         there = set(found.files)
         with self._lock:
             for folder in found.folders:
-                gone = [number for number, path in self._catalogue.below(folder) if path not in there]
+                known = self._catalogue.below(folder)
+                # One that the walk met under another name is still there.
+                gone = [number for number, path in known if path not in there and not os.path.exists(path)]
                 self._catalogue.mark_missing(gone)
                 self.report.missing += len(gone)
 
