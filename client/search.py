@@ -226,14 +226,41 @@ class MusicSearch:
         labels: Sequence[str],
         *,
         templates: Sequence[str] = DEFAULT_TEMPLATES,
+        thresholds: Mapping[str, float] | None = None,
     ) -> list[Tag]:
-        """Labels for a file or a track id, the best first; see `zero_shot.Labels`."""
-        return Labels(labels, encoder=self._encoder, templates=templates).rank(self._vector_of(source))
+        """Labels for a file or a track id, the best first; see `zero_shot.Labels`.
+
+        Args:
+            labels: at least one, all different.
+            templates: sentences with one {} each.
+            thresholds: from which score on a label fits, such as `fit_labels` finds; then several may fit, or none.
+
+        Raises:
+            QueryError: no labels, one that is empty or given twice, or a template without {}.
+            AudioError: the file cannot be used.
+        """
+        ranked = Labels(labels, encoder=self._encoder, templates=templates)
+        return ranked.rank(self._vector_of(source), thresholds=thresholds)
+
+    def fit_labels(
+        self, examples: Mapping[str, Sequence[Source]], *, templates: Sequence[str] = DEFAULT_TEMPLATES
+    ) -> dict[str, float]:
+        """Thresholds for labels from a few examples of each: files, or ids of tracks; see `Labels.fit_thresholds`."""
+        labels = Labels(list(examples), encoder=self._encoder, templates=templates)
+        vectors = {
+            label: np.array([self._vector_of(source) for source in sources], np.float32)
+            for label, sources in examples.items()
+        }
+        return labels.fit_thresholds(vectors)
 
     def tag_library(
-        self, labels: Sequence[str], *, templates: Sequence[str] = DEFAULT_TEMPLATES
+        self,
+        labels: Sequence[str],
+        *,
+        templates: Sequence[str] = DEFAULT_TEMPLATES,
+        thresholds: Mapping[str, float] | None = None,
     ) -> Iterator[TaggedTrack]:
-        """The same for every track, in the order in which they were added."""
+        """As `zero_shot`, for every track, in the order in which they were added."""
         ranked = Labels(labels, encoder=self._encoder, templates=templates)
         parts = self._catalogue.vectors_after(0, rows_at_once=512)
         while True:
@@ -244,7 +271,7 @@ class MusicSearch:
                 tracks = {track.label: track for track in self._catalogue.by_labels(found.tolist())}
             for label, vector in zip(found.tolist(), vectors, strict=True):
                 if (track := tracks.get(label)) is not None:
-                    yield TaggedTrack(track.track_id, track.file.path, ranked.rank(vector))
+                    yield TaggedTrack(track.track_id, track.file.path, ranked.rank(vector, thresholds=thresholds))
 
     def track_id(self, name: str | Path) -> str:
         """Of a track that is named by its id or its path.

@@ -1,6 +1,6 @@
 """Tags without training: a track is compared with sentences made from the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,13 @@ class Tag:
         score: cosine between the track and the label's sentences, -1...1; comparable across calls.
         probability: softmax of score / TEMPERATURE over the labels of this call, so it says how the labels
             compare with each other, not whether any of them fits.
+        fits: whether the score reaches the label's threshold; None where it has none.
     """
 
     label: str
     score: float
     probability: float
+    fits: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,62 @@ class Labels:
         vectors = encoder.embed_texts(sentences).reshape(len(labels), len(templates), -1).mean(axis=1)
         self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def rank(self, vector: NDArray[np.float32]) -> list[Tag]:
-        """The labels from the best to the worst for a track vector, float32 [dim] of unit L2 norm."""
+    def fit_thresholds(self, examples: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+        """From which score on each label fits: where it tells its own examples best from those of the other labels.
+
+        Args:
+            examples: by label, float32 [n, dim]: vectors of tracks that have it, at least one; a track that has several
+                stands under each.
+
+        Returns:
+            By label, the threshold of the highest balanced accuracy, in the middle between two scores.
+
+        Raises:
+            QueryError: examples of less than two labels, of one that is not among these, or no examples of one.
+        """
+        if len(examples) < 2:
+            raise QueryError(f"got examples of {len(examples)} labels, expected two or more, to tell them apart")
+        thresholds = {}
+        for label, own in examples.items():
+            if label not in self._labels or not len(own):
+                raise QueryError(f"got no examples of {label!r}, or it is none of the labels: {', '.join(self._labels)}")
+            mine = {vector.tobytes() for vector in own}
+            others = [vector for rows in examples.values() for vector in rows if vector.tobytes() not in mine]
+            if not others:
+                raise QueryError(f"every example has the label {label!r}: add some that have not")
+            text = self._vectors[self._labels.index(label)]
+            thresholds[label] = _best_threshold(own @ text, np.stack(others) @ text)
+        return thresholds
+
+    def rank(self, vector: NDArray[np.float32], *, thresholds: Mapping[str, float] | None = None) -> list[Tag]:
+        """The labels from the best to the worst for a track vector, float32 [dim] of unit L2 norm.
+
+        Args:
+            thresholds: by label, from which score on it fits; each label is judged by itself, so several may fit, or none.
+        """
         scores = self._vectors @ vector
         exponentials = np.exp((scores - scores.max()) / TEMPERATURE)
         probabilities = exponentials / exponentials.sum()
         order = np.argsort(-scores, kind="stable")
-        return [Tag(self._labels[i], float(scores[i]), float(probabilities[i])) for i in order]
+        limits = thresholds or {}
+        return [
+            Tag(
+                self._labels[i],
+                float(scores[i]),
+                float(probabilities[i]),
+                fits=float(scores[i]) >= limits[self._labels[i]] if self._labels[i] in limits else None,
+            )
+            for i in order
+        ]
+
+
+def _best_threshold(own: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """Half the share of `own` at or above it, and half that of `others` below it, are most."""
+    scores = np.unique(np.concatenate([own, others]))
+    between = (scores[1:] + scores[:-1]) / 2
+    candidates = np.concatenate([scores[:1] - 1e-3, between, scores[-1:] + 1e-3])
+    accuracy = [float((own >= limit).mean() + (others < limit).mean()) for limit in candidates]
+    return float(candidates[int(np.argmax(accuracy))])
 
 
 def check_texts(texts: Sequence[str], *, what: str) -> None:

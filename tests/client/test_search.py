@@ -586,3 +586,19 @@ def test_asynchronous_use(ms: MusicSearch, library: Path, encoder: LocalEncoder)
             return await asyncio.gather(*(shared.search(word, k=1) for word in 20 * ["low", "high"]))
 
     assert [stems(hits) for hits in asyncio.run(many())] == 20 * [["low"], ["high"]]
+
+
+def test_thresholds_from_examples(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
+    both = write_audio(tmp_path / "both.wav", tone(TONES_HZ["low"], seconds=2) + tone(TONES_HZ["high"], seconds=2))
+    low, high = tones / "low.wav", Clip(tones / "album/high.mp3", 0, 2)
+    thresholds = ms.fit_labels({"low": [low, both], "middle": [tones / "album/middle.flac"], "high": [high, both]})
+    for source, expected in ((low, {"low"}), (high, {"high"}), (both, {"low", "high"})):
+        tags = ms.zero_shot(source, ["low", "middle", "high", "é"], thresholds=thresholds)
+        assert {tag.label for tag in tags if tag.fits} == expected
+        assert [tag.fits for tag in tags if tag.label == "é"] == [None]
+    with pytest.raises(QueryError, match="examples of 1 labels, expected two or more"):
+        ms.fit_labels({"low": [low]})
+    with pytest.raises(QueryError, match="every example has the label 'low'"):
+        ms.fit_labels({"low": [low, both], "high": [both]})
+    with pytest.raises(QueryError, match="no examples of 'high'"):
+        ms.fit_labels({"low": [low], "high": []})
