@@ -155,7 +155,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     if world.is_first:
         _drop_lines_after(run / "metrics.jsonl", epoch=state.epoch)
         (run / "unreadable.jsonl").unlink(missing_ok=True)
-        _list_unreadable(state.unreadable, run)
+        if state.unreadable:
+            _list_unreadable(state.unreadable, run)
     if optim.compile:
         model.audio_tower.compile()
     words = None
@@ -411,8 +412,8 @@ def _note_unreadable(
 
 
 def _list_unreadable(reasons: Mapping[str, str], run: Path) -> None:
-    for track_id, reason in reasons.items():
-        with (run / "unreadable.jsonl").open("a", encoding="utf-8") as file:
+    with (run / "unreadable.jsonl").open("a", encoding="utf-8") as file:
+        for track_id, reason in reasons.items():
             file.write(json.dumps({"track_id": track_id, "reason": reason}) + "\n")
 
 
