@@ -43,7 +43,7 @@ class Thresholds:
             it. One caption is allowed at least, however few there are.
 
     Raises:
-        ExportError: one is negative or NaN.
+        ExportError: one is negative or NaN, or a cosine or share above 1.
     """
 
     min_cosine: float
@@ -55,6 +55,11 @@ class Thresholds:
         for name, value in vars(self).items():
             if math.isnan(value) or value < 0:
                 raise ExportError(f"the threshold {name} is {value}; give a number of at least 0")
+        for name in ("min_cosine", "min_overlap"):
+            if getattr(self, name) > 1:
+                raise ExportError(
+                    f"the threshold {name} is {getattr(self, name)}, which no graph reaches; give 1 or less"
+                )
 
 
 # By precision. Float32 differs from torch in the order of its sums only; INT8 was measured at 0.9992 (export.int8). Of

@@ -42,8 +42,11 @@ class Checkpoint:
         try:
             model.load_state_dict(dict(self.state_dict))
         except RuntimeError as exc:
-            detail = " ".join(line.strip() for line in str(exc).splitlines()[1:3])
-            raise CheckpointError(f"the checkpoint's weights do not fit its own configuration: {detail}") from exc
+            detail = " ".join(line.strip() for line in str(exc).splitlines()[1:3]).rstrip(". ")
+            raise CheckpointError(
+                f"the checkpoint's weights do not fit its own configuration ({detail}); it was edited: copy or train "
+                "it again"
+            ) from exc
         return model.eval()
 
 
@@ -99,7 +102,9 @@ def check_content(content: Any, *, path: Path) -> Checkpoint:
             version does not understand.
     """
     if not isinstance(content, dict) or "format_version" not in content:
-        raise CheckpointError(f"{path} has no format_version; expected a ckpt.pt that `python -m train` wrote")
+        raise CheckpointError(
+            f"{path} has no format_version; expected a ckpt.pt that `python -m train` wrote, in the folder of the run"
+        )
     if content["format_version"] != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {content['format_version']!r}; this version reads {FORMAT_VERSION}: "

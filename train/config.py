@@ -46,17 +46,18 @@ class FrontendConfig:
     def validate(self) -> None:
         if self.f_max_hz > self.sample_rate_hz / 2:
             raise ConfigError(
-                f"frontend.f_max_hz is {self.f_max_hz:g}, above the Nyquist frequency "
-                f"{self.sample_rate_hz / 2:g} Hz of frontend.sample_rate_hz; lower f_max_hz"
+                f"model.frontend.f_max_hz is {self.f_max_hz:g}, above the Nyquist frequency "
+                f"{self.sample_rate_hz / 2:g} Hz of model.frontend.sample_rate_hz; lower f_max_hz"
             )
         if not 0 <= self.f_min_hz < self.f_max_hz:
             raise ConfigError(
-                f"frontend.f_min_hz is {self.f_min_hz:g}; expected 0 <= f_min_hz < f_max_hz = {self.f_max_hz:g}"
+                f"model.frontend.f_min_hz is {self.f_min_hz:g}; expected 0 <= f_min_hz < f_max_hz = {self.f_max_hz:g}"
             )
         if not 0 < self.hop_samples <= self.n_fft <= self.window_samples:
             raise ConfigError(
-                f"frontend sizes are hop_samples {self.hop_samples}, n_fft {self.n_fft}, window "
-                f"{self.window_samples} samples; expected 0 < hop_samples <= n_fft <= window"
+                f"model.frontend has hop_samples {self.hop_samples}, n_fft {self.n_fft}, window "
+                f"{self.window_samples} samples; expected 0 < hop_samples <= n_fft <= window: "
+                "lower n_fft or raise window_s"
             )
 
 
@@ -78,25 +79,27 @@ class AudioResNetConfig:
     features: int = 512
 
     def validate(self, frontend: FrontendConfig) -> None:
-        _one_of("audio.style", self.style, ("clip", "he"))
-        _one_of("audio.pooling", self.pooling, ("attention", "mean"))
+        _one_of("model.audio.style", self.style, ("clip", "he"))
+        _one_of("model.audio.pooling", self.pooling, ("attention", "mean"))
         # CLIP's five halvings, of which the first rounds up, leave a cell of 31; He's all round up.
         if self.style == "clip" and min(frontend.n_mels, frontend.frames) < 31:
             raise ConfigError(
-                f"the window has {frontend.n_mels} mels and {frontend.frames} frames, of which audio.style 'clip' "
-                "leaves nothing; expected at least 31 of each: raise frontend.n_mels or frontend.window_s"
+                f"the window has {frontend.n_mels} mels and {frontend.frames} frames, of which model.audio.style "
+                "'clip' leaves nothing; expected at least 31 of each: raise model.frontend.n_mels or "
+                "model.frontend.window_s"
             )
         if self.width < 2 or self.width % 2:
             raise ConfigError(
-                f"audio.width is {self.width}; expected an even number of at least 2 (the stem starts at width / 2)"
+                f"model.audio.width is {self.width}; expected an even number of at least 2 (the stem starts at "
+                "width / 2)"
             )
         if self.heads < 1 or self.width * 32 % self.heads:
             raise ConfigError(
-                f"audio.heads is {self.heads}, which does not divide the pooled width {self.width * 32} "
-                "(32 x audio.width); choose a divisor"
+                f"model.audio.heads is {self.heads}, which does not divide the pooled width {self.width * 32} "
+                "(32 x model.audio.width); choose a divisor"
             )
         if len(self.blocks) != 4 or min(self.blocks) < 1:
-            raise ConfigError(f"audio.blocks is {list(self.blocks)}; expected four numbers of at least 1")
+            raise ConfigError(f"model.audio.blocks is {list(self.blocks)}; expected four numbers of at least 1")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class AudioAstConfig:
         _check_heads("audio", heads=self.heads, hidden=self.hidden)
         if not 0 < self.stride <= self.patch <= min(frontend.n_mels, frontend.frames):
             raise ConfigError(
-                f"audio.patch is {self.patch} and audio.stride {self.stride} on {frontend.n_mels} mels and "
+                f"model.audio.patch is {self.patch} and model.audio.stride {self.stride} on {frontend.n_mels} mels and "
                 f"{frontend.frames} frames; expected 0 < stride <= patch <= both"
             )
 
@@ -129,7 +132,9 @@ class AudioCrnnConfig:
 
     def validate(self, frontend: FrontendConfig) -> None:
         if frontend.n_mels % 64:
-            raise ConfigError(f"frontend.n_mels is {frontend.n_mels}; audio_crnn pools by 64, so use a multiple of it")
+            raise ConfigError(
+                f"model.frontend.n_mels is {frontend.n_mels}; audio_crnn pools by 64, so use a multiple of it"
+            )
 
 
 AudioConfig = AudioResNetConfig | AudioAstConfig | AudioCrnnConfig
@@ -160,12 +165,14 @@ class TextBertConfig:
         _check_heads("text", heads=self.heads, hidden=self.hidden)
         _check_dropout(self.dropout)
         if not 0 <= self.frozen_layers <= self.layers:
-            raise ConfigError(f"text.frozen_layers is {self.frozen_layers}; expected 0 to text.layers = {self.layers}")
-        _one_of("text.pooling", self.pooling, ("mean", "cls"))
+            raise ConfigError(
+                f"model.text.frozen_layers is {self.frozen_layers}; expected 0 to model.text.layers = {self.layers}"
+            )
+        _one_of("model.text.pooling", self.pooling, ("mean", "cls"))
         if not 2 < self.max_tokens <= self.max_positions:
             raise ConfigError(
-                f"text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens) and at most "
-                f"text.max_positions = {self.max_positions}"
+                f"model.text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens) and at most "
+                f"model.text.max_positions = {self.max_positions}"
             )
 
 
@@ -186,7 +193,7 @@ class TextTransformerConfig:
         _check_heads("text", heads=self.heads, hidden=self.hidden)
         _check_dropout(self.dropout)
         if self.max_tokens < 3:
-            raise ConfigError(f"text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens)")
+            raise ConfigError(f"model.text.max_tokens is {self.max_tokens}; expected more than 2 (both special tokens)")
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,9 @@ class TextWord2VecConfig:
 
     def validate(self) -> None:
         if self.vocab_size < 3:
-            raise ConfigError(f"text.vocab_size is {self.vocab_size}; expected room for more than padding and unknown")
+            raise ConfigError(
+                f"model.text.vocab_size is {self.vocab_size}; expected room for more than padding and unknown"
+            )
 
 
 TextConfig = TextBertConfig | TextTransformerConfig | TextWord2VecConfig
@@ -498,12 +507,14 @@ def _tower_of(kinds: Any, value: Any, *, name: str) -> Any:
 
 def _check_heads(tower: str, *, heads: int, hidden: int) -> None:
     if heads < 1 or hidden % heads:
-        raise ConfigError(f"{tower}.heads is {heads}, which does not divide {tower}.hidden = {hidden}")
+        raise ConfigError(
+            f"model.{tower}.heads is {heads}, which does not divide model.{tower}.hidden = {hidden}; choose a divisor"
+        )
 
 
 def _check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
-        raise ConfigError(f"text.dropout is {dropout:g}; expected 0 to below 1")
+        raise ConfigError(f"model.text.dropout is {dropout:g}; expected 0 to below 1")
 
 
 def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:

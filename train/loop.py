@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +154,9 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         _restore(state, last, config, digest=digest)
     if world.is_first:
         _drop_lines_after(run / "metrics.jsonl", epoch=state.epoch)
+        (run / "unreadable.jsonl").unlink(missing_ok=True)
+        if state.unreadable:
+            _list_unreadable(state.unreadable, run)
     if optim.compile:
         model.audio_tower.compile()
     words = None
@@ -187,7 +190,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     console.print(
         f"{config.model.name}: {len(train_rows)} training and {len(val_rows)} validation tracks, "
         f"{optim.epochs * steps_per_epoch} steps of {optim.batch_size} pairs on {_device_name(device)}"
-        + (f" x {world.size}" if world.size > 1 else "")
+        + (f" x {world.size}" if world.size > 1 else ""),
+        soft_wrap=True,
     )
     kind, score = ("labels", "mAP") if config.loss.name == "labels" else ("text_to_audio", "R@10")
     step = Step(config, tokenizer, embed_sentences, words, world)
@@ -226,9 +230,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                     file.write(json.dumps(metrics) + "\n")
                 _save_state(state, last, config, digest=digest)
             except OSError as exc:
-                raise TrainingError(
-                    f"cannot write to {run} ({exc.strerror or exc}); what was saved is kept: make room and resume"
-                ) from exc
+                raise TrainingError(f"cannot write to {run} ({exc.strerror or exc}); make room; {_kept(run)}") from exc
             for name in ("loss", "temperature", "pairs_per_s"):
                 writer.add_scalar(name, metrics[name], state.step)
             for name, value in validation.items():
@@ -237,6 +239,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                 f"epoch {state.epoch}/{optim.epochs}  loss {metrics['loss']:.3f}  "
                 f"val {score} {100 * validation[score]:.1f} %  "
                 f"{metrics['pairs_per_s']:.0f} pairs/s{'  (best)' if improved else ''}"
+                + (f"  {len(state.unreadable)} tracks unreadable, see unreadable.jsonl" if state.unreadable else ""),
+                soft_wrap=True,
             )
     leave_world(world)
     console.print(f"best checkpoint: {run / 'ckpt.pt'}", soft_wrap=True)
@@ -397,9 +401,7 @@ def _note_unreadable(
     if not new:
         return
     state.unreadable |= new
-    with (run / "unreadable.jsonl").open("a", encoding="utf-8") as file:
-        for track_id, reason in new.items():
-            file.write(json.dumps({"track_id": track_id, "reason": reason}) + "\n")
+    _list_unreadable(new, run)
     limit = config.data.unreadable_share * max(state.rows_seen, MIN_SEEN_BEFORE_STOPPING)
     if len(state.unreadable) > limit:
         raise TrainingError(
@@ -407,6 +409,12 @@ def _note_unreadable(
             f"{config.data.unreadable_share:.0%}; the first: {next(iter(state.unreadable.values()))}. They are listed "
             f"in {run / 'unreadable.jsonl'}: mend them or raise data.unreadable_share; {_kept(run)}"
         )
+
+
+def _list_unreadable(reasons: Mapping[str, str], run: Path) -> None:
+    with (run / "unreadable.jsonl").open("a", encoding="utf-8") as file:
+        for track_id, reason in reasons.items():
+            file.write(json.dumps({"track_id": track_id, "reason": reason}) + "\n")
 
 
 @torch.compiler.set_stance("force_eager")
@@ -551,4 +559,7 @@ def _git_commit() -> str:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"

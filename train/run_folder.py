@@ -1,7 +1,7 @@
 """Where runs are written."""
 
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from train.loop import TrainingError
 
@@ -13,5 +13,9 @@ def check_run_folder(out: Path) -> None:
         TrainingError: `out`, or what it lies in, is a file or read-only.
     """
     nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise TrainingError(f"--out is {out}, but {nearest} is no folder that can be written to; choose another")
+    try:
+        TemporaryFile(dir=nearest).close()  # a file, a read-only folder, or one of the kernel's
+    except OSError as exc:
+        raise TrainingError(
+            f"--out is {out}, but {nearest} is no folder that can be written to; choose another"
+        ) from exc

@@ -77,7 +77,7 @@ def _triplets(_: Path, questions: Path | None) -> Measure:
 
 def _given(questions: Path | None, *, what: str) -> Path:
     if questions is None:
-        raise EvaluationError(f"this table asks {what}; name their file, as train.evaluate takes it, with --questions")
+        raise EvaluationError(f"this table needs {what}; name their file, as train.evaluate takes it, with --questions")
     return questions
 
 

@@ -22,11 +22,11 @@ from transformers.models.clap.modeling_clap import ClapAudioEncoder, ClapTextMod
 from transformers.utils import logging
 
 from export.sources.assembled import AssembledDualEncoder
-from export.sources.hub import published_file, published_folder
 from export.sources.mel_decibels import MelDecibels
 from export.sources.source import AudioWindow, Source, first_names
 from train.checkpoint import CheckpointError
 from train.data.tokenizer import TextTokenizer
+from train.hub import published_file, published_folder
 from train.towers.text_bert import MASKED
 
 CONFIGURATION, SAFE_WEIGHTS, PICKLED_WEIGHTS = ("*.json", "*.txt"), "*.safetensors", "pytorch_model*.bin"

@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from export.sources.assembled import AssembledDualEncoder
-from export.sources.hub import published_file
 from export.sources.mel_decibels import MelDecibels
 from export.sources.source import AudioWindow, Source, first_names
 from train.checkpoint import CheckpointError
 from train.config import AudioResNetConfig, TextTransformerConfig
 from train.data.tokenizer import TextTokenizer
+from train.hub import published_file
 from train.towers.audio_resnet import AudioResNet
 from train.towers.text_transformer import TextTransformer
 

@@ -186,6 +186,12 @@ def test_a_threshold_that_is_no_limit_is_refused(name: str, value: float):
         Thresholds(**{"min_cosine": 0.9, "min_overlap": 0.9} | {name: value})
 
 
+@pytest.mark.parametrize("name", ["min_cosine", "min_overlap"])
+def test_a_threshold_that_nothing_reaches_is_refused(name: str):
+    with pytest.raises(ExportError, match=rf"the threshold {name} is 1\.5, which no graph reaches; give 1 or less"):
+        Thresholds(**{"min_cosine": 0.9, "min_overlap": 0.9} | {name: 1.5})
+
+
 def test_search_is_compared_on_more_captions_than_items(manifest: Path):
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     many = manifest.with_name("captioned.jsonl")

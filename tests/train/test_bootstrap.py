@@ -4,7 +4,8 @@ from scipy.stats import binom, bootstrap
 from sklearn.metrics import average_precision_score
 
 from train.evaluate.bootstrap import bootstrap_interval, times_drawn
-from train.evaluate.metrics import average_precision
+from train.evaluate.labels import Targets, score_labels
+from train.evaluate.metrics import average_precision, mean_average_precision
 
 
 def mean(drawn: np.ndarray) -> np.ndarray:
@@ -31,6 +32,20 @@ def test_the_seed_decides_and_memory_does_not(monkeypatch: pytest.MonkeyPatch):
     assert interval != bootstrap_interval(values, statistic=mean, seed=4)
     monkeypatch.setattr("train.evaluate.bootstrap.BLOCK", 50 * 7)
     assert interval == bootstrap_interval(values, statistic=mean, seed=3)
+
+
+def test_the_area_under_precision_and_recall_lies_in_its_interval():
+    # Drawing tracks twice raises average precision: percentiles alone would lie above the value.
+    rng = np.random.default_rng(0)
+    scores, relevant = rng.random((1_000, 20)), rng.random((1_000, 20)) < 0.02
+    values, intervals = score_labels(scores, targets=Targets(tuple(map(str, range(20))), relevant, False), seed=0)
+    low, high = intervals["PR-AUC"]
+    assert low + 0.2 * (high - low) < values["PR-AUC"] < high - 0.2 * (high - low)
+    # As wide as 95 % of such values lie apart.
+    again = [
+        mean_average_precision(rng.random((1_000, 20)), relevant=rng.random((1_000, 20)) < 0.02) for _ in range(100)
+    ]
+    assert high - low == pytest.approx(np.subtract(*np.quantile(again, [0.975, 0.025])), rel=0.5)
 
 
 def test_weights_stand_for_the_drawn_items():

@@ -27,7 +27,7 @@ def test_a_recipe_survives_the_round_trip_through_a_dict():
         (["model.audio.heads=0"], "does not divide the pooled width 768"),
         (["optim.learning_rate=-1"], "optim.learning_rate is -1.0; expected 0 or more"),
         (["optim.initial_temperature=0"], "optim.initial_temperature is 0.0; expected a number above 0"),
-        (["model.text.heads=5"], "does not divide text.hidden"),
+        (["model.text.heads=5"], "does not divide model.text.hidden"),
         (["model.text.pooling=max"], "expected 'mean' or 'cls'"),
         (["optim.batch_size=1"], "at least 2 pairs"),
         (["batch_size=64"], r"unknown key batch_size; did you mean 'optim\.batch_size'\?"),

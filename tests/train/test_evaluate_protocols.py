@@ -61,7 +61,7 @@ def test_a_subset_of_pairs_is_drawn_by_its_seed():
     numbers = [int(row.track_id) for row in chosen]
     assert numbers == sorted(set(numbers))
     assert draw_rows(rows, pairs=None, seed=1) == rows
-    with pytest.raises(EvaluationError, match="--pairs is 51; expected 2 to 50"):
+    with pytest.raises(EvaluationError, match="--pairs is 51; the split has 50 rows, of which it takes 2 or more"):
         draw_rows(rows, pairs=51, seed=1)
 
 

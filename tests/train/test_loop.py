@@ -272,6 +272,19 @@ def test_too_many_files_that_cannot_be_decoded_stop_the_run(
     assert "unreadable.jsonl: mend them or raise data.unreadable_share; nothing was saved yet: start anew" in message
 
 
+def test_a_run_that_starts_anew_lists_its_own_unreadable_files(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = break_files(tones, tmp_path, rows=range(3))
+    arguments = ["--data", str(broken), "--out", str(tmp_path / "run"), "--set", *tiny_overrides, "optim.epochs=1"]
+    assert main(["starter", *arguments]) == 2
+    break_files(tones, tmp_path, rows=[1])
+    assert main(["starter", *arguments]) == 0
+    assert "1 tracks unreadable, see unreadable.jsonl" in capsys.readouterr().out
+    (listed,) = map(json.loads, (tmp_path / "run/unreadable.jsonl").read_text().splitlines())
+    assert listed["track_id"] == "broken1.flac"
+
+
 def test_no_step_is_made_of_silence(tones: Path, tiny_overrides: list[str], tmp_path: Path):
     config = load_recipe("starter", overrides=[*tiny_overrides, *TWO_STEPS, "data.unreadable_share=1"])
     broken = break_files(tones, tmp_path, rows=range(40))

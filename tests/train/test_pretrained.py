@@ -46,7 +46,7 @@ def test_published_word_vectors_are_taken(first_line: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("jazz 1 2\n", r"vectors\.txt has vectors of 2 numbers; expected text\.hidden = 3"),
+        ("jazz 1 2\n", r"vectors\.txt has vectors of 2 numbers; expected model\.text\.hidden = 3"),
         ("2 4\nopera 1 2 3 4\njazz 1 2 3 4\n", r"has vectors of 4 numbers"),
         ("2 3\nopera 1 2 3\njazz 1 2\n", r"vectors\.txt, line 3 is not a word and 3 numbers"),
         ("opera 1 2 3\njazz 1 two 3\n", r"vectors\.txt, line 2 is not a word and 3 numbers"),
@@ -108,11 +108,11 @@ def test_published_weights_that_cannot_be_used_are_one_sentence_that_names_the_s
     with pytest.raises(ConfigError, match=r"^loss\.sentence_encoder: .*cut holds no model that can be read: .*$"):
         sentence_embedder(str(cut), device=cpu)
     tower = TextBert(TextBertConfig(vocab_size=32, hidden=32, layers=2, heads=4, feed_forward=64, max_positions=32))
-    with pytest.raises(ConfigError, match=r"^text\.init_from: .*cut holds no model that can be read: .*$"):
+    with pytest.raises(ConfigError, match=r"^model\.text\.init_from: .*cut holds no model that can be read: .*$"):
         tower.load_pretrained(cut)
     ASTModel(ASTConfig(num_mel_bins=32, max_length=32, **sizes)).save_pretrained(tmp_path / "ast")
     (tmp_path / "ast/model.safetensors").write_bytes(b"cut")
-    with pytest.raises(ConfigError, match=r"^audio\.init_from: .*ast holds no model that can be read: .*$"):
+    with pytest.raises(ConfigError, match=r"^model\.audio\.init_from: .*ast holds no model that can be read: .*$"):
         AudioAst(AudioAstConfig(hidden=32, layers=1, heads=4), n_mels=32, frames=32).load_pretrained(tmp_path / "ast")
 
     shutil.copy(tiny_text_model / "model.safetensors", cut)

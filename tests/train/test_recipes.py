@@ -96,7 +96,8 @@ def test_a_full_disk_keeps_what_was_saved(
         save(content, file)
 
     monkeypatch.setattr(checkpoint.torch, "save", save_until_full)
-    with pytest.raises(TrainingError, match=r"cannot write to .* \(No space left on device\); what was saved is kept"):
+    message = r"cannot write to .* \(No space left on device\); make room; the last good state is kept in .*: resume"
+    with pytest.raises(TrainingError, match=message):
         train(load_recipe("starter", overrides=overrides), manifest=tones, run=tmp_path / "run")
     assert torch.load(tmp_path / "run/last.pt", weights_only=True)["epoch"] == 1
     assert load_checkpoint(tmp_path / "run/ckpt.pt").metrics["epoch"] == 1

@@ -36,7 +36,8 @@ def load_crop(
             channels = file.read(wanted, dtype="float32", always_2d=True)
             rate = file.samplerate
     except (soundfile.LibsndfileError, OSError, TypeError) as exc:
-        raise AudioDecodeError(f"cannot decode {path}: {exc}") from exc
+        reason = str(exc).rstrip(".")
+        raise AudioDecodeError(f"cannot decode {path}: {reason}") from exc
     # Not `mean(axis=1)`, which takes as long as decoding, nor a product of matrices, whose threads wait spinning.
     decoded = sum(channels.T) / np.float32(channels.shape[1])
     if rate != sample_rate_hz and len(decoded):

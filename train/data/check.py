@@ -126,7 +126,7 @@ def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
             rows[number] = parse_row(line, where=f"line {number}", folder=manifest.parent)
         except ManifestError as exc:
             if not empty:
-                findings.append(Finding("bad_line", (number,), str(exc)))
+                findings.append(Finding("bad_line", (number,), str(exc).removeprefix(f"line {number}: ")))
     if not rows and not findings:
         raise ManifestError(f"{manifest} is empty; expected one track a line")
     return rows, findings

@@ -1,4 +1,4 @@
-"""95 % intervals by the percentile bootstrap over queries (Efron 1979)."""
+"""95 % intervals by the bootstrap over queries (Efron 1979)."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,12 @@ BLOCK = 100_000
 
 
 def bootstrap_interval(
-    values: np.ndarray, *, statistic: Callable[[np.ndarray], np.ndarray], seed: int, resamples: int = RESAMPLES
+    values: np.ndarray,
+    *,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    resamples: int = RESAMPLES,
+    centre: float | None = None,
 ) -> tuple[float, float]:
     """Between which bounds 95 % of the statistic lie when as many queries are drawn again, with replacement.
 
@@ -19,6 +24,8 @@ def bootstrap_interval(
         values: [n], one a query: a rank, a hit, or the number of the query for a statistic that looks it up
             (`times_drawn`).
         statistic: drawn values [some, n] -> [some]. NaN, where a draw leaves it undefined, is left out.
+        centre: the statistic of all values, where drawing some of them twice makes it larger, as it does average
+            precision: the bounds are then moved by the mean's distance from it, and cut off at 0 and 1.
 
     Returns:
         low, high.
@@ -41,6 +48,8 @@ def bootstrap_interval(
     if np.isnan(estimates).all():
         raise ValueError(f"the statistic is undefined in all {resamples} resamples of {len(values)} queries")
     low, high = np.nanquantile(estimates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if centre is not None:
+        low, high = np.clip(np.array([low, high]) + centre - np.nanmean(estimates), 0, 1)
     return float(low), float(high)
 
 

@@ -105,5 +105,6 @@ def score_labels(
             np.arange(len(scores)),
             statistic=lambda drawn, metric=metric: metric(scores, relevant=relevant, weights=times_drawn(drawn)),
             seed=seed,
+            centre=values[name] if name == "PR-AUC" else None,
         )
     return values, intervals

@@ -46,7 +46,7 @@ class AudioAst(nn.Module):
         Raises:
             ConfigError: the folder holds no AST of this shape.
         """
-        source = read_published(ASTModel, folder, key="audio.init_from")
+        source = read_published(ASTModel, folder, key="model.audio.init_from")
         weights = source.state_dict()
         name = "embeddings.position_embeddings"
         try:
@@ -54,7 +54,9 @@ class AudioAst(nn.Module):
             self.ast.load_state_dict(weights)
         except RuntimeError as exc:
             last_line = str(exc).splitlines()[-1].strip()
-            raise ConfigError(f"audio.init_from: {folder} does not fit the audio configuration: {last_line}") from exc
+            raise ConfigError(
+                f"model.audio.init_from: {folder} does not fit the audio configuration: {last_line}"
+            ) from exc
 
 
 def _grid(model: ASTModel) -> tuple[int, int]:

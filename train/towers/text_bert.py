@@ -68,11 +68,13 @@ class TextBert(nn.Module):
         Raises:
             ConfigError: the folder holds no BERT of this shape.
         """
-        source = read_published(BertModel, folder, key="text.init_from", add_pooling_layer=False)
+        source = read_published(BertModel, folder, key="model.text.init_from", add_pooling_layer=False)
         try:
             self.bert.load_state_dict(source.state_dict())
         except RuntimeError as exc:
             last_line = str(exc).splitlines()[-1].strip()
-            raise ConfigError(f"text.init_from: {folder} does not fit the text configuration: {last_line}") from exc
+            raise ConfigError(
+                f"model.text.init_from: {folder} does not fit the text configuration: {last_line}"
+            ) from exc
         for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
             part.requires_grad_(False)

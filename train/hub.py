@@ -21,7 +21,9 @@ def published_file(name: str, filename: str) -> Path:
     if Path(name).is_dir():
         path = Path(name) / filename
         if not path.is_file():
-            raise CheckpointError(f"{name} has no {filename}; give the whole folder of a published model")
+            raise CheckpointError(
+                f"{name} has no {filename}; give the whole folder of a published model, or the ckpt.pt of a run"
+            )
         return path
     return _fetch(name, lambda **options: hf_hub_download(name, filename, **options))
 
