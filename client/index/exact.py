@@ -9,19 +9,28 @@ class ExactIndex:
 
     def __init__(self, *, dim: int) -> None:
         self._labels = np.empty(0, np.int64)
-        self._vectors = np.empty((0, dim), np.float32)
+        self._room = np.empty((0, dim), np.float32)  # for more than there are, so that many parts are copied few times
 
     def __len__(self) -> int:
         return len(self._labels)
 
+    @property
+    def _vectors(self) -> NDArray[np.float32]:
+        return self._room[: len(self)]
+
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        start = len(self)
         self._labels = np.concatenate([self._labels, labels])
-        self._vectors = np.concatenate([self._vectors, vectors])
+        if len(self) > len(self._room):
+            room = np.empty((max(len(self), 2 * start), vectors.shape[1]), np.float32)
+            room[:start] = self._vectors[:start]
+            self._room = room
+        self._room[start : len(self)] = vectors
 
     def remove(self, labels: NDArray[np.int64]) -> None:
         """Forget these labels; those not here are ignored."""
         kept = ~np.isin(self._labels, labels)
-        self._labels, self._vectors = self._labels[kept], self._vectors[kept]
+        self._labels, self._room = self._labels[kept], self._vectors[kept]
 
     def search(
         self, query: NDArray[np.float32], *, k: int, among: NDArray[np.int64] | None = None

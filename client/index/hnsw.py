@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue import Position
-from .exact import best
+from .exact import ExactIndex
 
 MANIFEST_NAME = "hnsw.json"
 _FORMAT = 2
@@ -40,6 +40,7 @@ class HnswIndex:
         self._graph = _new_graph(dim)
         self._graph.init_index(max_elements=1024, M=_LINKS, ef_construction=_EF_CONSTRUCTION)
         self._removed: set[int] = set()
+        self._rows: ExactIndex | None = None  # the same vectors in a matrix, once a search has needed it
         self.recalls: dict[int, float] = {}
         """Recall at 10 of a search with so many candidates (ef), as `measure_recall` found it."""
 
@@ -57,6 +58,7 @@ class HnswIndex:
         if needed > self._graph.max_elements:
             self._graph.resize_index(max(needed, 2 * self._graph.max_elements))
         self._graph.add_items(vectors, labels)
+        self._rows = None
 
     def remove(self, labels: NDArray[np.int64]) -> None:
         """Forget these labels; those not here are ignored."""
@@ -64,6 +66,7 @@ class HnswIndex:
         for label in present:
             self._graph.mark_deleted(label)
         self._removed |= present
+        self._rows = None
 
     def search(
         self, query: NDArray[np.float32], *, k: int, recall: float, among: NDArray[np.int64] | None = None
@@ -77,10 +80,10 @@ class HnswIndex:
         ef = next((ef for ef, measured in self.recalls.items() if measured >= recall), None)
         if among is None:
             k = min(k, len(self))
-            return self._scan(query, k=k) if ef is None or recall >= 1 else self._walk(query, k=k, ef=ef)
+            return self._scan().search(query, k=k) if ef is None or recall >= 1 else self._walk(query, k=k, ef=ef)
         share = len(among) / max(len(self), 1)
         if ef is None or recall >= 1 or share < _SCANNED_SHARE or k >= share * len(self):
-            return best(among, self.vectors(among) @ query, k=k)
+            return self._scan().search(query, k=k, among=among)
         # The k best of some are among the k / share best of all, give or take chance; on correlation it takes more.
         wanted = math.ceil(1.3 * k / share)
         while wanted < 10 * k / share:
@@ -89,7 +92,7 @@ class HnswIndex:
             if np.count_nonzero(fit) >= k or len(labels) == len(self):
                 return labels[fit][:k], scores[fit][:k]
             wanted *= 3
-        return best(among, self.vectors(among) @ query, k=k)
+        return self._scan().search(query, k=k, among=among)
 
     def _walk(self, query: NDArray[np.float32], *, k: int, ef: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if k == 0:
@@ -98,7 +101,7 @@ class HnswIndex:
         try:
             labels, distances = self._graph.knn_query(query[None], k=k, num_threads=1)
         except RuntimeError:  # it reached fewer than k: some living nodes are not linked to the rest
-            return self._scan(query, k=k)
+            return self._scan().search(query, k=k)
         return labels[0].astype(np.int64), 1.0 - distances[0]
 
     def measure_recall(self, queries: NDArray[np.float32], *, exact: NDArray[np.int64]) -> None:
@@ -130,9 +133,24 @@ class HnswIndex:
         """The living labels, int64 [len], ascending."""
         return np.array(sorted(set(self._graph.get_ids_list()) - self._removed), np.int64)
 
-    def _scan(self, query: NDArray[np.float32], *, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        labels = self.labels()
-        return best(labels, self.vectors(labels) @ query, k=k)
+    def _scan(self) -> ExactIndex:
+        """The living vectors, for comparing with each of them."""
+        if self._rows is None:
+            # `get_items` makes a Python number of every component, 50 times slower than this.
+            (state,) = self._graph.__getstate__()
+            fields = {
+                "names": ["vector", "label"],
+                "formats": [(np.float32, self._dim), np.uint64],
+                "offsets": [state["offset_data"], state["label_offset"]],
+                "itemsize": state["size_data_per_element"],
+            }
+            rows = state["data_level0"].view(np.dtype(fields))  # type: ignore[call-overload]
+            labels = rows["label"].astype(np.int64)
+            order = np.argsort(labels)
+            order = order[np.isin(labels[order], self.labels())]
+            self._rows = ExactIndex(dim=self._dim)
+            self._rows.add(labels[order], rows["vector"][order])
+        return self._rows
 
     # -- the saved graph -------------------------------------------------------------------------------
 

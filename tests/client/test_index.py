@@ -137,6 +137,17 @@ def test_the_index_goes_over_to_a_graph_as_the_catalogue_grows(folder: Path) -> 
         assert index.kind == kind
 
 
+def test_every_vector_is_compared_where_a_recall_of_1_is_asked_for(folder: Path) -> None:
+    model = Model(folder)
+    model.put(300, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0, recall=1.0)
+    for first in (20, 50):
+        model.assert_searched_right(index, floor=1.0)
+        model.put(40, seed=first, first=280)
+        model.remove(range(first, first + 30))
+    model.assert_searched_right(index, floor=1.0)
+
+
 def test_removing_most_of_a_graph_rebuilds_it(folder: Path) -> None:
     model = Model(folder)
     model.put(500, seed=0)
