@@ -5,6 +5,7 @@ catches up with what the catalogue recorded since; on any doubt it is rebuilt fr
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,16 +35,20 @@ class LiveIndex:
     Args:
         catalogue: the truth.
         recall: of the best tracks, the share that a search finds on average, 0 to 1; 1 compares with every vector.
-        exact_below: catalogues of fewer tracks are searched exactly.
+        exact_below: catalogues of fewer tracks are searched exactly; by default all where `recall` is 1, else those of
+            fewer than EXACT_BELOW.
     """
 
-    def __init__(self, catalogue: Catalogue, *, recall: float = 0.99, exact_below: int = EXACT_BELOW) -> None:
+    def __init__(self, catalogue: Catalogue, *, recall: float = 0.99, exact_below: float | None = None) -> None:
         self._catalogue = catalogue
+        if exact_below is None:
+            exact_below = EXACT_BELOW if recall < 1 else math.inf
         self._exact_below = exact_below
         self._index: ExactIndex | HnswIndex = ExactIndex(dim=catalogue.dim)
         self._position = Position(0, 0)
         self._saved: Position | None = None
         self._recall = recall
+        self._measured: Position | None = None  # what the graph had seen when its recall was measured
         self._state: tuple[int, int] | None = None
         self._filters: dict[str, NDArray[np.int64]] = {}
         # A graph is only good for the very catalogue and model that it was made from.
@@ -124,6 +129,7 @@ class LiveIndex:
                     np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=_MEASURED_K
                 )
         graph.measure_recall(queries, exact=np.stack([labels for labels, _ in nearest]))
+        self._measured = self._position
 
     def save(self) -> None:
         """Snapshot the graph if much has changed; the caller is the library's writer.
@@ -137,7 +143,8 @@ class LiveIndex:
             changes = sum(self._position) - sum(self._saved)
             if changes <= _SAVE_AFTER * len(self._index):
                 return
-        self._measure_recall(self._index)
+        if self._measured != self._position:
+            self._measure_recall(self._index)
         try:
             self._index.save(self._catalogue.folder, position=self._position, identity=self._identity)
             self._saved = self._position
