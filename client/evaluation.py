@@ -1,14 +1,19 @@
 """How well a library finds what its owner knows to be right."""
 
 import csv
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import QueryError
+from .encoders import Encoder
+from .errors import LibraryError, QueryError
+from .index.catalogue import Catalogue, Model
+from .index.live import LiveIndex
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -20,6 +25,51 @@ class Measure:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a model finds in a library.
+
+    Attributes:
+        found, exact: by query, the ids of the ten best tracks, best first: as searches find them, and by a comparison
+            with every track.
+    """
+
+    model: str
+    found: dict[str, list[str]]
+    exact: dict[str, list[str]]
+
+    @property
+    def recall(self) -> float:
+        """Share of the exact search's tracks that searches find."""
+        pairs = [(set(self.found[query]), set(best)) for query, best in self.exact.items()]
+        return sum(len(found & best) for found, best in pairs) / max(sum(len(best) for _, best in pairs), 1)
+
+
+def rank(catalogue: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Ranking:
+    """What a model finds that is the library's, or whose vectors `reembed` has made beside the library's.
+
+    Raises:
+        LibraryError: it has not embedded every track.
+    """
+    spec = encoder.spec
+    vectors = encoder.embed_texts(queries)
+    with closing(catalogue.beside(Model(spec.model_name, spec.fingerprint, spec.embedding_dim))) as embedded:
+        lacking = len(embedded.lacking())
+        if lacking:
+            raise LibraryError(
+                f"{spec.model_name} has not embedded {lacking} tracks of {catalogue.folder}: run `music-search reembed "
+                f"{catalogue.folder} --encoder MODEL` first"
+            )
+        rankings = []
+        for index in (LiveIndex(embedded), LiveIndex(embedded, exact_below=sys.maxsize)):
+            best = [index.search(vector, k=10)[0].tolist() for vector in vectors]
+            ids = {
+                track.label: track.track_id for track in embedded.by_labels([*{label for row in best for label in row}])
+            }
+            rankings.append({query: [ids[label] for label in row] for query, row in zip(queries, best, strict=True)})
+        return Ranking(spec.model_name, *rankings)
 
 
 def read_queries(path: Path) -> dict[str, set[str]]:
@@ -50,18 +100,27 @@ def read_queries(path: Path) -> dict[str, set[str]]:
     return wanted
 
 
-def measure(found: Mapping[str, Sequence[str]], wanted: Mapping[str, set[str]]) -> dict[str, Measure]:
+def measure(
+    found: Mapping[str, Sequence[str]],
+    wanted: Mapping[str, set[str]],
+    *,
+    than: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Measure]:
     """R@1, R@5, R@10, nDCG@10 and mAP@10 of what queries found.
 
     Args:
         found: by query, the ids of at least the ten best tracks, best first.
         wanted: by query, the ids of those that are right, at least one.
+        than: what something else found; the results are then how much better `found` is, and intervals without 0
+            tell them apart, as both are drawn on the same queries.
 
     Returns:
         Recall at k is the share of the right tracks among the k best (of at most k); nDCG and average precision are
         those of trec_eval, cut off at 10.
     """
     rows = np.array([_of_query(found[query], right) for query, right in wanted.items()])
+    if than is not None:
+        rows -= np.array([_of_query(than[query], right) for query, right in wanted.items()])
     drawn = np.random.default_rng(0).integers(len(rows), size=(_DRAWS, len(rows)))
     means = rows[drawn].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)

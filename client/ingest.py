@@ -53,7 +53,7 @@ class AddReport:
         unchanged: tracks that were already here, wherever their file is now.
         missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
         failed: files that cannot be used, among them those that failed before and have not changed since.
-        audio_s: length of the audio that was embedded.
+        audio_s: length of the tracks that were embedded.
         seconds: how long all of it took.
         decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
             they do at the same time.
@@ -110,6 +110,7 @@ class Ingest:
         catalogue: the caller holds its `writing()`.
         lock: held around every use of the catalogue, for threads that search meanwhile; None where there are none.
         retry: try those again that failed before, even if they look the same.
+        windows: of each track, how many it embeds; None is all (see `WindowReader`).
     """
 
     def __init__(
@@ -119,10 +120,12 @@ class Ingest:
         *,
         lock: AbstractContextManager[object] | None = None,
         retry: bool = False,
+        windows: int | None = None,
     ) -> None:
         self.report = AddReport()
         self._catalogue = catalogue
         self._encoder = encoder
+        self._windows = windows
         self._lock = lock or threading.RLock()
         self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
         self._to_embed: queue.Queue[tuple[_Track, _Window] | None] = queue.Queue(2 * encoder.batch_size)
@@ -259,7 +262,7 @@ class Ingest:
 
     def _cut(self, track: _Track) -> None:
         track.metadata = read_tags(track.path)
-        reader = open_windows(self._encoder, track.path)
+        reader = open_windows(self._encoder, track.path, windows=self._windows)
         windows = iter(reader)
         while True:
             with self._timed("decode_s"):
