@@ -1,9 +1,8 @@
 """How well a library finds what its owner knows to be right."""
 
 import csv
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,29 +46,37 @@ class Ranking:
         return sum(len(found & best) for found, best in pairs) / max(sum(len(best) for _, best in pairs), 1)
 
 
-def rank(catalogue: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Ranking:
-    """What a model finds that is the library's, or whose vectors `reembed` has made beside the library's.
+def rank(library: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Ranking:
+    """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
 
     Raises:
-        LibraryError: it has not embedded every track.
+        LibraryError: a model that is not the library's has not embedded every track.
     """
     spec = encoder.spec
     vectors = encoder.embed_texts(queries)
-    with closing(catalogue.beside(Model(spec.model_name, spec.fingerprint, spec.embedding_dim))) as embedded:
-        lacking = len(embedded.lacking())
-        if lacking:
-            raise LibraryError(
-                f"{spec.model_name} has not embedded {lacking} tracks of {catalogue.folder}: run `music-search reembed "
-                f"{catalogue.folder} --encoder MODEL` first"
-            )
-        rankings = []
-        for index in (LiveIndex(embedded), LiveIndex(embedded, exact_below=sys.maxsize)):
-            best = [index.search(vector, k=10)[0].tolist() for vector in vectors]
-            ids = {
-                track.label: track.track_id for track in embedded.by_labels([*{label for row in best for label in row}])
-            }
-            rankings.append({query: [ids[label] for label in row] for query, row in zip(queries, best, strict=True)})
-        return Ranking(spec.model_name, *rankings)
+    with ExitStack() as stack:
+        embedded = library
+        if spec.fingerprint != library.model.fingerprint:
+            model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
+            embedded = stack.enter_context(closing(library.beside(model)))
+            lacking = len(embedded.lacking())
+            if lacking:
+                raise LibraryError(
+                    f"{model.name} has not embedded {lacking} tracks of {library.folder}: run `music-search reembed "
+                    f"{library.folder} --encoder MODEL` first"
+                )
+        found, exact = (_best(embedded, LiveIndex(embedded, recall=recall), vectors) for recall in (0.99, 1.0))
+    return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in (found, exact)))
+
+
+def _best(catalogue: Catalogue, index: LiveIndex, vectors: NDArray[np.float32]) -> list[list[str]]:
+    """By query vector, the ids of the ten best tracks."""
+    best = []
+    for vector in vectors:
+        labels = index.search(vector, k=10)[0].tolist()
+        ids = {track.label: track.track_id for track in catalogue.by_labels(labels)}
+        best.append([ids[label] for label in labels])
+    return best
 
 
 def read_queries(path: Path) -> dict[str, set[str]]:

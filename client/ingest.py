@@ -194,12 +194,15 @@ class Ingest:
     def _mark_missing(self, found: Found) -> None:
         there = set(found.files)
         with self._lock:
+            failed = [file.path for file in self._catalogue.failed() if file.path not in there]
             for folder in found.folders:
                 known = self._catalogue.below(folder)
                 # One that the walk met under another name is still there.
                 gone = [number for number, path in known if path not in there and not os.path.exists(path)]
                 self._catalogue.mark_missing(gone)
                 self.report.missing += len(gone)
+                below = [path for path in failed if path.startswith(os.path.join(folder, ""))]
+                self._catalogue.forget_failed(path for path in below if not os.path.exists(path))
 
     # -- the decoders ----------------------------------------------------------------------------------
 
@@ -230,8 +233,10 @@ class Ingest:
             track.path.encode()
         except UnicodeEncodeError as exc:
             raise AudioError(track.path, "its name is not valid UTF-8: rename it") from exc
+        with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+            status = os.stat(track.path)
+            track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
         status = check_file(track.path)
-        track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
         before = self._failed.get(track.path)
         if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
             raise AudioError(track.path, before.reason)

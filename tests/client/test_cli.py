@@ -280,6 +280,10 @@ def test_info_counts_files_that_failed_or_vanished(run, library: Path, tones: Pa
     run("add", library, tones)
     info = json.loads(run("info", library, "--json")[1])
     assert (info["tracks"], info["missing"], info["failed"]) == (3, 1, 1)
+    assert run("failed", library)[1].splitlines()[1:] == [f"{tones / 'bad.wav'}\tempty file (0 bytes)"]
+    (tones / "bad.wav").unlink()
+    run("add", library, tones)
+    assert json.loads(run("failed", library, "--json")[1]) == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
