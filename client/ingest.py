@@ -138,7 +138,7 @@ class Ingest:
         self._moved: set[str] = set()  # ids of tracks that go to another path with the next commit
         self._committed_at = time.monotonic()
 
-    def run(self, found: Found, *, advance: Callable[[], None]) -> None:
+    def run(self, found: Found, *, advance: Callable[[float], None]) -> None:
         """Add these files. However it ends (Ctrl-C, a server that goes away), finished tracks are kept."""
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
@@ -150,7 +150,7 @@ class Ingest:
         try:
             while (track := self._done.get()) is not None:
                 self._take(track)
-                advance()
+                advance(0.0 if track.is_unchanged else track.duration_s)
             if self._error is not None:
                 raise self._error
         finally:
