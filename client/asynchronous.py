@@ -32,10 +32,13 @@ class AsyncMusicSearch:
         self.search_audio = self._awaitable(library.search_audio)
         self.search_vector = self._awaitable(library.search_vector)
         self.zero_shot = self._awaitable(library.zero_shot)
+        self.fit_labels = self._awaitable(library.fit_labels)
         self.embed_text = self._awaitable(library.embed_text)
         self.embed_audio = self._awaitable(library.embed_audio)
         self.annotate = self._awaitable(library.annotate)
         self.remove = self._awaitable(library.remove)
+        self.failed = self._awaitable(library.failed)
+        self.duplicates = self._awaitable(library.duplicates)
         self.info = self._awaitable(library.info)
 
     @classmethod

@@ -2,13 +2,17 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import QueryError
+from .encoders import Encoder
+from .errors import LibraryError, QueryError
+from .index.catalogue import Catalogue, Model
+from .index.live import LiveIndex
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -20,6 +24,59 @@ class Measure:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a model finds in a library.
+
+    Attributes:
+        found, exact: by query, the ids of the ten best tracks, best first: as searches find them, and by a comparison
+            with every track.
+    """
+
+    model: str
+    found: dict[str, list[str]]
+    exact: dict[str, list[str]]
+
+    @property
+    def recall(self) -> float:
+        """Share of the exact search's tracks that searches find."""
+        pairs = [(set(self.found[query]), set(best)) for query, best in self.exact.items()]
+        return sum(len(found & best) for found, best in pairs) / max(sum(len(best) for _, best in pairs), 1)
+
+
+def rank(library: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Ranking:
+    """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
+
+    Raises:
+        LibraryError: a model that is not the library's has not embedded every track.
+    """
+    spec = encoder.spec
+    vectors = encoder.embed_texts(queries)
+    with ExitStack() as stack:
+        embedded = library
+        if spec.fingerprint != library.model.fingerprint:
+            model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
+            embedded = stack.enter_context(closing(library.beside(model)))
+            lacking = len(embedded.lacking())
+            if lacking:
+                raise LibraryError(
+                    f"{model.name} has not embedded {lacking} tracks of {library.folder}: run `music-search reembed "
+                    f"{library.folder} --encoder MODEL` first"
+                )
+        found, exact = (_best(embedded, LiveIndex(embedded, recall=recall), vectors) for recall in (0.99, 1.0))
+    return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in (found, exact)))
+
+
+def _best(catalogue: Catalogue, index: LiveIndex, vectors: NDArray[np.float32]) -> list[list[str]]:
+    """By query vector, the ids of the ten best tracks."""
+    best = []
+    for vector in vectors:
+        labels = index.search(vector, k=10)[0].tolist()
+        ids = {track.label: track.track_id for track in catalogue.by_labels(labels)}
+        best.append([ids[label] for label in labels])
+    return best
 
 
 def read_queries(path: Path) -> dict[str, set[str]]:
@@ -50,18 +107,27 @@ def read_queries(path: Path) -> dict[str, set[str]]:
     return wanted
 
 
-def measure(found: Mapping[str, Sequence[str]], wanted: Mapping[str, set[str]]) -> dict[str, Measure]:
+def measure(
+    found: Mapping[str, Sequence[str]],
+    wanted: Mapping[str, set[str]],
+    *,
+    than: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Measure]:
     """R@1, R@5, R@10, nDCG@10 and mAP@10 of what queries found.
 
     Args:
         found: by query, the ids of at least the ten best tracks, best first.
         wanted: by query, the ids of those that are right, at least one.
+        than: what something else found; the results are then how much better `found` is, and intervals without 0
+            tell them apart, as both are drawn on the same queries.
 
     Returns:
         Recall at k is the share of the right tracks among the k best (of at most k); nDCG and average precision are
         those of trec_eval, cut off at 10.
     """
     rows = np.array([_of_query(found[query], right) for query, right in wanted.items()])
+    if than is not None:
+        rows -= np.array([_of_query(than[query], right) for query, right in wanted.items()])
     drawn = np.random.default_rng(0).integers(len(rows), size=(_DRAWS, len(rows)))
     means = rows[drawn].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)

@@ -53,7 +53,7 @@ class AddReport:
         unchanged: tracks that were already here, wherever their file is now.
         missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
         failed: files that cannot be used, among them those that failed before and have not changed since.
-        audio_s: length of the audio that was embedded.
+        audio_s: length of the tracks that were embedded.
         seconds: how long all of it took.
         decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
             they do at the same time.
@@ -110,6 +110,7 @@ class Ingest:
         catalogue: the caller holds its `writing()`.
         lock: held around every use of the catalogue, for threads that search meanwhile; None where there are none.
         retry: try those again that failed before, even if they look the same.
+        windows: of each track, how many it embeds; None is all (see `WindowReader`).
     """
 
     def __init__(
@@ -119,10 +120,12 @@ class Ingest:
         *,
         lock: AbstractContextManager[object] | None = None,
         retry: bool = False,
+        windows: int | None = None,
     ) -> None:
         self.report = AddReport()
         self._catalogue = catalogue
         self._encoder = encoder
+        self._windows = windows
         self._lock = lock or threading.RLock()
         self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
         self._to_embed: queue.Queue[tuple[_Track, _Window] | None] = queue.Queue(2 * encoder.batch_size)
@@ -135,7 +138,7 @@ class Ingest:
         self._moved: set[str] = set()  # ids of tracks that go to another path with the next commit
         self._committed_at = time.monotonic()
 
-    def run(self, found: Found, *, advance: Callable[[], None]) -> None:
+    def run(self, found: Found, *, advance: Callable[[float], None]) -> None:
         """Add these files. However it ends (Ctrl-C, a server that goes away), finished tracks are kept."""
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
@@ -147,7 +150,7 @@ class Ingest:
         try:
             while (track := self._done.get()) is not None:
                 self._take(track)
-                advance()
+                advance(0.0 if track.is_unchanged else track.duration_s)
             if self._error is not None:
                 raise self._error
         finally:
@@ -191,12 +194,15 @@ class Ingest:
     def _mark_missing(self, found: Found) -> None:
         there = set(found.files)
         with self._lock:
+            failed = [file.path for file in self._catalogue.failed() if file.path not in there]
             for folder in found.folders:
                 known = self._catalogue.below(folder)
                 # One that the walk met under another name is still there.
                 gone = [number for number, path in known if path not in there and not os.path.exists(path)]
                 self._catalogue.mark_missing(gone)
                 self.report.missing += len(gone)
+                below = [path for path in failed if path.startswith(os.path.join(folder, ""))]
+                self._catalogue.forget_failed(path for path in below if not os.path.exists(path))
 
     # -- the decoders ----------------------------------------------------------------------------------
 
@@ -227,8 +233,10 @@ class Ingest:
             track.path.encode()
         except UnicodeEncodeError as exc:
             raise AudioError(track.path, "its name is not valid UTF-8: rename it") from exc
+        with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+            status = os.stat(track.path)
+            track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
         status = check_file(track.path)
-        track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
         before = self._failed.get(track.path)
         if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
             raise AudioError(track.path, before.reason)
@@ -259,7 +267,7 @@ class Ingest:
 
     def _cut(self, track: _Track) -> None:
         track.metadata = read_tags(track.path)
-        reader = open_windows(self._encoder, track.path)
+        reader = open_windows(self._encoder, track.path, windows=self._windows)
         windows = iter(reader)
         while True:
             with self._timed("decode_s"):

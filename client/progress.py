@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work on tracks: a bar on a terminal, a plain line now and then elsewhere."""
 
 import sys
 import time
@@ -9,27 +9,45 @@ _LINE_EVERY_S = 10.0
 
 
 @contextmanager
-def show_progress(what: str, *, total: int, enabled: bool = True) -> Iterator[Callable[[], None]]:
-    """Show on stderr how many of `total` are done; the block calls what it is given after each one."""
+def show_progress(what: str, *, total: int, enabled: bool = True) -> Iterator[Callable[[float], None]]:
+    """Show on stderr how many of `total` tracks are done and how fast, as tracks and as audio in the time that it took.
+
+    The block calls what it is given after each track, with how many seconds of audio were embedded for it.
+    """
     if not enabled or total == 0:
-        yield lambda: None
-    elif sys.stderr.isatty():
+        yield lambda audio_s: None
+        return
+    started_at = time.monotonic()
+    done, done_s = 0, 0.0
+
+    def speed() -> str:
+        seconds = time.monotonic() - started_at
+        return f"{done / seconds:.1f} tracks/s, {done_s / seconds:.0f}x real time"
+
+    if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task(what, total=total, speed="")
+
+            def advance(audio_s: float) -> None:
+                nonlocal done, done_s
+                done, done_s = done + 1, done_s + audio_s
+                bar.update(task, advance=1, speed=speed())
+
+            yield advance
     else:
-        done = 0
-        printed_at = time.monotonic()
+        printed_at = started_at
 
-        def advance() -> None:
-            nonlocal done, printed_at
-            done += 1
-            if done == total or time.monotonic() - printed_at > _LINE_EVERY_S:
-                print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
-                printed_at = time.monotonic()
+        def print_line(audio_s: float) -> None:
+            nonlocal done, done_s, printed_at
+            done, done_s = done + 1, done_s + audio_s
+            now = time.monotonic()
+            if done == total or now - printed_at > _LINE_EVERY_S:
+                left_s = (total - done) * (now - started_at) / done
+                print(f"{what} {done}/{total}: {speed()}, {left_s:.0f} s left", file=sys.stderr, flush=True)
+                printed_at = now
 
-        yield advance
+        yield print_line

@@ -41,6 +41,7 @@ def reembed(
     *,
     former: Encoder | None = None,
     queries: Sequence[str] = (),
+    windows: int | None = None,
     switch: bool = False,
     progress: bool = True,
 ) -> Reembedding:
@@ -51,6 +52,7 @@ def reembed(
 
     Args:
         former: the library's model, for comparing the two on `queries`.
+        windows: see `MusicSearch.add`.
         switch: make the other model the library's, if it has embedded every track.
 
     Raises:
@@ -66,7 +68,7 @@ def reembed(
         closing(current.beside(model)) as other,
     ):
         paths = other.lacking()
-        ingest = Ingest(other, encoder, retry=True)
+        ingest = Ingest(other, encoder, retry=True, windows=windows)
         with show_progress("embedding", total=len(paths), enabled=progress) as advance:
             ingest.run(Found(paths, folders=[], failed=[]), advance=advance)
         if not len(other.probes()):

@@ -61,12 +61,16 @@ class LibraryInfo:
 
     Attributes:
         tracks: how many.
-        duration_s: their length together.
+        missing: how many of them have lost their files.
+        failed: files that could not be used when they were last added.
+        duration_s: length of the tracks together.
         model_name, fingerprint, embedding_dim: of the model that made its vectors.
     """
 
     path: str
     tracks: int
+    missing: int
+    failed: int
     duration_s: float
     model_name: str
     fingerprint: str
@@ -120,7 +124,14 @@ class MusicSearch:
         """Where the model runs: "cpu", "cuda", "tensorrt" or the server's address."""
         return self._encoder.device
 
-    def add(self, paths: str | Path | Iterable[str | Path], *, progress: bool = True, retry: bool = False) -> AddReport:
+    def add(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        progress: bool = True,
+        retry: bool = False,
+        windows: int | None = None,
+    ) -> AddReport:
         """Add files, and the audio files in folders and below; what is already here unchanged is skipped.
 
         Interrupted by Ctrl-C or a failing server, it keeps the tracks that were finished; call it again to
@@ -130,17 +141,21 @@ class MusicSearch:
             paths: files of any name, and folders, which are searched for the known extensions.
             progress: show a bar (on a terminal) or plain lines (elsewhere) on stderr.
             retry: try files again that failed before, even if they look the same.
+            windows: embed only so many windows of each track, evenly spread, which takes less time and finds less;
+                None is all. What is already here unchanged stays as it was made.
 
         Returns:
             What was done; files that cannot be used are in its `failed`, with the reason.
 
         Raises:
-            QueryError: `paths` is no path and no sequence of paths.
+            QueryError: `paths` is no path and no sequence of paths, or `windows` < 1.
             LibraryBusy: another process is writing to this library.
             EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
+        if windows is not None:
+            _check_count(windows, name="windows", least=1)
         found = find_audio([paths] if isinstance(paths, str | Path) else paths)
         with self._catalogue.writing():
             if not self._catalogue.is_current():
@@ -148,7 +163,7 @@ class MusicSearch:
                     f"{self._catalogue.folder} has gone over to another model than {self._catalogue.model.name}: open "
                     "it again with that model"
                 )
-            ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry)
+            ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
             with show_progress("adding", total=len(found.files), enabled=progress) as advance:
                 ingest.run(found, advance=advance)
             with self._lock:
@@ -484,6 +499,8 @@ def library_info(catalogue: Catalogue) -> LibraryInfo:
     return LibraryInfo(
         path=str(catalogue.folder),
         tracks=tracks,
+        missing=len(catalogue.missing()),
+        failed=len(catalogue.failed()),
         duration_s=duration_s,
         model_name=catalogue.model.name,
         fingerprint=catalogue.model.fingerprint,

@@ -3,16 +3,20 @@
 import argparse
 import importlib
 import platform
+import time
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..encoders import open_encoder
-from ..errors import MusicSearchError, QueryError
+from ..errors import ModelMismatch, MusicSearchError, QueryError
+from ..index.catalogue import Catalogue
+from ..index.live import LiveIndex
 from ..index.maintenance import compact, export_library, import_library, verify
 from ..reembed import reembed
 from .output import print_json, print_table
+from .reading import read_lines
 
 _PACKAGES = ("musicsearch", "onnxruntime-gpu", "onnxruntime", "hnswlib", "av", "tritonclient", "tokenizers", "numpy")
 
@@ -62,11 +66,18 @@ def _moved(pair: str) -> tuple[str, str]:
 
 
 def reembed_library(options: argparse.Namespace) -> int:
-    queries = options.queries.read_text(encoding="utf-8").splitlines() if options.queries else []
+    queries = read_lines(options.queries.expanduser()) if options.queries else []
     with ExitStack() as stack:
         encoder = stack.enter_context(closing(open_encoder(options.encoder, device=options.device)))
         former = stack.enter_context(closing(open_encoder(options.former, device=options.device))) if queries else None
-        done = reembed(options.library.expanduser(), encoder, former=former, queries=queries, switch=options.switch)
+        done = reembed(
+            options.library.expanduser(),
+            encoder,
+            former=former,
+            queries=queries,
+            windows=options.windows,
+            switch=options.switch,
+        )
     if options.json:
         print_json(asdict(done))
         return 1 if done.lacking else 0
@@ -87,17 +98,41 @@ def doctor(options: argparse.Namespace) -> int:
             known[package] = version(package)
         except PackageNotFoundError:
             known[package] = "-"
-    known["providers"] = ", ".join(importlib.import_module("onnxruntime").get_available_providers())
-    problem = None
+    problems = []
+    fingerprint = None
     try:
+        known["providers"] = ", ".join(importlib.import_module("onnxruntime").get_available_providers())
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
             encoder.embed_texts(["a test"])
-            spec = encoder.spec
-            known |= {"model": spec.model_name, "fingerprint": spec.fingerprint, "runs on": encoder.device}
-    except MusicSearchError as exc:
-        problem = known["model"] = str(exc)
+            fingerprint = encoder.spec.fingerprint
+            known |= {"model": encoder.spec.model_name, "fingerprint": fingerprint, "runs on": encoder.device}
+    except (ImportError, MusicSearchError) as exc:
+        problems.append(str(exc))
+    if options.library:
+        try:
+            known |= _library_health(options.library.expanduser(), fingerprint=fingerprint)
+        except MusicSearchError as exc:
+            problems.append(str(exc))
     if options.json:
-        print_json(known)
+        print_json(known | {"problems": problems})
     else:
-        print_table(["what", "is"], [[name, value] for name, value in known.items()])
-    return 1 if problem else 0
+        print_table(["what", "is"], [*known.items(), *(("problem", problem) for problem in problems)])
+    return 1 if problems else 0
+
+
+def _library_health(folder: Path, *, fingerprint: str | None) -> dict[str, str]:
+    with closing(Catalogue(folder)) as catalogue:
+        started_at = time.monotonic()
+        index = LiveIndex(catalogue)
+        index.refresh()
+        seconds = time.monotonic() - started_at
+        if fingerprint not in (None, catalogue.model.fingerprint):
+            raise ModelMismatch(
+                f"{folder} was made with the model {catalogue.model.name} ({catalogue.model.fingerprint}), not with "
+                "this one: name its model with --encoder"
+            )
+        return {
+            "library": str(folder),
+            "tracks": str(catalogue.totals()[0]),
+            "searched by": f"{index.kind} index of {len(catalogue)}, opened in {seconds:.1f} s",
+        }

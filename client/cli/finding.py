@@ -3,6 +3,7 @@
 import argparse
 import csv
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +13,14 @@ from ..duplicates import find_duplicates
 from ..embedding import embed_file
 from ..encoders import open_encoder
 from ..errors import QueryError
-from ..evaluation import measure, read_queries
+from ..evaluation import Measure, measure, rank, read_queries
 from ..index.catalogue import FILE_NAME, Catalogue
 from ..index.live import LiveIndex
 from ..query import Clip
 from ..search import MusicSearch
-from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag
-from .output import print_hits, print_json, print_table
+from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
+from .output import print_hits, print_json, print_json_list, print_table
+from .reading import read_lines
 
 _ANNOTATED_AT_ONCE = 1000
 
@@ -45,6 +47,13 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
             where=_where(options.where) or None,
             per_artist=options.per_artist,
         )
+        if not hits:
+            problem = (
+                "nothing found: no track fits --where, or --offset is beyond the last"
+                if ms.info().tracks
+                else "the library holds no tracks; add some with `music-search add`"
+            )
+            print(f"music-search: {problem}", file=sys.stderr)
     if options.json:
         print_json([asdict(hit) for hit in hits])
     else:
@@ -62,21 +71,33 @@ def tag(options: argparse.Namespace) -> int:
         return 0
     options.library = options.source
     with open_existing(options) as ms:
-        kept: dict[str, dict[str, Any]] = {}
+        tracks = ms.tag_library(labels, templates=templates)
+        if options.field:
+            tracks = _noting(ms, tracks, field=options.field)
+        if options.json:
+            print_json_list(asdict(track) for track in tracks)
+            return 0
         writer = csv.writer(sys.stdout)
         if options.csv:
             writer.writerow(["track id", "track", "label", "score", "probability"])
-        for track in ms.tag_library(labels, templates=templates):
-            kept[track.track_id] = {options.field: track.tags[0].label}
-            if options.field and len(kept) == _ANNOTATED_AT_ONCE:
-                ms.annotate(kept)
-                kept.clear()
+        for track in tracks:
             for tag in track.tags if options.csv else track.tags[:1]:
                 row = [track.track_id, track.path, tag.label, f"{tag.score:.4f}", f"{tag.probability:.4f}"]
                 writer.writerow(row) if options.csv else print("\t".join(row))
-        if options.field and kept:
-            ms.annotate(kept)
     return 0
+
+
+def _noting(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> Iterator[TaggedTrack]:
+    """The same tracks, whose best labels become annotations."""
+    best: dict[str, dict[str, Any]] = {}
+    for track in tracks:
+        best[track.track_id] = {field: track.tags[0].label}
+        if len(best) == _ANNOTATED_AT_ONCE:
+            ms.annotate(best)
+            best.clear()
+        yield track
+    if best:
+        ms.annotate(best)
 
 
 def duplicates(options: argparse.Namespace) -> int:
@@ -94,16 +115,43 @@ def duplicates(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     wanted = read_queries(options.queries)
-    with open_existing(options) as ms:
-        right = {query: {ms.track_id(name) for name in names} for query, names in wanted.items()}
-        found = {query: [hit.track_id for hit in ms.search(query, k=10, starts=False)] for query in right}
-    measures = measure(found, right)
+    rankings = []
+    with closing(Catalogue(options.library.expanduser())) as catalogue:
+        right = {query: {catalogue.named(name).track_id for name in names} for query, names in wanted.items()}
+        for source in (options.encoder, options.beside) if options.beside else (options.encoder,):
+            with closing(open_encoder(source, device=options.device)) as encoder:
+                rankings.append(rank(catalogue, encoder, list(right)))
+    measured = [measure(ranking.found, right) for ranking in rankings]
+    difference = measure(rankings[1].found, right, than=rankings[0].found) if options.beside else None
     if options.json:
-        print_json({"queries": len(right)} | {name: asdict(value) for name, value in measures.items()})
-    else:
-        rows = [[name, f"{m.value:.1%}", f"{m.low:.1%} to {m.high:.1%}"] for name, m in measures.items()]
-        print_table([f"{len(right)} queries", "mean", "95 % interval"], rows)
+        models = [
+            {
+                "model": ranking.model,
+                "measures": _as_dicts(measures),
+                "exact": _as_dicts(measure(ranking.exact, right)),
+                "recall_of_exact": ranking.recall,
+            }
+            for ranking, measures in zip(rankings, measured, strict=True)
+        ]
+        print_json({"queries": len(right), "models": models, "difference": difference and _as_dicts(difference)})
+        return 0
+    columns = [(ranking.model, measures) for ranking, measures in zip(rankings, measured, strict=True)]
+    if difference:
+        columns.append(("difference", difference))
+    header = [f"{len(right)} queries", *(text for name, _ in columns for text in (name, "95 % interval"))]
+    rows = [[name, *(text for _, measures in columns for text in _percent(measures[name]))] for name in columns[0][1]]
+    print_table(header, rows)
+    for ranking in rankings:
+        print(f"{ranking.model}: searches find {ranking.recall:.1%} of the ten tracks that an exact search finds")
     return 0
+
+
+def _as_dicts(measures: Mapping[str, Measure]) -> dict[str, dict[str, float]]:
+    return {name: asdict(measure) for name, measure in measures.items()}
+
+
+def _percent(measure: Measure) -> tuple[str, str]:
+    return f"{measure.value:.1%}", f"{measure.low:.1%} to {measure.high:.1%}"
 
 
 def _print_tags(tags: list[Tag], *, as_json: bool) -> None:
@@ -117,7 +165,7 @@ def _print_tags(tags: list[Tag], *, as_json: bool) -> None:
 def _labels(text: str) -> list[str]:
     path = Path(text).expanduser()
     if path.is_file():
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return read_lines(path)
     return [label.strip() for label in text.split(",")]
 
 

@@ -14,7 +14,7 @@ from .output import plain, print_json, print_table
 
 def add(options: argparse.Namespace) -> int:
     with MusicSearch(options.library, encoder=options.encoder, device=options.device) as ms:
-        report, device = ms.add(options.paths, retry=options.retry), ms.device
+        report, device = ms.add(options.paths, retry=options.retry, windows=options.windows), ms.device
         if options.json:
             print_json(asdict(report))
         else:
@@ -28,7 +28,7 @@ def add(options: argparse.Namespace) -> int:
         if options.watch:
             from .watching import watch
 
-            watch(ms, options.paths)
+            watch(ms, options)
     return 1 if report.failed else 0
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..search import Hit
@@ -10,6 +10,15 @@ from ..search import Hit
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """One after the other, as a list may be too long for the memory."""
+    separator = "["
+    for value in values:
+        print(separator, json.dumps(value, ensure_ascii=False))
+        separator = ","
+    print("[]" if separator == "[" else "]")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -21,7 +30,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
+    table = Table(header_style="bold cyan")
     for column in columns:
         table.add_column(column, overflow="fold")  # an id cut short is of no use
     for row in rows:
@@ -30,9 +39,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
-    if not hits:
-        print("music-search: nothing found; is the library empty, or does no track fit --where?", file=sys.stderr)
-    elif hits[0].weak:
+    if hits and hits[0].weak:
         print("music-search: weak: what has nothing to do with music scores as high in this library", file=sys.stderr)
     for_people = sys.stdout.isatty()
     rows = [

@@ -4,22 +4,21 @@ import argparse
 from importlib.metadata import version
 from pathlib import Path
 
-from . import care, finding, keeping
+from . import care, completion, finding, keeping
 
 _EPILOG = """examples:
   music-search add library ~/Music
-  music-search search library "calm solo piano at night" --where genre=jazz --where year=1990..
-  music-search search library "string quartet" --minus vocals --per-artist 2
-  music-search similar library clip.mp3 -k 5
-  music-search tag clip.mp3 --labels jazz,techno,folk
-  music-search tag library --labels moods.txt --csv > moods.csv
-  music-search reembed library --encoder new_model_repository --switch
+  music-search search library "calm solo piano at night"
+  music-search COMMAND --help    what else it can, with examples
 
 a server: grpc://host:port; several of one model: grpc://a:8001,b:8001; over TLS: grpcs://host:port, with
 MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
 MUSICSEARCH_KEY_FILE from the environment, where they are set
 
-exit status: 0 done, 1 some files could not be added, or problems were found, 2 error, 130 interrupted
+output: tables on a terminal (without colours where NO_COLOR is set), columns between tabs elsewhere, JSON with --json
+
+exit status: 0 done, also where a search finds nothing; 1 some files could not be used, or problems were found; 2 wrong
+usage, or an error, which stderr tells in one line; 130 interrupted
 """
 
 
@@ -34,9 +33,15 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: object, help: str, *, model: bool = False, library: bool = True
+        name: str, run: object, help: str, *examples: str, model: bool = False, library: bool = True
     ) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help)
+        made = commands.add_parser(
+            name,
+            help=help,
+            description=help,
+            epilog="\n".join(["examples:", *(f"  music-search {name} {example}" for example in examples)]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         made.set_defaults(run=run)
         if library:
             made.add_argument("library", metavar="LIB", type=Path, help="folder of the library")
@@ -46,24 +51,42 @@ def make_parser() -> argparse.ArgumentParser:
             made.add_argument("--device", default="auto", help="auto (default), cpu, cuda or tensorrt")
         return made
 
-    add = command("add", keeping.add, "add files and folders; makes LIB if absent", model=True)
+    add = command(
+        "add",
+        keeping.add,
+        "add files and folders; makes LIB if absent",
+        "library ~/Music",
+        "library ~/Music --windows 3",
+        "library ~/Music --encoder grpc://gpu-box:8001 --watch",
+        model=True,
+    )
     add.add_argument("paths", metavar="PATH", nargs="+")
     add.add_argument("--retry", action="store_true", help="try files again that failed before")
+    _add_windows(add, "what LIB holds already stays as it is")
     add.add_argument("--watch", action="store_true", help="stay, and add what changes in the folders")
-    for name, run, what, metavar in (
-        ("search", finding.search, "tracks that fit a description", "QUERY"),
-        ("similar", finding.similar, "tracks that sound like a file", "FILE"),
-    ):
-        made = command(name, run, what, model=True)
-        if name == "search":
-            made.add_argument("query", metavar=metavar, nargs="+", help="a text, or several together")
-            made.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what they shall be unlike")
-            made.add_argument(
-                "--like", metavar="FILE", action="append", default=[], help="what they shall sound like too"
-            )
-        else:
-            made.add_argument("source", metavar=metavar, help="an audio file or a track id")
-            made.add_argument("--part", metavar="FROM-TO", help="only these seconds of it, such as 30-45")
+    search = command(
+        "search",
+        finding.search,
+        "tracks that fit a description",
+        'library "calm solo piano at night" --where genre=jazz --where year=1990..',
+        'library "string quartet" --minus vocals --per-artist 2 -k 20',
+        'library "but faster" --like clip.mp3',
+        model=True,
+    )
+    search.add_argument("query", metavar="QUERY", nargs="+", help="a text, or several together")
+    search.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what they shall be unlike")
+    search.add_argument("--like", metavar="FILE", action="append", default=[], help="what they shall sound like too")
+    similar = command(
+        "similar",
+        finding.similar,
+        "tracks that sound like a file",
+        "library clip.mp3 -k 5",
+        "library song.flac --part 30-45",
+        model=True,
+    )
+    similar.add_argument("source", metavar="FILE", help="an audio file or a track id")
+    similar.add_argument("--part", metavar="FROM-TO", help="only these seconds of it, such as 30-45")
+    for made in (search, similar):
         made.add_argument("-k", type=int, default=10, help="how many tracks (default 10)")
         made.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
         made.add_argument(
@@ -75,7 +98,14 @@ def make_parser() -> argparse.ArgumentParser:
         )
         made.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
     tag = command(
-        "tag", finding.tag, "rank labels for a file, or for every track of a library", model=True, library=False
+        "tag",
+        finding.tag,
+        "rank labels for a file, or for every track of a library",
+        "clip.mp3 --labels jazz,techno,folk",
+        "library --labels moods.txt --csv > moods.csv",
+        "library --labels calm,lively --as mood",
+        model=True,
+        library=False,
     )
     tag.add_argument("source", metavar="FILE_OR_LIB", type=Path)
     tag.add_argument("--labels", required=True, metavar="A,B,C", help="separated by commas, or a file with one a line")
@@ -84,32 +114,92 @@ def make_parser() -> argparse.ArgumentParser:
     tag.add_argument(
         "--as", dest="field", metavar="FIELD", help="keep each track's best label, for --where FIELD=LABEL"
     )
-    duplicates = command("duplicates", finding.duplicates, "tracks that are nearly the same recording")
+    duplicates = command(
+        "duplicates",
+        finding.duplicates,
+        "tracks that are nearly the same recording",
+        "library",
+        "library --least 0.995",
+    )
     duplicates.add_argument("--least", type=float, default=0.98, help="the lowest similarity (default 0.98)")
-    evaluate = command("evaluate", finding.evaluate, "how well it finds what a CSV file says is right", model=True)
+    evaluate = command(
+        "evaluate",
+        finding.evaluate,
+        "how well it finds what a CSV file says is right, and how much of that its index loses",
+        "library queries.csv",
+        "library queries.csv --beside new_model    after: music-search reembed library --encoder new_model",
+        model=True,
+    )
     evaluate.add_argument("queries", metavar="CSV", type=Path, help='with the columns "query" and "track" (id or path)')
+    evaluate.add_argument("--beside", metavar="MODEL", help="another model, to compare the two")
 
-    remove = command("remove", keeping.remove, "forget tracks; files stay")
+    remove = command(
+        "remove", keeping.remove, "forget tracks; files stay", "library ~/Music/song.mp3", "library --missing"
+    )
     remove.add_argument("tracks", metavar="TRACK", nargs="*", help="track id or path")
     remove.add_argument("--missing", action="store_true", help="those whose files have vanished")
-    annotate = command("annotate", keeping.annotate, "note what is known about tracks, for --where")
+    annotate = command(
+        "annotate", keeping.annotate, "note what is known about tracks, for --where", "library moods.csv"
+    )
     annotate.add_argument("table", metavar="CSV", type=Path, help='with a column "track" (id or path), and one a field')
-    command("failed", keeping.failed, "files that could not be added, and why")
-    command("info", keeping.info, "what a library holds")
+    command("failed", keeping.failed, "files that could not be added, and why", "library")
+    command("info", keeping.info, "what a library holds", "library", "library --json")
 
-    verify = command("verify", care.verify_library, "compare every row with its checksum")
+    verify = command(
+        "verify", care.verify_library, "compare every row with its checksum", "library", "library --repair"
+    )
     verify.add_argument("--repair", action="store_true", help="keep what is sound")
-    command("compact", care.compact_library, "give back the space of former models and removed tracks")
-    export = command("export", care.export, "write a library into one file")
+    command("compact", care.compact_library, "give back the space of former models and removed tracks", "library")
+    export = command("export", care.export, "write a library into one file", "library library.export")
     export.add_argument("target", metavar="FILE", type=Path)
-    importing = command("import", care.import_, "make a library of an exported file")
+    importing = command(
+        "import",
+        care.import_,
+        "make a library of an exported file",
+        "new_library library.export --moved /home/me/Music=/mnt/music",
+    )
     importing.add_argument("source", metavar="FILE", type=Path)
     importing.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
     again = command(
-        "reembed", care.reembed_library, "make the vectors of another model, beside the old ones", model=True
+        "reembed",
+        care.reembed_library,
+        "make the vectors of another model, beside the old ones",
+        "library --encoder new_model",
+        "library --encoder new_model --switch",
+        model=True,
     )
+    _add_windows(again, "what is embedded already stays as it is")
     again.add_argument("--former", metavar="MODEL", help="the library's model, to compare the two")
     again.add_argument("--queries", metavar="FILE", type=Path, help="one a line, to compare the two")
     again.add_argument("--switch", action="store_true", help="make it the library's model")
-    command("doctor", care.doctor, "what is installed, and whether it works", model=True, library=False)
+    doctor = command(
+        "doctor",
+        care.doctor,
+        "what is installed, and whether it works",
+        "",
+        "library",
+        "--encoder grpc://gpu-box:8001",
+        model=True,
+        library=False,
+    )
+    doctor.add_argument("library", metavar="LIB", type=Path, nargs="?", help="a library to look at too")
+    complete = command(
+        "completion",
+        completion.completion,
+        "a script that makes a shell complete commands and options",
+        "bash > ~/.local/share/bash-completion/completions/music-search",
+        'zsh > "${fpath[1]}/_music-search"',
+        "fish > ~/.config/fish/completions/music-search.fish",
+        library=False,
+    )
+    complete.add_argument("shell", choices=completion.SHELLS)
     return parser
+
+
+def _add_windows(command: argparse.ArgumentParser, rest: str) -> None:
+    command.add_argument(
+        "--windows",
+        metavar="N",
+        type=int,
+        help=f"embed only N windows of each track, evenly spread: quicker, and finds less; {rest}",
+    )

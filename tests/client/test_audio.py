@@ -215,3 +215,61 @@ def test_real_recordings_decode_to_their_length() -> None:
         windows, reader = read(REAL_AUDIO / f"{name}.ogg", window_samples=10 * RATE_HZ)
         assert reader.duration_s == pytest.approx(length_s, abs=0.01)
         assert len(windows) == max(1, int(length_s / 10 + 0.5))
+
+
+# -- some windows of a file ----------------------------------------------------------------------------
+
+SOUGHT = [*FORMATS, "raw.mp3"]  # the last has no header that tells its length
+
+
+def sweep(path: Path, *, kind: str, seconds: float) -> Path:
+    """Stereo that is everywhere different."""
+    time_s = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    left = 0.4 * np.sin(2 * np.pi * (200 + 30 * time_s) * time_s)
+    return write_audio(path, np.stack([left, 0.5 * left]), kind="mp3" if kind == "raw.mp3" else kind)
+
+
+def choose(path: Path, count: int) -> tuple[list, WindowReader]:
+    reader = WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ, windows=count)
+    return list(reader), reader
+
+
+@pytest.mark.parametrize("kind", SOUGHT)
+def test_windows_that_are_sought_are_those_of_the_whole_file(tmp_path: Path, kind: str) -> None:
+    path = sweep(tmp_path / f"a.{kind}", kind=kind, seconds=30)
+    if kind == "raw.mp3":
+        content = path.read_bytes()
+        path.write_bytes(content[content.index(b"\xff\xfb", content.index(b"Info")) :])
+    everything = {
+        window.start_s: window.waveform for window in WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ)
+    }
+    chosen, reader = choose(path, 4)
+    assert [window.start_s for window in chosen] == [3, 11, 18, 26]
+    for window in chosen:
+        np.testing.assert_allclose(window.waveform, everything[window.start_s], atol=1e-4)
+    assert reader.duration_s == pytest.approx(30, abs=0.05)
+    assert 4 <= reader.decoded_s < 12  # half a second before each, and what the format's seeking adds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "starts_s"),
+    [(5.4, 1, [2]), (5.6, 1, [3]), (5.6, 5, [0, 1, 3, 4, 5]), (5.6, 6, range(6)), (2.0, 9, [0, 1]), (0.6, 1, [0])],
+)
+def test_windows_are_spread_evenly_and_a_short_file_gives_all(
+    tmp_path: Path, seconds: float, count: int, starts_s: list[float]
+) -> None:
+    path = sweep(tmp_path / "a.wav", kind="s16.wav", seconds=seconds)
+    chosen, reader = choose(path, count)
+    assert [window.start_s for window in chosen] == list(starts_s)
+    assert reader.duration_s == pytest.approx(seconds)
+    if starts_s[-1] == 5:  # the last, padded
+        assert not chosen[-1].waveform[round(0.6 * RATE_HZ) :].any()
+        assert chosen[-1].waveform[round(0.5 * RATE_HZ) : round(0.6 * RATE_HZ)].any()
+
+
+@pytest.mark.parametrize("kind", ["flac", "mp3", "m4a"])
+def test_a_truncated_file_gives_no_windows_of_what_it_lacks(tmp_path: Path, kind: str) -> None:
+    path = sweep(tmp_path / f"a.{kind}", kind=kind, seconds=30)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(AudioError, match=r"damaged|not a readable audio file"):
+        assert len(choose(path, 4)[0]) == 4

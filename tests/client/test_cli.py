@@ -2,6 +2,10 @@
 
 import json
 import os
+import pty
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from client.cli import main
+from client.cli.parser import make_parser
 from tests.client.audio_files import tone, write_audio
+from tests.tiny_repository import build_tiny_repository
 
 
 @pytest.fixture
@@ -17,8 +23,8 @@ def run(tiny_repository: Path, capsys: pytest.CaptureFixture[str]):
     """Run a command with the tiny model: (status, stdout, stderr)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        with_model = arguments[0] in ("add", "search", "similar", "tag")
-        encoder = ["--encoder", str(tiny_repository)] if with_model else []
+        with_model = arguments[0] in ("add", "search", "similar", "tag", "evaluate", "reembed", "doctor")
+        encoder = ["--encoder", str(tiny_repository)] if with_model and "--encoder" not in arguments else []
         status = main([*map(str, arguments), *encoder])
         return status, *capsys.readouterr()
 
@@ -30,7 +36,7 @@ def library(run, tmp_path: Path, tones: Path) -> Path:
     status, out, err = run("add", tmp_path / "library", tones)
     assert status == 0
     assert out.startswith("3 added, 0 updated, 0 unchanged, 0 failed: 8 s of audio in ")
-    assert err == "adding 3/3\n"
+    assert re.fullmatch(r"adding 3/3: \d+\.\d tracks/s, \d+x real time, 0 s left\n", err)
     return tmp_path / "library"
 
 
@@ -131,7 +137,19 @@ def test_wrong_usage_exits_with_two(run) -> None:
 
 def test_help_loads_no_engine() -> None:
     script = "import sys, client.cli\ntry: client.cli.main(['--help'])\nexcept SystemExit: pass\n"
-    script += "print(sorted({'onnxruntime', 'hnswlib', 'tritonclient', 'tokenizers', 'torch'} & set(sys.modules)))"
+    heavy = {
+        "onnxruntime",
+        "hnswlib",
+        "tritonclient",
+        "grpc",
+        "tokenizers",
+        "torch",
+        "rich",
+        "scipy",
+        "shtab",
+        "watchfiles",
+    }
+    script += f"print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert "calm solo piano at night" in out
     assert out.splitlines()[-1] == "[]"
@@ -151,3 +169,160 @@ def test_a_reader_that_stopped_is_no_error(library: Path) -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def parsers() -> dict:
+    return make_parser()._subparsers._group_actions[0].choices
+
+
+def test_every_command_has_examples_that_parse(tmp_path: Path) -> None:
+    for name, parser in parsers().items():
+        lines = parser.epilog.splitlines()
+        assert lines[0] == "examples:"
+        for line in lines[1:]:
+            words = shlex.split(line.partition(" > ")[0].partition("    after: ")[0])
+            assert words[:2] == ["music-search", name]
+            make_parser().parse_args(words[1:])
+
+
+def test_every_command_prints_json(
+    run, library: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "queries.csv").write_text(f"query,track\nlow,{tones / 'low.wav'}\n", encoding="utf-8")
+    (tmp_path / "fields.csv").write_text(f"track,mood\n{tones / 'low.wav'},calm\n", encoding="utf-8")
+    arguments = {
+        "add": [library, tones],
+        "search": [library, "low"],
+        "similar": [library, tones / "low.wav"],
+        "tag": [library, "--labels", "low,high"],
+        "duplicates": [library],
+        "evaluate": [library, tmp_path / "queries.csv"],
+        "annotate": [library, tmp_path / "fields.csv"],
+        "failed": [library],
+        "info": [library],
+        "verify": [library],
+        "compact": [library],
+        "export": [library, tmp_path / "library.export"],
+        "import": [tmp_path / "another", tmp_path / "library.export"],
+        "reembed": [library],
+        "doctor": [library],
+        "completion": ["bash"],
+        "remove": [library, tones / "low.wav"],  # last, as the others want it
+    }
+    assert arguments.keys() == parsers().keys()
+    for name, given in arguments.items():
+        status, out, _ = run(name, *given, "--json")
+        assert status == 0, name
+        assert isinstance(json.loads(out), dict | list), name
+
+
+def test_add_by_some_windows(run, tmp_path: Path, tones: Path) -> None:
+    status, out, _ = run("add", tmp_path / "library", tones, "--windows", 1)
+    assert (status, out.startswith("3 added")) == (0, True)
+    status, out, _ = run("search", tmp_path / "library", "high", "--json")
+    start_s = {Path(hit["path"]).stem: hit["start_s"] for hit in json.loads(out)}
+    assert start_s == {"low": 1.0, "middle": 1.0, "high": 1.0}
+    status, _, err = run("add", tmp_path / "library", tones, "--windows", 0)
+    assert (status, err) == (2, "music-search: windows is 0, expected a whole number of at least 1\n")
+
+
+def test_tag_a_library(run, library: Path, tones: Path) -> None:
+    status, out, _ = run("tag", library, "--labels", "low,middle,high", "--as", "pitch", "--json")
+    best = {Path(track["path"]).stem: track["tags"][0]["label"] for track in json.loads(out)}
+    assert (status, best) == (0, {"low": "low", "middle": "middle", "high": "high"})
+    (hit,) = json.loads(run("search", library, "low", "--where", "pitch=high", "--json")[1])
+    assert Path(hit["path"]).stem == "high"
+
+
+def test_two_models_side_by_side(run, library: Path, tones: Path, tmp_path: Path) -> None:
+    table = tmp_path / "queries.csv"
+    rows = [f"{word},{tones / name}" for word, name in (("low", "low.wav"), ("high", "album/high.mp3"))]
+    table.write_text("\n".join(["query,track", *rows, f"middle,{tones / 'low.wav'}"]), encoding="utf-8")
+    other = build_tiny_repository(tmp_path / "other", dim=24, seed=1)
+    arguments = ("evaluate", library, table, "--beside", other)
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "has not embedded 3 tracks of" in err
+
+    assert run("reembed", library, "--encoder", other)[0] == 0
+    status, out, _ = run(*arguments, "--json")
+    done = json.loads(out)
+    first, second = done["models"]
+    assert (status, done["queries"]) == (0, 3)
+    for model in (first, second):
+        assert model["measures"]["R@1"]["value"] == pytest.approx(2 / 3)
+        assert (model["exact"], model["recall_of_exact"]) == (model["measures"], 1.0)
+    expected = second["measures"]["mAP@10"]["value"] - first["measures"]["mAP@10"]["value"]
+    assert done["difference"]["mAP@10"]["value"] == pytest.approx(expected)
+    assert done["difference"]["R@10"] == {"value": 0, "low": 0, "high": 0}
+    header, *lines = run(*arguments)[1].splitlines()
+    assert header.split("\t")[0] == "3 queries"
+    assert header.split("\t")[5:] == ["difference", "95 % interval"]
+    assert lines[0].split("\t")[:2] == ["R@1", "66.7%"]
+    assert json.loads(run("evaluate", library, table, "--json")[1])["difference"] is None
+
+
+def test_doctor_names_what_is_wrong(run, library: Path, tmp_path: Path) -> None:
+    status, out, _ = run("doctor", library)
+    assert status == 0
+    assert "tracks\t3" in out.splitlines()
+    assert "searched by\texact index of 3, opened in " in out
+    other = build_tiny_repository(tmp_path / "other", dim=24, seed=1)
+    status, out, _ = run("doctor", library, "--encoder", other, "--json")
+    (problem,) = json.loads(out)["problems"]
+    assert (status, "was made with the model tiny" in problem) == (1, True)
+    status, out, _ = run("doctor", tmp_path / "typo", "--encoder", tmp_path / "nothing", "--json")
+    assert (status, len(json.loads(out)["problems"])) == (1, 2)
+
+
+def test_info_counts_files_that_failed_or_vanished(run, library: Path, tones: Path) -> None:
+    (tones / "bad.wav").touch()
+    (tones / "low.wav").unlink()
+    run("add", library, tones)
+    info = json.loads(run("info", library, "--json")[1])
+    assert (info["tracks"], info["missing"], info["failed"]) == (3, 1, 1)
+    assert run("failed", library)[1].splitlines()[1:] == [f"{tones / 'bad.wav'}\tempty file (0 bytes)"]
+    (tones / "bad.wav").unlink()
+    run("add", library, tones)
+    assert json.loads(run("failed", library, "--json")[1]) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command_and_option(run, shell: str) -> None:
+    status, script, _ = run("completion", shell)
+    assert status == 0
+    for name, parser in parsers().items():
+        assert name in script
+        for option in parser._option_string_actions:
+            assert option.lstrip("-") in script, (name, option)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("rem", ["remove"]), ("search --enc", ["--encoder"]), ("info ./li", ["./library.d"])]
+)
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_bash_completes(run, tmp_path: Path, typed: str, offered: list[str]) -> None:
+    (tmp_path / "library.d").mkdir()
+    words = ["music-search", *typed.split()]
+    lines = [
+        run("completion", "bash")[1],
+        f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}",
+        "$(complete -p music-search | sed 's/.*-F \\([^ ]*\\).*/\\1/')",
+        'printf "%s\\n" "${COMPREPLY[@]}"',
+    ]
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.split() == offered
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_terminal_gets_a_table_with_colours_unless_unwanted(library: Path, no_color: bool) -> None:
+    ours, its = pty.openpty()
+    command = [sys.executable, "-c", "import sys; from client.cli import main; sys.exit(main())", "info", str(library)]
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color"} | ({"NO_COLOR": "1"} if no_color else {})
+    subprocess.run(command, stdout=its, env=environment, check=True)
+    os.close(its)
+    out = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "embedding_dim │ 16" in out
+    assert ("\x1b[1;36m" in out) is not no_color

@@ -37,6 +37,19 @@ def test_means_and_intervals() -> None:
     assert 0.58 < half.high < 0.7
 
 
+def test_a_difference_is_drawn_on_the_same_queries() -> None:
+    # Queries differ much, and the two hardly: each alone is uncertain, the difference is not.
+    wanted = {str(number): {"t0" if number % 2 else "elsewhere"} for number in range(40)}
+    better = {str(number): FOUND for number in range(40)}
+    worse = {query: ["x", *FOUND] for query in wanted}
+    alone, difference = measure(better, wanted)["nDCG@10"], measure(better, wanted, than=worse)["nDCG@10"]
+    assert difference.value == pytest.approx(0.5 * (1 - 1 / np.log2(3)))
+    assert 0.1 < difference.low < difference.value < difference.high < 0.26
+    assert alone.high - alone.low > 2 * (difference.high - difference.low)
+    same = measure(better, wanted, than=better)
+    assert {(each.value, each.low, each.high) for each in same.values()} == {(0, 0, 0)}
+
+
 def test_queries_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "queries.csv"
     path.write_text('query,track\n"calm, slow",a\nfast,b\n"calm, slow",c\n', encoding="utf-8")

@@ -106,6 +106,22 @@ def test_a_file_gives_the_same_vector_alone_and_among_others(ms: MusicSearch, to
     assert ms.embed_audio([]).shape == (0, 16)
 
 
+def test_a_track_may_be_added_by_some_of_its_windows(library: Path, encoder: LocalEncoder, tones: Path) -> None:
+    high_mp3 = tones / "album/high.mp3"  # 3 windows: high, high, low
+    counting = Counting(encoder)
+    with MusicSearch(library, encoder=counting) as ms:
+        assert ms.add(tones, progress=False, windows=2).added == 3
+        assert counting.windows == 6  # of 9
+        signal = [tone(TONES_HZ[word], seconds=1, sample_rate_hz=16_000) for word in ("high", "low")]
+        mean = encoder.embed_windows(np.stack(signal)).mean(axis=0)
+        assert ms._vector_of(high_mp3) @ mean / np.linalg.norm(mean) > 0.999
+        (hit,) = ms.search("low", k=1, where={"title": "High [live]"})
+        assert hit.start_s == 2.0
+        assert ms.add(tones, progress=False).unchanged == 3  # made by two windows they stay
+        with pytest.raises(QueryError, match="windows is 0, expected a whole number of at least 1"):
+            ms.add(tones, windows=0)
+
+
 def test_zero_shot_ranks_labels(ms: MusicSearch, tones: Path) -> None:
     (track,) = ms.search("middle", k=1)
     for source in (tones / "album/middle.flac", track.track_id):

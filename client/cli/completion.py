@@ -1,0 +1,24 @@
+"""`music-search completion`: scripts for shells."""
+
+import argparse
+
+from .output import print_json
+
+SHELLS = ("bash", "zsh", "fish")
+_FILES = {"CSV", "FILE", "FILE_OR_LIB", "LIB", "MODEL", "PATH", "TRACK"}  # metavars of what may be a path
+
+
+def completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    from .parser import make_parser
+
+    parser = make_parser()
+    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        for action in command._actions:
+            if action.metavar in _FILES:
+                action.complete = shtab.FILE
+    script = shtab.complete(parser, shell=options.shell)
+    print_json({"shell": options.shell, "script": script}) if options.json else print(script)
+    return 0
