@@ -66,7 +66,8 @@ class WindowReader:
         start_s, end_s: only this part of it, in seconds; None is its end. A window's start is counted from the
             beginning of the file.
         windows: of the whole file, only so many of these windows, evenly spread, which are sought: little else is
-            decoded. A file that has no more gives all.
+            decoded. A file that has no more gives all. They hold the same samples, but for the noise that AAC decoders
+            draw where a file says just how loud it is.
 
     Iteration raises `AudioError`, possibly after the first windows: a file is good only once its last
     window was read. `duration_s` is then the length of the file or part, and `decoded_s` how much was decoded.
@@ -123,7 +124,8 @@ class WindowReader:
         if self.duration_s < MIN_DURATION_S:
             raise AudioError(self.path, f"too short: {self.duration_s:.2f} s, at least {MIN_DURATION_S} s are needed")
         if peak < SILENCE_PEAK:
-            raise AudioError(self.path, f"silent: its peak is {peak:.1e}, below -80 dBFS throughout")
+            where = "throughout" if self._chosen is None else f"in the {len(self._chosen)} windows that were read"
+            raise AudioError(self.path, f"silent: its peak is {peak:.1e}, below -80 dBFS {where}")
         if yielded == 0 or 2 * filled >= size:
             yield Window(self._window_start_s(yielded), window)
 

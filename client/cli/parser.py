@@ -125,7 +125,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = command(
         "evaluate",
         finding.evaluate,
-        "how well it finds what a CSV file says is right, and how much of that its index loses",
+        "how well it finds what a CSV file says is right",
         "library queries.csv",
         "library queries.csv --beside new_model    after: music-search reembed library --encoder new_model",
         model=True,

@@ -267,6 +267,15 @@ def test_windows_are_spread_evenly_and_a_short_file_gives_all(
         assert chosen[-1].waveform[round(0.5 * RATE_HZ) : round(0.6 * RATE_HZ)].any()
 
 
+def test_windows_that_are_silent_do_not_stand_for_a_track(tmp_path: Path) -> None:
+    path = write_audio(
+        tmp_path / "a.wav", np.concatenate([np.zeros(round(5.2 * SAMPLE_RATE_HZ)), tone(440, seconds=0.8)])
+    )
+    assert len(choose(path, 6)[0]) == 6
+    with pytest.raises(AudioError, match=r"silent: .* in the 2 windows that were read"):
+        choose(path, 2)
+
+
 @pytest.mark.parametrize("kind", ["flac", "mp3", "m4a"])
 def test_a_truncated_file_gives_no_windows_of_what_it_lacks(tmp_path: Path, kind: str) -> None:
     path = sweep(tmp_path / f"a.{kind}", kind=kind, seconds=30)

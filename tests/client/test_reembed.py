@@ -61,6 +61,12 @@ def test_there_and_back(library: Path, tones: Path, encoder: LocalEncoder, other
         assert len(ms.search("low", k=9)) == 4
 
 
+def test_by_some_windows(library: Path, other: LocalEncoder) -> None:
+    assert reembed(library, other, windows=1, switch=True, progress=False).is_current
+    with MusicSearch(library, encoder=other) as ms:
+        assert [hit.start_s for hit in ms.search("low", k=9)] == [1.0, 1.0, 1.0]
+
+
 def test_it_goes_on_where_it_was(library: Path, encoder: LocalEncoder, other: LocalEncoder) -> None:
     class Failing:
         """Embeds six of the nine windows, then fails."""

@@ -605,7 +605,8 @@ def test_asynchronous_use(ms: MusicSearch, library: Path, encoder: LocalEncoder)
 
 
 def test_thresholds_from_examples(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
-    both = write_audio(tmp_path / "both.wav", tone(TONES_HZ["low"], seconds=2) + tone(TONES_HZ["high"], seconds=2))
+    one_after_the_other = np.concatenate([tone(TONES_HZ[word], seconds=2) for word in ("low", "high")])
+    both = write_audio(tmp_path / "both.wav", one_after_the_other)
     low, high = tones / "low.wav", Clip(tones / "album/high.mp3", 0, 2)
     thresholds = ms.fit_labels({"low": [low, both], "middle": [tones / "album/middle.flac"], "high": [high, both]})
     for source, expected in ((low, {"low"}), (high, {"high"}), (both, {"low", "high"})):
