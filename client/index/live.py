@@ -118,6 +118,8 @@ class LiveIndex:
 
     def _measure_recall(self, graph: HnswIndex) -> None:
         """On vectors of the catalogue and on texts, which lie elsewhere than audio."""
+        if len(graph) == 0:
+            return
         everything = graph.labels()
         own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
         queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
@@ -128,7 +130,8 @@ class LiveIndex:
                 nearest[row] = best(
                     np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=_MEASURED_K
                 )
-        graph.measure_recall(queries, exact=np.stack([labels for labels, _ in nearest]))
+        exact = np.stack([labels for labels, _ in nearest])
+        graph.measure_recall(*zip(np.split(queries, [len(own)]), np.split(exact, [len(own)]), strict=True))
         self._measured = self._position
 
     def save(self) -> None:
