@@ -66,8 +66,8 @@ def measure(*, sizes: Sequence[int] = SIZES) -> str | None:
         f"the library chose by itself from its own vectors and {PROBES} more queries; recall and queries/s are those "
         f"of {QUERIES} others (the former of {EXACT_QUERIES} where 1 is asked for). All graphs: M = {LINKS}, "
         f"ef_construction = {EF_CONSTRUCTION}, float32, built by all cores. One caller, one query and one thread at a "
-        "time (NumPy's products take what they get), each library in "
-        f"a process of its own, in turns: {ROUNDS} of {TURN_S:g} s each."
+        "time (NumPy's products take what they get), each library in a process of its own, in turns: "
+        f"{ROUNDS} of {TURN_S:g} s each."
     ]
     for count in sizes:
         parts += _compare(count)
@@ -91,7 +91,7 @@ def _compare(count: int) -> list[str]:
         _verdict(speeds),
         _speed_table(speeds),
         f"Filling the catalogue took {filled_s:.0f} s ({filled_s / count * 1e6:.0f} µs a track); *build* starts from "
-        "there for ours, from an array in memory for the others, and ends when it is saved. *Resident*: what the "
+        "there for ours, from an array in a file for the others, and ends when it is saved. *Resident*: what the "
         f"process grew by when it opened that and answered {EXACT_QUERIES} queries. Ours compares all of the graph "
         "with its checksum before it opens it.",
         _size_table(sides, built_s),

@@ -26,6 +26,7 @@ _LINKS = 16  # M: edges per node and layer
 _EF_CONSTRUCTION = 200
 # Candidates per query, of which the fewest are chosen whose measured recall will do: 20 to 1388, each a quarter more.
 _EFS = tuple(round(20 * 1.25**step) for step in range(20))
+MEASURED_K = 10  # how many of the best that recall is about
 _SCANNED_SHARE = 0.05  # where fewer fit a filter, comparing with each of them is quicker than walking the graph
 
 
@@ -98,7 +99,7 @@ class HnswIndex:
     def _walk(self, query: NDArray[np.float32], *, k: int, ef: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        self._graph.set_ef(max(ef, 2 * k))
+        self._graph.set_ef(max(ef + k - min(k, MEASURED_K), 2 * k))  # what is found beyond those takes as many more
         try:
             labels, distances = self._graph.knn_query(query[None], k=k, num_threads=1)
         except RuntimeError:  # it reached fewer than k: some living nodes are not linked to the rest
@@ -110,7 +111,7 @@ class HnswIndex:
 
         Args:
             kinds: of queries, the hardest of which counts: float32 [n, dim], and the labels that an exact search
-                finds for them, int64 [n, 10].
+                finds for them, int64 [n, MEASURED_K].
         """
         self.recalls = {}
         for ef in _EFS:
