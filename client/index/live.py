@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from ..errors import LibraryError
 from .catalogue import REPAIR, Catalogue, Position
 from .exact import ExactIndex, best
-from .hnsw import DamagedCache, HnswIndex
+from .hnsw import MEASURED_K, DamagedCache, HnswIndex
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
 EXACT_BELOW = 5_000
 _REBUILD_ABOVE = 0.3  # removed share of a graph
 _KEPT_FILTERS = 16
 _PROBES = 100  # of the catalogue's own vectors, for measuring recall
-_MEASURED_K = 10
 _COMPARED = 100  # vectors that a snapshot must share with the catalogue to be believed
 _SAVE_AFTER = 0.01  # share of tracks that changed since the last snapshot: replaying them takes seconds
 
@@ -118,6 +117,8 @@ class LiveIndex:
 
     def _measure_recall(self, graph: HnswIndex) -> None:
         """On vectors of the catalogue and on texts, which lie elsewhere than audio."""
+        if len(graph) == 0:
+            return
         everything = graph.labels()
         own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
         queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
@@ -126,9 +127,10 @@ class LiveIndex:
             for row, scores in enumerate(queries @ vectors.T):
                 before, before_scores = nearest[row]
                 nearest[row] = best(
-                    np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=_MEASURED_K
+                    np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=MEASURED_K
                 )
-        graph.measure_recall(queries, exact=np.stack([labels for labels, _ in nearest]))
+        exact = np.stack([labels for labels, _ in nearest])
+        graph.measure_recall(*zip(np.split(queries, [len(own)]), np.split(exact, [len(own)]), strict=True))
         self._measured = self._position
 
     def save(self) -> None:

@@ -148,6 +148,18 @@ def test_every_vector_is_compared_where_a_recall_of_1_is_asked_for(folder: Path)
     model.assert_searched_right(index, floor=1.0)
 
 
+def test_a_graph_of_which_nothing_is_left_finds_nothing(folder: Path) -> None:
+    model = Model(folder)
+    model.put(300, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    index.refresh()
+    model.remove(range(300))
+    assert len(index.search(units(1, seed=1)[0], k=3)[0]) == 0
+    index.save()
+    model.put(20, seed=1)
+    model.assert_searched_right(index)
+
+
 def test_removing_most_of_a_graph_rebuilds_it(folder: Path) -> None:
     model = Model(folder)
     model.put(500, seed=0)
@@ -158,6 +170,20 @@ def test_removing_most_of_a_graph_rebuilds_it(folder: Path) -> None:
         model.assert_searched_right(index)
         assert index._index.removed_share <= 0.3
     assert len(index._index) == 10
+
+
+def test_the_recall_of_a_graph_is_that_of_the_queries_that_are_hardest_for_it() -> None:
+    vectors = units(3_000, seed=0)
+    graph = HnswIndex(dim=DIM)
+    graph.add(np.arange(3_000), vectors)
+    kinds = []
+    for queries in (vectors[:50], units(50, seed=1)):
+        kinds.append((queries, np.argsort(-queries @ vectors.T)[:, :10]))
+    measured = []
+    for some in (kinds[:1], kinds[1:], kinds):
+        graph.measure_recall(*some)
+        measured.append(graph.recalls[20])
+    assert measured[2] == min(measured[:2]) < max(measured[:2])
 
 
 def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> None:

@@ -1,0 +1,285 @@
+"""Is adding files as quick as its parts allow, in process and with a remote model, and flat as a library grows?"""
+
+import multiprocessing
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from client import MusicSearch
+from client.embedding import open_windows, track_vector
+from client.encoders import Encoder, EncoderSpec, open_encoder
+from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from train.evaluate.metrics import retrieval_metrics
+
+TITLE = "Adding files"
+WARM_UP = Path(__file__).parents[1] / "demo" / "collection" / "01.opus"
+ASKED = 1.15
+ROUNDS = 3
+SHORT_FILES = 200
+REMOTE_BATCH = 32
+REMOTE_MS = (2.0, 40.0)  # for a window: as a GPU, and slower than this machine decodes
+GROUP = 32  # tracks a commit, as in client/ingest.py
+GROWTH = (1_000, 10_000)
+GROWTH_S = 0.6  # the length of those files
+LONG_TRACKS, LONG_S = 200, 60.0
+WINDOWS = (None, 4, 2, 1)
+SEED = 6
+
+
+def measure(
+    *,
+    rounds: int = ROUNDS,
+    short_files: int = SHORT_FILES,
+    growth: Sequence[int] = GROWTH,
+    long_tracks: int = LONG_TRACKS,
+) -> str | None:
+    from bench import retrieval, train_throughput  # and with them torch, which the processes below do without
+
+    if not all(map(os.path.isfile, retrieval.SOUND_FONTS.values())):
+        return None
+    sound_font = next(iter(retrieval.SOUND_FONTS.values()))
+    mp3s = [str(path) for path in train_throughput._manifest("mp3").parent.glob("*.mp3")]
+    files = {
+        f"{short_files} FLAC of 12 s": [row["audio"] for row in retrieval._render(sound_font)][:short_files],
+        f"{len(mp3s)} MP3 of 3 min": mp3s,
+    }
+    rendered = retrieval._render(sound_font, tracks=long_tracks, seconds=LONG_S)
+    captions = {
+        style: [retrieval._caption(row, style, index) for index, row in enumerate(rendered)]
+        for style in retrieval.STYLES
+    }
+    return "\n".join(
+        [
+            *_bounds(files, rounds=rounds),
+            *_growth(growth),
+            *_fewer_windows([row["audio"] for row in rendered], captions, mp3s=mp3s),
+        ]
+    )
+
+
+def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+class _StandIn:
+    """A model elsewhere: its service takes so long for a window, and this machine only waits.
+
+    Attributes:
+        window_ms: 0 is a model that costs nothing at all.
+    """
+
+    batch_size = REMOTE_BATCH
+    device = "elsewhere"
+
+    def __init__(self, spec: EncoderSpec, *, window_ms: float) -> None:
+        self.spec = spec
+        self._window_s = window_ms / 1e3
+        self._rng = np.random.default_rng(SEED)
+
+    def embed_windows(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        time.sleep(len(waveforms) * self._window_s)
+        return self._units(len(waveforms))
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._units(len(texts))
+
+    def close(self) -> None: ...
+
+    def _units(self, count: int) -> NDArray[np.float32]:
+        vectors = self._rng.standard_normal((count, self.spec.embedding_dim), np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _open(window_ms: float | None) -> Encoder:
+    encoder = open_encoder()
+    return encoder if window_ms is None else _StandIn(encoder.spec, window_ms=window_ms)
+
+
+def _add(paths: Sequence[str], window_ms: float | None, windows: int | None = None) -> float:
+    """Seconds until the files can be searched, in a new library that has heard one file before.
+
+    The first file of a library pays for opening the model and for embedding the texts that it is measured with.
+    """
+    with tempfile.TemporaryDirectory() as folder, MusicSearch(folder, encoder=_open(window_ms)) as ms:
+        ms.add(WARM_UP, progress=False)
+        query = ms.embed_text(["calm solo piano at night"])[0]
+        started_at = time.perf_counter()
+        options = {} if windows is None else {"windows": windows}
+        report = ms.add(paths, progress=False, **options)
+        assert len(ms.search_vector(query, k=len(paths) + 1)) == len(paths) + 1, report.failed
+        return time.perf_counter() - started_at
+
+
+# -- beside its parts --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """CPU seconds of each part of the work, one after the other, over all cores; and of how many windows."""
+
+    windows: int
+    decode_s: float
+    embed_s: float
+    write_s: float
+
+
+def _alone(paths: Sequence[str]) -> _Alone:
+    encoder = open_encoder()
+    encoder.embed_windows(np.zeros((encoder.batch_size, encoder.spec.window_samples), np.float32))
+    began = time.process_time()
+    tracks = [list(open_windows(encoder, path)) for path in paths]
+    decoded = time.process_time()
+    waveforms = [window.waveform for track in tracks for window in track]
+    batches = range(0, len(waveforms), encoder.batch_size)
+    vectors = np.concatenate(
+        [encoder.embed_windows(np.stack(waveforms[start : start + encoder.batch_size])) for start in batches]
+    )
+    embedded = time.process_time()
+    spec = encoder.spec
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = Catalogue(Path(folder), create=Model(spec.model_name, spec.fingerprint, spec.embedding_dim))
+        ready = []
+        for path, track in zip(paths, tracks, strict=True):
+            own, vectors = np.split(vectors, [len(track)])
+            starts_s = np.array([window.start_s for window in track], np.float32)
+            ready.append(NewTrack(FileState(path, 1, 1, path), 1.0, TrackVectors(track_vector(own), starts_s, own), {}))
+        writing = time.process_time()
+        for start in range(0, len(ready), GROUP):
+            catalogue.put(ready[start : start + GROUP])
+        written = time.process_time()
+        catalogue.close()
+    return _Alone(len(waveforms), decoded - began, embedded - decoded, written - writing)
+
+
+def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
+    cores = os.cpu_count() or 1
+    lines = [
+        "*Alone*: CPU seconds of decoding, embedding and writing the same files, one after the other in one process. "
+        f"In process nothing can be quicker than their sum ÷ {cores} cores; with a model elsewhere (a stand-in that "
+        f"sleeps, {REMOTE_BATCH} windows a call, one call at a time) nothing can be quicker than decoding ÷ {cores} or "
+        "than the service. *Searchable*: `add`, and a search that returns every file, in a library that has one track "
+        f"already; files in the page cache. All sides take turns, medians of {rounds} rounds. Asked for: at most "
+        f"{ASKED}.",
+        "",
+        "| files | windows | model | alone: decode | embed | write | cannot be quicker than | searchable | ÷ |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, paths in files.items():
+        alone: list[_Alone] = []
+        seconds: dict[float | None, list[float]] = {window_ms: [] for window_ms in (None, *REMOTE_MS)}
+        for _ in range(rounds):
+            alone.append(_in_a_process(_alone, paths))
+            for window_ms, taken in seconds.items():
+                taken.append(_in_a_process(_add, paths, window_ms))
+        decode_s, embed_s, write_s = (
+            statistics.median(getattr(one, part) for one in alone) for part in ("decode_s", "embed_s", "write_s")
+        )
+        windows = alone[0].windows
+        for window_ms, taken in seconds.items():
+            if window_ms is None:
+                model, work, bound_s = "in process", f"{embed_s:.2f} s", (decode_s + embed_s + write_s) / cores
+            else:
+                service_s = windows * window_ms / 1e3
+                model, work, bound_s = f"{window_ms:g} ms a window", "", max(decode_s / cores, service_s)
+                work = f"({service_s:.2f} s)"
+            total_s = statistics.median(taken)
+            lines.append(
+                f"| {name} | {windows} | {model} | {decode_s:.2f} s | {work} | {write_s:.2f} s | {bound_s:.2f} s "
+                f"| {total_s:.2f} s | {total_s / bound_s:.2f} |"
+            )
+    return lines
+
+
+# -- as a library grows ------------------------------------------------------------------------------------
+
+
+def _grow(count: int) -> tuple[float, float]:
+    """Seconds and peak memory in MB of adding so many files, which are made before, to a new library."""
+    rng = np.random.default_rng((SEED, count))
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "files"
+        files.mkdir()
+        for number in range(count):
+            samples = 0.1 * rng.standard_normal(round(GROWTH_S * 16_000))
+            soundfile.write(files / f"{number:05}.wav", samples, 16_000, subtype="PCM_16")
+        with MusicSearch(Path(folder) / "library", encoder=_open(0.0)) as ms:
+            started_at = time.perf_counter()
+            report = ms.add(files, progress=False)
+            seconds = time.perf_counter() - started_at
+            assert report.added == count, report.failed
+    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return seconds, int(kilobytes) / 1e3
+
+
+def _growth(counts: Sequence[int]) -> list[str]:
+    grown = {count: _in_a_process(_grow, count) for count in counts}
+    few, many = counts
+    slower = grown[many][0] / many / (grown[few][0] / few)
+    lines = [
+        "",
+        f"As a library grows: files of {GROWTH_S:g} s (WAV) and a model that costs nothing, so that what is "
+        f"left is what a track costs by itself. It costs {slower:.2f} times as much when {many:,} are added as when "
+        f"{few:,} are; from 5,000 tracks on that includes the search index, which is built at the end.",
+        "",
+        "| tracks | add | µs a track | peak memory |",
+        "|---|---|---|---|",
+    ]
+    for count, (seconds, peak_mb) in grown.items():
+        lines.append(f"| {count:,} | {seconds:.1f} s | {seconds / count * 1e6:.0f} | {peak_mb:.0f} MB |")
+    return lines
+
+
+# -- some of the windows -----------------------------------------------------------------------------------
+
+
+def _heard(paths: Sequence[str], windows: int | None, texts: Sequence[str]) -> tuple[float, np.ndarray, np.ndarray]:
+    """Seconds of adding them so, and the vectors of the tracks and of the texts, in their order."""
+    options = {} if windows is None else {"windows": windows}
+    with tempfile.TemporaryDirectory() as folder, MusicSearch(folder) as ms:
+        ms.add(WARM_UP, progress=False)
+        started_at = time.perf_counter()
+        ms.add(paths, progress=False, **options)
+        seconds = time.perf_counter() - started_at
+        tracks = [ms._catalogue.named(path).label for path in paths]
+        audio = np.stack([ms._catalogue.vector(label) for label in tracks if label is not None])
+        return seconds, audio, ms.embed_text(texts)
+
+
+def _fewer_windows(paths: Sequence[str], captions: Mapping[str, Sequence[str]], *, mp3s: Sequence[str]) -> list[str]:
+    texts = [caption for of_style in captions.values() for caption in of_style]
+    lines = [
+        "",
+        "`windows=N`: only N windows of a track, evenly spaced, reached by seeking. R@k: text→audio among "
+        f"{len(paths)} rendered tracks of {LONG_S:g} s (16 kHz FLAC, unseen seeds) with {len(captions)} captions each; "
+        "chance is "
+        f"R@10 = {10 / len(paths):.0%}. Model in process.",
+        "",
+        f"| windows | {len(paths)} tracks of {LONG_S:g} s | ÷ all | {len(mp3s)} MP3 of 3 min | ÷ all | R@1 | change "
+        "| R@10 | change |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    whole: tuple[float, float, dict[str, float]] | None = None
+    for windows in WINDOWS:
+        seconds, audio, text = _in_a_process(_heard, paths, windows, texts)
+        mp3_s = _in_a_process(_add, mp3s, None, windows)
+        of_style = [retrieval_metrics(part @ audio.T) for part in np.split(text, len(captions))]
+        found = {name: statistics.fmean(metrics[name] for metrics in of_style) for name in ("R@1", "R@10")}
+        whole = whole or (seconds, mp3_s, found)
+        cells = [f"{windows or 'all'}", f"{seconds:.1f} s", f"{seconds / whole[0]:.2f}"]
+        cells += [f"{mp3_s:.1f} s", f"{mp3_s / whole[1]:.2f}"]
+        for name, value in found.items():
+            cells += [f"{value:.1%}", f"{100 * (value - whole[2][name]):+.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
