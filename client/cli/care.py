@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..encoders import open_encoder
 from ..errors import MusicSearchError, QueryError
-from ..index.maintenance import compact, export_library, import_library, verify
+from ..index.maintenance import compact, export_library, export_to_milvus, import_library, verify
 from ..reembed import reembed
 from .output import print_json, print_table
 
@@ -42,8 +42,16 @@ def compact_library(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    export_library(options.library.expanduser(), options.target.expanduser())
-    print_json({"file": str(options.target)}) if options.json else print(f"wrote {options.target}")
+    folder = options.library.expanduser()
+    if options.to is None:
+        export_library(folder, options.target.expanduser())
+        print_json({"file": str(options.target)}) if options.json else print(f"wrote {options.target}")
+        return 0
+    tracks, written = export_to_milvus(folder, options.to)
+    if options.json:
+        print_json({"to": options.to, "tracks": tracks, "written": written})
+    else:
+        print(f"{tracks} tracks, {written} of them written to {options.to}")
     return 0
 
 

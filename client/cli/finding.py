@@ -13,8 +13,8 @@ from ..embedding import embed_file
 from ..encoders import open_encoder
 from ..errors import QueryError
 from ..evaluation import measure, read_queries
-from ..index.catalogue import FILE_NAME, Catalogue
-from ..index.live import LiveIndex
+from ..index.catalogue import FILE_NAME
+from ..index.store import is_milvus, open_index, open_store
 from ..query import Clip
 from ..search import MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag
@@ -24,7 +24,7 @@ _ANNOTATED_AT_ONCE = 1000
 
 
 def open_existing(options: argparse.Namespace) -> MusicSearch:
-    Catalogue(options.library.expanduser()).close()  # raises where there is none, instead of making one
+    open_store(options.library).close()  # raises where there is none, instead of making one
     return MusicSearch(options.library, encoder=options.encoder, device=options.device)
 
 
@@ -55,9 +55,9 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
 def tag(options: argparse.Namespace) -> int:
     labels = _labels(options.labels)
     templates = options.template or DEFAULT_TEMPLATES
-    if not (options.source / FILE_NAME).is_file():
+    if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
-            vector = embed_file(encoder, options.source.expanduser()).vector
+            vector = embed_file(encoder, Path(options.source).expanduser()).vector
             _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
         return 0
     options.library = options.source
@@ -80,8 +80,8 @@ def tag(options: argparse.Namespace) -> int:
 
 
 def duplicates(options: argparse.Namespace) -> int:
-    with closing(Catalogue(options.library.expanduser())) as catalogue:
-        found = list(find_duplicates(catalogue, LiveIndex(catalogue), least=options.least))
+    with closing(open_store(options.library)) as store:
+        found = list(find_duplicates(store, open_index(store), least=options.least))
     if options.json:
         print_json([asdict(pair) for pair in found])
     else:

@@ -1,9 +1,11 @@
 """The commands and their options."""
 
 import argparse
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from ..index.store import is_milvus
 from . import care, finding, keeping
 
 _EPILOG = """examples:
@@ -14,13 +16,30 @@ _EPILOG = """examples:
   music-search tag clip.mp3 --labels jazz,techno,folk
   music-search tag library --labels moods.txt --csv > moods.csv
   music-search reembed library --encoder new_model_repository --switch
+  music-search export library --to milvus://localhost:19530/music
 
 a server: grpc://host:port; several of one model: grpc://a:8001,b:8001; over TLS: grpcs://host:port, with
 MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
 MUSICSEARCH_KEY_FILE from the environment, where they are set
 
+LIB is a folder; or, with the extra [milvus], milvus://host:19530/collection (milvuss:// over TLS), with
+MUSICSEARCH_MILVUS_TOKEN from the environment; or a Milvus Lite file, milvus:///folder/file.db
+
 exit status: 0 done, 1 some files could not be added, or problems were found, 2 error, 130 interrupted
 """
+
+
+def _library(text: str) -> str | Path:
+    return text if is_milvus(text) else Path(text)
+
+
+def _folder(text: str) -> Path:
+    if is_milvus(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is no folder: Milvus looks after its own files (a backup is milvus-backup's, another model takes "
+            "another collection)"
+        )
+    return Path(text)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,12 +53,12 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: object, help: str, *, model: bool = False, library: bool = True
+        name: str, run: object, help: str, *, model: bool = False, library: Callable[[str], object] | None = _library
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help)
         made.set_defaults(run=run)
         if library:
-            made.add_argument("library", metavar="LIB", type=Path, help="folder of the library")
+            made.add_argument("library", metavar="LIB", type=library, help="folder of the library, or milvus://...")
         made.add_argument("--json", action="store_true", help="print JSON instead of a table")
         if model:
             made.add_argument("--encoder", metavar="MODEL", help="model repository folder, or grpc://host:port")
@@ -75,9 +94,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
         made.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
     tag = command(
-        "tag", finding.tag, "rank labels for a file, or for every track of a library", model=True, library=False
+        "tag", finding.tag, "rank labels for a file, or for every track of a library", model=True, library=None
     )
-    tag.add_argument("source", metavar="FILE_OR_LIB", type=Path)
+    tag.add_argument("source", metavar="FILE_OR_LIB", type=_library)
     tag.add_argument("--labels", required=True, metavar="A,B,C", help="separated by commas, or a file with one a line")
     tag.add_argument("--template", action="append", metavar="TEXT", help='default "A {} track"; several are averaged')
     tag.add_argument("--csv", action="store_true", help="one line a track and label")
@@ -97,19 +116,25 @@ def make_parser() -> argparse.ArgumentParser:
     command("failed", keeping.failed, "files that could not be added, and why")
     command("info", keeping.info, "what a library holds")
 
-    verify = command("verify", care.verify_library, "compare every row with its checksum")
+    verify = command("verify", care.verify_library, "compare every row with its checksum", library=_folder)
     verify.add_argument("--repair", action="store_true", help="keep what is sound")
-    command("compact", care.compact_library, "give back the space of former models and removed tracks")
-    export = command("export", care.export, "write a library into one file")
-    export.add_argument("target", metavar="FILE", type=Path)
-    importing = command("import", care.import_, "make a library of an exported file")
+    command("compact", care.compact_library, "drop the traces of former models and removed tracks", library=_folder)
+    export = command("export", care.export, "write a library into one file, or copy it into Milvus", library=_folder)
+    target = export.add_mutually_exclusive_group(required=True)
+    target.add_argument("target", metavar="FILE", type=Path, nargs="?")
+    target.add_argument("--to", metavar="MILVUS", help="milvus://host:19530/collection; again, it goes on where it was")
+    importing = command("import", care.import_, "make a library of an exported file", library=_folder)
     importing.add_argument("source", metavar="FILE", type=Path)
     importing.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
     again = command(
-        "reembed", care.reembed_library, "make the vectors of another model, beside the old ones", model=True
+        "reembed",
+        care.reembed_library,
+        "make the vectors of another model, beside the old ones",
+        model=True,
+        library=_folder,
     )
     again.add_argument("--former", metavar="MODEL", help="the library's model, to compare the two")
     again.add_argument("--queries", metavar="FILE", type=Path, help="one a line, to compare the two")
     again.add_argument("--switch", action="store_true", help="make it the library's model")
-    command("doctor", care.doctor, "what is installed, and whether it works", model=True, library=False)
+    command("doctor", care.doctor, "what is installed, and whether it works", model=True, library=None)
     return parser
