@@ -580,7 +580,8 @@ def _with_fields(row: dict[str, Any]) -> dict[str, Any]:
 
 def _to_filter(condition: Condition) -> str:
     if condition.between is None:
-        terms = ", ".join(str(_term(condition.name, value)) for value in (*condition.texts, *condition.numbers))
+        values: list[str | float] = [*condition.texts, *condition.numbers]
+        terms = ", ".join(str(_term(condition.name, value)) for value in values)
         return f"array_contains_any(terms, [{terms}])"
     low, high = condition.between
     number = f'numbers["{_to_key(condition.name)}"]'
