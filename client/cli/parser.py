@@ -36,8 +36,7 @@ def _library(text: str) -> str | Path:
 def _folder(text: str) -> Path:
     if is_milvus(text):
         raise argparse.ArgumentTypeError(
-            f"{text} is no folder: Milvus looks after its own files (a backup is milvus-backup's, another model takes "
-            "another collection)"
+            f"{text} is no folder: this is for libraries in folders, Milvus looks after its own files"
         )
     return Path(text)
 

@@ -3,15 +3,15 @@
     milvus://host:19530/collection       a server or cluster, Milvus 2.4 or newer; milvuss:// over TLS
     milvus:///folder/file.db             a Milvus Lite file, for development and tests
 
-A track is one entity of the collection, so an upsert replaces it as a whole: its vectors and what is known about it
-never disagree. Its primary key is the track id; the label that the rest of the client knows it by is that id as a
-number. What belongs to the library as a whole (texts for measuring it, files that failed) is in a second collection
-beside it, and its model among the first one's properties.
+A track is one entity of the collection (see `milvus_entities`), so an upsert replaces it as a whole: its vectors and
+what is known about it never disagree. Its primary key is the track id; the label that the rest of the client knows it
+by is that id as a number. What belongs to the library as a whole (texts for measuring it, files that failed) is in a
+second collection beside it, and its model among the first one's properties.
 
 Consistency: searches and look-ups are at the level Session, which sees everything that this process has written and
 does not wait for more. What others write is seen as soon as the server has passed it on, usually within a second.
-Reads on which a write depends are Strong: they see every write that anyone was acknowledged. Milvus has no lock, so
-nothing keeps two writers apart; where both write the same track, the last one wins.
+Reads on which a write depends, and those that go through all tracks, are Strong: they see every write that anyone was
+acknowledged. Milvus has no lock, so nothing keeps two writers apart; where both write one track, the last one wins.
 
 Other than in a folder: the graph is searched with a width that follows from `recall`, which is not measured on the
 library's own vectors; a search finds at most 16,384 tracks; metadata and annotations of a track may take 65,536 bytes
@@ -21,47 +21,58 @@ Milvus Lite opens a file for one process at a time, until that ends. It knows no
 that could lag. It has no index for arrays, so filters read every track, which is slow beyond some thousands.
 """
 
-import base64
-import json
 import logging
 import math
 import os
 import re
 import secrets
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import MilvusClient, MilvusException
 
 from ..errors import LibraryError, QueryError
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
-from .fields import Condition, Value, check_metadata, read_where, unknown_field
+from .fields import Value, check_metadata, read_where, unknown_field
+from .milvus_entities import (
+    EVERYTHING,
+    FACTS,
+    INDEXED,
+    MOST_BYTES,
+    among,
+    content,
+    from_properties,
+    is_id,
+    notes_schema,
+    put_file,
+    quoted,
+    term,
+    to_filter,
+    to_id,
+    to_label,
+    to_properties,
+    to_row,
+    to_track,
+    to_windows,
+    tracks_schema,
+    with_fields,
+)
 
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
 """Of the environment: "user:password" or an API key, for servers that ask for one."""
 
 _CONNECT_S = 10.0
 _CALL_S = 60.0
+_LOAD_S = 600.0  # a large collection, into the memory of the servers
 _BUILD = {"M": 16, "efConstruction": 200}
 _MOST_FOUND = 16_384
-_MOST_BYTES = 65_536  # of a JSON value or a text
-_MOST_VALUES = 4_096  # of an array
 _REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
-_ROWS = 256  # entities with their windows that are read at once
-_PIECE = 60_000  # characters of a text in an array
-_KNOWN_FROM = 1_000  # tracks that are asked for the names of their fields
-_LARGEST = sys.float_info.max
-_INDEXED = ("path", "content_sha256", "terms")
-_FACTS = (
-    *("track_id", "path", "size", "mtime_ns", "content_sha256", "duration_s", "tags", "annotations", "is_missing"),
-)
-_EVERYTHING = (*_FACTS, "vector", "windows")
+_ROWS = 1_000  # that are read at once
+_WHOLE_ROWS = 128  # the same, with their windows
 
 # Its errors are raised here as ours; it would print them as well.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -127,59 +138,29 @@ class MilvusStore:
             if create is None:
                 raise self._absent()
             for name, properties, schema, index in (
-                (self._notes, {}, self._notes_schema(create.dim), self._notes_index()),
-                (self.collection, _to_properties(create), self._schema(create.dim), self._index()),
+                (self._notes, {}, notes_schema(create.dim), self._notes_index()),
+                (self.collection, to_properties(create), tracks_schema(create.dim), self._index()),
             ):
                 if not self.client.has_collection(name, timeout=_CALL_S):
                     self.client.create_collection(
-                        name, schema=schema, index_params=index, properties=properties, timeout=_CALL_S
+                        name,
+                        schema=schema,
+                        index_params=index,
+                        properties=properties,
+                        consistency_level="Strong",  # which iterators take from here
+                        timeout=_CALL_S,
                     )
         described = self.client.describe_collection(self.collection, timeout=_CALL_S)
-        self.model = _from_properties(described.get("properties", {}), name=self.name)
+        self.model = from_properties(described.get("properties", {}), name=self.name)
         for name in (self._notes, self.collection):
-            self.client.load_collection(name, timeout=_CALL_S)
-
-    def _schema(self, dim: int) -> Any:
-        schema = MilvusClient.create_schema()
-        schema.add_field("track_id", DataType.VARCHAR, max_length=16, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
-        schema.add_field("path", DataType.VARCHAR, max_length=_MOST_BYTES - 1)
-        schema.add_field("size", DataType.INT64)
-        schema.add_field("mtime_ns", DataType.INT64)
-        schema.add_field("content_sha256", DataType.VARCHAR, max_length=64)
-        schema.add_field("duration_s", DataType.DOUBLE)
-        schema.add_field("is_missing", DataType.BOOL)
-        schema.add_field("tags", DataType.JSON)
-        schema.add_field("annotations", DataType.JSON)
-        # What searches filter by. Both kinds of name and value are made of digits only, as servers differ in what
-        # they make of quotes and brackets in a filter.
-        schema.add_field("terms", DataType.ARRAY, element_type=DataType.INT64, max_capacity=_MOST_VALUES)
-        schema.add_field("numbers", DataType.JSON)
-        # On the servers' disks: only hits are asked for their windows.
-        schema.add_field(
-            "windows",
-            DataType.ARRAY,
-            element_type=DataType.VARCHAR,
-            max_length=_MOST_BYTES - 1,
-            max_capacity=_MOST_VALUES,
-            mmap_enabled=True,
-        )
-        return schema
+            self.client.load_collection(name, timeout=_LOAD_S)
 
     def _index(self) -> Any:
         index = self.client.prepare_index_params()
         index.add_index("vector", index_type="HNSW", metric_type="COSINE", params=_BUILD)
-        for name in () if self._is_file else _INDEXED:
+        for name in () if self._is_file else INDEXED:
             index.add_index(name, index_type="INVERTED")
         return index
-
-    def _notes_schema(self, dim: int) -> Any:
-        schema = MilvusClient.create_schema()
-        schema.add_field("number", DataType.INT64, is_primary=True)
-        schema.add_field("kind", DataType.VARCHAR, max_length=64)
-        schema.add_field("note", DataType.JSON)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
-        return schema
 
     def _notes_index(self) -> Any:
         index = self.client.prepare_index_params()
@@ -216,23 +197,25 @@ class MilvusStore:
         return nullcontext()
 
     def put(self, tracks: Sequence[NewTrack]) -> None:
+        if not tracks:
+            return
         for track in tracks:
             check_vectors(track.vectors, dim=self.model.dim, of=track.file.path)
             check_metadata(track.metadata)
         by_path = {track.file.path: track for track in tracks}
-        condition = f"path in [{', '.join(map(_quoted, by_path))}]"
+        condition = f"path in [{', '.join(map(quoted, by_path))}]"
         replaced = {row["path"]: row for row in self._query(condition, "path", "annotations", strong=True)}
         rows = []
         for path, track in by_path.items():
             row = replaced.get(path, {})
             rows.append(
-                _to_row(row.get("track_id", secrets.token_hex(8)), track, annotations=row.get("annotations", {}))
+                to_row(row.get("track_id", secrets.token_hex(8)), track, annotations=row.get("annotations", {}))
             )
         self._upsert(rows)
         self._forget_failed(by_path)
 
     def touch(self, files: Mapping[str, FileState]) -> None:
-        self._change(files, lambda row: _put_file(row, files[row["track_id"]]))
+        self._change(files, lambda row: put_file(row, files[row["track_id"]]))
         self._forget_failed(file.path for file in files.values())
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
@@ -250,17 +233,19 @@ class MilvusStore:
     def remove(self, track_ids: Iterable[str]) -> None:
         ids = list(dict.fromkeys(track_ids))
         self._check_known(ids)
-        for part in _parts(ids, _KNOWN_FROM):
+        for part in _parts(ids, _ROWS):
             with self.translated():
-                self.client.delete(self.collection, filter=_among("track_id", part), timeout=_CALL_S)
+                self.client.delete(self.collection, filter=among("track_id", part), timeout=_CALL_S)
+        # Servers differ in whether Session waits for deletes; after a Strong read they are seen in any case.
+        self._by_ids(ids[:1], strong=True)
 
     def mark_missing(self, numbers: Iterable[int]) -> None:
-        self._change(map(_to_id, numbers), lambda row: row.update(is_missing=True))
+        self._change(map(to_id, numbers), lambda row: row.update(is_missing=True))
 
     def note_failed(self, files: Iterable[FailedFile]) -> None:
         self._note(
             {
-                "number": _term("failed", file.path),
+                "number": term("failed", file.path),
                 "kind": "failed",
                 "note": {"path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "reason": file.reason},
                 "vector": np.zeros(self.model.dim, np.float32),
@@ -272,7 +257,7 @@ class MilvusStore:
         with self.translated():
             self.client.delete(self._notes, filter='kind != "failed"', timeout=_CALL_S)
         self._note(
-            {"number": _term(f"probe {kind}", float(i)), "kind": kind, "note": {}, "vector": vector}
+            {"number": term(f"probe {kind}", float(i)), "kind": kind, "note": {}, "vector": vector}
             for kind, vectors in probes.items()
             for i, vector in enumerate(vectors)
         )
@@ -283,16 +268,16 @@ class MilvusStore:
         Returns:
             How many were not here yet, or had changed.
         """
-        condition = _among("track_id", [track.track_id for track, _ in tracks])
-        here = {track.track_id: track for track in map(_to_track, self._query(condition, *_FACTS, strong=True))}
+        found = self._by_ids([track.track_id for track, _ in tracks], *FACTS, strong=True)
+        here = {track.track_id: track for track in map(to_track, found)}
         rows = []
         for track, vectors in tracks:
             known = here.get(track.track_id)
-            if known and _content(known) == _content(track):
+            if known and content(known) == content(track):
                 continue
             check_vectors(vectors, dim=self.model.dim, of=track.file.path)
             new = NewTrack(track.file, track.duration_s, vectors, track.tags)
-            rows.append(_to_row(track.track_id, new, annotations=track.annotations) | {"is_missing": track.is_missing})
+            rows.append(to_row(track.track_id, new, annotations=track.annotations) | {"is_missing": track.is_missing})
         self._upsert(rows)
         return len(rows)
 
@@ -301,39 +286,30 @@ class MilvusStore:
             self.client.upsert(self._notes, list(rows), timeout=_CALL_S)
 
     def _forget_failed(self, paths: Iterable[str]) -> None:
-        numbers = ", ".join(str(_term("failed", path)) for path in paths)
+        numbers = ", ".join(str(term("failed", path)) for path in paths)
         if numbers:
             with self.translated():
                 self.client.delete(self._notes, filter=f"number in [{numbers}]", timeout=_CALL_S)
 
     def _check_known(self, track_ids: Iterable[str]) -> None:
-        for part in _parts(list(track_ids), _KNOWN_FROM):
-            valid = [track_id for track_id in part if _is_id(track_id)]
-            known = {row["track_id"] for row in self._query(_among("track_id", valid), strong=True)}
-            for track_id in part:
-                if track_id not in known:
-                    raise LibraryError(f"no track {track_id!r} in {self.name}: searches show the ids of its tracks")
+        ids = list(track_ids)
+        known = {row["track_id"] for row in self._by_ids(list(filter(is_id, ids)), strong=True)}
+        for track_id in ids:
+            if track_id not in known:
+                raise LibraryError(f"no track {track_id!r} in {self.name}: searches show the ids of its tracks")
 
     def _change(self, track_ids: Iterable[str], change: Callable[[dict[str, Any]], None]) -> None:
         """Read these entities, change each, and put them back."""
-        for part in _parts(list(track_ids), _ROWS):
-            rows = self._query(_among("track_id", part), *_EVERYTHING, strong=True)
+        for part in _parts(list(track_ids), _WHOLE_ROWS):
+            rows = self._by_ids(part, *EVERYTHING, strong=True)
             for row in rows:
                 change(row)
-            self._upsert([_with_fields(row) for row in rows])
+            self._upsert([with_fields(row) for row in rows])
 
-    def _upsert(self, rows: Sequence[dict[str, Any]]) -> None:
-        group: list[dict[str, Any]] = []
-        size = 0
-        for row in [*rows, None]:
-            row_bytes = 0 if row is None else sum(map(len, row["windows"])) + 4 * self.model.dim + 4 * _MOST_BYTES
-            if group and (row is None or size + row_bytes > _REQUEST_BYTES):
-                with self.translated():
-                    self.client.upsert(self.collection, group, timeout=_CALL_S)
-                group, size = [], 0
-            if row is not None:
-                group.append(row)
-                size += row_bytes
+    def _upsert(self, rows: Iterable[dict[str, Any]]) -> None:
+        for group in _requests(rows):
+            with self.translated():
+                self.client.upsert(self.collection, group, timeout=_CALL_S)
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -351,40 +327,34 @@ class MilvusStore:
     def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """All vectors, in parts, in the order of the track ids."""
         for rows in self._each(self.collection, "", "vector", rows_at_once=rows_at_once):
-            labels = np.array([_to_label(row["track_id"]) for row in rows], np.int64)
+            labels = np.array([to_label(row["track_id"]) for row in rows], np.int64)
             yield labels, np.array([row["vector"] for row in rows], np.float32)
 
     def vector(self, label: int) -> NDArray[np.float32]:
         return np.array(self._one(label, "vector"), np.float32)
 
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        numbers = np.frombuffer(base64.b64decode("".join(self._one(label, "windows"))), "<f4")
-        table = numbers.reshape(-1, 1 + self.model.dim)
-        return table[:, 0], table[:, 1:]
+        return to_windows(self._one(label, "windows"), dim=self.model.dim)
 
     def probes(self, kind: str | None = None) -> NDArray[np.float32]:
-        condition = 'kind != "failed"' if kind is None else f"kind == {_quoted(kind)}"
+        condition = 'kind != "failed"' if kind is None else f"kind == {quoted(kind)}"
         vectors = [row["vector"] for rows in self._each(self._notes, condition, "vector") for row in rows]
         return np.array(vectors, np.float32).reshape(-1, self.model.dim)
 
     def by_labels(self, labels: Sequence[int]) -> list[Track]:
-        return [
-            _to_track(row)
-            for part in _parts([_to_id(label) for label in labels], _KNOWN_FROM)
-            for row in self._query(_among("track_id", part), *_FACTS)
-        ]
+        return list(map(to_track, self._by_ids(list(map(to_id, labels)), *FACTS)))
 
     def by_label(self, label: int) -> Track | None:
         return next(iter(self.by_labels([label])), None)
 
     def by_id(self, track_id: str) -> Track | None:
-        return self.by_label(_to_label(track_id)) if _is_id(track_id) else None
+        return self.by_label(to_label(track_id)) if is_id(track_id) else None
 
     def by_path(self, path: str) -> Track | None:
-        return next(map(_to_track, self._query(f"path == {_quoted(path)}", *_FACTS)), None)
+        return next(map(to_track, self._query(f"path == {quoted(path)}", *FACTS)), None)
 
     def by_content(self, content_sha256: str) -> list[Track]:
-        return list(map(_to_track, self._query(f"content_sha256 == {_quoted(content_sha256)}", *_FACTS)))
+        return list(map(to_track, self._query(f"content_sha256 == {quoted(content_sha256)}", *FACTS)))
 
     def named(self, name: str | Path) -> Track:
         track = self.by_id(str(name)) or self.by_path(os.path.abspath(os.path.expanduser(name)))
@@ -396,9 +366,9 @@ class MilvusStore:
         first = os.path.join(folder, "")
         # The text after all that begin with `first`: its last character, the separator, raised by one.
         last = first[:-1] + chr(ord(first[-1]) + 1)
-        condition = f"path >= {_quoted(first)} and path < {_quoted(last)} and is_missing == false"
+        condition = f"path >= {quoted(first)} and path < {quoted(last)} and is_missing == false"
         parts = self._each(self.collection, condition, "path")
-        return [(_to_label(row["track_id"]), row["path"]) for rows in parts for row in rows]
+        return [(to_label(row["track_id"]), row["path"]) for rows in parts for row in rows]
 
     def missing(self) -> list[str]:
         parts = self._each(self.collection, "is_missing == true", "track_id")
@@ -410,18 +380,23 @@ class MilvusStore:
 
     def known_fields(self) -> list[str]:
         """Names of metadata fields, those of the first thousand tracks."""
-        rows = self._query("", "tags", "annotations", limit=_KNOWN_FROM)
+        rows = self._query("", "tags", "annotations", limit=_ROWS)
         return sorted({name for row in rows for name in row["tags"] | row["annotations"]})
 
     def has_field(self, name: str) -> bool:
         """Whether some track has it."""
-        return bool(self._query(f"array_contains(terms, {_term(name, None)})", "track_id", limit=1))
+        return bool(self._query(f"array_contains(terms, {term(name, None)})", "track_id", limit=1))
 
     def _one(self, label: int, field: str) -> Any:
-        rows = self._query(_among("track_id", [_to_id(label)]), field)
+        rows = self._by_ids([to_id(label)], field)
         if not rows:
-            raise LibraryError(f"track {_to_id(label)} vanished from {self.name} while it was read")
+            raise LibraryError(f"track {to_id(label)} vanished from {self.name} while it was read")
         return rows[0][field]
+
+    def _by_ids(self, track_ids: Sequence[str], *fields: str, strong: bool = False) -> list[dict[str, Any]]:
+        """Those that are here, in no order."""
+        parts = _parts(track_ids, _ROWS)
+        return [row for part in parts for row in self._query(among("track_id", part), *fields, strong=strong)]
 
     def _query(
         self, condition: str, *fields: str, strong: bool = False, limit: int | None = None
@@ -439,7 +414,7 @@ class MilvusStore:
         return [dict(row) for row in rows]
 
     def _each(
-        self, collection: str, condition: str, *fields: str, rows_at_once: int = _KNOWN_FROM
+        self, collection: str, condition: str, *fields: str, rows_at_once: int = _ROWS
     ) -> Iterator[list[dict[str, Any]]]:
         with self.translated():
             parts = self.client.query_iterator(
@@ -482,7 +457,7 @@ class MilvusIndex:
             (hits,) = self._store.client.search(
                 self._store.collection,
                 [query],
-                filter=" and ".join(map(_to_filter, conditions)),
+                filter=" and ".join(map(to_filter, conditions)),
                 limit=k,
                 search_params={"metric_type": "COSINE", "params": {"ef": max(self._least_width, 2 * k)}},
                 anns_field="vector",
@@ -493,8 +468,8 @@ class MilvusIndex:
             for condition in conditions:
                 if not self._store.has_field(condition.name):
                     raise unknown_field(condition.name, known=self._store.known_fields())
-        labels = np.array([_to_label(hit["track_id"]) for hit in hits], np.int64)
-        return labels, np.array([hit["distance"] for hit in hits], np.float32)
+        labels = np.array([to_label(hit.id) for hit in hits], np.int64)
+        return labels, np.array([hit.distance for hit in hits], np.float32)
 
     def save(self) -> None:
         """Milvus keeps its own index."""
@@ -505,7 +480,7 @@ def _parse(uri: str) -> _Address:
     if scheme == "milvus" and rest.startswith("/") and rest.endswith(".db"):
         return _Address(rest, "library", Path(rest))
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d{1,5}))?/([A-Za-z_]\w{0,200})", rest, re.ASCII)
-    if match is None:
+    if match is None or int(match[2] or 0) > 65_535:
         raise LibraryError(
             f"{uri} is no address of a library: expected milvus://host:19530/collection (milvuss:// over TLS; letters, "
             f"digits and _), or milvus:///folder/file.db; a password goes into {TOKEN}"
@@ -514,121 +489,19 @@ def _parse(uri: str) -> _Address:
     return _Address(f"{'https' if scheme == 'milvuss' else 'http'}://{host}:{port or 19530}", collection, None)
 
 
-def _to_properties(model: Model) -> dict[str, str]:
-    return {"musicsearch.model": json.dumps(model._asdict())}
-
-
-def _from_properties(properties: Mapping[str, str], *, name: str) -> Model:
-    try:
-        return Model(**json.loads(properties["musicsearch.model"]))
-    except (KeyError, TypeError, ValueError) as exc:
-        raise LibraryError(f"the collection at {name} is not a MusicSearch library: choose another name") from exc
-
-
-def _to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) -> dict[str, Any]:
-    made = track.vectors
-    numbers = np.concatenate([made.starts_s[:, None], made.windows], axis=1).astype("<f4")
-    text = base64.b64encode(numbers.tobytes()).decode()
-    row = {
-        "track_id": track_id,
-        "vector": made.vector,
-        "windows": [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)],
-        "duration_s": float(track.duration_s),
-        "tags": dict(track.metadata),
-        "annotations": dict(annotations),
-    }
-    _put_file(row, track.file)
-    return _with_fields(row)
-
-
-def _put_file(row: dict[str, Any], file: FileState) -> None:
-    row |= {
-        "path": file.path,
-        "size": file.size,
-        "mtime_ns": file.mtime_ns,
-        "content_sha256": file.content_sha256,
-        "is_missing": False,
-    }
-
-
-def _with_fields(row: dict[str, Any]) -> dict[str, Any]:
-    """The row, with what searches filter by.
-
-    Raises:
-        QueryError: it says more than Milvus holds.
-    """
-    for name in ("tags", "annotations"):
-        size = len(json.dumps(row[name], ensure_ascii=False).encode())
-        if size > _MOST_BYTES:
-            raise QueryError(f"the {name} of {row['path']} take {size} bytes, Milvus holds {_MOST_BYTES}")
-    fields: dict[str, Value] = row["tags"] | row["annotations"]
-    terms: set[int] = set()
-    numbers: dict[str, float] = {}
-    for name, value in fields.items():
-        terms.add(_term(name, None))
-        parts: Sequence[str | float] = value if isinstance(value, list) else [value]
-        for part in parts:
-            if isinstance(part, str):
-                terms.add(_term(name, part.casefold()))
-            else:
-                terms.add(_term(name, float(part)))
-                numbers[_to_key(name)] = float(part)
-    if len(terms) > _MOST_VALUES:
-        raise QueryError(f"{row['path']} has {len(terms)} fields and values, Milvus holds {_MOST_VALUES}")
-    return row | {"terms": sorted(terms), "numbers": numbers}
-
-
-def _to_filter(condition: Condition) -> str:
-    if condition.between is None:
-        values: list[str | float] = [*condition.texts, *condition.numbers]
-        terms = ", ".join(str(_term(condition.name, value)) for value in values)
-        return f"array_contains_any(terms, [{terms}])"
-    low, high = condition.between
-    number = f'numbers["{_to_key(condition.name)}"]'
-    return f"{number} >= {max(low, -_LARGEST)!r} and {number} <= {min(high, _LARGEST)!r}"
-
-
-def _term(name: str, value: str | float | None) -> int:
-    """A number for a field and a value of it, or for the field itself: 63 bits, so that no two are the same."""
-    digest = blake2b(json.dumps([name, value]).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _to_key(name: str) -> str:
-    return name.encode().hex()
-
-
-def _to_track(row: Mapping[str, Any]) -> Track:
-    label = _to_label(row["track_id"])
-    file = FileState(row["path"], row["size"], row["mtime_ns"], row["content_sha256"])
-    facts = (row["duration_s"], row["tags"], row["annotations"], row["is_missing"])
-    return Track(label, label, row["track_id"], file, *facts)
-
-
-def _content(track: Track) -> tuple[Any, ...]:
-    return track.file, track.duration_s, track.tags, track.annotations, track.is_missing
-
-
-def _to_label(track_id: str) -> int:
-    return int(track_id, 16) - 2**63
-
-
-def _to_id(label: int) -> str:
-    return f"{label + 2**63:016x}"
-
-
-def _is_id(text: str) -> bool:
-    return re.fullmatch("[0-9a-f]{16}", text) is not None
-
-
-def _among(field: str, texts: Sequence[str]) -> str:
-    return f"{field} in [{', '.join(map(_quoted, texts))}]"
-
-
-def _quoted(text: str) -> str:
-    for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
-        text = text.replace(character, escaped)
-    return f'"{text}"'
+def _requests(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """In groups that fit into one request each."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        row_bytes = sum(map(len, row["windows"])) + 4 * len(row["vector"]) + 4 * MOST_BYTES
+        if group and size + row_bytes > _REQUEST_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += row_bytes
+    if group:
+        yield group
 
 
 def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -16,8 +16,6 @@ from .live import LiveIndex
 if TYPE_CHECKING:
     from .milvus import MilvusStore
 
-MILVUS = ("milvus://", "milvuss://")
-
 
 class Store(Protocol):
     """An open library; what the methods do is told by `Catalogue`, which is one."""
@@ -103,5 +101,5 @@ def open_index(store: Store, *, recall: float = 0.99) -> Index:
 
 
 def is_milvus(library: str | Path) -> bool:
-    """Whether this is the address of a Milvus server or file, and no folder."""
-    return isinstance(library, str) and library.startswith(MILVUS)
+    """Whether this is meant as the address of a Milvus server or file, and not as a folder."""
+    return str(library).startswith(("milvus:", "milvuss:"))

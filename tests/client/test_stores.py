@@ -241,6 +241,10 @@ def test_groups_are_checked_before_anything_is_written(store: Store) -> None:
         store.put([track(0, seed=0), bad])
     with pytest.raises(QueryError, match="metadata 'x' is"):
         store.put([track(0, seed=0), track(1, seed=1, x=float("inf"))])
+    store.put([])
+    store.remove([])
+    store.annotate({})
+    store.mark_missing([])
     assert len(store) == 0
 
 
@@ -332,10 +336,12 @@ def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalo
 @pytest.mark.parametrize(
     "address",
     [
+        "milvus:music",
         "milvus://",
         "milvus://host",
         "milvus://host/",
         "milvus://host:port/music",
+        "milvus://host:65536/music",
         "milvus://host/my-music",
         "milvus://host/a/b",
         "milvus://user:secret@host/music",
@@ -390,7 +396,7 @@ def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
         with pytest.raises(SystemExit) as caught:
             main([command, store.name])
         assert caught.value.code == 2
-        assert f"{store.name} is no folder: Milvus looks after its own files" in capfd.readouterr().err
+        assert f"{store.name} is no folder: this is for libraries in folders" in capfd.readouterr().err
 
 
 def test_a_long_track_is_kept_whole(tmp_path: Path) -> None:
