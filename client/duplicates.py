@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .index.catalogue import Catalogue
-from .index.live import LiveIndex
+from .index.store import Index, Store
 
 _NEIGHBOURS = 10
 
@@ -30,13 +29,13 @@ class Duplicate:
     similarity: float
 
 
-def find_duplicates(catalogue: Catalogue, index: LiveIndex, *, least: float) -> Iterator[Duplicate]:
+def find_duplicates(store: Store, index: Index, *, least: float) -> Iterator[Duplicate]:
     """Pairs of tracks whose similarity is at least `least`, in the order in which they were added.
 
     The track vectors name the candidates, ten for each track; their windows decide, as two different pieces of one
     band may agree on average, but not from window to window.
     """
-    for labels, vectors in catalogue.vectors_after(0):
+    for labels, vectors in store.vectors():
         for label, vector in zip(labels.tolist(), vectors, strict=True):
             nearest, scores = index.search(vector, k=_NEIGHBOURS)
             candidates = [
@@ -44,12 +43,12 @@ def find_duplicates(catalogue: Catalogue, index: LiveIndex, *, least: float) -> 
             ]
             if not candidates:
                 continue
-            windows = catalogue.windows(label)[1]
-            for track in catalogue.by_labels(candidates):
+            windows = store.windows(label)[1]
+            for track in store.by_labels(candidates):
                 assert track.label is not None
-                similarity = _similarity(windows, catalogue.windows(track.label)[1])
+                similarity = _similarity(windows, store.windows(track.label)[1])
                 if similarity >= least:
-                    first = catalogue.by_label(label)
+                    first = store.by_label(label)
                     assert first is not None
                     yield Duplicate(first.track_id, track.track_id, first.file.path, track.file.path, similarity)
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encoders import Encoder
-from .errors import LibraryError, QueryError
+from .errors import LibraryError, ModelMismatch, QueryError
 from .index.catalogue import Catalogue, Model
-from .index.live import LiveIndex
+from .index.store import Index, Store, open_index
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -46,7 +46,7 @@ class Ranking:
         return sum(len(found & best) for found, best in pairs) / max(sum(len(best) for _, best in pairs), 1)
 
 
-def rank(library: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Ranking:
+def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
     """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
 
     Raises:
@@ -57,6 +57,11 @@ def rank(library: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Rankin
     with ExitStack() as stack:
         embedded = library
         if spec.fingerprint != library.model.fingerprint:
+            if not isinstance(library, Catalogue):
+                raise ModelMismatch(
+                    f"{library.name} was made with the model {library.model.name}, and only folders hold the vectors "
+                    f"of another one, such as {spec.model_name}"
+                )
             model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
             embedded = stack.enter_context(closing(library.beside(model)))
             lacking = len(embedded.lacking())
@@ -65,16 +70,16 @@ def rank(library: Catalogue, encoder: Encoder, queries: Sequence[str]) -> Rankin
                     f"{model.name} has not embedded {lacking} tracks of {library.folder}: run `music-search reembed "
                     f"{library.folder} --encoder MODEL` first"
                 )
-        found, exact = (_best(embedded, LiveIndex(embedded, recall=recall), vectors) for recall in (0.99, 1.0))
+        found, exact = (_best(embedded, open_index(embedded, recall=recall), vectors) for recall in (0.99, 1.0))
     return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in (found, exact)))
 
 
-def _best(catalogue: Catalogue, index: LiveIndex, vectors: NDArray[np.float32]) -> list[list[str]]:
+def _best(store: Store, index: Index, vectors: NDArray[np.float32]) -> list[list[str]]:
     """By query vector, the ids of the ten best tracks."""
     best = []
     for vector in vectors:
         labels = index.search(vector, k=10)[0].tolist()
-        ids = {track.label: track.track_id for track in catalogue.by_labels(labels)}
+        ids = {track.label: track.track_id for track in store.by_labels(labels)}
         best.append([ids[label] for label in labels])
     return best
 

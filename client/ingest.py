@@ -25,8 +25,9 @@ from .audio import check_file
 from .embedding import open_windows, track_vector
 from .encoders import Encoder
 from .errors import AudioError, ServerBusy
-from .index.catalogue import Catalogue, FailedFile, FileState, NewTrack, TrackVectors
+from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from .index.fields import Value
+from .index.store import Store
 from .tags import read_tags
 from .walk import FailedTrack, Found, printable
 
@@ -115,7 +116,7 @@ class Ingest:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Store,
         encoder: Encoder,
         *,
         lock: AbstractContextManager[object] | None = None,

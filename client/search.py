@@ -17,9 +17,9 @@ from .duplicates import Duplicate, find_duplicates
 from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
-from .index.catalogue import Catalogue, Model, Track
+from .index.catalogue import Model, Track
 from .index.fields import Value
-from .index.live import LiveIndex
+from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
 from .query import MINUS_WEIGHT, Clip, Source, unit, weighted
@@ -78,10 +78,11 @@ class LibraryInfo:
 
 
 class MusicSearch:
-    """A library on disk, and the model that searches it. Safe to share between threads.
+    """A library, and the model that searches it. Safe to share between threads.
 
     Args:
-        library: its folder; made if absent.
+        library: its folder, or "milvus://host:19530/collection" of a Milvus server, or "milvus:///folder/file.db" of a
+            Milvus Lite file (see `index.milvus`); made if absent.
         encoder: a model repository folder, "grpc://host:port" of a Triton server ("grpc://a:8001,b:8001": of
             several; "grpcs://": over TLS, with the MUSICSEARCH_TOKEN, _CA_FILE, _CERT_FILE and _KEY_FILE of the
             environment), or an open `Encoder`, such as a `TritonEncoder` with settings of your own, which stays
@@ -111,12 +112,12 @@ class MusicSearch:
         self._encoder: Encoder = encoder
         self._lock = threading.RLock()
         try:
-            self._catalogue = _open_catalogue(Path(library).expanduser(), spec=self._encoder.spec)
+            self._catalogue = _open_library(library, spec=self._encoder.spec)
+            self._index = open_index(self._catalogue, recall=recall)
         except BaseException:
             if self._owns_encoder:
                 self._encoder.close()
             raise
-        self._index = LiveIndex(self._catalogue, recall=recall)
         self._measured: tuple[int, Background | None] | None = None
 
     @property
@@ -160,7 +161,7 @@ class MusicSearch:
         with self._catalogue.writing():
             if not self._catalogue.is_current():
                 raise ModelMismatch(
-                    f"{self._catalogue.folder} has gone over to another model than {self._catalogue.model.name}: open "
+                    f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: open "
                     "it again with that model"
                 )
             ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
@@ -277,7 +278,7 @@ class MusicSearch:
     ) -> Iterator[TaggedTrack]:
         """As `zero_shot`, for every track, in the order in which they were added."""
         ranked = Labels(labels, encoder=self._encoder, templates=templates)
-        parts = self._catalogue.vectors_after(0, rows_at_once=512)
+        parts = self._catalogue.vectors(rows_at_once=512)
         while True:
             with self._lock:
                 found, vectors = next(parts, (None, None))
@@ -480,31 +481,31 @@ class MusicSearch:
         return self._measured[1]
 
 
-def _open_catalogue(folder: Path, *, spec: EncoderSpec) -> Catalogue:
-    catalogue = Catalogue(folder, create=Model(spec.model_name, spec.fingerprint, spec.embedding_dim))
-    made_by = catalogue.model
+def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
+    store = open_store(library, create=Model(spec.model_name, spec.fingerprint, spec.embedding_dim))
+    made_by = store.model
     if made_by.fingerprint != spec.fingerprint:
-        catalogue.close()
+        store.close()
         raise ModelMismatch(
-            f"{folder} was made with the model {made_by.name} ({made_by.fingerprint}), but the "
+            f"{store.name} was made with the model {made_by.name} ({made_by.fingerprint}), but the "
             f"encoder is {spec.model_name} ({spec.fingerprint}): open it with the former, or add the "
             "music to a new library"
         )
-    return catalogue
+    return store
 
 
-def library_info(catalogue: Catalogue) -> LibraryInfo:
+def library_info(catalogue: Store) -> LibraryInfo:
     """What a catalogue holds; needs no model."""
     tracks, duration_s = catalogue.totals()
     return LibraryInfo(
-        path=str(catalogue.folder),
+        path=catalogue.name,
         tracks=tracks,
         missing=len(catalogue.missing()),
         failed=len(catalogue.failed()),
         duration_s=duration_s,
         model_name=catalogue.model.name,
         fingerprint=catalogue.model.fingerprint,
-        embedding_dim=catalogue.dim,
+        embedding_dim=catalogue.model.dim,
     )
 
 

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from ..encoders import open_encoder
 from ..errors import ModelMismatch, MusicSearchError, QueryError
-from ..index.catalogue import Catalogue
-from ..index.live import LiveIndex
-from ..index.maintenance import compact, export_library, import_library, verify
+from ..index.maintenance import compact, export_library, export_to_milvus, import_library, verify
+from ..index.store import open_index, open_store
 from ..reembed import reembed
 from .output import print_json, print_table
 from .reading import read_lines
@@ -46,8 +47,16 @@ def compact_library(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    export_library(options.library.expanduser(), options.target.expanduser())
-    print_json({"file": str(options.target)}) if options.json else print(f"wrote {options.target}")
+    folder = options.library.expanduser()
+    if options.to is None:
+        export_library(folder, options.target.expanduser())
+        print_json({"file": str(options.target)}) if options.json else print(f"wrote {options.target}")
+        return 0
+    tracks, written = export_to_milvus(folder, options.to)
+    if options.json:
+        print_json({"to": options.to, "tracks": tracks, "written": written})
+    else:
+        print(f"{tracks} tracks, {written} of them written to {options.to}")
     return 0
 
 
@@ -110,7 +119,7 @@ def doctor(options: argparse.Namespace) -> int:
         problems.append(str(exc))
     if options.library:
         try:
-            known |= _library_health(options.library.expanduser(), fingerprint=fingerprint)
+            known |= _library_health(options.library, fingerprint=fingerprint)
         except MusicSearchError as exc:
             problems.append(str(exc))
     if options.json:
@@ -120,19 +129,19 @@ def doctor(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _library_health(folder: Path, *, fingerprint: str | None) -> dict[str, str]:
-    with closing(Catalogue(folder)) as catalogue:
-        started_at = time.monotonic()
-        index = LiveIndex(catalogue)
-        index.refresh()
-        seconds = time.monotonic() - started_at
-        if fingerprint not in (None, catalogue.model.fingerprint):
+def _library_health(library: str | Path, *, fingerprint: str | None) -> dict[str, str]:
+    with closing(open_store(library)) as store:
+        if fingerprint not in (None, store.model.fingerprint):
             raise ModelMismatch(
-                f"{folder} was made with the model {catalogue.model.name} ({catalogue.model.fingerprint}), not with "
-                "this one: name its model with --encoder"
+                f"{store.name} was made with the model {store.model.name} ({store.model.fingerprint}), not with this "
+                "one: name its model with --encoder"
             )
+        any_vector = np.eye(1, store.model.dim, dtype=np.float32)[0]
+        started_at = time.monotonic()
+        open_index(store).search(any_vector, k=1)  # opens the index
+        seconds = time.monotonic() - started_at
         return {
-            "library": str(folder),
-            "tracks": str(catalogue.totals()[0]),
-            "searched by": f"{index.kind} index of {len(catalogue)}, opened in {seconds:.1f} s",
+            "library": store.name,
+            "tracks": str(store.totals()[0]),
+            "first search": f"{seconds:.2f} s",
         }

@@ -14,8 +14,8 @@ from ..embedding import embed_file
 from ..encoders import open_encoder
 from ..errors import QueryError
 from ..evaluation import Measure, measure, rank, read_queries
-from ..index.catalogue import FILE_NAME, Catalogue
-from ..index.live import LiveIndex
+from ..index.catalogue import FILE_NAME
+from ..index.store import is_milvus, open_index, open_store
 from ..query import Clip
 from ..search import MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
@@ -26,7 +26,7 @@ _ANNOTATED_AT_ONCE = 1000
 
 
 def open_existing(options: argparse.Namespace) -> MusicSearch:
-    Catalogue(options.library.expanduser()).close()  # raises where there is none, instead of making one
+    open_store(options.library).close()  # raises where there is none, instead of making one
     return MusicSearch(options.library, encoder=options.encoder, device=options.device)
 
 
@@ -64,9 +64,9 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
 def tag(options: argparse.Namespace) -> int:
     labels = _labels(options.labels)
     templates = options.template or DEFAULT_TEMPLATES
-    if not (options.source / FILE_NAME).is_file():
+    if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
-            vector = embed_file(encoder, options.source.expanduser()).vector
+            vector = embed_file(encoder, Path(options.source).expanduser()).vector
             _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
         return 0
     options.library = options.source
@@ -101,8 +101,8 @@ def _noting(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> It
 
 
 def duplicates(options: argparse.Namespace) -> int:
-    with closing(Catalogue(options.library.expanduser())) as catalogue:
-        found = list(find_duplicates(catalogue, LiveIndex(catalogue), least=options.least))
+    with closing(open_store(options.library)) as store:
+        found = list(find_duplicates(store, open_index(store), least=options.least))
     if options.json:
         print_json([asdict(pair) for pair in found])
     else:
@@ -116,11 +116,11 @@ def duplicates(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     wanted = read_queries(options.queries)
     rankings = []
-    with closing(Catalogue(options.library.expanduser())) as catalogue:
-        right = {query: {catalogue.named(name).track_id for name in names} for query, names in wanted.items()}
+    with closing(open_store(options.library)) as store:
+        right = {query: {store.named(name).track_id for name in names} for query, names in wanted.items()}
         for source in (options.encoder, options.beside) if options.beside else (options.encoder,):
             with closing(open_encoder(source, device=options.device)) as encoder:
-                rankings.append(rank(catalogue, encoder, list(right)))
+                rankings.append(rank(store, encoder, list(right)))
     measured = [measure(ranking.found, right) for ranking in rankings]
     difference = measure(rankings[1].found, right, than=rankings[0].found) if options.beside else None
     if options.json:

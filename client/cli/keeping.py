@@ -6,8 +6,8 @@ from contextlib import closing
 from dataclasses import asdict
 
 from ..errors import QueryError
-from ..index.catalogue import Catalogue
 from ..index.fields import Value
+from ..index.store import open_store
 from ..search import MusicSearch, library_info
 from .output import plain, print_json, print_table
 
@@ -35,7 +35,7 @@ def add(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     if bool(options.tracks) == options.missing:
         raise QueryError("name the tracks to remove, or give --missing alone")
-    with closing(Catalogue(options.library.expanduser())) as catalogue, catalogue.writing():
+    with closing(open_store(options.library)) as catalogue, catalogue.writing():
         ids = catalogue.missing() if options.missing else [catalogue.named(name).track_id for name in options.tracks]
         catalogue.remove(ids)
     if options.json:
@@ -46,7 +46,7 @@ def remove(options: argparse.Namespace) -> int:
 
 
 def annotate(options: argparse.Namespace) -> int:
-    with closing(Catalogue(options.library.expanduser())) as catalogue, catalogue.writing():
+    with closing(open_store(options.library)) as catalogue, catalogue.writing():
         annotations = {}
         try:
             with options.table.open(newline="", encoding="utf-8-sig") as file:
@@ -66,7 +66,7 @@ def annotate(options: argparse.Namespace) -> int:
 
 
 def failed(options: argparse.Namespace) -> int:
-    with closing(Catalogue(options.library.expanduser())) as catalogue:
+    with closing(open_store(options.library)) as catalogue:
         files = catalogue.failed()
     if options.json:
         print_json([{"path": file.path, "reason": file.reason} for file in files])
@@ -76,7 +76,7 @@ def failed(options: argparse.Namespace) -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    with closing(Catalogue(options.library.expanduser())) as catalogue:
+    with closing(open_store(options.library)) as catalogue:
         known = asdict(library_info(catalogue))
     if options.json:
         print_json(known)

@@ -1,9 +1,11 @@
 """The commands and their options."""
 
 import argparse
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from ..index.store import is_milvus
 from . import care, completion, finding, keeping
 
 _EPILOG = """examples:
@@ -15,11 +17,26 @@ a server: grpc://host:port; several of one model: grpc://a:8001,b:8001; over TLS
 MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
 MUSICSEARCH_KEY_FILE from the environment, where they are set
 
+LIB is a folder; or, with the extra [milvus], milvus://host:19530/collection (milvuss:// over TLS), with
+MUSICSEARCH_MILVUS_TOKEN from the environment; or a Milvus Lite file, milvus:///folder/file.db
+
 output: tables on a terminal (without colours where NO_COLOR is set), columns between tabs elsewhere, JSON with --json
 
 exit status: 0 done, also where a search finds nothing; 1 some files could not be used, or problems were found; 2 wrong
 usage, or an error, which stderr tells in one line; 130 interrupted
 """
+
+
+def _library(text: str) -> str | Path:
+    return text if is_milvus(text) else Path(text)
+
+
+def _folder(text: str) -> Path:
+    if is_milvus(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is no folder: this is for libraries in folders, Milvus looks after its own files"
+        )
+    return Path(text)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,7 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: object, help: str, *examples: str, model: bool = False, library: bool = True
+        name: str,
+        run: object,
+        help: str,
+        *examples: str,
+        model: bool = False,
+        library: Callable[[str], object] | None = _library,
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(
             name,
@@ -44,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
         made.set_defaults(run=run)
         if library:
-            made.add_argument("library", metavar="LIB", type=Path, help="folder of the library")
+            made.add_argument("library", metavar="LIB", type=library, help="folder of the library, or milvus://...")
         made.add_argument("--json", action="store_true", help="print JSON instead of a table")
         if model:
             made.add_argument("--encoder", metavar="MODEL", help="model repository folder, or grpc://host:port")
@@ -105,9 +127,9 @@ def make_parser() -> argparse.ArgumentParser:
         "library --labels moods.txt --csv > moods.csv",
         "library --labels calm,lively --as mood",
         model=True,
-        library=False,
+        library=None,
     )
-    tag.add_argument("source", metavar="FILE_OR_LIB", type=Path)
+    tag.add_argument("source", metavar="FILE_OR_LIB", type=_library)
     tag.add_argument("--labels", required=True, metavar="A,B,C", help="separated by commas, or a file with one a line")
     tag.add_argument("--template", action="append", metavar="TEXT", help='default "A {} track"; several are averaged')
     tag.add_argument("--csv", action="store_true", help="one line a track and label")
@@ -146,17 +168,38 @@ def make_parser() -> argparse.ArgumentParser:
     command("info", keeping.info, "what a library holds", "library", "library --json")
 
     verify = command(
-        "verify", care.verify_library, "compare every row with its checksum", "library", "library --repair"
+        "verify",
+        care.verify_library,
+        "compare every row with its checksum",
+        "library",
+        "library --repair",
+        library=_folder,
     )
     verify.add_argument("--repair", action="store_true", help="keep what is sound")
-    command("compact", care.compact_library, "give back the space of former models and removed tracks", "library")
-    export = command("export", care.export, "write a library into one file", "library library.export")
-    export.add_argument("target", metavar="FILE", type=Path)
+    command(
+        "compact",
+        care.compact_library,
+        "give back the space of former models and removed tracks",
+        "library",
+        library=_folder,
+    )
+    export = command(
+        "export",
+        care.export,
+        "write a library into one file, or copy it into Milvus",
+        "library library.export",
+        "library --to milvus://localhost:19530/music",
+        library=_folder,
+    )
+    target = export.add_mutually_exclusive_group(required=True)
+    target.add_argument("target", metavar="FILE", type=Path, nargs="?")
+    target.add_argument("--to", metavar="MILVUS", help="milvus://host:19530/collection; again, it goes on where it was")
     importing = command(
         "import",
         care.import_,
         "make a library of an exported file",
         "new_library library.export --moved /home/me/Music=/mnt/music",
+        library=_folder,
     )
     importing.add_argument("source", metavar="FILE", type=Path)
     importing.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
@@ -167,6 +210,7 @@ def make_parser() -> argparse.ArgumentParser:
         "library --encoder new_model",
         "library --encoder new_model --switch",
         model=True,
+        library=_folder,
     )
     _add_windows(again, "what is embedded already stays as it is")
     again.add_argument("--former", metavar="MODEL", help="the library's model, to compare the two")
@@ -180,9 +224,9 @@ def make_parser() -> argparse.ArgumentParser:
         "library",
         "--encoder grpc://gpu-box:8001",
         model=True,
-        library=False,
+        library=None,
     )
-    doctor.add_argument("library", metavar="LIB", type=Path, nargs="?", help="a library to look at too")
+    doctor.add_argument("library", metavar="LIB", type=_library, nargs="?", help="a library to look at too")
     complete = command(
         "completion",
         completion.completion,
@@ -190,7 +234,7 @@ def make_parser() -> argparse.ArgumentParser:
         "bash > ~/.local/share/bash-completion/completions/music-search",
         'zsh > "${fpath[1]}/_music-search"',
         "fish > ~/.config/fish/completions/music-search.fish",
-        library=False,
+        library=None,
     )
     complete.add_argument("shell", choices=completion.SHELLS)
     return parser

@@ -62,7 +62,8 @@ class Track:
     Attributes:
         number: of the row.
         label: of its vector; None where the model has not embedded it yet.
-        metadata: the file's own, and the user's annotations before it.
+        tags: what the file says.
+        annotations: what the user says, which goes before it.
         is_missing: the file was not there when its folder was last added.
     """
 
@@ -71,8 +72,14 @@ class Track:
     track_id: str
     file: FileState
     duration_s: float
-    metadata: dict[str, Value]
+    tags: dict[str, Value]
+    annotations: dict[str, Value]
     is_missing: bool
+
+    @property
+    def metadata(self) -> dict[str, Value]:
+        """All that is known about it."""
+        return {**self.tags, **self.annotations}
 
 
 @dataclass(frozen=True)
@@ -205,6 +212,11 @@ class Catalogue:
         )
         return int(self._one("SELECT number FROM models WHERE fingerprint = ?", model.fingerprint)[0])
 
+    @property
+    def name(self) -> str:
+        """Of the library, for people."""
+        return str(self.folder)
+
     def close(self) -> None:
         self._db.close()
 
@@ -231,7 +243,7 @@ class Catalogue:
         """
         with self._changing():
             for track in tracks:
-                self._check(track.vectors, of=track.file.path)
+                check_vectors(track.vectors, dim=self.dim, of=track.file.path)
                 check_metadata(track.metadata)
                 replaced = self.by_path(track.file.path)
                 if replaced is not None and replaced.file.content_sha256 == track.file.content_sha256:
@@ -253,7 +265,7 @@ class Catalogue:
         """What the model made of tracks that are here already, by their numbers; durable when this returns."""
         with self._changing():
             for number, made in vectors.items():
-                self._check(made, of=f"track number {number}")
+                check_vectors(made, dim=self.dim, of=f"track number {number}")
                 self._db.execute("DELETE FROM vectors WHERE track = ? AND model = ?", (number, self._number))
                 self._put_vectors(number, made)
 
@@ -414,15 +426,6 @@ class Catalogue:
     def _unknown(self, track_id: str) -> LibraryError:
         return LibraryError(f"no track {track_id!r} in {self.folder}: searches show the ids of its tracks")
 
-    def _check(self, vectors: TrackVectors, *, of: str) -> None:
-        for name, rows in (("vector", vectors.vector[None]), ("windows", vectors.windows)):
-            norms = np.linalg.norm(rows, axis=1)
-            if rows.shape[1:] != (self.dim,) or not np.all(np.abs(norms - 1.0) <= 1e-3):
-                raise LibraryError(
-                    f"refused the {name} of {of}: expected unit vectors of {self.dim} numbers, "
-                    f"got shape {list(rows.shape)} and norms {norms.round(3).tolist()}"
-                )
-
     @contextmanager
     def _changing(self) -> Iterator[None]:
         with translated(self.folder), self._transaction():
@@ -508,6 +511,10 @@ class Catalogue:
         """Differs from what it was if anything in the catalogue was changed since, by whomever."""
         with translated(self.folder):
             return self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
+
+    def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """All living vectors, in parts; see `vectors_after`."""
+        return self.vectors_after(0, rows_at_once=rows_at_once)
 
     def vectors_after(
         self, label: int, *, rows_at_once: int = 8192
@@ -625,8 +632,8 @@ class Catalogue:
                 raise LibraryError(f"track number {number} in {self.folder} is damaged: {REPAIR}")
             track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations = columns
             file = FileState(path, size, mtime_ns, content_sha256)
-            merged = {**json.loads(metadata), **json.loads(annotations)}
-            tracks.append(Track(number, label, track_id, file, duration_s, merged, bool(is_missing)))
+            fields = (json.loads(metadata), json.loads(annotations))
+            tracks.append(Track(number, label, track_id, file, duration_s, *fields, bool(is_missing)))
         return tracks
 
     def _one(self, query: str, *values: int | str) -> tuple[Any, ...]:
@@ -638,6 +645,17 @@ class Catalogue:
     def _all(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
         with translated(self.folder):
             return self._db.execute(query, values).fetchall()
+
+
+def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:
+    """Raise `LibraryError` unless a model can have made these vectors of a track."""
+    for name, rows in (("vector", vectors.vector[None]), ("windows", vectors.windows)):
+        norms = np.linalg.norm(rows, axis=1)
+        if rows.shape[1:] != (dim,) or not np.all(np.abs(norms - 1.0) <= 1e-3):
+            raise LibraryError(
+                f"refused the {name} of {of}: expected unit vectors of {dim} numbers, "
+                f"got shape {list(rows.shape)} and norms {norms.round(3).tolist()}"
+            )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import difflib
 import math
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import QueryError
@@ -38,53 +39,83 @@ def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]
     db.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", rows)
 
 
-def select_tracks(where: Mapping[str, Any], *, known: Sequence[str]) -> tuple[str, list[str | float]]:
-    """SQL that selects the numbers of the tracks that fit every condition, and its parameters.
+@dataclass(frozen=True)
+class Condition:
+    """What a `where` asks of one field: to be one of these texts or numbers, or a number between two.
+
+    Attributes:
+        texts: case-folded.
+        between: the lowest and the highest number; infinite where there is no limit.
+    """
+
+    name: str
+    texts: list[str]
+    numbers: list[float]
+    between: tuple[float, float] | None = None
+
+
+def read_where(where: Mapping[str, Any]) -> list[Condition]:
+    """The conditions of a `where`, all of which must hold.
 
     Args:
         where: by the name of a field: a text (compared without regard to case), a number or a bool: equal to it; a list
             of these: equal to one of them; a tuple (low, high): a number between them, both included, None for
             no limit on that side.
-        known: the fields that some track has.
 
     Raises:
-        QueryError: a field that no track has (naming the nearest), or a condition of another form.
+        QueryError: a condition of another form.
     """
     if not isinstance(where, Mapping) or not where:
         raise QueryError(f'where is {where!r}, expected a dict of fields such as {{"genre": "jazz"}}')
-    queries: list[str] = []
-    parameters: list[str | float] = []
-    for name, condition in where.items():
-        if name not in known:
-            nearest = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known) or 'none'}"
-            raise QueryError(f"no track has the field {name!r}: {hint}")
-        test, values = _test(name, condition)
-        queries.append(f"SELECT track FROM fields WHERE name = ? AND {test}")
-        parameters += [name, *values]
-    return " INTERSECT ".join(queries), parameters
+    return [_read_condition(name, condition) for name, condition in where.items()]
 
 
-def _test(name: str, condition: Any) -> tuple[str, list[str | float]]:
+def _read_condition(name: str, condition: Any) -> Condition:
     if isinstance(condition, tuple):
         if len(condition) == 2 and all(limit is None or _is_number(limit) for limit in condition):
             low, high = condition
-            return "number BETWEEN ? AND ?", [-math.inf if low is None else low, math.inf if high is None else high]
+            return Condition(name, [], [], (-math.inf if low is None else low, math.inf if high is None else high))
     else:
         options = condition if isinstance(condition, list) else [condition]
         texts = [option.casefold() for option in options if isinstance(option, str)]
         numbers = [float(option) for option in options if _is_number(option)]
         if options and len(texts) + len(numbers) == len(options):
-            tests = [
-                f"{column} IN ({', '.join('?' * len(values))})"
-                for column, values in (("text", texts), ("number", numbers))
-                if values
-            ]
-            return f"({' OR '.join(tests)})", [*texts, *numbers]
+            return Condition(name, texts, numbers)
     raise QueryError(
         f"where[{name!r}] is {condition!r}, expected a text, a number, a list of them, or "
         "(low, high) with None for no limit"
     )
+
+
+def unknown_field(name: str, *, known: Sequence[str]) -> QueryError:
+    """No track has this field; naming the nearest of those that some track has."""
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known) or 'none'}"
+    return QueryError(f"no track has the field {name!r}: {hint}")
+
+
+def select_tracks(where: Mapping[str, Any], *, known: Sequence[str]) -> tuple[str, list[str | float]]:
+    """SQL that selects the numbers of the tracks that fit every condition, and its parameters.
+
+    Args:
+        where: see `read_where`.
+        known: the fields that some track has.
+
+    Raises:
+        QueryError: a field that no track has, or a condition of another form.
+    """
+    queries: list[str] = []
+    parameters: list[str | float] = []
+    for condition in read_where(where):
+        if condition.name not in known:
+            raise unknown_field(condition.name, known=known)
+        tests = ["number BETWEEN ? AND ?"] if condition.between else []
+        for column, values in (("text", condition.texts), ("number", condition.numbers)):
+            if values:
+                tests.append(f"{column} IN ({', '.join('?' * len(values))})")
+        queries.append(f"SELECT track FROM fields WHERE name = ? AND ({' OR '.join(tests)})")
+        parameters += [condition.name, *(condition.between or ()), *condition.texts, *condition.numbers]
+    return " INTERSECT ".join(queries), parameters
 
 
 def _is_number(value: Any) -> bool:

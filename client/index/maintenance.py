@@ -11,12 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..errors import LibraryError
+from ..errors import LibraryError, ModelMismatch, QueryError
+from ..progress import show_progress
 from . import schema
-from .catalogue import FILE_NAME, Catalogue, translated, write_lock
+from .catalogue import FILE_NAME, Catalogue, TrackVectors, translated, write_lock
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
+from .store import is_milvus, open_milvus
+
+_COPIED_AT_ONCE = 256  # tracks, with their windows in memory
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,47 @@ def export_library(folder: Path, target: Path) -> None:
         catalogue.copy_to(part)
         _sync(part)
         os.replace(part, target)
+
+
+def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[int, int]:
+    """Copy a library into Milvus, a few tracks at a time; interrupted, the same call goes on where it was.
+
+    Tracks keep their ids. Those that are there already and have not changed are passed over, and those that are only
+    there stay.
+
+    Args:
+        uri: see `milvus.MilvusStore`; a library is made there if absent.
+
+    Returns:
+        How many tracks the library has, and how many of them were written.
+
+    Raises:
+        LibraryError: there is no library in the folder, or Milvus fails.
+        ModelMismatch: the library there has another model.
+    """
+    if not is_milvus(uri):
+        raise QueryError(f"{uri!r} is no Milvus address, such as milvus://host:19530/collection")
+    tracks = written = 0
+    with closing(Catalogue(folder)) as source, closing(open_milvus(uri, create=source.model)) as target:
+        if target.model.fingerprint != source.model.fingerprint:
+            raise ModelMismatch(
+                f"{uri} was made with the model {target.model.name} ({target.model.fingerprint}), but {folder} with "
+                f"{source.model.name} ({source.model.fingerprint}): choose another collection"
+            )
+        with show_progress("copying", total=len(source), enabled=progress) as advance:
+            for labels, vectors in source.vectors(rows_at_once=_COPIED_AT_ONCE):
+                known = {track.label: track for track in source.by_labels(labels.tolist())}
+                group = [
+                    (known[label], TrackVectors(vector, *source.windows(label)))
+                    for label, vector in zip(labels.tolist(), vectors, strict=True)
+                ]
+                written += target.put_copies(group)
+                tracks += len(group)
+                for _ in group:
+                    advance()
+        target.put_probes({kind: source.probes(kind) for kind in ("unrelated", "music")})
+        target.note_failed(source.failed())
+    return tracks, written
 
 
 def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | None = None) -> Verification:

@@ -1,0 +1,516 @@
+"""A library in Milvus: for more tracks than one machine holds, or for many machines that search the same ones.
+
+    milvus://host:19530/collection       a server or cluster, Milvus 2.4 or newer; milvuss:// over TLS
+    milvus:///folder/file.db             a Milvus Lite file, for development and tests
+
+A track is one entity of the collection (see `milvus_entities`), so an upsert replaces it as a whole: its vectors and
+what is known about it never disagree. Its primary key is the track id; the label that the rest of the client knows it
+by is that id as a number. What belongs to the library as a whole (texts for measuring it, files that failed) is in a
+second collection beside it, and its model among the first one's properties.
+
+Consistency: searches and look-ups are at the level Session, which sees everything that this process has written and
+does not wait for more. What others write is seen as soon as the server has passed it on, usually within a second.
+Reads on which a write depends, and those that go through all tracks, are Strong: they see every write that anyone was
+acknowledged. Milvus has no lock, so nothing keeps two writers apart; where both write one track, the last one wins.
+
+Other than in a folder: the graph is searched with a width that follows from `recall`, which is not measured on the
+library's own vectors; a search finds at most 16,384 tracks; metadata and annotations of a track may take 65,536 bytes
+each, and have 4,096 values. Groups of tracks are written in one request as long as they fit.
+
+Milvus Lite opens a file for one process at a time, until that ends. It knows no consistency levels, as it has nothing
+that could lag. It has no index for arrays, so filters read every track, which is slow beyond some thousands.
+"""
+
+import logging
+import math
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pymilvus import MilvusClient, MilvusException
+
+from ..errors import LibraryError, QueryError
+from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
+from .fields import Value, check_metadata, read_where, unknown_field
+from .milvus_entities import (
+    EVERYTHING,
+    FACTS,
+    INDEXED,
+    MOST_BYTES,
+    among,
+    content,
+    from_properties,
+    is_id,
+    notes_schema,
+    put_file,
+    quoted,
+    term,
+    to_filter,
+    to_id,
+    to_label,
+    to_properties,
+    to_row,
+    to_track,
+    to_windows,
+    tracks_schema,
+    with_fields,
+)
+
+TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
+"""Of the environment: "user:password" or an API key, for servers that ask for one."""
+
+_CONNECT_S = 10.0
+_CALL_S = 60.0
+_LOAD_S = 600.0  # a large collection, into the memory of the servers
+_BUILD = {"M": 16, "efConstruction": 200}
+_MOST_FOUND = 16_384
+_REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
+_ROWS = 1_000  # that are read at once
+_WHOLE_ROWS = 128  # the same, with their windows
+
+# Its errors are raised here as ours; it would print them as well.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+
+
+class _Address(NamedTuple):
+    """Of a library: what pymilvus connects to, and the collection there."""
+
+    uri: str
+    collection: str
+    file: Path | None
+
+
+class MilvusStore:
+    """An open library in Milvus; `Catalogue` tells what the methods do.
+
+    Args:
+        uri: as above.
+        create: the model of a new library; None opens existing libraries only.
+
+    Raises:
+        LibraryError: the address is of another form, nobody answers there, there is no library (and `create` is
+            None), or the collection is something else.
+    """
+
+    def __init__(self, uri: str, *, create: Model | None = None) -> None:
+        self.name = uri
+        self._is_open = True
+        address = _parse(uri)
+        self._is_file = address.file is not None
+        self.collection, self._notes = address.collection, f"{address.collection}_notes"
+        if address.file is not None:
+            if create is None and not address.file.exists():
+                raise self._absent()
+            with _file_system(uri):
+                address.file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.client = MilvusClient(address.uri, token=os.environ.get(TOKEN, ""), timeout=_CONNECT_S)
+        except MilvusException as exc:
+            if isinstance(exc.__cause__, ImportError):
+                raise LibraryError(
+                    f"{uri} needs milvus-lite ({exc.__cause__}): pip install 'musicsearch[milvus]'"
+                ) from exc
+            if self._is_file:
+                raise LibraryError(
+                    f"{uri} does not open: close the other process that has it open, or choose another file if it was "
+                    "not made by Milvus Lite"
+                ) from exc
+            raise LibraryError(
+                f"no Milvus server answered at {uri} within {_CONNECT_S:.0f} s: check that it runs, its address, and "
+                f"{TOKEN} if it asks for one"
+            ) from exc
+        try:
+            with self.translated():
+                self._open(create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, create: Model | None) -> None:
+        if not self.client.has_collection(self.collection, timeout=_CALL_S):
+            if create is None:
+                raise self._absent()
+            for name, properties, schema, index in (
+                (self._notes, {}, notes_schema(create.dim), self._notes_index()),
+                (self.collection, to_properties(create), tracks_schema(create.dim), self._index()),
+            ):
+                if not self.client.has_collection(name, timeout=_CALL_S):
+                    self.client.create_collection(
+                        name,
+                        schema=schema,
+                        index_params=index,
+                        properties=properties,
+                        consistency_level="Strong",  # which iterators take from here
+                        timeout=_CALL_S,
+                    )
+        described = self.client.describe_collection(self.collection, timeout=_CALL_S)
+        self.model = from_properties(described.get("properties", {}), name=self.name)
+        for name in (self._notes, self.collection):
+            self.client.load_collection(name, timeout=_LOAD_S)
+
+    def _index(self) -> Any:
+        index = self.client.prepare_index_params()
+        index.add_index("vector", index_type="HNSW", metric_type="COSINE", params=_BUILD)
+        for name in () if self._is_file else INDEXED:
+            index.add_index(name, index_type="INVERTED")
+        return index
+
+    def _notes_index(self) -> Any:
+        index = self.client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="IP")
+        return index
+
+    def _absent(self) -> LibraryError:
+        return LibraryError(f"no library at {self.name}: make one with `music-search add {self.name} PATH...`")
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self.client.close()
+
+    def is_current(self) -> bool:
+        """A collection keeps its model for life: another one takes another collection."""
+        return True
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Milvus' errors as ours."""
+        if not self._is_open:
+            raise LibraryError(f"{self.name} is closed: open the library again")
+        try:
+            yield
+        except MilvusException as exc:
+            reason = " ".join(str(exc.message).split())[:300]
+            raise LibraryError(f"Milvus failed at {self.name}: {reason}; check the server, then do it again") from exc
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Milvus has no lock: see above."""
+        return nullcontext()
+
+    def put(self, tracks: Sequence[NewTrack]) -> None:
+        if not tracks:
+            return
+        for track in tracks:
+            check_vectors(track.vectors, dim=self.model.dim, of=track.file.path)
+            check_metadata(track.metadata)
+        by_path = {track.file.path: track for track in tracks}
+        condition = f"path in [{', '.join(map(quoted, by_path))}]"
+        replaced = {row["path"]: row for row in self._query(condition, "path", "annotations", strong=True)}
+        rows = []
+        for path, track in by_path.items():
+            row = replaced.get(path, {})
+            rows.append(
+                to_row(row.get("track_id", secrets.token_hex(8)), track, annotations=row.get("annotations", {}))
+            )
+        self._upsert(rows)
+        self._forget_failed(by_path)
+
+    def touch(self, files: Mapping[str, FileState]) -> None:
+        self._change(files, lambda row: put_file(row, files[row["track_id"]]))
+        self._forget_failed(file.path for file in files.values())
+
+    def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
+        """As in a catalogue; but if the server fails on the way, some tracks may have theirs and others not."""
+        for changes in annotations.values():
+            check_metadata({name: value for name, value in changes.items() if value is not None})
+        self._check_known(annotations)
+
+        def change(row: dict[str, Any]) -> None:
+            merged = row["annotations"] | dict(annotations[row["track_id"]])
+            row["annotations"] = {name: value for name, value in merged.items() if value is not None}
+
+        self._change(annotations, change)
+
+    def remove(self, track_ids: Iterable[str]) -> None:
+        ids = list(dict.fromkeys(track_ids))
+        self._check_known(ids)
+        for part in _parts(ids, _ROWS):
+            with self.translated():
+                self.client.delete(self.collection, filter=among("track_id", part), timeout=_CALL_S)
+        # Servers differ in whether Session waits for deletes; after a Strong read they are seen in any case.
+        self._by_ids(ids[:1], strong=True)
+
+    def mark_missing(self, numbers: Iterable[int]) -> None:
+        self._change(map(to_id, numbers), lambda row: row.update(is_missing=True))
+
+    def note_failed(self, files: Iterable[FailedFile]) -> None:
+        self._note(
+            {
+                "number": term("failed", file.path),
+                "kind": "failed",
+                "note": {"path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "reason": file.reason},
+                "vector": np.zeros(self.model.dim, np.float32),
+            }
+            for file in files
+        )
+
+    def put_probes(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
+        with self.translated():
+            self.client.delete(self._notes, filter='kind != "failed"', timeout=_CALL_S)
+        self._note(
+            {"number": term(f"probe {kind}", float(i)), "kind": kind, "note": {}, "vector": vector}
+            for kind, vectors in probes.items()
+            for i, vector in enumerate(vectors)
+        )
+
+    def put_copies(self, tracks: Sequence[tuple[Track, TrackVectors]]) -> int:
+        """Tracks of another library of the same model, under the ids that they have there.
+
+        Returns:
+            How many were not here yet, or had changed.
+        """
+        found = self._by_ids([track.track_id for track, _ in tracks], *FACTS, strong=True)
+        here = {track.track_id: track for track in map(to_track, found)}
+        rows = []
+        for track, vectors in tracks:
+            known = here.get(track.track_id)
+            if known and content(known) == content(track):
+                continue
+            check_vectors(vectors, dim=self.model.dim, of=track.file.path)
+            new = NewTrack(track.file, track.duration_s, vectors, track.tags)
+            rows.append(to_row(track.track_id, new, annotations=track.annotations) | {"is_missing": track.is_missing})
+        self._upsert(rows)
+        return len(rows)
+
+    def _note(self, rows: Iterable[dict[str, Any]]) -> None:
+        with self.translated():
+            self.client.upsert(self._notes, list(rows), timeout=_CALL_S)
+
+    def _forget_failed(self, paths: Iterable[str]) -> None:
+        numbers = ", ".join(str(term("failed", path)) for path in paths)
+        if numbers:
+            with self.translated():
+                self.client.delete(self._notes, filter=f"number in [{numbers}]", timeout=_CALL_S)
+
+    def _check_known(self, track_ids: Iterable[str]) -> None:
+        ids = list(track_ids)
+        known = {row["track_id"] for row in self._by_ids(list(filter(is_id, ids)), strong=True)}
+        for track_id in ids:
+            if track_id not in known:
+                raise LibraryError(f"no track {track_id!r} in {self.name}: searches show the ids of its tracks")
+
+    def _change(self, track_ids: Iterable[str], change: Callable[[dict[str, Any]], None]) -> None:
+        """Read these entities, change each, and put them back."""
+        for part in _parts(list(track_ids), _WHOLE_ROWS):
+            rows = self._by_ids(part, *EVERYTHING, strong=True)
+            for row in rows:
+                change(row)
+            self._upsert([with_fields(row) for row in rows])
+
+    def _upsert(self, rows: Iterable[dict[str, Any]]) -> None:
+        for group in _requests(rows):
+            with self.translated():
+                self.client.upsert(self.collection, group, timeout=_CALL_S)
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        with self.translated():
+            rows = self.client.query(
+                self.collection, output_fields=["count(*)"], consistency_level="Session", timeout=_CALL_S
+            )
+        return int(rows[0]["count(*)"])
+
+    def totals(self) -> tuple[int, float]:
+        lengths_s = [row["duration_s"] for rows in self._each(self.collection, "", "duration_s") for row in rows]
+        return len(lengths_s), math.fsum(lengths_s)
+
+    def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """All vectors, in parts, in the order of the track ids."""
+        for rows in self._each(self.collection, "", "vector", rows_at_once=rows_at_once):
+            labels = np.array([to_label(row["track_id"]) for row in rows], np.int64)
+            yield labels, np.array([row["vector"] for row in rows], np.float32)
+
+    def vector(self, label: int) -> NDArray[np.float32]:
+        return np.array(self._one(label, "vector"), np.float32)
+
+    def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return to_windows(self._one(label, "windows"), dim=self.model.dim)
+
+    def probes(self, kind: str | None = None) -> NDArray[np.float32]:
+        condition = 'kind != "failed"' if kind is None else f"kind == {quoted(kind)}"
+        vectors = [row["vector"] for rows in self._each(self._notes, condition, "vector") for row in rows]
+        return np.array(vectors, np.float32).reshape(-1, self.model.dim)
+
+    def by_labels(self, labels: Sequence[int]) -> list[Track]:
+        return list(map(to_track, self._by_ids(list(map(to_id, labels)), *FACTS)))
+
+    def by_label(self, label: int) -> Track | None:
+        return next(iter(self.by_labels([label])), None)
+
+    def by_id(self, track_id: str) -> Track | None:
+        return self.by_label(to_label(track_id)) if is_id(track_id) else None
+
+    def by_path(self, path: str) -> Track | None:
+        return next(map(to_track, self._query(f"path == {quoted(path)}", *FACTS)), None)
+
+    def by_content(self, content_sha256: str) -> list[Track]:
+        return list(map(to_track, self._query(f"content_sha256 == {quoted(content_sha256)}", *FACTS)))
+
+    def named(self, name: str | Path) -> Track:
+        track = self.by_id(str(name)) or self.by_path(os.path.abspath(os.path.expanduser(name)))
+        if track is None:
+            raise LibraryError(f"no track with the id or path {str(name)!r} in {self.name}")
+        return track
+
+    def below(self, folder: str) -> list[tuple[int, str]]:
+        first = os.path.join(folder, "")
+        # The text after all that begin with `first`: its last character, the separator, raised by one.
+        last = first[:-1] + chr(ord(first[-1]) + 1)
+        condition = f"path >= {quoted(first)} and path < {quoted(last)} and is_missing == false"
+        parts = self._each(self.collection, condition, "path")
+        return [(to_label(row["track_id"]), row["path"]) for rows in parts for row in rows]
+
+    def missing(self) -> list[str]:
+        parts = self._each(self.collection, "is_missing == true", "track_id")
+        return [row["track_id"] for rows in parts for row in rows]
+
+    def failed(self) -> list[FailedFile]:
+        parts = self._each(self._notes, 'kind == "failed"', "note")
+        return sorted((FailedFile(**row["note"]) for rows in parts for row in rows), key=lambda file: file.path)
+
+    def known_fields(self) -> list[str]:
+        """Names of metadata fields, those of the first thousand tracks."""
+        rows = self._query("", "tags", "annotations", limit=_ROWS)
+        return sorted({name for row in rows for name in row["tags"] | row["annotations"]})
+
+    def has_field(self, name: str) -> bool:
+        """Whether some track has it."""
+        return bool(self._query(f"array_contains(terms, {term(name, None)})", "track_id", limit=1))
+
+    def _one(self, label: int, field: str) -> Any:
+        rows = self._by_ids([to_id(label)], field)
+        if not rows:
+            raise LibraryError(f"track {to_id(label)} vanished from {self.name} while it was read")
+        return rows[0][field]
+
+    def _by_ids(self, track_ids: Sequence[str], *fields: str, strong: bool = False) -> list[dict[str, Any]]:
+        """Those that are here, in no order."""
+        parts = _parts(track_ids, _ROWS)
+        return [row for part in parts for row in self._query(among("track_id", part), *fields, strong=strong)]
+
+    def _query(
+        self, condition: str, *fields: str, strong: bool = False, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        limited = {} if limit is None else {"limit": limit}
+        with self.translated():
+            rows = self.client.query(
+                self.collection,
+                filter=condition,
+                output_fields=["track_id", *fields],
+                consistency_level="Strong" if strong else "Session",
+                timeout=_CALL_S,
+                **limited,
+            )
+        return [dict(row) for row in rows]
+
+    def _each(
+        self, collection: str, condition: str, *fields: str, rows_at_once: int = _ROWS
+    ) -> Iterator[list[dict[str, Any]]]:
+        with self.translated():
+            parts = self.client.query_iterator(
+                collection, batch_size=rows_at_once, filter=condition, output_fields=[*fields], timeout=_CALL_S
+            )
+        try:
+            while True:
+                with self.translated():
+                    rows = parts.next()
+                if not rows:
+                    return
+                yield rows
+        finally:
+            parts.close()
+
+
+class MilvusIndex:
+    """Searches the vectors of a library in Milvus.
+
+    Args:
+        recall: the share of the best tracks to find; it sets how widely the graph is searched.
+
+    Raises:
+        QueryError: `recall` is 1, which no graph promises.
+    """
+
+    def __init__(self, store: MilvusStore, *, recall: float = 0.99) -> None:
+        if recall > 0.999:
+            raise QueryError(f"recall is {recall}, but Milvus searches a graph: give 0.999 or less")
+        self._store = store
+        self._least_width = math.ceil(2.0 / (1.0 - recall))  # 200 for 0.99
+
+    def search(
+        self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As `LiveIndex.search`."""
+        k = min(k, _MOST_FOUND)
+        conditions = [] if where is None else read_where(where)
+        with self._store.translated():
+            (hits,) = self._store.client.search(
+                self._store.collection,
+                [query],
+                filter=" and ".join(map(to_filter, conditions)),
+                limit=k,
+                search_params={"metric_type": "COSINE", "params": {"ef": max(self._least_width, 2 * k)}},
+                anns_field="vector",
+                consistency_level="Session",
+                timeout=_CALL_S,
+            )
+        if not hits:
+            for condition in conditions:
+                if not self._store.has_field(condition.name):
+                    raise unknown_field(condition.name, known=self._store.known_fields())
+        labels = np.array([to_label(hit.id) for hit in hits], np.int64)
+        return labels, np.array([hit.distance for hit in hits], np.float32)
+
+    def save(self) -> None:
+        """Milvus keeps its own index."""
+
+
+def _parse(uri: str) -> _Address:
+    scheme, _, rest = uri.partition("://")
+    if scheme == "milvus" and rest.startswith("/") and rest.endswith(".db"):
+        return _Address(rest, "library", Path(rest))
+    match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d{1,5}))?/([A-Za-z_]\w{0,200})", rest, re.ASCII)
+    if match is None or int(match[2] or 0) > 65_535:
+        raise LibraryError(
+            f"{uri} is no address of a library: expected milvus://host:19530/collection (milvuss:// over TLS; letters, "
+            f"digits and _), or milvus:///folder/file.db; a password goes into {TOKEN}"
+        )
+    host, port, collection = match.groups()
+    return _Address(f"{'https' if scheme == 'milvuss' else 'http'}://{host}:{port or 19530}", collection, None)
+
+
+def _requests(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """In groups that fit into one request each."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        row_bytes = sum(map(len, row["windows"])) + 4 * len(row["vector"]) + 4 * MOST_BYTES
+        if group and size + row_bytes > _REQUEST_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += row_bytes
+    if group:
+        yield group
+
+
+def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+@contextmanager
+def _file_system(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise LibraryError(f"cannot use {name}: {exc.strerror}") from exc

@@ -1,0 +1,206 @@
+"""What a track is in Milvus: the fields of its entity, and the filters that find it."""
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymilvus import DataType, MilvusClient
+
+from ..errors import LibraryError, QueryError
+from .catalogue import FileState, Model, NewTrack, Track
+from .fields import Condition, Value
+
+MOST_BYTES = 65_536
+"""Of a JSON value or a text."""
+FACTS = ("track_id", "path", "size", "mtime_ns", "content_sha256", "duration_s", "tags", "annotations", "is_missing")
+"""The fields that a `Track` is made of."""
+EVERYTHING = (*FACTS, "vector", "windows")
+"""The fields from which the others follow."""
+INDEXED = ("path", "content_sha256", "terms")
+"""The fields that are looked up, beside the primary key and the vector."""
+
+_MOST_VALUES = 4_096  # of an array
+_PIECE = 60_000  # characters of a text in an array
+_LARGEST = sys.float_info.max
+
+
+def tracks_schema(dim: int) -> Any:
+    """Of the collection of tracks, with vectors of `dim` numbers."""
+    schema = MilvusClient.create_schema()
+    schema.add_field("track_id", DataType.VARCHAR, max_length=16, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    schema.add_field("path", DataType.VARCHAR, max_length=MOST_BYTES - 1)
+    schema.add_field("size", DataType.INT64)
+    schema.add_field("mtime_ns", DataType.INT64)
+    schema.add_field("content_sha256", DataType.VARCHAR, max_length=64)
+    schema.add_field("duration_s", DataType.DOUBLE)
+    schema.add_field("is_missing", DataType.BOOL)
+    schema.add_field("tags", DataType.JSON)
+    schema.add_field("annotations", DataType.JSON)
+    # What searches filter by; in digits only, as servers differ in what they make of quotes and brackets in names.
+    schema.add_field("terms", DataType.ARRAY, element_type=DataType.INT64, max_capacity=_MOST_VALUES)
+    schema.add_field("numbers", DataType.JSON)
+    # On the servers' disks: only hits are asked for their windows.
+    schema.add_field(
+        "windows",
+        DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        max_length=MOST_BYTES - 1,
+        max_capacity=_MOST_VALUES,
+        mmap_enabled=True,
+    )
+    return schema
+
+
+def notes_schema(dim: int) -> Any:
+    """Of the collection of notes: texts for measuring the library, and files that failed."""
+    schema = MilvusClient.create_schema()
+    schema.add_field("number", DataType.INT64, is_primary=True)
+    schema.add_field("kind", DataType.VARCHAR, max_length=64)
+    schema.add_field("note", DataType.JSON)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    return schema
+
+
+def to_properties(model: Model) -> dict[str, str]:
+    """What a collection keeps of the model that its vectors are of."""
+    return {"musicsearch.model": json.dumps(model._asdict())}
+
+
+def from_properties(properties: Mapping[str, str], *, name: str) -> Model:
+    """The model of the collection `name`.
+
+    Raises:
+        LibraryError: the collection was made by something else.
+    """
+    try:
+        return Model(**json.loads(properties["musicsearch.model"]))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise LibraryError(f"the collection at {name} is not a MusicSearch library: choose another name") from exc
+
+
+def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) -> dict[str, Any]:
+    """The entity of a track; see `with_fields`."""
+    made = track.vectors
+    numbers = np.concatenate([made.starts_s[:, None], made.windows], axis=1).astype("<f4")
+    text = base64.b64encode(numbers.tobytes()).decode()
+    row = {
+        "track_id": track_id,
+        "vector": made.vector,
+        "windows": [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)],
+        "duration_s": float(track.duration_s),
+        "tags": dict(track.metadata),
+        "annotations": dict(annotations),
+    }
+    put_file(row, track.file)
+    return with_fields(row)
+
+
+def to_windows(pieces: Sequence[str], *, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], from the field `windows`."""
+    table = np.frombuffer(base64.b64decode("".join(pieces)), "<f4").reshape(-1, 1 + dim)
+    return table[:, 0], table[:, 1:]
+
+
+def put_file(row: dict[str, Any], file: FileState) -> None:
+    """Make this the file of the track, and there."""
+    row |= {
+        "path": file.path,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "content_sha256": file.content_sha256,
+        "is_missing": False,
+    }
+
+
+def with_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """The entity, with what searches filter by.
+
+    Raises:
+        QueryError: it says more than Milvus holds.
+    """
+    for name in ("tags", "annotations"):
+        size = len(json.dumps(row[name], ensure_ascii=False).encode())
+        if size > MOST_BYTES:
+            raise QueryError(f"the {name} of {row['path']} take {size} bytes, Milvus holds {MOST_BYTES}")
+    fields: dict[str, Value] = row["tags"] | row["annotations"]
+    terms: set[int] = set()
+    numbers: dict[str, float] = {}
+    for name, value in fields.items():
+        terms.add(term(name, None))
+        parts: Sequence[str | float] = value if isinstance(value, list) else [value]
+        for part in parts:
+            if isinstance(part, str):
+                terms.add(term(name, part.casefold()))
+            else:
+                terms.add(term(name, float(part)))
+                numbers[_to_key(name)] = float(part)
+    if len(terms) > _MOST_VALUES:
+        raise QueryError(f"{row['path']} has {len(terms)} fields and values, Milvus holds {_MOST_VALUES}")
+    return row | {"terms": sorted(terms), "numbers": numbers}
+
+
+def to_filter(condition: Condition) -> str:
+    """Which entities fit."""
+    if condition.between is None:
+        values: list[str | float] = [*condition.texts, *condition.numbers]
+        terms = ", ".join(str(term(condition.name, value)) for value in values)
+        return f"array_contains_any(terms, [{terms}])"
+    low, high = (min(max(limit, -_LARGEST), _LARGEST) for limit in condition.between)
+    number = f'numbers["{_to_key(condition.name)}"]'
+    return f"{number} >= {low!r} and {number} <= {high!r}"
+
+
+def term(name: str, value: str | float | None) -> int:
+    """A number for a field and a value of it, or for the field itself; of 63 bits, too many for two to be the same."""
+    digest = blake2b(json.dumps([name, value]).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _to_key(name: str) -> str:
+    return name.encode().hex()
+
+
+def to_track(row: Mapping[str, Any]) -> Track:
+    """From an entity's `FACTS`."""
+    label = to_label(row["track_id"])
+    file = FileState(row["path"], row["size"], row["mtime_ns"], row["content_sha256"])
+    facts = (row["duration_s"], row["tags"], row["annotations"], row["is_missing"])
+    return Track(label, label, row["track_id"], file, *facts)
+
+
+def content(track: Track) -> tuple[Any, ...]:
+    """All of a track but its numbers, which differ from store to store."""
+    return track.file, track.duration_s, track.tags, track.annotations, track.is_missing
+
+
+def to_label(track_id: str) -> int:
+    """The id as a number of 64 bits with a sign."""
+    return int(track_id, 16) - 2**63
+
+
+def to_id(label: int) -> str:
+    return f"{label + 2**63:016x}"
+
+
+def is_id(text: str) -> bool:
+    """Whether it has the form of a track id."""
+    return re.fullmatch("[0-9a-f]{16}", text) is not None
+
+
+def among(field: str, texts: Sequence[str]) -> str:
+    """A filter: the field is one of these texts."""
+    return f"{field} in [{', '.join(map(quoted, texts))}]"
+
+
+def quoted(text: str) -> str:
+    """As a filter takes it."""
+    for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(character, escaped)
+    return f'"{text}"'

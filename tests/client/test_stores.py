@@ -1,0 +1,418 @@
+"""What a library promises, wherever it is kept: in a folder, or in Milvus (here a Milvus Lite file)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client import Clip, LibraryError, ModelMismatch, MusicSearch, QueryError
+from client.cli import main
+from client.encoders.local import LocalEncoder
+from client.index import catalogue
+from client.index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
+from client.index.maintenance import export_to_milvus
+from client.index.store import Store, open_index, open_store
+from tests.client.audio_files import tone, write_audio
+from tests.client.test_catalogue import DIM, MODEL, new_track, unit
+from tests.tiny_repository import TONES_HZ, build_tiny_repository
+
+STEMS = ("low", "middle", "high")
+
+
+def milvus_address(tmp_path: Path) -> str:
+    """Of a new file; skips the test where Milvus is not installed."""
+    for package in ("pymilvus", "milvus_lite"):
+        pytest.importorskip(package, reason="needs the extra [milvus]", exc_type=ImportError)
+    return f"milvus://{tmp_path}/milvus.db"
+
+
+@pytest.fixture(params=["folder", "milvus"])
+def library(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "library") if request.param == "folder" else milvus_address(tmp_path)
+
+
+@pytest.fixture
+def store(library: str) -> Store:
+    return open_store(library, create=MODEL)
+
+
+@pytest.fixture
+def ms(library: str, encoder: LocalEncoder, tones: Path) -> MusicSearch:
+    ms = MusicSearch(library, encoder=encoder)
+    assert ms.add(tones, progress=False).added == 3
+    return ms
+
+
+def stems(hits: list) -> list[str]:
+    return [Path(hit.path).stem for hit in hits]
+
+
+def track(number: int, *, seed: int, **metadata: object) -> NewTrack:
+    windows = unit(seed=seed, count=2)
+    vectors = TrackVectors(windows[0], np.array([0, 10], np.float32), windows)
+    return NewTrack(FileState(f"/music/{number}", 1, 1, f"{number} {seed}"), 20.0, vectors, metadata)
+
+
+# -- what an application does --------------------------------------------------------------------------
+
+
+def test_words_and_sounds_find_tracks(ms: MusicSearch, tones: Path) -> None:
+    for word in STEMS:
+        hits = ms.search(f"a {word} tone", k=3)
+        assert stems(hits)[0] == word
+        assert sorted(stems(hits)) == sorted(STEMS)
+        vectors = ms.embed_audio([hit.path for hit in hits])
+        np.testing.assert_allclose(
+            vectors @ ms.embed_text([f"a {word} tone"])[0], [hit.score for hit in hits], atol=1e-5
+        )
+    assert {stem: hit.start_s for hit in ms.search("low", k=3) for stem in stems([hit])}["high"] == 2.0
+    assert stems(ms.search("low", minus="high", k=1)) == ["low"]
+    assert stems(ms.search(like=Clip(tones / "album/high.mp3", 0, 2), k=1)) == ["high"]
+    (own,) = ms.search("high", k=1)
+    assert own.metadata == {"title": "High [live]"}
+    assert ms.search_audio(own.track_id, k=1)[0].score == pytest.approx(1, abs=1e-5)
+    assert not own.weak
+    assert own.probability > 0.99
+    assert ms.search("é", k=1)[0].weak
+
+
+def test_filters_artists_and_pages(ms: MusicSearch) -> None:
+    ids = {Path(hit.path).stem: hit.track_id for hit in ms.search("low", k=3)}
+    ms.annotate({ids["low"]: {"artist": "A", "bpm": 90}, ids["middle"]: {"artist": "a"}, ids["high"]: {"bpm": 120}})
+    everything = ms.search("low", k=3)
+    rest = [stem for stem in stems(everything) if stem != "middle"]
+    assert stems(ms.search("low", where={"bpm": (None, None)})) == rest
+    assert stems(ms.search("low", where={"bpm": (100, None), "title": "HIGH [live]"})) == ["high"]
+    assert stems(ms.search("low", per_artist=1)) == rest
+    assert ms.search("low", k=1, offset=1) == everything[1:2]
+    assert ms.search("low", k=5, offset=3) == []
+    assert ms.search("low", where={"bpm": 1000}) == []
+    with pytest.raises(QueryError, match="did you mean 'artist'"):
+        ms.search("low", where={"artst": "a"})
+    with pytest.raises(LibraryError, match="no track 'nobody'"):
+        ms.annotate({ids["low"]: {"bpm": 1}, "nobody": {"bpm": 1}})
+    assert ms.search("low", k=1)[0].metadata["bpm"] == 90
+
+
+def test_labels_for_tracks(ms: MusicSearch) -> None:
+    tagged = {Path(track.path).stem: track for track in ms.tag_library(list(STEMS))}
+    for stem, found in tagged.items():
+        assert found.tags[0].label == stem
+        assert found.tags == ms.zero_shot(found.track_id, list(STEMS))
+    assert sorted(tagged) == sorted(STEMS)
+
+
+def test_unchanged_changed_moved_vanished_and_failed_files(
+    ms: MusicSearch, library: str, encoder: LocalEncoder, tones: Path
+) -> None:
+    ids = {stem: hit.track_id for hit in ms.search("low", k=3) for stem in stems([hit])}
+    ms.annotate({ids["low"]: {"mood": "calm"}})
+    assert ms.add(tones, progress=False).unchanged == 3
+
+    write_audio(tones / "low.wav", tone(TONES_HZ["high"], seconds=2.5))
+    (tones / "album/middle.flac").rename(tones / "moved.flac")
+    (tones / "album/high.mp3").rename(tones.parent / "away.mp3")
+    (tones / "bad.wav").write_bytes(b"RIFF" + bytes(100))
+    report = ms.add(tones, progress=False)
+    assert (report.added, report.updated, report.unchanged, report.missing) == (0, 1, 1, 1)
+    assert [failed.path for failed in report.failed] == [failed.path for failed in ms.failed()]
+
+    hits = {hit.track_id: hit for hit in ms.search("high", k=5)}
+    assert set(hits) == set(ids.values())
+    assert hits[ids["low"]].score == max(hit.score for hit in hits.values())
+    assert hits[ids["low"]].metadata == {"mood": "calm"}
+    assert hits[ids["middle"]].path == str(tones / "moved.flac")
+    assert [hit.is_missing for hit in hits.values()].count(True) == 1
+    assert hits[ids["high"]].is_missing
+
+    (tones.parent / "away.mp3").rename(tones / "album/high.mp3")
+    (tones / "bad.wav").unlink()
+    assert ms.add(tones, progress=False).unchanged == 3
+    assert not any(hit.is_missing for hit in ms.search("high", k=5))
+
+
+def test_a_write_is_read_at_once_and_after_reopening(ms: MusicSearch, library: str, encoder: LocalEncoder) -> None:
+    ids = [hit.track_id for hit in ms.search("low", k=3)]
+    ms.remove(ids[0])
+    assert [hit.track_id for hit in ms.search("low", k=3)] == ids[1:]
+    with pytest.raises(LibraryError, match=f"no track '{ids[0]}'"):
+        ms.remove([ids[1], ids[0]])
+    info = ms.info()
+    assert (info.tracks, info.model_name, info.path) == (2, "tiny", library)
+    assert info.duration_s == pytest.approx(5.5, abs=0.1)
+    ms.close()
+    with pytest.raises(LibraryError, match="is closed"):
+        ms.search("low")
+    with MusicSearch(library, encoder=encoder) as again:
+        assert [hit.track_id for hit in again.search("low", k=3)] == ids[1:]
+        assert again.info() == info
+
+
+def test_duplicates(ms: MusicSearch, tones: Path) -> None:
+    write_audio(tones / "again.ogg", tone(TONES_HZ["low"], seconds=2.5), kind="ogg")
+    ms.add(tones, progress=False)
+    (pair,) = ms.duplicates()
+    assert {Path(pair.first_path).name, Path(pair.second_path).name} == {"low.wav", "again.ogg"}
+
+
+def test_another_model_is_refused_and_both_are_named(ms: MusicSearch, library: str, tmp_path: Path) -> None:
+    other = LocalEncoder(build_tiny_repository(tmp_path / "other", seed=5), device="cpu")
+    with pytest.raises(ModelMismatch) as caught:
+        MusicSearch(library, encoder=other)
+    for fingerprint in (ms.info().fingerprint, other.spec.fingerprint):
+        assert fingerprint in str(caught.value)
+
+
+def test_the_terminal(ms: MusicSearch, library: str, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", library]) == 0
+    assert f"path\t{library}" in capsys.readouterr().out.splitlines()
+    assert main(["remove", library, str(tones / "low.wav")]) == 0
+    assert ms.info().tracks == 2
+    assert main(["remove", library, "nobody"]) == 2
+    assert capsys.readouterr().err == f"music-search: no track with the id or path 'nobody' in {library}\n"
+    assert main(["duplicates", library, "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+# -- what a store does ---------------------------------------------------------------------------------
+
+
+def test_a_store_agrees_with_numpy(store: Store) -> None:
+    rng = np.random.default_rng(0)
+    alive: dict[int, NewTrack] = {}
+    index = open_index(store, recall=0.999)
+    for step in range(6):
+        numbers = rng.choice(60, 20, replace=False).tolist()
+        new = [track(n, seed=100 * step + n, genre=["Jazz", "Folk"][n % 2], bpm=60 + n) for n in numbers]
+        store.put(new)
+        alive |= dict(zip(numbers, new, strict=True))
+        gone = rng.choice(sorted(alive), 5, replace=False).tolist()
+        store.remove([store.by_path(f"/music/{n}").track_id for n in gone])
+        for n in gone:
+            del alive[n]
+        assert len(store) == store.totals()[0] == len(alive)
+        (query,) = unit(seed=step)
+        for where, fits in [
+            (None, lambda n: True),
+            ({"genre": "JAZZ"}, lambda n: n % 2 == 0),
+            ({"bpm": (80, 100), "genre": ["folk", "x"]}, lambda n: n % 2 == 1 and 20 <= n <= 40),
+        ]:
+            scores = {n: float(alive[n].vectors.vector @ query) for n in alive if fits(n)}
+            expected = sorted(scores, key=scores.get, reverse=True)[:7]
+            labels, found = index.search(query, k=7, where=where)
+            by_label = {known.label: known for known in store.by_labels(labels.tolist())}
+            assert [int(by_label[label].file.path[7:]) for label in labels.tolist()] == expected
+            np.testing.assert_allclose(found, [scores[n] for n in expected], atol=1e-5)
+    kept = dict(pair for labels, vectors in store.vectors(rows_at_once=7) for pair in zip(labels, vectors, strict=True))
+    assert len(kept) == len(alive)
+    for n, new in alive.items():
+        known = store.by_path(f"/music/{n}")
+        assert (known.file, known.duration_s, known.metadata) == (new.file, 20.0, new.metadata)
+        np.testing.assert_array_equal(kept[known.label], new.vectors.vector)
+        np.testing.assert_array_equal(store.vector(known.label), new.vectors.vector)
+        starts_s, windows = store.windows(known.label)
+        np.testing.assert_array_equal(starts_s, [0, 10])
+        np.testing.assert_array_equal(windows, new.vectors.windows)
+
+
+def test_names_of_any_kind(store: Store) -> None:
+    names = ["it's", 'say "hi"', "back\\slash", "line\nbreak", "ünï 😀", "100%_]["]
+    store.put([new_track(name, seed=seed) for seed, name in enumerate(names)])
+    for name in names:
+        known = store.by_path(f"/music/{name}.wav")
+        assert known == store.by_id(known.track_id) == store.named(f"/music/{name}.wav")
+        assert [known] == store.by_content(known.file.content_sha256)
+        store.annotate({known.track_id: {name: name, f"{name} n": 3}})
+        for where in ({name: name.upper()}, {f"{name} n": (1, 3)}, {f"{name} n": 3}):
+            assert open_index(store).search(unit(seed=0)[0], k=9, where=where)[0].tolist() == [known.label]
+        store.annotate({known.track_id: {name: None}})
+        assert name not in store.by_id(known.track_id).metadata
+    assert sorted(path for _, path in store.below("/music")) == sorted(f"/music/{name}.wav" for name in names)
+    assert store.below("/mus") == []
+    assert store.by_id("nobody") is None
+
+
+def test_groups_are_checked_before_anything_is_written(store: Store) -> None:
+    bad = track(1, seed=1)
+    bad.vectors.vector[:] = np.nan
+    with pytest.raises(LibraryError, match="refused the vector of /music/1"):
+        store.put([track(0, seed=0), bad])
+    with pytest.raises(QueryError, match="metadata 'x' is"):
+        store.put([track(0, seed=0), track(1, seed=1, x=float("inf"))])
+    store.put([])
+    store.remove([])
+    store.annotate({})
+    store.mark_missing([])
+    assert len(store) == 0
+
+
+def test_failed_files_and_probes(store: Store) -> None:
+    failed = [FailedFile(f"/it's/{name}", 1, 2, f"{name} is bad") for name in ("a", "b")]
+    store.note_failed(failed)
+    store.note_failed([])
+    probes = {"music": unit(seed=1, count=3), "unrelated": unit(seed=2, count=2)}
+    for _ in range(2):
+        store.put_probes(probes)
+        np.testing.assert_array_equal(np.sort(store.probes("music"), axis=0), np.sort(probes["music"], axis=0))
+        assert store.probes().shape == (5, DIM)
+    assert store.failed() == failed
+    store.put([NewTrack(FileState(failed[0].path, 1, 3, "h"), 1.0, track(0, seed=0).vectors)])
+    assert store.failed() == failed[1:]
+
+
+# -- Milvus alone --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> tuple[catalogue.Catalogue, str]:
+    """A library of 30 tracks, and the address of a Milvus that has none yet."""
+    address = milvus_address(tmp_path)
+    source = catalogue.Catalogue(tmp_path / "source", create=MODEL)
+    source.put([track(n, seed=n, genre="Jazz") for n in range(30)])
+    source.annotate({source.by_path("/music/3").track_id: {"genre": "Folk", "bpm": 90}})
+    source.mark_missing([source.by_path("/music/4").number])
+    source.put_probes({"music": unit(seed=1, count=3), "unrelated": unit(seed=2, count=2)})
+    source.note_failed([FailedFile("/bad", 1, 2, "bad")])
+    return source, address
+
+
+def test_export_goes_on_where_it_was_and_follows_changes(
+    exported: tuple[catalogue.Catalogue, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from client.index.milvus import MilvusStore
+
+    source, address = exported
+    monkeypatch.setattr("client.index.maintenance._COPIED_AT_ONCE", 8)
+    put, calls = MilvusStore.put_copies, []
+
+    def fails_at_the_third(store: MilvusStore, tracks: list) -> int:
+        calls.append(len(tracks))
+        if len(calls) == 3:
+            raise LibraryError("the server went away")
+        return put(store, tracks)
+
+    monkeypatch.setattr(MilvusStore, "put_copies", fails_at_the_third)
+    with pytest.raises(LibraryError, match="went away"):
+        export_to_milvus(source.folder, address, progress=False)
+    assert calls == [8, 8, 8]  # no more than that is in memory
+    assert len(open_store(address)) == 16
+    assert export_to_milvus(source.folder, address, progress=False) == (30, 14)
+
+    target = open_store(address)
+    for n in range(30):
+        before, after = source.by_path(f"/music/{n}"), target.by_path(f"/music/{n}")
+        assert (after.track_id, after.file, after.is_missing) == (before.track_id, before.file, before.is_missing)
+        assert (after.tags, after.annotations) == (before.tags, before.annotations)
+        np.testing.assert_array_equal(target.vector(after.label), source.vector(before.label))
+        np.testing.assert_array_equal(target.windows(after.label)[1], source.windows(before.label)[1])
+    assert target.probes("unrelated").shape == (2, DIM)
+    assert target.failed() == source.failed()
+
+    source.put([track(5, seed=77)])
+    source.annotate({source.by_path("/music/6").track_id: {"bpm": 1}})
+    assert export_to_milvus(source.folder, address, progress=False) == (30, 2)
+    assert target.by_path("/music/5").file == source.by_path("/music/5").file
+
+
+def test_export_from_the_terminal(
+    exported: tuple[catalogue.Catalogue, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, address = exported
+    assert main(["export", str(source.folder), "--to", address]) == 0
+    assert capsys.readouterr().out == f"30 tracks, 30 of them written to {address}\n"
+    assert main(["export", str(source.folder), "--to", "somewhere"]) == 2
+    assert "'somewhere' is no Milvus address, such as milvus://" in capsys.readouterr().err
+
+
+def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalogue, str]) -> None:
+    source, address = exported
+    open_store(address, create=MODEL._replace(fingerprint="e" * 64)).close()
+    with pytest.raises(ModelMismatch, match=r"e{64}.*f{64}.*choose another collection"):
+        export_to_milvus(source.folder, address, progress=False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "milvus:music",
+        "milvus://",
+        "milvus://host",
+        "milvus://host/",
+        "milvus://host:port/music",
+        "milvus://host:65536/music",
+        "milvus://host/my-music",
+        "milvus://host/a/b",
+        "milvus://user:secret@host/music",
+        "milvus:///folder/file",
+        "milvuss:///folder/file.db",
+    ],
+)
+def test_an_address_of_another_form(address: str) -> None:
+    pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    with pytest.raises(LibraryError, match=r"is no address of a library: expected milvus://host:19530/collection"):
+        open_store(address)
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    monkeypatch.setattr("client.index.milvus._CONNECT_S", 0.2)
+    assert main(["info", "milvus://127.0.0.1:1/music"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("music-search: no Milvus server answered at milvus://127.0.0.1:1/music within")
+    assert captured.err.count("\n") == 1
+
+
+def test_what_is_no_library_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    address = milvus_address(tmp_path)
+    with pytest.raises(LibraryError, match=f"no library at {address}: make one with"):
+        open_store(address)
+    assert not (tmp_path / "milvus.db").exists()
+
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(str(tmp_path / "milvus.db"))
+    with pytest.raises(LibraryError, match="no library at milvus:"):
+        open_store(address)
+    client.create_collection("library", dimension=DIM)
+    with pytest.raises(LibraryError, match="is not a MusicSearch library: choose another"):
+        open_store(address, create=MODEL)
+    (tmp_path / "text.db").write_text("text")
+    with pytest.raises(LibraryError, match="does not open"):
+        open_store(f"milvus://{tmp_path}/text.db", create=MODEL)
+
+
+def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store = open_store(milvus_address(tmp_path), create=MODEL)
+    with pytest.raises(QueryError, match=r"recall is 1.0, but Milvus searches a graph: give 0\.999 or less"):
+        open_index(store, recall=1.0)
+    with pytest.raises(QueryError, match="the tags of /music/0 take 70012 bytes, Milvus holds 65536"):
+        store.put([track(0, seed=0, text=70_000 * "a")])
+    with pytest.raises(QueryError, match="has 5002 fields and values, Milvus holds 4096"):
+        store.put([track(0, seed=0, genres=[str(i) for i in range(5_001)])])
+    assert len(store) == 0
+    for command in ("compact", "verify"):
+        with pytest.raises(SystemExit) as caught:
+            main([command, store.name])
+        assert caught.value.code == 2
+        assert f"{store.name} is no folder: this is for libraries in folders" in capfd.readouterr().err
+
+
+def test_a_long_track_is_kept_whole(tmp_path: Path) -> None:
+    store = open_store(milvus_address(tmp_path), create=MODEL)
+    windows = unit(seed=0, count=5_000)
+    starts_s = np.arange(5_000, dtype=np.float32)
+    store.put([NewTrack(FileState("/long", 1, 1, "h"), 5e3, TrackVectors(windows[0], starts_s, windows))])
+    found = store.windows(store.by_path("/long").label)
+    np.testing.assert_array_equal(found[0], starts_s)
+    np.testing.assert_array_equal(found[1], windows)
+
+
+def test_pymilvus_is_loaded_only_where_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import sys, client, client.cli; print(sorted({'pymilvus', 'milvus_lite'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    monkeypatch.delitem(sys.modules, "client.index.milvus", raising=False)
+    with pytest.raises(LibraryError, match=r"needs pymilvus .*: pip install 'musicsearch\[milvus\]'"):
+        open_store(f"milvus://{tmp_path}/milvus.db", create=MODEL)
