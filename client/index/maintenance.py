@@ -134,8 +134,8 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
                 ]
                 written += target.put_copies(group)
                 tracks += len(group)
-                for _ in group:
-                    advance()
+                for track, _ in group:
+                    advance(track.duration_s)
         target.put_probes({kind: source.probes(kind) for kind in ("unrelated", "music")})
         target.note_failed(source.failed())
     return tracks, written

@@ -212,11 +212,11 @@ class MilvusStore:
                 to_row(row.get("track_id", secrets.token_hex(8)), track, annotations=row.get("annotations", {}))
             )
         self._upsert(rows)
-        self._forget_failed(by_path)
+        self.forget_failed(by_path)
 
     def touch(self, files: Mapping[str, FileState]) -> None:
         self._change(files, lambda row: put_file(row, files[row["track_id"]]))
-        self._forget_failed(file.path for file in files.values())
+        self.forget_failed(file.path for file in files.values())
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
         """As in a catalogue; but if the server fails on the way, some tracks may have theirs and others not."""
@@ -253,6 +253,12 @@ class MilvusStore:
             for file in files
         )
 
+    def forget_failed(self, paths: Iterable[str]) -> None:
+        numbers = ", ".join(str(term("failed", path)) for path in paths)
+        if numbers:
+            with self.translated():
+                self.client.delete(self._notes, filter=f"number in [{numbers}]", timeout=_CALL_S)
+
     def put_probes(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
         with self.translated():
             self.client.delete(self._notes, filter='kind != "failed"', timeout=_CALL_S)
@@ -284,12 +290,6 @@ class MilvusStore:
     def _note(self, rows: Iterable[dict[str, Any]]) -> None:
         with self.translated():
             self.client.upsert(self._notes, list(rows), timeout=_CALL_S)
-
-    def _forget_failed(self, paths: Iterable[str]) -> None:
-        numbers = ", ".join(str(term("failed", path)) for path in paths)
-        if numbers:
-            with self.translated():
-                self.client.delete(self._notes, filter=f"number in [{numbers}]", timeout=_CALL_S)
 
     def _check_known(self, track_ids: Iterable[str]) -> None:
         ids = list(track_ids)
