@@ -23,9 +23,15 @@ STEMS = ("low", "middle", "high")
 
 def milvus_address(tmp_path: Path) -> str:
     """Of a new file; skips the test where Milvus is not installed."""
-    for package in ("pymilvus", "milvus_lite"):
-        pytest.importorskip(package, reason="needs the extra [milvus]", exc_type=ImportError)
+    skip_without("pymilvus", "milvus_lite")
     return f"milvus://{tmp_path}/milvus.db"
+
+
+def skip_without(*packages: str) -> None:
+    for package in packages:
+        pytest.importorskip(
+            package, reason=f"{package} is not installed: needs the extra [milvus]", exc_type=ImportError
+        )
 
 
 @pytest.fixture(params=["folder", "milvus"])
@@ -350,13 +356,13 @@ def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalo
     ],
 )
 def test_an_address_of_another_form(address: str) -> None:
-    pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    skip_without("pymilvus")
     with pytest.raises(LibraryError, match=r"is no address of a library: expected milvus://host:19530/collection"):
         open_store(address)
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    skip_without("pymilvus")
     monkeypatch.setattr("client.index.milvus._CONNECT_S", 0.2)
     assert main(["info", "milvus://127.0.0.1:1/music"]) == 2
     captured = capsys.readouterr()
