@@ -276,7 +276,7 @@ class MusicSearch:
         templates: Sequence[str] = DEFAULT_TEMPLATES,
         thresholds: Mapping[str, float] | None = None,
     ) -> Iterator[TaggedTrack]:
-        """As `zero_shot`, for every track, in the order in which they were added."""
+        """As `zero_shot`, for every track, in the order in which they were added (in Milvus: in that of their ids)."""
         ranked = Labels(labels, encoder=self._encoder, templates=templates)
         parts = self._catalogue.vectors(rows_at_once=512)
         while True:

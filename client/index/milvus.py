@@ -31,6 +31,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient, MilvusException
@@ -41,8 +42,9 @@ from .fields import Value, check_metadata, read_where, unknown_field
 from .milvus_entities import (
     EVERYTHING,
     FACTS,
-    INDEXED,
     MOST_BYTES,
+    NOTES_INDEXES,
+    TRACKS_INDEXES,
     among,
     content,
     from_properties,
@@ -65,10 +67,10 @@ from .milvus_entities import (
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
 """Of the environment: "user:password" or an API key, for servers that ask for one."""
 
+_FAILURES = (MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
 _CONNECT_S = 10.0
 _CALL_S = 60.0
 _LOAD_S = 600.0  # a large collection, into the memory of the servers
-_BUILD = {"M": 16, "efConstruction": 200}
 _MOST_FOUND = 16_384
 _REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
 _ROWS = 1_000  # that are read at once
@@ -112,7 +114,7 @@ class MilvusStore:
                 address.file.parent.mkdir(parents=True, exist_ok=True)
         try:
             self.client = MilvusClient(address.uri, token=os.environ.get(TOKEN, ""), timeout=_CONNECT_S)
-        except MilvusException as exc:
+        except _FAILURES as exc:
             if isinstance(exc.__cause__, ImportError):
                 raise LibraryError(
                     f"{uri} needs milvus-lite ({exc.__cause__}): pip install 'musicsearch[milvus]'"
@@ -134,38 +136,36 @@ class MilvusStore:
             raise
 
     def _open(self, create: Model | None) -> None:
-        if not self.client.has_collection(self.collection, timeout=_CALL_S):
-            if create is None:
-                raise self._absent()
-            for name, properties, schema, index in (
-                (self._notes, {}, notes_schema(create.dim), self._notes_index()),
-                (self.collection, to_properties(create), tracks_schema(create.dim), self._index()),
-            ):
-                if not self.client.has_collection(name, timeout=_CALL_S):
-                    self.client.create_collection(
-                        name,
-                        schema=schema,
-                        index_params=index,
-                        properties=properties,
-                        consistency_level="Strong",  # which iterators take from here
-                        timeout=_CALL_S,
-                    )
+        if self.client.has_collection(self.collection, timeout=_CALL_S):
+            model = self._read_model()
+        elif create is None:
+            raise self._absent()
+        else:
+            model = create
+        indexes = {field: index for field, index in TRACKS_INDEXES.items() if field == "vector" or not self._is_file}
+        self._complete(self._notes, notes_schema(model.dim), NOTES_INDEXES, properties={})
+        self._complete(self.collection, tracks_schema(model.dim), indexes, properties=to_properties(model))
+        self.model = self._read_model()
+
+    def _read_model(self) -> Model:
         described = self.client.describe_collection(self.collection, timeout=_CALL_S)
-        self.model = from_properties(described.get("properties", {}), name=self.name)
-        for name in (self._notes, self.collection):
-            self.client.load_collection(name, timeout=_LOAD_S)
+        return from_properties(described.get("properties", {}), name=self.name)
 
-    def _index(self) -> Any:
-        index = self.client.prepare_index_params()
-        index.add_index("vector", index_type="HNSW", metric_type="COSINE", params=_BUILD)
-        for name in () if self._is_file else INDEXED:
-            index.add_index(name, index_type="INVERTED")
-        return index
-
-    def _notes_index(self) -> Any:
-        index = self.client.prepare_index_params()
-        index.add_index("vector", index_type="FLAT", metric_type="IP")
-        return index
+    def _complete(
+        self, name: str, schema: Any, indexes: Mapping[str, Mapping[str, Any]], *, properties: Mapping[str, str]
+    ) -> None:
+        """Make what there is not yet of a collection, and of one that a killed process has left half made."""
+        if not self.client.has_collection(name, timeout=_CALL_S):
+            # Iterators take their consistency from here.
+            self.client.create_collection(
+                name, schema=schema, properties=properties, consistency_level="Strong", timeout=_CALL_S
+            )
+        for field, index in indexes.items():
+            if not self.client.list_indexes(name, field_name=field):
+                params = self.client.prepare_index_params()
+                params.add_index(field, **index)
+                self.client.create_index(name, params, timeout=_LOAD_S)
+        self.client.load_collection(name, timeout=_LOAD_S)
 
     def _absent(self) -> LibraryError:
         return LibraryError(f"no library at {self.name}: make one with `music-search add {self.name} PATH...`")
@@ -186,8 +186,9 @@ class MilvusStore:
             raise LibraryError(f"{self.name} is closed: open the library again")
         try:
             yield
-        except MilvusException as exc:
-            reason = " ".join(str(exc.message).split())[:300]
+        except _FAILURES as exc:
+            said = exc.details() if isinstance(exc, grpc.Call) else getattr(exc, "message", "")
+            reason = " ".join((said or "no answer in time").split())[:300]
             raise LibraryError(f"Milvus failed at {self.name}: {reason}; check the server, then do it again") from exc
 
     # -- writing ---------------------------------------------------------------------------------------

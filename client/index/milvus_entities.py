@@ -22,8 +22,12 @@ FACTS = ("track_id", "path", "size", "mtime_ns", "content_sha256", "duration_s",
 """The fields that a `Track` is made of."""
 EVERYTHING = (*FACTS, "vector", "windows")
 """The fields from which the others follow."""
-INDEXED = ("path", "content_sha256", "terms")
-"""The fields that are looked up, beside the primary key and the vector."""
+TRACKS_INDEXES: dict[str, dict[str, Any]] = {
+    "vector": {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 200}},
+    **{field: {"index_type": "INVERTED"} for field in ("path", "content_sha256", "terms")},
+}
+NOTES_INDEXES = {"vector": {"index_type": "FLAT", "metric_type": "IP"}}
+"""By field, how Milvus finds entities by it; in a file, only those of vectors are made."""
 
 _MOST_VALUES = 4_096  # of an array
 _PIECE = 60_000  # characters of a text in an array

@@ -23,9 +23,15 @@ STEMS = ("low", "middle", "high")
 
 def milvus_address(tmp_path: Path) -> str:
     """Of a new file; skips the test where Milvus is not installed."""
-    for package in ("pymilvus", "milvus_lite"):
-        pytest.importorskip(package, reason="needs the extra [milvus]", exc_type=ImportError)
+    skip_without("pymilvus", "milvus_lite")
     return f"milvus://{tmp_path}/milvus.db"
+
+
+def skip_without(*packages: str) -> None:
+    for package in packages:
+        pytest.importorskip(
+            package, reason=f"{package} is not installed: needs the extra [milvus]", exc_type=ImportError
+        )
 
 
 @pytest.fixture(params=["folder", "milvus"])
@@ -350,18 +356,34 @@ def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalo
     ],
 )
 def test_an_address_of_another_form(address: str) -> None:
-    pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    skip_without("pymilvus")
     with pytest.raises(LibraryError, match=r"is no address of a library: expected milvus://host:19530/collection"):
         open_store(address)
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    skip_without("pymilvus")
     monkeypatch.setattr("client.index.milvus._CONNECT_S", 0.2)
     assert main(["info", "milvus://127.0.0.1:1/music"]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("music-search: no Milvus server answered at milvus://127.0.0.1:1/music within")
     assert captured.err.count("\n") == 1
+
+
+def test_a_server_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = milvus_address(tmp_path)
+    from milvus_lite.server_manager import server_manager_instance
+
+    store = open_store(address, create=MODEL)
+    store.put([track(0, seed=0)])
+    monkeypatch.setattr("client.index.milvus._CALL_S", 0.3)
+    server_manager_instance.release_server(str(tmp_path / "milvus.db"))
+    for ask in (store.totals, store.failed, lambda: store.put([track(1, seed=1)]), lambda: store.by_path("/music/0")):
+        with pytest.raises(LibraryError, match=f"^Milvus failed at {address}: .+; check the server, then do it again$"):
+            ask()
+    store.close()
+    again = open_store(address)
+    assert [known.file.path for known in map(again.by_path, ["/music/0", "/music/1"]) if known] == ["/music/0"]
 
 
 def test_what_is_no_library_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
@@ -381,6 +403,31 @@ def test_what_is_no_library_is_refused_and_nothing_is_made(tmp_path: Path) -> No
     (tmp_path / "text.db").write_text("text")
     with pytest.raises(LibraryError, match="does not open"):
         open_store(f"milvus://{tmp_path}/text.db", create=MODEL)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_library_that_was_left_half_made_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    address = milvus_address(tmp_path)
+    from pymilvus import MilvusClient
+
+    real, done = MilvusClient.create_index, []
+
+    def is_killed(*arguments: object, **named: object) -> None:
+        if len(done) == steps:
+            raise KeyboardInterrupt
+        done.append(real(*arguments, **named))
+
+    monkeypatch.setattr(MilvusClient, "create_index", is_killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(address, create=MODEL)
+    monkeypatch.undo()
+    store = open_store(address, create=MODEL)
+    store.put([track(0, seed=0)])
+    assert open_index(store).search(unit(seed=0)[0], k=1)[1] == pytest.approx([1])
+    store.note_failed([FailedFile("/bad", 1, 2, "bad")])
+    assert len(store.failed()) == 1
 
 
 def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
