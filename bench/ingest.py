@@ -116,8 +116,7 @@ def _add(paths: Sequence[str], window_ms: float | None, windows: int | None = No
         ms.add(WARM_UP, progress=False)
         query = ms.embed_text(["calm solo piano at night"])[0]
         started_at = time.perf_counter()
-        options = {} if windows is None else {"windows": windows}
-        report = ms.add(paths, progress=False, **options)
+        report = ms.add(paths, progress=False, windows=windows)
         assert len(ms.search_vector(query, k=len(paths) + 1)) == len(paths) + 1, report.failed
         return time.perf_counter() - started_at
 
@@ -246,11 +245,10 @@ def _growth(counts: Sequence[int]) -> list[str]:
 
 def _heard(paths: Sequence[str], windows: int | None, texts: Sequence[str]) -> tuple[float, np.ndarray, np.ndarray]:
     """Seconds of adding them so, and the vectors of the tracks and of the texts, in their order."""
-    options = {} if windows is None else {"windows": windows}
     with tempfile.TemporaryDirectory() as folder, MusicSearch(folder) as ms:
         ms.add(WARM_UP, progress=False)
         started_at = time.perf_counter()
-        ms.add(paths, progress=False, **options)
+        ms.add(paths, progress=False, windows=windows)
         seconds = time.perf_counter() - started_at
         tracks = [ms._catalogue.named(path).label for path in paths]
         audio = np.stack([ms._catalogue.vector(label) for label in tracks if label is not None])

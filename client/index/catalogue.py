@@ -583,9 +583,7 @@ class Catalogue:
 
     def by_labels(self, labels: Sequence[int]) -> list[Track]:
         """The tracks with these labels, in no order; those that are gone are left out."""
-        # Not by label itself: SQLite would go through all tracks for that.
-        found = "tracks.number IN (SELECT track FROM vectors WHERE label IN (SELECT value FROM json_each(?)))"
-        return self._tracks(found, json.dumps(list(labels)))
+        return self._tracks("label IN (SELECT value FROM json_each(?))", json.dumps(list(labels)))
 
     def by_label(self, label: int) -> Track | None:
         return next(iter(self._tracks("label = ?", label)), None)

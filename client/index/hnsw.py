@@ -101,10 +101,10 @@ class HnswIndex:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         self._graph.set_ef(max(ef + k - min(k, MEASURED_K), 2 * k))  # what is found beyond those takes as many more
         try:
-            labels, distances = self._graph.knn_query(query[None], k=k, num_threads=1)
+            labels, distances = self._graph.knn_query(query, k=k, num_threads=1)
         except RuntimeError:  # it reached fewer than k: some living nodes are not linked to the rest
             return self._scan().search(query, k=k)
-        return labels[0].astype(np.int64), 1.0 - distances[0]
+        return labels[0].view(np.int64), 1.0 - distances[0]  # labels are uint64, none so large
 
     def measure_recall(self, *kinds: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:
         """Find out how many candidates a search needs.

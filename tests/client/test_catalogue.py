@@ -91,19 +91,6 @@ def test_labels_are_never_used_twice(folder: Path) -> None:
     assert sorted(read_all(catalogue)) == [1, 3]
 
 
-def test_looking_up_a_few_labels_does_not_read_all_tracks(folder: Path) -> None:
-    catalogue = make(folder, *map(str, range(500)))
-    steps = 0
-
-    def step() -> None:
-        nonlocal steps
-        steps += 1
-
-    catalogue._db.set_progress_handler(step, 1)  # counts instructions of SQLite's machine
-    assert {track.file.path for track in catalogue.by_labels([3, 400])} == {"/music/2.wav", "/music/399.wav"}
-    assert 0 < steps < 500
-
-
 def test_remove_is_all_or_nothing(folder: Path) -> None:
     catalogue = make(folder, "a", "b")
     ids = [catalogue.by_label(label).track_id for label in (1, 2)]
