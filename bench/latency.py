@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from client.encoders import open_encoder
 from client.encoders.base import TEXT_MODEL
 from client.encoders.local import _TEXT_BUCKETS
 from client.index.catalogue import Catalogue, FileState, NewTrack, TrackVectors
+from client.index.exact import ExactIndex
 from client.index.live import LiveIndex
 
 TITLE = "Latency: text to hits"
@@ -33,7 +34,7 @@ K = 10
 TEXTS = 600
 BLOCK = 20  # texts that a side answers before it is the other's turn
 STARTS = 7
-MIXED, NOISE = 3, 0.5
+MIXED, NOISE = 3, 0.3
 SEED = 6
 ASKED = 1.15
 QUERY = "calm solo piano at night"
@@ -61,7 +62,7 @@ def measure(*, tracks: int = TRACKS, cold_tracks: int = COLD_TRACKS) -> str:
         f"{MIXED} of the demo collection's, drawn with random weights, and noise. {TEXTS} captions of that "
         f"collection, each asked once, k={K}, the starter model in this process, {ef or 'all'} candidates (ef) for "
         f"recall=0.99. *Raw*: its tokenizer, graph and hnswlib index called one after the other, in blocks of {BLOCK} "
-        "texts in turn with ours; no paths, no metadata, no calibration.",
+        "texts in turn with ours; no paths, no metadata, no calibration. Percentiles of parts do not add up.",
         "",
         f"Ours takes {overhead['median']:.3f} times as long as raw (medians; means: {overhead['mean']:.3f}; asked for: "
         f"at most {ASKED}). Without `start_s` (`starts=False`) it is "
@@ -149,18 +150,25 @@ def _ask(folder: Path) -> tuple[dict[str, list[float]], int | None]:
     with MusicSearch(folder) as ms:
         ms.search(QUERY)
         raw = _Raw(ms)
+
+        def ask_raw(text: str) -> None:
+            with _timed("raw", spent_ms):
+                raw.search(text, spent_ms)
+
+        def ask_ours(text: str) -> None:
+            with _parts_timed(ms, spent_ms), _timed("whole", spent_ms):
+                ms.search(text, k=K)
+
+        def ask_without_starts(text: str) -> None:
+            with _timed("without starts", spent_ms):
+                ms.search(text, k=K, starts=False)
+
+        sides = deque([ask_raw, ask_ours, ask_without_starts])
         for first in range(0, len(texts), BLOCK):
-            block = texts[first : first + BLOCK]
-            for text in block:
-                with _timed("raw", spent_ms):
-                    raw.search(text, spent_ms)
-            with _parts_timed(ms, spent_ms):
-                for text in block:
-                    with _timed("whole", spent_ms):
-                        ms.search(text, k=K)
-            for text in block:
-                with _timed("without starts", spent_ms):
-                    ms.search(text, k=K, starts=False)
+            for ask in sides:
+                for text in texts[first : first + BLOCK]:
+                    ask(text)
+            sides.rotate()  # who comes first finds the caches cold
     spent = {name: np.array(values[BLOCK:]) for name, values in spent_ms.items()}  # without the first block
     spent["hits"] = spent["whole"] - spent["embed"] - spent["search"]
     spent["encode"] = spent["embed"] - spent["tokenise"]
@@ -176,8 +184,9 @@ class _Raw:
         self._session = encoder._session(TEXT_MODEL)
         recalls = getattr(index, "recalls", {})
         self.ef = next((ef for ef, recall in recalls.items() if recall >= ms._index._recall), None)
-        self._vectors = None if self.ef else index._vectors
         self._graph = index._graph if self.ef else None
+        if self._graph is None:
+            self._vectors = (index if isinstance(index, ExactIndex) else index._scan())._vectors
 
     def search(self, text: str, spent_ms: dict[str, list[float]]) -> None:
         ids = self._tokenizer.encode(text).ids

@@ -170,6 +170,9 @@ def _open_session(path: Path, *, device: str) -> Any:
     options = onnxruntime.SessionOptions()
     # The arena never gives memory back, and grows with every new text length and batch size.
     options.enable_cpu_mem_arena = False
+    if path.parents[1].name == AUDIO_MODEL:
+        # Between batches its threads would spin, on cores that the decoders of `add` need. A text has no such rival.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = _PROVIDERS[device]
     try:
         # enable_fallback=0: by default a provider that fails is replaced by the CPU with a print().

@@ -106,22 +106,21 @@ class HnswIndex:
             return self._scan().search(query, k=k)
         return labels[0].view(np.int64), 1.0 - distances[0]  # labels are uint64, none so large
 
-    def measure_recall(self, *kinds: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:
+    def measure_recall(self, queries: NDArray[np.float32], *, exact: NDArray[np.int64], split: int = 0) -> None:
         """Find out how many candidates a search needs.
 
         Args:
-            kinds: of queries, the hardest of which counts: float32 [n, dim], and the labels that an exact search
-                finds for them, int64 [n, MEASURED_K].
+            queries: float32 [n, dim]; exact: int64 [n, MEASURED_K], the labels that an exact search finds for them.
+            split: the queries before and those from there on are of two kinds, of which the harder counts.
         """
         self.recalls = {}
         for ef in _EFS:
-            self.recalls[ef] = min(self._recall(queries, exact, ef=ef) for queries, exact in kinds if exact.size)
+            found = [self._walk(query, k=exact.shape[1], ef=ef)[0] for query in queries]
+            hits = np.array([len(np.intersect1d(some, all_)) for some, all_ in zip(found, exact, strict=True)])
+            kinds = [kind for kind in np.split(hits, [split]) if len(kind)]
+            self.recalls[ef] = min(float(kind.mean()) for kind in kinds) / exact.shape[1]
             if self.recalls[ef] == 1.0:
                 return
-
-    def _recall(self, queries: NDArray[np.float32], exact: NDArray[np.int64], *, ef: int) -> float:
-        found = [self._walk(query, k=exact.shape[1], ef=ef)[0] for query in queries]
-        return sum(len(np.intersect1d(some, all_)) for some, all_ in zip(found, exact, strict=True)) / exact.size
 
     def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [len(labels), dim] of living labels.

@@ -117,9 +117,9 @@ class LiveIndex:
 
     def _measure_recall(self, graph: HnswIndex) -> None:
         """On vectors of the catalogue and on texts, which lie elsewhere than audio."""
-        if len(graph) == 0:
-            return
         everything = graph.labels()
+        if not len(everything):
+            return
         own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
         queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
         nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
@@ -129,8 +129,7 @@ class LiveIndex:
                 nearest[row] = best(
                     np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=MEASURED_K
                 )
-        exact = np.stack([labels for labels, _ in nearest])
-        graph.measure_recall(*zip(np.split(queries, [len(own)]), np.split(exact, [len(own)]), strict=True))
+        graph.measure_recall(queries, exact=np.stack([labels for labels, _ in nearest]), split=len(own))
         self._measured = self._position
 
     def save(self) -> None:
