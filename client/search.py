@@ -16,8 +16,8 @@ from .background import WEAK_BELOW, Background, make_probes
 from .duplicates import Duplicate, find_duplicates
 from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
-from .errors import ModelMismatch, QueryError
-from .index.catalogue import Catalogue, Model, Track
+from .errors import LibraryError, ModelMismatch, QueryError
+from .index.catalogue import REPAIR, Catalogue, Model, Track
 from .index.fields import Value
 from .index.live import LiveIndex
 from .ingest import AddReport, Ingest
@@ -410,7 +410,7 @@ class MusicSearch:
         _check_count(offset, name="offset", least=0)
         if per_artist is not None:
             _check_count(per_artist, name="per_artist", least=1)
-        with self._lock:
+        with self._lock, self._catalogue.reading():
             found = self._found(query, count=offset + k, where=where, per_artist=per_artist)
             background = self._background() if is_text else None
             weak = bool(background and found and background.probability(found[0][1]) < WEAK_BELOW)
@@ -441,7 +441,7 @@ class MusicSearch:
             for label, score in zip(labels.tolist(), scores.tolist(), strict=True):
                 track = tracks.get(label)
                 if track is None:
-                    continue  # another process removed it a moment ago
+                    raise LibraryError(f"track of vector {label} is not in {self._catalogue.folder}: {REPAIR}")
                 artist = str(track.metadata.get("artist", "")).casefold()
                 of_artist[artist] += 1
                 if per_artist is None or not artist or of_artist[artist] <= per_artist:

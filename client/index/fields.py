@@ -2,11 +2,15 @@
 
 import difflib
 import math
+import re
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import QueryError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Value = str | int | float | bool | list[str]
 """Of one metadata field; a list holds several, such as two genres, and any of them may match."""
@@ -17,10 +21,10 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     if not isinstance(metadata, Mapping):
         raise QueryError(f"metadata is {metadata!r}, expected a dict of names and values")
     for name, value in metadata.items():
-        if not isinstance(name, str) or not name:
+        if not name or not _is_text(name):
             raise QueryError(f"the metadata name {name!r} is not a text")
-        numbers = isinstance(value, int | float) and math.isfinite(value)
-        texts = isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+        numbers = _is_number(value) and math.isfinite(value)
+        texts = _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
         if not numbers and not texts:
             raise QueryError(
                 f"metadata {name!r} is {value!r}, expected a text, a finite number, true or false, or a list of texts"
@@ -29,13 +33,13 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
 
 def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]) -> None:
     """Make these the fields that the track with this number is found by."""
-    rows = []
-    for name, value in metadata.items():
-        for part in value if isinstance(value, list) else [value]:
-            text, number = (part.casefold(), None) if isinstance(part, str) else (None, float(part))
-            rows.append((track, name, text, number))
+    rows = {
+        (name, part.casefold() if isinstance(part, str) else float(part), track)
+        for name, value in metadata.items()
+        for part in (value if isinstance(value, list) else [value])
+    }
     db.execute("DELETE FROM fields WHERE track = ?", (track,))
-    db.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", rows)
+    db.executemany("INSERT INTO fields VALUES (?, ?, ?)", rows)
 
 
 def select_tracks(where: Mapping[str, Any], *, known: Sequence[str]) -> tuple[str, list[str | float]]:
@@ -69,18 +73,13 @@ def _test(name: str, condition: Any) -> tuple[str, list[str | float]]:
     if isinstance(condition, tuple):
         if len(condition) == 2 and all(limit is None or _is_number(limit) for limit in condition):
             low, high = condition
-            return "number BETWEEN ? AND ?", [-math.inf if low is None else low, math.inf if high is None else high]
+            limits = [-math.inf if low is None else float(low), math.inf if high is None else float(high)]
+            return "value BETWEEN ? AND ?", [*limits]
     else:
         options = condition if isinstance(condition, list) else [condition]
-        texts = [option.casefold() for option in options if isinstance(option, str)]
-        numbers = [float(option) for option in options if _is_number(option)]
-        if options and len(texts) + len(numbers) == len(options):
-            tests = [
-                f"{column} IN ({', '.join('?' * len(values))})"
-                for column, values in (("text", texts), ("number", numbers))
-                if values
-            ]
-            return f"({' OR '.join(tests)})", [*texts, *numbers]
+        if options and all(_is_text(option) or _is_number(option) for option in options):
+            values = [option.casefold() if isinstance(option, str) else float(option) for option in options]
+            return f"value IN ({', '.join('?' * len(values))})", values
     raise QueryError(
         f"where[{name!r}] is {condition!r}, expected a text, a number, a list of them, or "
         "(low, high) with None for no limit"
@@ -88,4 +87,10 @@ def _test(name: str, condition: Any) -> tuple[str, list[str | float]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not math.isnan(value)
+    """Infinity too, but neither NaN nor an int beyond all floats."""
+    return isinstance(value, int | float) and (abs(value) <= sys.float_info.max or abs(value) == math.inf)
+
+
+def _is_text(value: Any) -> bool:
+    """One that UTF-8 has bytes for."""
+    return isinstance(value, str) and not _SURROGATE.search(value)

@@ -114,6 +114,8 @@ class LiveIndex:
     def _measure_recall(self, graph: HnswIndex) -> None:
         """On vectors of the catalogue and on texts, which lie elsewhere than audio."""
         everything = graph.labels()
+        if not len(everything):
+            return
         own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
         queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
         nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
