@@ -86,10 +86,13 @@ class Labels:
         """
         if len(examples) < 2:
             raise QueryError(f"got examples of {len(examples)} labels, expected two or more, to tell them apart")
-        thresholds = {}
         for label, own in examples.items():
             if label not in self._labels or not len(own):
-                raise QueryError(f"got no examples of {label!r}, or it is none of the labels: {', '.join(self._labels)}")
+                raise QueryError(
+                    f"got no examples of {label!r}, or it is none of the labels: {', '.join(self._labels)}"
+                )
+        thresholds = {}
+        for label, own in examples.items():
             mine = {vector.tobytes() for vector in own}
             others = [vector for rows in examples.values() for vector in rows if vector.tobytes() not in mine]
             if not others:
@@ -102,7 +105,7 @@ class Labels:
         """The labels from the best to the worst for a track vector, float32 [dim] of unit L2 norm.
 
         Args:
-            thresholds: by label, from which score on it fits; each label is judged by itself, so several may fit, or none.
+            thresholds: by label, from which score on it fits; each is judged by itself, so several may fit, or none.
         """
         scores = self._vectors @ vector
         exponentials = np.exp((scores - scores.max()) / TEMPERATURE)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LibraryBusy, LibraryError
+from ..errors import LibraryBusy, LibraryError, QueryError
 from . import schema
 from .fields import Value, check_metadata, put_fields, select_tracks
 
@@ -293,6 +293,9 @@ class Catalogue:
         Raises:
             LibraryError: one of them is not here; QueryError: a value that cannot be stored.
         """
+        for changes in (annotations, *annotations.values()) if isinstance(annotations, Mapping) else [annotations]:
+            if not isinstance(changes, Mapping):
+                raise QueryError(f"got the annotations {changes!r}, expected a dict of names and values by track id")
         with self._changing():
             for track_id, changes in annotations.items():
                 track = self._known(track_id)
