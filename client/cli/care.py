@@ -12,6 +12,7 @@ from ..encoders import open_encoder
 from ..errors import MusicSearchError, QueryError
 from ..index.maintenance import compact, export_library, import_library, verify
 from ..reembed import reembed
+from .lines import read_lines
 from .output import print_json, print_table
 
 _PACKAGES = ("musicsearch", "onnxruntime-gpu", "onnxruntime", "hnswlib", "av", "tritonclient", "tokenizers", "numpy")
@@ -62,7 +63,7 @@ def _moved(pair: str) -> tuple[str, str]:
 
 
 def reembed_library(options: argparse.Namespace) -> int:
-    queries = options.queries.read_text(encoding="utf-8").splitlines() if options.queries else []
+    queries = read_lines(options.queries) if options.queries else []
     with ExitStack() as stack:
         encoder = stack.enter_context(closing(open_encoder(options.encoder, device=options.device)))
         former = stack.enter_context(closing(open_encoder(options.former, device=options.device))) if queries else None

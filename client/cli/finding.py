@@ -18,6 +18,7 @@ from ..index.live import LiveIndex
 from ..query import Clip
 from ..search import MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag
+from .lines import read_lines
 from .output import print_hits, print_json, print_table
 
 _ANNOTATED_AT_ONCE = 1000
@@ -117,7 +118,7 @@ def _print_tags(tags: list[Tag], *, as_json: bool) -> None:
 def _labels(text: str) -> list[str]:
     path = Path(text).expanduser()
     if path.is_file():
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return read_lines(path)
     return [label.strip() for label in text.split(",")]
 
 

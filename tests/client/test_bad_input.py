@@ -130,6 +130,10 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_terminal(filled: MusicSearch, tmp_path: Path, tiny_repository: Path, capsys: Any) -> None:
+    def text(name: str, content: bytes) -> Path:
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
     library, encoder = filled.info().path, ["--encoder", str(tiny_repository)]
     newer = shutil.copytree(library, tmp_path / "newer")
     with contextlib.closing(sqlite3.connect(newer / FILE_NAME)) as db:
@@ -148,6 +152,11 @@ def test_a_terminal(filled: MusicSearch, tmp_path: Path, tiny_repository: Path, 
         (["similar", library, tmp_path / "a.wav", "--part", "x", *encoder], "expected seconds"),
         (["remove", library, SURROGATE], "no track with the id or path"),
         (["annotate", library, tmp_path / "nothing.csv"], "cannot read"),
+        (["annotate", library, text("short.csv", b"mood,track\nx\n")], "line 2: expected a track"),
+        (["annotate", library, text("long.csv", b"track,mood\nx,a,b\n")], "line 2: expected a track"),
+        (["reembed", library, "--queries", tmp_path / "nothing", *encoder], "cannot read"),
+        (["reembed", library, "--queries", text("latin", b"caf\xe9"), *encoder], "cannot read"),
+        (["tag", library, "--labels", tmp_path / "latin", *encoder], "cannot read"),
         (["import", tmp_path / "new", tmp_path / "nothing"], "no file"),
         (["export", library, tmp_path / "no/such/folder/x"], "unable to open database"),
         (["info", tmp_path], "no library at"),
