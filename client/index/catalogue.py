@@ -691,6 +691,8 @@ class Catalogue:
         for label, number, *columns, is_sound in self._all(query, self._number, *values):
             if not is_sound:
                 raise self._damaged(f"track number {number}")
+            if label is None:  # or only the index that leads to it does not know
+                self._check_sums("vectors", "number", self._number)
             track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, is_missing = columns
             file = FileState(path, size, mtime_ns, content_sha256)
             merged = {**json.loads(metadata), **json.loads(annotations)}

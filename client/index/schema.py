@@ -129,7 +129,7 @@ DROP INDEX tracks_by_content;
 INSERT INTO properties SELECT name, value, checksum(name, value)
     FROM (SELECT * FROM properties_1 WHERE name = 'library_id' UNION SELECT 'model', '1');
 INSERT INTO models SELECT 1, name.value, fingerprint.value, dim.value,
-    checksum(1, name.value, fingerprint.value, dim.value), 0, 0
+    checksum(1, name.value, fingerprint.value, CAST(dim.value AS INTEGER)), 0, 0
     FROM properties_1 name, properties_1 fingerprint, properties_1 dim
     WHERE (name.name, fingerprint.name, dim.name) = ('model_name', 'fingerprint', 'embedding_dim');
 INSERT INTO tracks SELECT label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}', 0,
@@ -174,11 +174,12 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 
 def checksum(*values: str | bytes | float | int) -> int:
-    """CRC-32 over the values in order, each after its length, so that nothing moves from one to the next."""
+    """CRC-32 over the values in order, each after its kind and length, so that nothing moves from one to the next."""
     crc32 = 0
     for value in values:
+        kind = b"bytes" if isinstance(value, bytes) else b"text" if isinstance(value, str) else b"number"
         content = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
-        crc32 = zlib.crc32(content, zlib.crc32(b"%d," % len(content), crc32))
+        crc32 = zlib.crc32(content, zlib.crc32(b"%s %d," % (kind, len(content)), crc32))
     return crc32
 
 
