@@ -645,10 +645,10 @@ class Catalogue:
         return next(iter(self.by_labels([label])), None)
 
     def by_id(self, track_id: str) -> Track | None:
-        return next((track for track in self._by("track_id", track_id)), None)
+        return next(iter(self._by("track_id", track_id)), None)
 
     def by_path(self, path: str) -> Track | None:
-        return next((track for track in self._by("path", path)), None)
+        return next(iter(self._by("path", path)), None)
 
     def named(self, name: str | Path) -> Track:
         """The track that is named by its id or its path.

@@ -108,6 +108,7 @@ ORPHANS = {
     "vectors": "track NOT IN (SELECT number FROM tracks) OR label NOT IN (SELECT label FROM windows)",
     "windows": "label NOT IN (SELECT label FROM vectors)",
     "fields": "track NOT IN (SELECT number FROM tracks)",
+    "tombstones": "label IN (SELECT label FROM vectors)",
 }
 """By table, which rows belong to nothing; none in a sound catalogue. In the order in which they may be deleted."""
 SUMS = {

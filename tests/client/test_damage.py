@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from client import LibraryError
+from client import LibraryError, MusicSearchError
 from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model, NewTrack
 from client.index.live import LiveIndex
 from client.index.maintenance import verify
@@ -67,7 +67,7 @@ def answers(folder: Path) -> dict[str, Any]:
     def ask(name: str, question: Callable[[], Any]) -> None:
         try:
             given[name] = question()
-        except LibraryError as exc:
+        except MusicSearchError as exc:
             given[name] = f"! {exc}"
 
     try:
@@ -84,6 +84,8 @@ def answers(folder: Path) -> dict[str, Any]:
         index = LiveIndex(catalogue, exact_below=exact_below, recall=1.0)
         for where in (None, {"genre": "jazz"}, {"bpm": (80, 110)}):
             ask(f"{exact_below} {where}", lambda index=index, where=where: found(catalogue, index, where))
+    refused = [question for question, answer in given.items() if str(answer).startswith("! ")]
+    ask("refused without a reason", lambda: "! found" if verify(folder).problems else refused)
     ask("write", lambda: write(catalogue, new_track("new", seed=5000)))
     catalogue.close()
     return json.loads(json.dumps(given))

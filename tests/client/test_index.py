@@ -150,6 +150,10 @@ def test_removing_most_of_a_graph_rebuilds_it(folder: Path) -> None:
         model.assert_searched_right(index)
         assert index._index.removed_share <= 0.3
     assert len(index._index) == 10
+    model.remove(range(490, 500))
+    assert len(index.search(units(1, seed=0)[0], k=5)[0]) == 0
+    model.put(20, seed=1)
+    model.assert_searched_right(index)
 
 
 def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> None:
