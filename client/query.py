@@ -1,5 +1,6 @@
 """What to search for: texts and sounds, wanted and unwanted, as one vector."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,14 @@ def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) 
     return pairs
 
 
+def check_source(source: Any) -> None:
+    """Raise `QueryError` unless it is a `Source`, and its times are finite."""
+    path, start_s, end_s = source if isinstance(source, Clip) else (source, 0.0, None)
+    times = [start_s] if end_s is None else [start_s, end_s]
+    if not isinstance(path, str | Path) or not all(isinstance(s, int | float) and math.isfinite(s) for s in times):
+        raise QueryError(f"got the sound {source!r}, expected a path, a track id, or a Clip of a path and seconds")
+
+
 def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
     """A query vector float32 [dim] of unit L2 norm.
 
@@ -63,7 +72,7 @@ def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
     """
     try:
         array = np.asarray(vector, np.float32)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise QueryError(f"the query vector is {type(vector).__name__}, expected {dim} numbers") from exc
     if array.shape != (dim,):
         raise QueryError(f"the query vector has the shape {list(array.shape)}, expected {[dim]}")

@@ -22,7 +22,7 @@ from .index.fields import Value
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
-from .query import MINUS_WEIGHT, Clip, Source, unit, weighted
+from .query import MINUS_WEIGHT, Clip, Source, check_source, unit, weighted
 from .walk import FailedTrack, find_audio
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack, check_text, check_texts
 
@@ -106,6 +106,8 @@ class MusicSearch:
     ) -> None:
         if not isinstance(recall, int | float) or not 0 < recall <= 1:
             raise QueryError(f"recall is {recall!r}, expected a number above 0 and up to 1")
+        if not isinstance(library, str | Path) or not str(library) or "\0" in str(library):
+            raise QueryError(f"got {library!r} for the library, expected a folder")
         self._owns_encoder = encoder is None or isinstance(encoder, str | Path)
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
@@ -325,7 +327,10 @@ class MusicSearch:
             LibraryError: one of them is not in the library; nothing is removed.
             LibraryBusy: another process is writing to this library.
         """
-        ids = [track_ids] if isinstance(track_ids, str) else list(track_ids)
+        ids = [track_ids] if isinstance(track_ids, str) or not isinstance(track_ids, Iterable) else list(track_ids)
+        for track_id in ids:
+            if not isinstance(track_id, str):
+                raise QueryError(f"got the track id {track_id!r}, expected a text, as searches show them")
         with self._catalogue.writing(), self._lock:
             self._catalogue.remove(ids)
 
@@ -396,6 +401,7 @@ class MusicSearch:
 
     def _vector_of(self, source: Source) -> NDArray[np.float32]:
         """The track vector of a file, a part of one or a track id, from the library where that is up to date."""
+        check_source(source)
         if isinstance(source, Clip):
             return embed_file(
                 self._encoder, os.path.expanduser(source.path), start_s=source.start_s, end_s=source.end_s
@@ -426,7 +432,7 @@ class MusicSearch:
         _check_count(offset, name="offset", least=0)
         if per_artist is not None:
             _check_count(per_artist, name="per_artist", least=1)
-        with self._lock:
+        with self._lock, self._catalogue.reading():
             found = self._found(query, count=offset + k, where=where, per_artist=per_artist)
             background = self._background() if is_text else None
             weak = bool(background and found and background.probability(found[0][1]) < WEAK_BELOW)
@@ -457,7 +463,8 @@ class MusicSearch:
             for label, score in zip(labels.tolist(), scores.tolist(), strict=True):
                 track = tracks.get(label)
                 if track is None:
-                    continue  # another process removed it a moment ago
+                    self._catalogue.accept_gone(label)
+                    continue
                 artist = str(track.metadata.get("artist", "")).casefold()
                 of_artist[artist] += 1
                 if per_artist is None or not artist or of_artist[artist] <= per_artist:

@@ -38,7 +38,7 @@ def find_audio(paths: Iterable[str | Path]) -> Found:
     Symbolic links are followed, each real folder once, so a link to a parent ends; hidden entries are left out.
 
     Raises:
-        QueryError: an empty path.
+        QueryError: an empty path, or what is none.
     """
     files: dict[str, None] = {}
     folders: list[str] = []
@@ -49,8 +49,8 @@ def find_audio(paths: Iterable[str | Path]) -> Found:
         failed.append(FailedTrack(printable(str(error.filename)), f"cannot read the folder ({error.strerror})"))
 
     for path in paths:
-        if not os.fspath(path):
-            raise QueryError("got an empty path; name a file or a folder")
+        if not isinstance(path, str | Path) or not os.fspath(path):
+            raise QueryError(f"got {path!r} for a path; name a file or a folder")
         start = os.path.abspath(os.path.expanduser(path))
         if not os.path.isdir(start):
             files[start] = None

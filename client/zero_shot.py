@@ -105,8 +105,7 @@ class Labels:
         """The labels from the best to the worst for a track vector, float32 [dim] of unit L2 norm.
 
         Args:
-            thresholds: by label, from which score on it fits; each label is judged by itself, so several may fit, or
-                none.
+            thresholds: by label, from which score on it fits; each is judged by itself, so several may fit, or none.
         """
         scores = self._vectors @ vector
         exponentials = np.exp((scores - scores.max()) / TEMPERATURE)

@@ -16,8 +16,8 @@ from ..errors import ModelMismatch, MusicSearchError, QueryError
 from ..index.maintenance import compact, export_library, export_to_milvus, import_library, verify
 from ..index.store import open_index, open_store
 from ..reembed import reembed
+from .lines import read_lines
 from .output import print_json, print_table
-from .reading import read_lines
 
 _PACKAGES = ("musicsearch", "onnxruntime-gpu", "onnxruntime", "hnswlib", "av", "tritonclient", "tokenizers", "numpy")
 
@@ -75,7 +75,7 @@ def _moved(pair: str) -> tuple[str, str]:
 
 
 def reembed_library(options: argparse.Namespace) -> int:
-    queries = read_lines(options.queries.expanduser()) if options.queries else []
+    queries = read_lines(options.queries) if options.queries else []
     with ExitStack() as stack:
         encoder = stack.enter_context(closing(open_encoder(options.encoder, device=options.device)))
         former = stack.enter_context(closing(open_encoder(options.former, device=options.device))) if queries else None

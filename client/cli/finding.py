@@ -19,8 +19,8 @@ from ..index.store import is_milvus, open_index, open_store
 from ..query import Clip
 from ..search import MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
+from .lines import read_lines
 from .output import print_hits, print_json, print_json_list, print_table
-from .reading import read_lines
 
 _ANNOTATED_AT_ONCE = 1000
 

@@ -56,6 +56,10 @@ def annotate(options: argparse.Namespace) -> int:
                         f"{options.table} has no column track: its first line must name track and the fields"
                     )
                 for row in rows:
+                    if None in row or not row["track"]:
+                        raise QueryError(
+                            f"{options.table}, line {rows.line_num}: expected a track, and no more values than names"
+                        )
                     fields = {name: _value(text) for name, text in row.items() if name != "track" and text}
                     annotations[catalogue.named(row["track"]).track_id] = fields
         except (OSError, UnicodeDecodeError, csv.Error) as exc:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LibraryBusy, LibraryError
+from ..errors import LibraryBusy, LibraryError, QueryError
 from . import schema
 from .fields import Value, check_metadata, put_fields, select_tracks
 
@@ -34,10 +34,16 @@ REPAIR = "run `music-search verify LIB --repair`, or restore the library from a 
 
 _FLOAT32 = np.dtype("<f4")
 _TRACK_COLUMNS = schema.CHECKED["tracks"]
-_WRITTEN = f"{_TRACK_COLUMNS}, missing, crc32"
+_WRITTEN = f"{_TRACK_COLUMNS}, crc32"
+# An index may be damaged too: what it led to must be what was asked for.
 _TRACKS = (
-    f"SELECT tracks.number, label, missing, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 "
-    "FROM tracks LEFT JOIN vectors ON vectors.track = tracks.number AND model = ? WHERE "
+    f"SELECT label, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 AND ifnull("
+    "(SELECT track = number FROM vectors AS own WHERE own.label = vectors.label), vectors.label IS NULL) "
+    "FROM tracks LEFT JOIN vectors ON vectors.track = number AND model = ? WHERE "
+)
+_TRACKS_OF_LABELS = (
+    f"SELECT label, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 "
+    "FROM vectors LEFT JOIN tracks ON number = track WHERE +model = ? AND label IN (SELECT value FROM json_each(?))"
 )
 
 
@@ -189,7 +195,14 @@ class Catalogue:
 
     def _use(self, number: int) -> None:
         self._number = number
-        row = self._one("SELECT name, fingerprint, embedding_dim FROM models WHERE number = ?", number)
+        self._summed: set[tuple[str, int | str]] = set()
+        query = (
+            "SELECT name, fingerprint, embedding_dim, checksum(number, name, fingerprint, embedding_dim) = crc32 "
+            "FROM models WHERE number = ?"
+        )
+        *row, is_sound = self._one(query, number)
+        if not is_sound:
+            raise self._damaged(f"model number {number}")
         self.model = Model(*row)
         self.dim = self.model.dim
 
@@ -200,17 +213,26 @@ class Catalogue:
         return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
 
     def _property(self, name: str) -> str:
-        return str(self._one("SELECT value FROM properties WHERE name = ?", name)[0])
+        query = "SELECT value, checksum(name, value) = crc32 FROM properties WHERE name = ?"
+        value, is_sound = self._one(query, name)
+        if not is_sound:
+            raise self._damaged(f"the property {name}")
+        return str(value)
 
     def _set(self, name: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (name, value))
+        self._db.execute("INSERT OR REPLACE INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
 
     def _number_of(self, model: Model) -> int:
         """Its number in `models`, where it is entered if it is new."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO models (name, fingerprint, embedding_dim, vectors) VALUES (?, ?, ?, 0)", model
-        )
-        return int(self._one("SELECT number FROM models WHERE fingerprint = ?", model.fingerprint)[0])
+        query = "SELECT number FROM models WHERE fingerprint = ?"
+        if not (rows := self._all(query, model.fingerprint)):
+            (number,) = self._one("SELECT ifnull(max(number), 0) + 1 FROM models")
+            self._db.execute(
+                "INSERT INTO models (number, name, fingerprint, embedding_dim, crc32) VALUES (?, ?, ?, ?, ?)",
+                (number, *model, schema.checksum(number, *model)),
+            )
+            rows = [(number,)]
+        return int(rows[0][0])
 
     @property
     def name(self) -> str:
@@ -256,7 +278,7 @@ class Catalogue:
                     track.file,
                     float(track.duration_s),
                     _to_json(track.metadata),
-                    self._annotations(replaced.number) if replaced else "{}",
+                    self._texts(replaced.number)[1] if replaced else "{}",
                 )
                 self._put_vectors(number, track.vectors)
                 self._db.execute("DELETE FROM failed WHERE path = ?", (track.file.path,))
@@ -271,11 +293,10 @@ class Catalogue:
 
     def touch(self, files: Mapping[str, FileState]) -> None:
         """By track id: the same content under another path or modification time, and there."""
-        query = "SELECT number, duration_s, metadata, annotations FROM tracks WHERE track_id = ?"
         with self._changing():
             for track_id, file in files.items():
-                number, duration_s, metadata, annotations = self._one(query, track_id)
-                self._put_row(number, track_id, file, duration_s, metadata, annotations)
+                track = self._known(track_id)
+                self._put_row(track.number, track_id, file, track.duration_s, *self._texts(track.number))
                 self._db.execute("DELETE FROM failed WHERE path = ?", (file.path,))
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
@@ -284,16 +305,15 @@ class Catalogue:
         Raises:
             LibraryError: one of them is not here; QueryError: a value that cannot be stored.
         """
+        for changes in (annotations, *annotations.values()) if isinstance(annotations, Mapping) else [annotations]:
+            if not isinstance(changes, Mapping):
+                raise QueryError(f"got the annotations {changes!r}, expected a dict of names and values by track id")
         with self._changing():
             for track_id, changes in annotations.items():
-                check_metadata({name: value for name, value in changes.items() if value is not None})
-                track = self.by_id(track_id)
-                if track is None:
-                    raise self._unknown(track_id)
-                metadata, former = self._one("SELECT metadata, annotations FROM tracks WHERE number = ?", track.number)
-                merged = {
-                    name: value for name, value in (json.loads(former) | dict(changes)).items() if value is not None
-                }
+                track = self._known(track_id)
+                metadata, former = self._texts(track.number)
+                merged = {name: value for name, value in {**json.loads(former), **changes}.items() if value is not None}
+                check_metadata(merged)
                 row = (track.number, track_id, track.file, track.duration_s, metadata, _to_json(merged))
                 self._put_row(*row, is_missing=track.is_missing)
 
@@ -305,16 +325,18 @@ class Catalogue:
         """
         with self._changing():
             for track_id in dict.fromkeys(track_ids):
-                row = self._db.execute("SELECT number FROM tracks WHERE track_id = ?", (track_id,)).fetchone()
-                if row is None:
-                    raise self._unknown(track_id)
-                self._db.execute("DELETE FROM vectors WHERE track = ?", row)
-                self._db.execute("DELETE FROM tracks WHERE number = ?", row)
+                number = self._known(track_id).number
+                self._db.execute("DELETE FROM vectors WHERE track = ?", (number,))
+                self._db.execute("DELETE FROM tracks WHERE number = ?", (number,))
 
     def mark_missing(self, numbers: Iterable[int]) -> None:
         """The files of these tracks are not there."""
         with self._changing():
-            self._db.executemany("UPDATE tracks SET missing = 1 WHERE number = ?", [(number,) for number in numbers])
+            query = (
+                "UPDATE tracks SET missing = 1, "
+                f"crc32 = checksum({_TRACK_COLUMNS.replace('missing', '1')}) WHERE number = ?"
+            )
+            self._db.executemany(query, [(number,) for number in numbers])
 
     def note_failed(self, files: Iterable[FailedFile]) -> None:
         """Remember files that cannot be used, so that they are not tried again before they change."""
@@ -333,23 +355,20 @@ class Catalogue:
         with self._changing():
             self._db.execute("DELETE FROM probes WHERE model = ?", (self._number,))
             self._db.executemany(
-                "INSERT INTO probes VALUES (?, ?, ?)",
-                [(self._number, kind, _to_blob(vector)) for kind, vectors in probes.items() for vector in vectors],
+                "INSERT INTO probes VALUES (?1, ?2, ?3, checksum(?1, ?2, ?3))",
+                [(self._number, kind, _to_blob(vectors)) for kind, vectors in probes.items()],
             )
 
     def move(self, beginnings: Mapping[str, str]) -> None:
         """Change how paths begin: from the keys to the values, whole folder names only. All or none."""
         with self._changing():
-            for track in self._tracks("TRUE"):
+            for track in self._tracks(f"{_TRACKS} TRUE"):
                 for before, after in beginnings.items():
                     first = os.path.join(before, "")
                     if track.file.path.startswith(first):
                         path = os.path.join(after, track.file.path[len(first) :])
-                        metadata, annotations = self._one(
-                            "SELECT metadata, annotations FROM tracks WHERE number = ?", track.number
-                        )
                         file = replace(track.file, path=path)
-                        row = (track.number, track.track_id, file, track.duration_s, metadata, annotations)
+                        row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
                         self._put_row(*row, is_missing=track.is_missing)
                         break
 
@@ -390,6 +409,7 @@ class Catalogue:
         is_missing: bool = False,
     ) -> int:
         columns = (
+            self._next("tracks") if number is None else number,
             track_id,
             file.path,
             file.size,
@@ -398,33 +418,45 @@ class Catalogue:
             duration_s,
             metadata,
             annotations,
+            int(is_missing),
         )
-        (number,) = self._db.execute(
-            f"INSERT INTO tracks ({_WRITTEN}, number) VALUES ({', '.join('?' * 11)}) "
-            f"ON CONFLICT (number) DO UPDATE SET ({_WRITTEN}) = (excluded.{_WRITTEN.replace(', ', ', excluded.')}) "
-            "RETURNING number",
-            (*columns, is_missing, schema.checksum(*columns), number),
-        ).fetchone()
-        put_fields(self._db, number, {**json.loads(metadata), **json.loads(annotations)})
-        return int(number)
+        self._db.execute(
+            f"INSERT INTO tracks ({_WRITTEN}) VALUES ({', '.join('?' * 11)}) "
+            f"ON CONFLICT (number) DO UPDATE SET ({_WRITTEN}) = (excluded.{_WRITTEN.replace(', ', ', excluded.')})",
+            (*columns, schema.checksum(*columns)),
+        )
+        put_fields(self._db, columns[0], {**json.loads(metadata), **json.loads(annotations)})
+        return columns[0]
 
     def _put_vectors(self, number: int, vectors: TrackVectors) -> None:
         vector, starts_s, windows = map(_to_blob, (vectors.vector, vectors.starts_s, vectors.windows))
-        label = self._db.execute(
-            "INSERT INTO vectors (model, track, vector, crc32) VALUES (?, ?, ?, ?)",
-            (self._number, number, vector, schema.checksum(self._number, number, vector)),
-        ).lastrowid
-        assert label is not None
-        self._db.execute(
-            "INSERT INTO windows VALUES (?, ?, ?, ?)",
-            (label, starts_s, windows, schema.checksum(label, starts_s, windows)),
-        )
+        label = self._next("vectors")
+        for table, row in (
+            ("vectors", (label, self._number, number, vector)),
+            ("windows", (label, starts_s, windows)),
+        ):
+            self._db.execute(
+                f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))}, ?)", (*row, schema.checksum(*row))
+            )
 
-    def _annotations(self, number: int) -> str:
-        return str(self._one("SELECT annotations FROM tracks WHERE number = ?", number)[0])
+    def _next(self, table: str) -> int:
+        """A row number that was never given before."""
+        rows = self._all("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
+        return int(rows[0][0]) + 1 if rows else 1
 
-    def _unknown(self, track_id: str) -> LibraryError:
-        return LibraryError(f"no track {track_id!r} in {self.folder}: searches show the ids of its tracks")
+    def _texts(self, number: int) -> tuple[str, str]:
+        """A track's metadata and annotations, as they are stored."""
+        metadata, annotations = self._one("SELECT metadata, annotations FROM tracks WHERE number = ?", number)
+        return metadata, annotations
+
+    def _known(self, track_id: str) -> Track:
+        track = self.by_id(track_id)
+        if track is None:
+            raise LibraryError(f"no track {track_id!r} in {self.folder}: searches show the ids of its tracks")
+        return track
+
+    def _damaged(self, what: str) -> LibraryError:
+        return LibraryError(f"{what} in {self.folder} is damaged: {REPAIR}")
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -480,11 +512,14 @@ class Catalogue:
     def reading(self) -> Iterator[None]:
         """Within the block, every read sees the same state, whatever a writer commits meanwhile."""
         with translated(self.folder):
-            self._db.execute("BEGIN")
+            is_nested = self._db.in_transaction
+            if not is_nested:
+                self._db.execute("BEGIN")
         try:
             yield
         finally:
-            self._db.execute("ROLLBACK")  # nothing was written
+            if not is_nested and self._db.in_transaction:
+                self._db.execute("ROLLBACK")  # nothing was written
 
     def __len__(self) -> int:
         """Tracks that the model has embedded."""
@@ -498,7 +533,10 @@ class Catalogue:
 
     def totals(self) -> tuple[int, float]:
         """Tracks, and their length together in seconds."""
-        count, duration_s = self._one("SELECT count(*), total(duration_s) FROM tracks")
+        query = f"SELECT count(*), total(duration_s), total(checksum({_TRACK_COLUMNS}) IS NOT crc32) FROM tracks"
+        count, duration_s, damaged = self._one(query)
+        if damaged:
+            raise self._damaged("the list of tracks")
         return count, duration_s
 
     def position(self) -> Position:
@@ -537,27 +575,46 @@ class Catalogue:
 
     def _vectors(self, condition: str, label: int, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         query = (
-            "SELECT label, vector, checksum(model, track, vector) = crc32 FROM vectors "
+            "SELECT label, vector, checksum(label, model, track, vector) = crc32 FROM vectors "
             f"WHERE model = ? AND {condition} LIMIT ?"
         )
         found = self._all(query, self._number, label, rows)
         for number, blob, is_sound in found:
             if not is_sound or len(blob) != self.dim * _FLOAT32.itemsize:
-                raise LibraryError(f"the vector number {number} in {self.folder} is damaged: {REPAIR}")
+                raise self._damaged(f"vector number {number}")
         labels = np.array([row[0] for row in found], dtype=np.int64)
+        if len(np.unique(labels)) < len(labels):
+            raise self._damaged("the list of vectors")
         return labels, _from_blob(b"".join(row[1] for row in found), dim=self.dim)
 
     def tombstones_after(self, sequence: int) -> NDArray[np.int64]:
         """Labels that were removed beyond `sequence`, int64 [n]."""
-        rows = self._all("SELECT label FROM tombstones WHERE sequence > ?", sequence)
-        return np.array([row[0] for row in rows], dtype=np.int64)
+        query = "SELECT label, label IN (SELECT label FROM vectors) FROM tombstones WHERE sequence > ?"
+        rows = self._all(query, sequence)
+        if any(label is None or is_alive for label, is_alive in rows):
+            raise self._damaged("the list of removed vectors")
+        return np.array([label for label, _ in rows], dtype=np.int64)
 
     def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
         """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
-        known = [row[0] for row in self._all("SELECT DISTINCT name FROM fields ORDER BY name")]
+        known = [row[0] for row in self._all("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
         selected, parameters = select_tracks(where, known=known)
-        query = f"SELECT label FROM vectors WHERE model = ? AND track IN ({selected}) ORDER BY label"
+        # What a filter reads has no row to be checked with: its sums are, once.
+        self._check_sums("vectors", "number", self._number)
+        for name in where:
+            self._check_sums("fields", "name", name)
+        query = (
+            "SELECT label FROM vectors INDEXED BY vectors_by_track "
+            f"WHERE model = ? AND track IN ({selected}) ORDER BY label"
+        )
         return np.array([row[0] for row in self._all(query, self._number, *parameters)], dtype=np.int64)
+
+    def _check_sums(self, table: str, column: str, value: int | str) -> None:
+        if (table, value) not in self._summed:
+            for expected, found in self._all(f"{schema.SUMS[table]} WHERE {column} = ?", value):
+                if expected != (found or 0):
+                    raise self._damaged(f"the list of {table}")
+            self._summed.add((table, value))
 
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Start times float32 [windows] in seconds, and vectors float32 [windows, dim]."""
@@ -565,7 +622,7 @@ class Catalogue:
             "SELECT starts_s, vectors, checksum(label, starts_s, vectors) = crc32 FROM windows WHERE label = ?", label
         )
         if not is_sound:
-            raise LibraryError(f"the windows of vector number {label} in {self.folder} are damaged: {REPAIR}")
+            raise self._damaged(f"windows of vector number {label}")
         return _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
 
     def vector(self, label: int) -> NDArray[np.float32]:
@@ -578,21 +635,35 @@ class Catalogue:
 
     def probes(self, kind: str | None = None) -> NDArray[np.float32]:
         """float32 [n, dim]: those of one kind, or all."""
-        rows = self._all("SELECT vector FROM probes WHERE model = ? AND kind = ifnull(?, kind)", self._number, kind)
-        return _from_blob(b"".join(row[0] for row in rows), dim=self.dim)
+        query = (
+            "SELECT vectors, checksum(model, kind, vectors) = crc32 FROM probes "
+            "WHERE model = ?1 AND kind = ifnull(?2, kind)"
+        )
+        rows = self._all(query, self._number, kind)
+        if not all(is_sound for _, is_sound in rows):
+            raise self._damaged("the list of probes")
+        return _from_blob(b"".join(vectors for vectors, _ in rows), dim=self.dim)
 
     def by_labels(self, labels: Sequence[int]) -> list[Track]:
         """The tracks with these labels, in no order; those that are gone are left out."""
-        return self._tracks("label IN (SELECT value FROM json_each(?))", json.dumps(list(labels)))
+        return self._tracks(_TRACKS_OF_LABELS, json.dumps(list(labels)))
+
+    def accept_gone(self, label: int) -> None:
+        """Of a label that a search found under `reading`, `by_labels` knows nothing: here that is damage.
+
+        Raises:
+            LibraryError: always.
+        """
+        raise self._damaged(f"vector number {label}, whose track is not there,")
 
     def by_label(self, label: int) -> Track | None:
-        return next(iter(self._tracks("label = ?", label)), None)
+        return next(iter(self.by_labels([label])), None)
 
     def by_id(self, track_id: str) -> Track | None:
-        return next(iter(self._tracks("track_id = ?", track_id)), None)
+        return next(iter(self._by("track_id", track_id)), None)
 
     def by_path(self, path: str) -> Track | None:
-        return next(iter(self._tracks("path = ?", path)), None)
+        return next(iter(self._by("path", path)), None)
 
     def named(self, name: str | Path) -> Track:
         """The track that is named by its id or its path.
@@ -606,7 +677,7 @@ class Catalogue:
         return track
 
     def by_content(self, content_sha256: str) -> list[Track]:
-        return self._tracks("content_sha256 = ? ORDER BY tracks.number", content_sha256)
+        return self._by("content_sha256", content_sha256)
 
     def below(self, folder: str) -> list[tuple[int, str]]:
         """Number and path of each track under a folder that is not known to be missing."""
@@ -617,18 +688,27 @@ class Catalogue:
 
     def missing(self) -> list[str]:
         """The ids of the tracks whose files have vanished."""
-        return [row[0] for row in self._all("SELECT track_id FROM tracks WHERE missing ORDER BY number")]
+        return [track.track_id for track in self._tracks(f"{_TRACKS} missing ORDER BY number")]
 
     def failed(self) -> list[FailedFile]:
         """The files that could not be used, by path."""
         return [FailedFile(*row) for row in self._all("SELECT path, size, mtime_ns, reason FROM failed ORDER BY path")]
 
-    def _tracks(self, condition: str, *values: int | str) -> list[Track]:
+    def _by(self, column: str, value: str) -> list[Track]:
+        tracks = self._tracks(f"{_TRACKS} {column} = ? ORDER BY number", value)
+        for track in tracks:
+            if value not in (track.track_id, track.file.path, track.file.content_sha256):
+                raise self._damaged(f"the index of tracks by {column}")
+        return tracks
+
+    def _tracks(self, query: str, *values: int | str) -> list[Track]:
         tracks = []
-        for number, label, is_missing, *columns, is_sound in self._all(_TRACKS + condition, self._number, *values):
+        for label, number, *columns, is_sound in self._all(query, self._number, *values):
             if not is_sound:
-                raise LibraryError(f"track number {number} in {self.folder} is damaged: {REPAIR}")
-            track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations = columns
+                raise self._damaged(f"track number {number}")
+            if label is None:  # or only the index that leads to it does not know
+                self._check_sums("vectors", "number", self._number)
+            track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, is_missing = columns
             file = FileState(path, size, mtime_ns, content_sha256)
             fields = (json.loads(metadata), json.loads(annotations))
             tracks.append(Track(number, label, track_id, file, duration_s, *fields, bool(is_missing)))
@@ -642,7 +722,10 @@ class Catalogue:
 
     def _all(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
         with translated(self.folder):
-            return self._db.execute(query, values).fetchall()
+            try:
+                return self._db.execute(query, values).fetchall()
+            except UnicodeEncodeError:  # a name that is no UTF-8 is in no catalogue
+                return []
 
 
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:
@@ -665,12 +748,15 @@ def write_lock(folder: Path) -> Iterator[None]:
     with translated(path):
         lock = sqlite3.connect(path, isolation_level=None, timeout=0.0, check_same_thread=False)
     try:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise LibraryError(f"cannot lock {folder} for writing: {exc}") from exc
-            raise LibraryBusy(f"{folder} is being written by another process: wait for it, or stop it") from exc
+        with translated(path):
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.DatabaseError as exc:
+                if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                    raise LibraryError(f"{path} is damaged: remove it") from exc
+                if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    raise LibraryBusy(f"{folder} is being written by another process: wait for it, or stop it") from exc
+                raise
         yield
     finally:
         lock.close()
@@ -683,9 +769,11 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError as exc:
         raise LibraryError(f"{path} is closed: open the library again") from exc
-    except sqlite3.OperationalError as exc:
-        raise LibraryError(f"cannot use {path}: {exc}; check the disk, its free space and permissions") from exc
-    except (sqlite3.Error, json.JSONDecodeError) as exc:
+    except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError) as exc:
+        # A damaged schema or text is an OperationalError too, of no code or the general one.
+        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if isinstance(exc, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+            raise LibraryError(f"cannot use {path}: {exc}; check the disk, its free space and permissions") from exc
         raise LibraryError(f"{path} is damaged or not a catalogue ({exc}): restore it from a backup") from exc
     except OSError as exc:
         raise LibraryError(f"cannot use {path} as a library: {exc.strerror}") from exc

@@ -2,12 +2,16 @@
 
 import difflib
 import math
+import re
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import QueryError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Value = str | int | float | bool | list[str]
 """Of one metadata field; a list holds several, such as two genres, and any of them may match."""
@@ -18,10 +22,10 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     if not isinstance(metadata, Mapping):
         raise QueryError(f"metadata is {metadata!r}, expected a dict of names and values")
     for name, value in metadata.items():
-        if not isinstance(name, str) or not name:
+        if not name or not _is_text(name):
             raise QueryError(f"the metadata name {name!r} is not a text")
-        numbers = isinstance(value, int | float) and math.isfinite(value)
-        texts = isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+        numbers = _is_number(value) and math.isfinite(value)
+        texts = _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
         if not numbers and not texts:
             raise QueryError(
                 f"metadata {name!r} is {value!r}, expected a text, a finite number, true or false, or a list of texts"
@@ -30,13 +34,13 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
 
 def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]) -> None:
     """Make these the fields that the track with this number is found by."""
-    rows = []
-    for name, value in metadata.items():
-        for part in value if isinstance(value, list) else [value]:
-            text, number = (part.casefold(), None) if isinstance(part, str) else (None, float(part))
-            rows.append((track, name, text, number))
+    rows = {
+        (name, part.casefold() if isinstance(part, str) else float(part), track)
+        for name, value in metadata.items()
+        for part in (value if isinstance(value, list) else [value])
+    }
     db.execute("DELETE FROM fields WHERE track = ?", (track,))
-    db.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", rows)
+    db.executemany("INSERT INTO fields VALUES (?, ?, ?)", rows)
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,11 @@ def _read_condition(name: str, condition: Any) -> Condition:
     if isinstance(condition, tuple):
         if len(condition) == 2 and all(limit is None or _is_number(limit) for limit in condition):
             low, high = condition
-            return Condition(name, [], [], (-math.inf if low is None else low, math.inf if high is None else high))
+            limits = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+            return Condition(name, [], [], limits)
     else:
         options = condition if isinstance(condition, list) else [condition]
-        texts = [option.casefold() for option in options if isinstance(option, str)]
+        texts = [option.casefold() for option in options if _is_text(option)]
         numbers = [float(option) for option in options if _is_number(option)]
         if options and len(texts) + len(numbers) == len(options):
             return Condition(name, texts, numbers)
@@ -109,14 +114,18 @@ def select_tracks(where: Mapping[str, Any], *, known: Sequence[str]) -> tuple[st
     for condition in read_where(where):
         if condition.name not in known:
             raise unknown_field(condition.name, known=known)
-        tests = ["number BETWEEN ? AND ?"] if condition.between else []
-        for column, values in (("text", condition.texts), ("number", condition.numbers)):
-            if values:
-                tests.append(f"{column} IN ({', '.join('?' * len(values))})")
-        queries.append(f"SELECT track FROM fields WHERE name = ? AND ({' OR '.join(tests)})")
-        parameters += [condition.name, *(condition.between or ()), *condition.texts, *condition.numbers]
+        values: list[str | float] = [*(condition.between or ()), *condition.texts, *condition.numbers]
+        test = "BETWEEN ? AND ?" if condition.between else f"IN ({', '.join('?' * len(values))})"
+        queries.append(f"SELECT track FROM fields WHERE name = ? AND value {test}")
+        parameters += [condition.name, *values]
     return " INTERSECT ".join(queries), parameters
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not math.isnan(value)
+    """Infinity too, but neither NaN nor an int beyond all floats."""
+    return isinstance(value, int | float) and (abs(value) <= sys.float_info.max or abs(value) == math.inf)
+
+
+def _is_text(value: Any) -> bool:
+    """One that UTF-8 has bytes for."""
+    return isinstance(value, str) and not _SURROGATE.search(value)

@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -198,7 +199,8 @@ class HnswIndex:
             raise
         for old in _leftovers(folder):
             if old.name != name:
-                old.unlink(missing_ok=True)
+                with suppress(OSError):
+                    old.unlink()
 
     @classmethod
     def load(cls, folder: Path, *, dim: int, identity: Mapping[str, str]) -> tuple[Self, Position]:
@@ -232,7 +234,8 @@ class HnswIndex:
 def delete_snapshot(folder: Path) -> None:
     """The graph is then made anew where it is needed."""
     for path in (folder / MANIFEST_NAME, *_leftovers(folder)):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is no file is no snapshot either
+            path.unlink()
 
 
 def _leftovers(folder: Path) -> list[Path]:

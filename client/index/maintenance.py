@@ -190,7 +190,10 @@ def _problems(path: Path) -> list[str]:
             for expected, found in db.execute(query):
                 if expected != found:
                     problems.append(f"of {expected} vectors, {found} are there")
-        except sqlite3.Error as exc:
+            for table, query in schema.SUMS.items():
+                if any(expected != (found or 0) for expected, found in db.execute(query)):
+                    problems.append(f"the list of {table} that filters read")
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter: SQLite's message quotes the damage
             problems.append(f"the file: {exc}")
     return problems
 
@@ -207,7 +210,7 @@ def _rebuild(path: Path) -> None:
             for table in ("properties", "models", "tracks", "vectors", "windows", "probes", "failed"):
                 _copy_sound_rows(old, new, table=table)
             if new.execute(
-                "SELECT count(*) FROM properties JOIN models ON value = number WHERE name = 'model'"
+                "SELECT count(*) FROM properties JOIN models ON value = number WHERE properties.name = 'model'"
             ).fetchone() != (1,):
                 raise LibraryError(f"too little of {path} can be read: restore the library from a backup")
             for table, condition in schema.ORPHANS.items():
@@ -216,7 +219,7 @@ def _rebuild(path: Path) -> None:
                 "SELECT number, metadata, annotations FROM tracks"
             ).fetchall():
                 put_fields(new, number, {**json.loads(metadata), **json.loads(annotations)})
-            with suppress(sqlite3.DatabaseError):  # so that no label is given twice
+            with suppress(sqlite3.DatabaseError, UnicodeDecodeError):  # so that no label is given twice
                 for row in old.execute("SELECT seq, name, seq FROM sqlite_sequence"):
                     new.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", row)
             schema.stamp(new)
@@ -233,7 +236,7 @@ def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table:
     """Read from both ends, as far as the file can be read."""
     seen: set[int] = set()
     for direction in ("ASC", "DESC"):
-        with suppress(sqlite3.DatabaseError):
+        with suppress(sqlite3.DatabaseError, UnicodeDecodeError):
             cursor = old.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid {direction}")
             names = [column[0] for column in cursor.description[1:]]
             for number, *values in cursor:
@@ -242,7 +245,7 @@ def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table:
                     continue
                 seen.add(number)
                 if table == "models":
-                    row["vectors"] = 0  # counted as they are copied
+                    row["vectors"] = row["pairs"] = 0  # counted as they are copied
                 with suppress(UnicodeEncodeError, sqlite3.IntegrityError):
                     new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", [*row.values()])
             return
@@ -258,6 +261,7 @@ def _open_raw(path: Path) -> sqlite3.Connection:
     """Without a look at what is in it; text that is not UTF-8 comes out as what matches no checksum."""
     db = sqlite3.connect(path, isolation_level=None)
     db.text_factory = lambda content: content.decode(errors="surrogateescape")
+    schema.add_functions(db)
     return db
 
 

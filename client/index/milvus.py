@@ -345,6 +345,13 @@ class MilvusStore:
     def by_labels(self, labels: Sequence[int]) -> list[Track]:
         return list(map(to_track, self._by_ids(list(map(to_id, labels)), *FACTS)))
 
+    def accept_gone(self, label: int) -> None:
+        """Another client may have removed it since the search: it is no hit any more."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Milvus has no transactions: each read sees its own state."""
+        return nullcontext()
+
     def by_label(self, label: int) -> Track | None:
         return next(iter(self.by_labels([label])), None)
 

@@ -10,13 +10,15 @@ VERSION = 2
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
 
 _TABLES = """
-CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL) STRICT;
 CREATE TABLE models (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     fingerprint TEXT NOT NULL UNIQUE,
     embedding_dim INTEGER NOT NULL,
-    vectors INTEGER NOT NULL             -- how many there are: tells whether damage made rows vanish
+    crc32 INTEGER NOT NULL,              -- of those before
+    vectors INTEGER NOT NULL DEFAULT 0,  -- how many there are: tells whether damage made rows vanish
+    pairs INTEGER NOT NULL DEFAULT 0     -- sum of checksum(track, label) over them
 ) STRICT;
 CREATE TABLE tracks (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -29,7 +31,7 @@ CREATE TABLE tracks (
     metadata TEXT NOT NULL,              -- JSON object, from the file
     annotations TEXT NOT NULL,           -- JSON object, from the user
     missing INTEGER NOT NULL,            -- 1: the file was not there when its folder was last added
-    crc32 INTEGER NOT NULL               -- of those before but the number and missing
+    crc32 INTEGER NOT NULL               -- of those before
 ) STRICT;
 CREATE INDEX tracks_by_content ON tracks (content_sha256);
 CREATE TABLE vectors (
@@ -37,40 +39,54 @@ CREATE TABLE vectors (
     model INTEGER NOT NULL REFERENCES models,
     track INTEGER NOT NULL REFERENCES tracks,
     vector BLOB NOT NULL,                -- float32 [dim], little-endian, unit L2 norm
-    crc32 INTEGER NOT NULL,              -- of model, track, vector
-    UNIQUE (track, model)
+    crc32 INTEGER NOT NULL               -- of those before
 ) STRICT;
+CREATE UNIQUE INDEX vectors_by_track ON vectors (track, model);
 CREATE INDEX vectors_by_model ON vectors (model);
 -- Apart from vectors, so that reading all track vectors does not page through all window vectors.
 CREATE TABLE windows (
     label INTEGER PRIMARY KEY REFERENCES vectors ON DELETE CASCADE,
     starts_s BLOB NOT NULL,              -- float32 [windows]
     vectors BLOB NOT NULL,               -- float32 [windows, dim]
-    crc32 INTEGER NOT NULL               -- of the three before
+    crc32 INTEGER NOT NULL               -- of those before
 ) STRICT;
 CREATE TABLE tombstones (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     label INTEGER NOT NULL
 ) STRICT;
 CREATE TRIGGER vector_added AFTER INSERT ON vectors BEGIN
-    UPDATE models SET vectors = vectors + 1 WHERE number = new.model;
+    UPDATE models SET vectors = vectors + 1, pairs = pairs + checksum(new.track, new.label) WHERE number = new.model;
 END;
 CREATE TRIGGER vector_removed AFTER DELETE ON vectors BEGIN
-    UPDATE models SET vectors = vectors - 1 WHERE number = old.model;
+    UPDATE models SET vectors = vectors - 1, pairs = pairs - checksum(old.track, old.label) WHERE number = old.model;
     INSERT INTO tombstones VALUES (NULL, old.label);
 END;
 -- What searches filter by: metadata and annotations, one row a value.
 CREATE TABLE fields (
-    track INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,
     name TEXT NOT NULL,
-    text TEXT,                           -- case-folded
-    number REAL
-) STRICT;
+    value ANY NOT NULL,                  -- a REAL, or a TEXT, case-folded
+    track INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,
+    PRIMARY KEY (name, value, track)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX fields_by_track ON fields (track);
-CREATE INDEX fields_by_text ON fields (name, text, track);
-CREATE INDEX fields_by_number ON fields (name, number, track);
+CREATE TABLE field_names (
+    name TEXT PRIMARY KEY,
+    total INTEGER NOT NULL               -- sum of checksum(name, value, track) over its rows
+) STRICT;
+CREATE TRIGGER field_added AFTER INSERT ON fields BEGIN
+    INSERT INTO field_names VALUES (new.name, checksum(new.name, new.value, new.track))
+        ON CONFLICT (name) DO UPDATE SET total = total + excluded.total;
+END;
+CREATE TRIGGER field_removed AFTER DELETE ON fields BEGIN
+    UPDATE field_names SET total = total - checksum(old.name, old.value, old.track) WHERE name = old.name;
+END;
 -- Texts as the models see them, for measuring what a search among this library's tracks finds.
-CREATE TABLE probes (model INTEGER NOT NULL REFERENCES models, kind TEXT NOT NULL, vector BLOB NOT NULL) STRICT;
+CREATE TABLE probes (
+    model INTEGER NOT NULL REFERENCES models,
+    kind TEXT NOT NULL,
+    vectors BLOB NOT NULL,               -- float32 [n, dim]
+    crc32 INTEGER NOT NULL               -- of those before
+) STRICT;
 CREATE TABLE failed (
     path TEXT PRIMARY KEY,
     size INTEGER NOT NULL,
@@ -80,17 +96,28 @@ CREATE TABLE failed (
 """
 
 CHECKED = {
-    "tracks": "track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations",
-    "vectors": "model, track, vector",
+    "properties": "name, value",
+    "models": "number, name, fingerprint, embedding_dim",
+    "tracks": "number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, missing",
+    "vectors": "label, model, track, vector",
     "windows": "label, starts_s, vectors",
+    "probes": "model, kind, vectors",
 }
 """By table, the columns whose checksum is the row's crc32."""
 ORPHANS = {
     "vectors": "track NOT IN (SELECT number FROM tracks) OR label NOT IN (SELECT label FROM windows)",
     "windows": "label NOT IN (SELECT label FROM vectors)",
     "fields": "track NOT IN (SELECT number FROM tracks)",
+    "tombstones": "label IN (SELECT label FROM vectors)",
 }
 """By table, which rows belong to nothing; none in a sound catalogue. In the order in which they may be deleted."""
+SUMS = {
+    "vectors": "SELECT pairs, (SELECT sum(checksum(track, label)) FROM vectors INDEXED BY vectors_by_track "
+    "WHERE model = models.number) FROM models",
+    "fields": "SELECT total, (SELECT sum(checksum(name, value, track)) FROM fields WHERE name = field_names.name) "
+    "FROM field_names",
+}
+"""By table, queries for what filters rely on as it must be and as it is: a row each, the same twice, NULL for 0."""
 
 # Version 1 had one model, whose vectors stood in the rows of their tracks; labels stay what they were.
 _FROM_1 = """
@@ -100,13 +127,15 @@ ALTER TABLE properties RENAME TO properties_1;
 ALTER TABLE tombstones RENAME TO tombstones_1;
 DROP INDEX tracks_by_content;
 {tables}
-INSERT INTO properties SELECT * FROM properties_1 WHERE name = 'library_id' UNION SELECT 'model', '1';
-INSERT INTO models SELECT 1, name.value, fingerprint.value, dim.value, 0
+INSERT INTO properties SELECT name, value, checksum(name, value)
+    FROM (SELECT * FROM properties_1 WHERE name = 'library_id' UNION SELECT 'model', '1');
+INSERT INTO models SELECT 1, name.value, fingerprint.value, dim.value,
+    checksum(1, name.value, fingerprint.value, CAST(dim.value AS INTEGER)), 0, 0
     FROM properties_1 name, properties_1 fingerprint, properties_1 dim
     WHERE (name.name, fingerprint.name, dim.name) = ('model_name', 'fingerprint', 'embedding_dim');
 INSERT INTO tracks SELECT label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}', 0,
-    checksum(track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}') FROM tracks_1;
-INSERT INTO vectors SELECT label, 1, label, vector, checksum(1, label, vector) FROM tracks_1;
+    checksum(label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}', 0) FROM tracks_1;
+INSERT INTO vectors SELECT label, 1, label, vector, checksum(label, 1, label, vector) FROM tracks_1;
 INSERT INTO windows SELECT label, starts_s, vectors, checksum(label, starts_s, vectors) FROM windows_1;
 INSERT INTO tombstones SELECT * FROM tombstones_1;
 DELETE FROM sqlite_sequence WHERE name IN ('tracks', 'vectors', 'tombstones');
@@ -146,11 +175,12 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 
 def checksum(*values: str | bytes | float | int) -> int:
-    """CRC-32 over the values in order, each after its length, so that nothing moves from one to the next."""
+    """CRC-32 over the values in order, each after its kind and length, so that nothing moves from one to the next."""
     crc32 = 0
     for value in values:
+        kind = b"bytes" if isinstance(value, bytes) else b"text" if isinstance(value, str) else b"number"
         content = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
-        crc32 = zlib.crc32(content, zlib.crc32(b"%d," % len(content), crc32))
+        crc32 = zlib.crc32(content, zlib.crc32(b"%s %d," % (kind, len(content)), crc32))
     return crc32
 
 

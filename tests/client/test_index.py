@@ -105,6 +105,9 @@ def test_hnsw_recall_against_exact_search() -> None:
     exact, graph = ExactIndex(dim=64), HnswIndex(dim=64)
     for index in (exact, graph):
         index.add(np.arange(6_000), vectors)
+    own = vectors[::30]
+    graph.measure_recall(own, exact=np.stack([exact.search(query, k=10)[0] for query in own]))
+    assert max(graph.recalls.values()) >= 0.99  # so that the search below walks the graph
     hits = 0
     for query in vectors[rng.integers(6_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
         hits += len(
@@ -170,6 +173,10 @@ def test_removing_most_of_a_graph_rebuilds_it(folder: Path) -> None:
         model.assert_searched_right(index)
         assert index._index.removed_share <= 0.3
     assert len(index._index) == 10
+    model.remove(range(490, 500))
+    assert len(index.search(units(1, seed=0)[0], k=5)[0]) == 0
+    model.put(20, seed=1)
+    model.assert_searched_right(index)
 
 
 def test_the_recall_of_a_graph_is_that_of_the_queries_that_are_hardest_for_it() -> None:
@@ -192,6 +199,7 @@ def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> Non
     query = vectors[0]
     order = np.argsort(-(vectors @ query))
     graph.remove(order[:1_990])  # everything near the query
+    graph.recalls = {20: 1.0}  # so that it is walked
     labels, scores = graph.search(query, k=10, recall=0.99)
     assert labels.tolist() == order[1_990:].tolist()
     np.testing.assert_allclose(scores, (vectors @ query)[order[1_990:]], atol=1e-5)
@@ -202,6 +210,7 @@ def test_a_graph_in_two_pieces_still_finds_everything() -> None:
     graph = HnswIndex(dim=DIM)
     graph._graph.set_num_threads(1)  # several threads link nodes in an order that changes from run to run
     graph.add(np.arange(1_000), vectors)
+    graph.recalls = {20: 1.0}  # so that it is walked
     with pytest.raises(RuntimeError):  # what hnswlib does with it
         graph._graph.knn_query(vectors[:1], k=1_000)
     labels, scores = graph.search(vectors[0], k=1_000, recall=0.99)

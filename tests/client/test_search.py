@@ -436,7 +436,7 @@ def test_bad_arguments(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
         ms.embed_audio(str(tones / "low.wav"))
     with pytest.raises(QueryError, match="paths is 3, expected a path"):
         ms.add(3)
-    with pytest.raises(QueryError, match="got an empty path"):
+    with pytest.raises(QueryError, match="for a path; name a file"):
         ms.add([""])
     for k in (0, -3, "ten", 2.5):
         with pytest.raises(QueryError, match=f"k is {k!r}, expected a whole number of at least 1"):
@@ -605,8 +605,8 @@ def test_asynchronous_use(ms: MusicSearch, library: Path, encoder: LocalEncoder)
 
 
 def test_thresholds_from_examples(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
-    one_after_the_other = np.concatenate([tone(TONES_HZ[word], seconds=2) for word in ("low", "high")])
-    both = write_audio(tmp_path / "both.wav", one_after_the_other)
+    halves = [tone(TONES_HZ[word], seconds=2) for word in ("low", "high")]
+    both = write_audio(tmp_path / "both.wav", np.concatenate(halves))
     low, high = tones / "low.wav", Clip(tones / "album/high.mp3", 0, 2)
     thresholds = ms.fit_labels({"low": [low, both], "middle": [tones / "album/middle.flac"], "high": [high, both]})
     for source, expected in ((low, {"low"}), (high, {"high"}), (both, {"low", "high"})):

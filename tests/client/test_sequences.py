@@ -27,6 +27,7 @@ class Library(RuleBasedStateMachine):
     def make(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.alive: dict[int, tuple[np.ndarray, str, float]] = {}
+        self.annotated: dict[int, float] = {}  # goes before what a file says, and outlives its changes
         self.rng = np.random.default_rng(0)
         self.open()
 
@@ -53,7 +54,7 @@ class Library(RuleBasedStateMachine):
             file = FileState(f"/{number}", 1, 1, str(self.rng.integers(2**62)))
             vectors = TrackVectors(vector, np.zeros(1, np.float32), vector[None])
             tracks.append(NewTrack(file, 1.0, vectors, {"genre": genre, "bpm": bpm}))
-            self.alive[number] = (vector, genre, bpm)
+            self.alive[number] = (vector, genre, self.annotated.get(number, bpm))
         self.catalogue.put(tracks)
 
     @rule(numbers=st.lists(NUMBERS, max_size=12, unique=True))
@@ -62,6 +63,7 @@ class Library(RuleBasedStateMachine):
         self.catalogue.remove([self.catalogue.by_path(f"/{number}").track_id for number in numbers])
         for number in numbers:
             del self.alive[number]
+            self.annotated.pop(number, None)
 
     @rule(number=NUMBERS, bpm=st.integers(60, 180))
     def annotate(self, number: int, bpm: int) -> None:
@@ -69,7 +71,7 @@ class Library(RuleBasedStateMachine):
             self.catalogue.annotate({self.catalogue.by_path(f"/{number}").track_id: {"bpm": bpm}})
             vector, genre, _ = self.alive[number]
             self.alive[number] = (vector, genre, bpm)
-            self.catalogue.annotate({})
+            self.annotated[number] = bpm
 
     @rule()
     def snapshot_and_open_again(self) -> None:

@@ -1,4 +1,4 @@
-"""Files that name labels or queries."""
+"""Text files that commands read."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ from ..errors import QueryError
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty.
+    """Its lines without the space around them; empty ones are left out.
 
     Raises:
         QueryError: it cannot be read, or is not UTF-8.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise QueryError(f"cannot read {path}: {exc}") from exc
+    return [line.strip() for line in lines if line.strip()]
