@@ -33,8 +33,8 @@ COLLECTION = PROJECT / "demo" / "collection"
 SOAK_S = 600.0
 MARKS = 10  # a minute each
 SAMPLE_S = 1.0
-# More than wait in the queues (256 texts, 64 requests of windows, 32 files) and run in a batch (64) together.
-CALLERS = {"texts": 400, "windows": 160, "files": 40}
+# More than wait in the queues (256 texts, 64 requests of windows, 32 files) and run in the batches of two instances.
+CALLERS = {"texts": 450, "windows": 240, "files": 40}
 PAUSE_S = 0.2  # after a refusal, on average
 CHECKED_TEXTS = 100  # one in so many
 TOLERANCE = 1e-5  # of a component; the contract for a CPU

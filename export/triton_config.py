@@ -184,9 +184,10 @@ dynamic_batching {
   }
 }
 
-# No kind: a GPU where there is one, else the CPU. One instance already uses every core of a CPU; Triton's default there
-# is two, which would hold the weights twice and fight for the cores.
-instance_group [ { count: 1 } ]
+# No kind: a GPU where there is one, else the CPU. Two, because Triton does not wake the batcher of a bounded queue for
+# a request that comes while no instance is free: with a single one such requests slept for up to 500 ms. The price is
+# the weights a second time.
+instance_group [ { count: 2 } ]
 
 # Ready only when both have run: a lone window, and what the client and audio_embedding send at a time. On the CUDA
 # provider the first run of a shape searches the convolutions' kernels.
@@ -219,8 +220,8 @@ dynamic_batching {
 $text_queue
 }
 
-# No kind: a GPU where there is one, else the CPU (one instance uses every core).
-instance_group [ { count: 1 } ]
+# No kind: a GPU where there is one, else the CPU. Two for the reason in audio_encoder's file.
+instance_group [ { count: 2 } ]
 
 # Ready only when these have run: a query of each padded length, and a full batch of the shortest, which most fit.
 $text_warmup

@@ -4,9 +4,10 @@ import itertools
 import logging
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,13 @@ class Server:
         url: for people.
         checked_at: when the last check began that its models passed; `time.monotonic()` in seconds, as below.
         held_until: it failed, and is passed over until then if another server is left.
+        check: when the last one began that has not failed yet, and the replies to come.
     """
 
     def __init__(self, url: str, channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]]) -> None:
         self.url = url
         self.checked_at = self.held_until = float("-inf")
+        self.check: tuple[float, list[Any]] = (float("-inf"), [])
         self._channel = channel
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         self._metadata = metadata
@@ -64,6 +67,7 @@ class Server:
         """Pass it over for a while, and check it before it is used again."""
         self.held_until = time.monotonic() + _HOLD_S
         self.checked_at = float("-inf")
+        self.check = (float("-inf"), [])
 
     def close(self) -> None:
         self._channel.close()
@@ -82,15 +86,9 @@ class Call:
     request: Any
     deadline: float
     server: Server
-    configs: list[Any] = field(default_factory=list)  # replies to come, where a check is due
-    asked_at: float = 0.0  # when those were asked for
+    check: tuple[float, list[Any]] | None = None  # where one is due; begun for this call or another one
     reply: Any = None
     pause_s: float = _FIRST_PAUSE_S  # before the next try
-
-    def cancel(self) -> None:
-        for future in [*self.configs, self.reply]:
-            if future is not None:
-                future.cancel()
 
 
 @dataclass(frozen=True)
@@ -127,6 +125,7 @@ class ServerPool:
         self._models = models
         self._check = check
         self._turns = itertools.count()
+        self._asking = threading.Lock()
         try:
             self._open(timeout_s=timeout_s)
         except BaseException:
@@ -161,7 +160,7 @@ class ServerPool:
                 return embedding
             if not outcome.is_transient:
                 raise outcome.error
-            call.cancel()
+            call.reply.cancel()
             self._pause(call, outcome.error)
             call.server = self._next_server()
             self._send(call)
@@ -193,19 +192,23 @@ class ServerPool:
 
     def _send(self, call: Call) -> None:
         now = time.monotonic()
-        call.configs = []
+        call.check = None
         if now - call.server.checked_at > _CHECK_EVERY_S:
             self._ask_configs(call)  # at the same time, so that the check costs no waiting
         call.reply = call.server.infer(call.request, timeout_s=call.deadline - now)
 
     def _ask_configs(self, call: Call) -> None:
-        call.asked_at = time.monotonic()
-        timeout_s = min(_CHECK_TIMEOUT_S, call.deadline - call.asked_at)
-        call.configs = [call.server.ask_config(model, timeout_s=timeout_s) for model in self._models]
+        """Begin a check, or join the one that has begun: a server with much to do is not asked by every call."""
+        server, now = call.server, time.monotonic()
+        with self._asking:
+            if now - server.check[0] > _CHECK_EVERY_S:
+                timeout_s = min(_CHECK_TIMEOUT_S, call.deadline - now)
+                server.check = (now, [server.ask_config(model, timeout_s=timeout_s) for model in self._models])
+            call.check = server.check
 
     def _outcome(self, call: Call) -> Any:
         """The reply, or a _Failure."""
-        if call.configs and (failure := self._check_configs(call)):
+        if call.check and (failure := self._check_configs(call)):
             # Whatever is wrong with this server, another one may be right.
             return replace(failure, is_transient=failure.is_transient or self._has_free_server())
         try:
@@ -214,9 +217,11 @@ class ServerPool:
             return _failed(call.server, exc)
 
     def _check_configs(self, call: Call) -> _Failure | None:
+        asked_at, replies = call.check or (0.0, [])
         try:
-            self._check(call.server.url, [future.result().config for future in call.configs])
-        except grpc.RpcError as exc:
+            left_s = max(0.0, call.deadline - time.monotonic())
+            self._check(call.server.url, [reply.result(timeout=left_s).config for reply in replies])
+        except (grpc.RpcError, grpc.FutureTimeoutError) as exc:
             call.server.hold()
             failure = _failed(call.server, exc)
             # Configurations are quick to send: a server that is late with them does not answer at all.
@@ -224,7 +229,7 @@ class ServerPool:
         except ServerMismatch as exc:
             call.server.hold()
             return _Failure(exc, is_transient=False)
-        call.server.checked_at = call.asked_at
+        call.server.checked_at = asked_at
         return None
 
     def _pause(self, call: Call, error: EncoderError) -> None:
@@ -243,8 +248,9 @@ class ServerPool:
         time.sleep(pause_s)
 
 
-def _failed(server: Server, exc: grpc.RpcError) -> _Failure:
-    status, message = exc.code().name, exc.details() or ""
+def _failed(server: Server, exc: grpc.RpcError | grpc.FutureTimeoutError) -> _Failure:
+    is_late = isinstance(exc, grpc.FutureTimeoutError)  # with a check that another call began, whose deadline is later
+    status, message = ("DEADLINE_EXCEEDED", "its configuration") if is_late else (exc.code().name, exc.details() or "")
     meaning = meaning_of(status, message)
     error = meaning.error(f"the server {server.url} {meaning.advice} ({status}: {message})")
     error.__cause__ = exc

@@ -119,7 +119,7 @@ class TritonEncoder:
                 take_oldest()
         finally:
             for call, _ in in_flight:
-                call.cancel()
+                call.reply.cancel()
         return np.concatenate(parts)
 
     def _wait(self, call: Any, *, model: str, count: int) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,23 @@ def test_a_silent_server_holds_up_a_call_for_as_long_as_its_check_may_take(
     for _ in range(3):
         np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
     released.set()
+
+
+def test_calls_at_the_same_time_share_a_check(serve: Serve, tiny_repository: Path) -> None:
+    answer, asked = configs_of(tiny_repository), collections.Counter()
+
+    def count(request: bytes, context: grpc.ServicerContext) -> bytes:
+        asked[service_pb2.ModelConfigRequest.FromString(request).name] += 1
+        time.sleep(0.2)  # calls go on coming
+        return answer(request, context)
+
+    encoder = TritonEncoder(serve({CONFIGS: count, INFERS: infers(ONE)}).url)
+    at_first = asked.copy()
+    time.sleep(grpc_calls._CHECK_EVERY_S + 0.1)
+    with ThreadPoolExecutor(3) as pool:
+        for vectors in pool.map(lambda _: encoder.embed_texts(["low"]), range(9)):
+            np.testing.assert_array_equal(vectors, ONE)
+    assert asked == at_first + at_first
 
 
 def other_model(repository: Path) -> Handler:

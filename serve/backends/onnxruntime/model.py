@@ -10,7 +10,8 @@ Triton runs this file once for each instance of each model whose configuration s
   refuses the model. Every other parameter is passed over: the C++ backend, too, looks up the keys it knows and leaves
   the rest to the model's users (https://github.com/triton-inference-server/onnxruntime_backend, src/onnxruntime.cc);
 * of `optimization`, the accelerators for a CPU, and one that is not there refuses the model: here none is. Those for a
-  GPU, where the C++ backend also refuses unknown options of TensorRT, are for instances on a GPU only.
+  GPU, where the C++ backend also refuses unknown options of TensorRT, are for instances on a GPU only. The other
+  settings of `optimization` change the speed and not the vectors, and are passed over.
 
 The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. One that
 ONNX Runtime refuses fails alone.
@@ -90,6 +91,8 @@ def _options(config):
         raise ValueError(f"unknown Execution Accelerator '{accelerator['name']}' is requested: the CPU has none here")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _parameter(config, "intra_op_thread_count")
+    # Every instance is a process of its own on the same cores: threads that spin after a run keep the next one waiting.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = _parameter(config, "inter_op_thread_count")
     options.execution_mode = _EXECUTION_MODES[_parameter(config, "execution_mode", allowed=range(2))]
     return options
