@@ -19,7 +19,17 @@ from ..reembed import reembed
 from .lines import read_lines
 from .output import print_json, print_table
 
-_PACKAGES = ("musicsearch", "onnxruntime-gpu", "onnxruntime", "hnswlib", "av", "tritonclient", "tokenizers", "numpy")
+_PACKAGES = (
+    "musicsearch",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "hnswlib",
+    "av",
+    "tritonclient",
+    "tokenizers",
+    "numpy",
+    "pymilvus",
+)
 
 
 def verify_library(options: argparse.Namespace) -> int:
