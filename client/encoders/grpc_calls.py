@@ -33,7 +33,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", round(1000 * _LONGEST_PAUSE_S)),
 ]
 
-_ADDRESS = re.compile(r"([^\s/@:\[\],]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}")
+_ADDRESS = re.compile(r"([^\s/@:\[\],]+|\[[0-9a-fA-F:.%]+\]):([0-9]{1,5})")
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 
 log = logging.getLogger(__name__)
@@ -274,7 +274,7 @@ def open_servers(
     """
     scheme, _, rest = url.partition("://")
     addresses = rest.removesuffix("/").split(",")
-    if scheme not in ("grpc", "grpcs") or not all(_ADDRESS.fullmatch(address) for address in addresses):
+    if scheme not in ("grpc", "grpcs") or not all(map(_is_address, addresses)):
         raise EncoderError(
             f"cannot use the server address {url!r}: expected grpc://host:port, grpcs://host:port for TLS, or several "
             "servers as grpc://a:8001,b:8001"
@@ -300,8 +300,18 @@ def open_servers(
     ]
 
 
+def _is_address(text: str) -> bool:
+    match = _ADDRESS.fullmatch(text)
+    return match is not None and 1 <= int(match[2]) <= 65535  # gRPC dials a larger one modulo 65536
+
+
 def _read(path: str | Path | None) -> bytes | None:
+    if not path:
+        return None
     try:
-        return Path(path).expanduser().read_bytes() if path else None
+        content = Path(path).expanduser().read_bytes()
     except OSError as exc:
         raise EncoderError(f"cannot read {path} ({exc.strerror}): expected a PEM file") from exc
+    if b"-----BEGIN " not in content:  # gRPC takes an empty one for none given
+        raise EncoderError(f"cannot use {path}: it has no line -----BEGIN, expected a PEM file")
+    return content
