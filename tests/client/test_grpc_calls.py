@@ -153,6 +153,26 @@ def test_a_silent_server_holds_up_a_call_for_as_long_as_its_check_may_take(
     released.set()
 
 
+def test_a_silent_server_leaves_time_for_another_one(
+    serve: Serve, tiny_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_calls, "_CHECK_EVERY_S", 60.0)
+    released = threading.Event()
+
+    def hang(request: bytes, context: grpc.ServicerContext) -> bytes:
+        released.wait(20)
+        return b""
+
+    a, b = (serve({CONFIGS: configs_of(tiny_repository), INFERS: answer}) for answer in (hang, infers(ONE)))
+    encoder = TritonEncoder(url_of(a, b), text_timeout_s=2.0)
+    for _ in range(4):
+        np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
+    b.stop()
+    with pytest.raises(ServerUnavailable):
+        encoder.embed_texts(["low"])
+    released.set()
+
+
 def test_calls_at_the_same_time_share_a_check(serve: Serve, tiny_repository: Path) -> None:
     answer, asked = configs_of(tiny_repository), collections.Counter()
 
