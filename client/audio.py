@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -31,8 +31,17 @@ MAX_PEAK = 16.0  # +24 dBFS: no mix reaches it, float files with integer-scaled 
 SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have; FFmpeg's filter from 100 MHz takes 860 MB and 15 s to make
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
 
-# Full scale of FFmpeg's sample formats; 8-bit samples are unsigned around 128.
-_FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+MAX_PLANES = 8  # 7.1; with more channels in planes of their own, PyAV 18.1 counts them in foreign memory
+
+# FFmpeg's sample formats: type and full scale; 8-bit samples are unsigned around 128.
+_SAMPLES = {
+    "u8": ("u1", 128.0),
+    "s16": ("i2", 2.0**15),
+    "s32": ("i4", 2.0**31),
+    "s64": ("i8", 2.0**63),
+    "flt": ("f4", 1.0),
+    "dbl": ("f8", 1.0),
+}
 _GATHERED = 16_384  # samples that are converted at once
 # Raw streams without an index: unless an encoder's header says better, their length is a guess.
 _ESTIMATED_LENGTH = frozenset({"mp3", "aac"})
@@ -217,6 +226,9 @@ class WindowReader:
             if not SOURCE_RATES_HZ[0] <= frame.sample_rate <= SOURCE_RATES_HZ[1]:
                 low, high = SOURCE_RATES_HZ
                 raise AudioError(self.path, f"sampled at {frame.sample_rate} Hz, expected {low} to {high}")
+            channels = frame.layout.nb_channels
+            if frame.format.is_planar and channels > MAX_PLANES:
+                raise AudioError(self.path, f"has {channels} channels, expected at most {MAX_PLANES}")
             self.decoded_s += frame.samples / frame.sample_rate
             yield frame
 
@@ -284,14 +296,17 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
 
     Not left to FFmpeg: its stereo downmix is 3 dB louder from float codecs than from integer ones.
     """
-    samples = frame.to_ndarray()
+    kind, channels = frame.format.name.removesuffix("p"), frame.layout.nb_channels
+    dtype, full_scale = _SAMPLES[kind]
+    planes: Any = frame.planes  # PyAV's types do not say that they are buffers
     if frame.format.is_packed:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    kind = frame.format.name.removesuffix("p")
+        samples = np.frombuffer(planes[0], dtype, count=frame.samples * channels).reshape(-1, channels).T
+    else:  # not `to_ndarray`: PyAV 18.1 sees a ninth plane after eight, and reads there
+        samples = np.stack([np.frombuffer(plane, dtype, count=frame.samples) for plane in planes[:channels]])
     mono: NDArray[np.float64] = samples.mean(axis=0, dtype=np.float64)
     if kind == "u8":
         mono -= 128.0
-    return (mono / _FULL_SCALE[kind]).astype(np.float32)
+    return (mono / full_scale).astype(np.float32)
 
 
 def _resample(

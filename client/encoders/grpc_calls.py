@@ -33,7 +33,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", round(1000 * _LONGEST_PAUSE_S)),
 ]
 
-_ADDRESS = re.compile(r"([^\s/@:\[\],]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}")
+_ADDRESS = re.compile(r"([^\s/@:\[\],]+|\[[0-9a-fA-F:.%]+\]):([0-9]{1,5})")
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 
 log = logging.getLogger(__name__)
@@ -81,10 +81,11 @@ class Server:
 
 @dataclass(eq=False)
 class Call:
-    """A request on its way; see `ServerPool.start`."""
+    """A request on its way, see `ServerPool.start`; `try_deadline` is that of the try with its `server`."""
 
     request: Any
     deadline: float
+    try_deadline: float
     server: Server
     check: tuple[float, list[Any]] | None = None  # where one is due; begun for this call or another one
     reply: Any = None
@@ -100,7 +101,8 @@ class _Failure:
 class ServerPool:
     """Servers of one model: calls take turns, and go to another server, or to the same again, where one is down.
 
-    All calls are idempotent. What is tried again is what `server_errors` calls transient, until the call's deadline.
+    All calls are idempotent. What is tried again is what `server_errors` calls transient, until the call's deadline;
+    while another server is left, also a server that has been silent for half of the time.
 
     Args:
         servers: at least one.
@@ -143,7 +145,8 @@ class ServerPool:
         """
         request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[content])
         request.inputs.add(name=name, datatype=kind, shape=shape)
-        call = Call(request, deadline=time.monotonic() + timeout_s, server=self._next_server())
+        deadline = time.monotonic() + timeout_s
+        call = Call(request, deadline=deadline, try_deadline=deadline, server=self._next_server())
         self._send(call)
         return call
 
@@ -170,7 +173,8 @@ class ServerPool:
             server.close()
 
     def _open(self, *, timeout_s: float) -> None:
-        calls = [Call(None, deadline=time.monotonic() + timeout_s, server=server) for server in self._servers]
+        deadline = time.monotonic() + timeout_s
+        calls = [Call(None, deadline=deadline, try_deadline=deadline, server=server) for server in self._servers]
         for call in calls:
             self._ask_configs(call)
         failures = [failure for call in calls if (failure := self._check_configs(call))]
@@ -186,40 +190,46 @@ class ServerPool:
         in_turn = [*self._servers[turn:], *self._servers[:turn]]
         return min(in_turn, key=lambda server: max(0.0, server.held_until - now))
 
-    def _has_free_server(self) -> bool:
+    def _has_other_server(self, than: Server) -> bool:
         now = time.monotonic()
-        return any(server.held_until <= now for server in self._servers)
+        return any(server is not than and server.held_until <= now for server in self._servers)
 
     def _send(self, call: Call) -> None:
         now = time.monotonic()
+        # A server may be silent: half of the time is left for another one.
+        share = 0.5 if self._has_other_server(call.server) else 1.0
+        call.try_deadline = now + share * (call.deadline - now)
         call.check = None
         if now - call.server.checked_at > _CHECK_EVERY_S:
             self._ask_configs(call)  # at the same time, so that the check costs no waiting
-        call.reply = call.server.infer(call.request, timeout_s=call.deadline - now)
+        call.reply = call.server.infer(call.request, timeout_s=call.try_deadline - now)
 
     def _ask_configs(self, call: Call) -> None:
         """Begin a check, or join the one that has begun: a server with much to do is not asked by every call."""
         server, now = call.server, time.monotonic()
         with self._asking:
             if now - server.check[0] > _CHECK_EVERY_S:
-                timeout_s = min(_CHECK_TIMEOUT_S, call.deadline - now)
+                timeout_s = min(_CHECK_TIMEOUT_S, call.try_deadline - now)
                 server.check = (now, [server.ask_config(model, timeout_s=timeout_s) for model in self._models])
             call.check = server.check
 
     def _outcome(self, call: Call) -> Any:
         """The reply, or a _Failure."""
-        if call.check and (failure := self._check_configs(call)):
-            # Whatever is wrong with this server, another one may be right.
-            return replace(failure, is_transient=failure.is_transient or self._has_free_server())
-        try:
-            return call.reply.result()
-        except grpc.RpcError as exc:
-            return _failed(call.server, exc)
+        failure = self._check_configs(call) if call.check else None
+        if failure is None:
+            try:
+                return call.reply.result()
+            except grpc.RpcError as exc:
+                failure = _failed(call.server, exc)
+            if not isinstance(failure.error, ServerTimeout):
+                return failure
+        # Whatever is wrong with this server, or silences it, another one may be right.
+        return replace(failure, is_transient=failure.is_transient or self._has_other_server(call.server))
 
     def _check_configs(self, call: Call) -> _Failure | None:
         asked_at, replies = call.check or (0.0, [])
         try:
-            left_s = max(0.0, call.deadline - time.monotonic())
+            left_s = max(0.0, call.try_deadline - time.monotonic())
             self._check(call.server.url, [reply.result(timeout=left_s).config for reply in replies])
         except (grpc.RpcError, grpc.FutureTimeoutError) as exc:
             call.server.hold()
@@ -235,7 +245,7 @@ class ServerPool:
     def _pause(self, call: Call, error: EncoderError) -> None:
         """Wait before the next try, unless a server is left that can take the call at once; raise at the deadline."""
         pause_s = 0.0
-        if not self._has_free_server():
+        if not self._has_other_server(call.server):
             # Up to half of it at random: callers that failed together must not come back together.
             pause_s = call.pause_s * random.uniform(0.5, 1.0)
         left_s = call.deadline - time.monotonic()
@@ -274,7 +284,7 @@ def open_servers(
     """
     scheme, _, rest = url.partition("://")
     addresses = rest.removesuffix("/").split(",")
-    if scheme not in ("grpc", "grpcs") or not all(_ADDRESS.fullmatch(address) for address in addresses):
+    if scheme not in ("grpc", "grpcs") or not all(map(_is_address, addresses)):
         raise EncoderError(
             f"cannot use the server address {url!r}: expected grpc://host:port, grpcs://host:port for TLS, or several "
             "servers as grpc://a:8001,b:8001"
@@ -300,8 +310,18 @@ def open_servers(
     ]
 
 
+def _is_address(text: str) -> bool:
+    match = _ADDRESS.fullmatch(text)
+    return match is not None and 1 <= int(match[2]) <= 65535  # gRPC dials a larger one modulo 65536
+
+
 def _read(path: str | Path | None) -> bytes | None:
+    if not path:
+        return None
     try:
-        return Path(path).expanduser().read_bytes() if path else None
+        content = Path(path).expanduser().read_bytes()
     except OSError as exc:
         raise EncoderError(f"cannot read {path} ({exc.strerror}): expected a PEM file") from exc
+    if b"-----BEGIN " not in content:  # gRPC takes an empty one for none given
+        raise EncoderError(f"cannot use {path}: it has no line -----BEGIN, expected a PEM file")
+    return content

@@ -24,6 +24,7 @@ _UNREACHABLE = Meaning(
     ServerUnavailable, "is not reachable: start it (python -m serve) or correct the address", is_transient=True
 )
 _RESTARTING = Meaning(ServerUnavailable, "is stopping, or still loads its models: try again later", is_transient=True)
+_CRIPPLED = Meaning(ServerUnavailable, "has a model whose process died: restart it", is_transient=True)
 _BUSY = Meaning(ServerBusy, "is overloaded: try again later, or add instances")
 _DROPPED = Meaning(ServerUnavailable, "dropped the call: try again")
 _WITHOUT_MODELS = Meaning(ServerMismatch, "does not serve our models: load the exported model_repository")
@@ -33,6 +34,10 @@ _REFUSES_CLIENT = Meaning(EncoderError, "refuses this client: ask its owner for 
 _UNTRUSTED = Meaning(
     EncoderError,
     "fails TLS's handshake: name its authority in MUSICSEARCH_CA_FILE, and address it as its certificate does",
+)
+_WITHOUT_TLS = Meaning(EncoderError, "does not speak TLS: address it as grpc://")
+_BAD_PEM = Meaning(
+    EncoderError, "cannot be asked: a PEM file given for it is damaged, or its key belongs to another certificate"
 )
 _FAILED = Meaning(EncoderError, "failed: see its log")
 
@@ -63,10 +68,15 @@ MESSAGE_MEANINGS = {
     "Server is stopping": _RESTARTING,
     "has no available versions": _RESTARTING,  # Triton unloads its models before it exits
     "is not at ready state": _RESTARTING,
+    "is not healthy": _CRIPPLED,  # what another instance, or another server, can still answer
     "unknown model": _WITHOUT_MODELS,
     "message larger than max": _REFUSES_SIZE,
+    "http2 header with status: 429": _BUSY,  # a gateway's
+    "http2 header with status: 413": _REFUSES_SIZE,
     "CERTIFICATE_VERIFY_FAILED": _UNTRUSTED,
     "Hostname Verification Check failed": _UNTRUSTED,
+    "WRONG_VERSION_NUMBER": _WITHOUT_TLS,
+    "Failed to create security handshaker": _BAD_PEM,
 }
 
 

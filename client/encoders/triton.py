@@ -34,7 +34,8 @@ class TritonEncoder:
         headers: sent with every call, such as {"authorization": "Bearer ..."}.
         ca_file: PEM file of the authority that signed the servers' certificates; by default, the public ones.
         cert_file, key_file: PEM files with which this client proves who it is.
-        text_timeout_s, audio_timeout_s: deadline of a request, which holds at most 8 MiB, with all its tries.
+        text_timeout_s, audio_timeout_s: deadline of a request, which holds at most 8 MiB, with all its tries; while
+            another server is left, one that is silent for half of it is given up.
 
     Raises:
         EncoderError: an argument cannot be used.

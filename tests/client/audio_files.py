@@ -17,6 +17,7 @@ FORMATS = {
     "u8.wav": ("pcm_u8", "u8", {}),
     "s16.wav": ("pcm_s16le", "s16", {}),
     "s24.wav": ("pcm_s24le", "s32", {}),
+    "s64.wav": ("pcm_s64le", "s64", {}),
     "f32.wav": ("pcm_f32le", "flt", {}),
     "f64.wav": ("pcm_f64le", "dbl", {}),
     "flac": ("flac", "s16", {}),
@@ -45,13 +46,13 @@ def write_audio(
                 setattr(file, name, text)
             file.write(planes.T)
         return path
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(planes)]
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[len(planes)]
     file_rate_hz = 48_000 if codec == "libopus" else sample_rate_hz  # Opus knows no 44.1 kHz
     with av.open(str(path), "w") as container:
         container.metadata.update(metadata or {})
         stream = container.add_stream(codec, rate=file_rate_hz, layout=layout, options=options)
         stream.codec_context.format = sample_format
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(planes.T.reshape(1, -1), format="flt", layout=layout)
         frame.sample_rate = sample_rate_hz
         frame.pts = 0
         resampler = av.AudioResampler(

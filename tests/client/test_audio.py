@@ -2,6 +2,7 @@
 
 import os
 import tracemalloc
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +69,25 @@ def test_channels_are_averaged_whatever_the_sample_format(tmp_path: Path, kind: 
     np.testing.assert_allclose(stereo, mono / 2, atol=0.006 if kind == "u8.wav" else 1e-4)
 
 
-def test_six_channels_are_averaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [6, 8])
+@pytest.mark.parametrize("kind", ["s16.wav", "flac", "ogg", "m4a", "opus"])
+def test_surround_channels_are_averaged(tmp_path: Path, kind: str, channels: int) -> None:
     left = tone(440, seconds=1)
-    surround, _ = read(write_audio(tmp_path / "a.wav", np.stack([left] + 5 * [0 * left])))
+    surround, _ = read(write_audio(tmp_path / f"a.{kind}", np.stack([left] + (channels - 1) * [0 * left]), kind=kind))
     mono, _ = read(write_audio(tmp_path / "b.wav", left))
-    np.testing.assert_allclose(surround, mono / 6, atol=1e-4)
+    got, expected = surround[0, 800:-800], mono[0, 800:-800] / channels
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 0.2
+
+
+def test_more_channels_are_averaged_or_refused(tmp_path: Path) -> None:
+    signal = np.tile(tone(440, seconds=1), (16, 1))
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((16, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        file.writeframes((32_768 * signal.T).astype("<i2").tobytes())
+    mono, _ = read(write_audio(tmp_path / "b.wav", signal[0]))
+    np.testing.assert_allclose(read(tmp_path / "a.wav")[0], mono, atol=1e-4)
+    with pytest.raises(AudioError, match="has 16 channels, expected at most 8"):
+        read(write_audio(tmp_path / "a.ogg", signal, kind="ogg"))
 
 
 # Window of 1 s. Durations around the "at least half full" rule, in samples at 16 kHz.

@@ -1,6 +1,7 @@
 """Retries, fail-over, headers, TLS and requests in flight, against gRPC servers in this process."""
 
 import collections
+import os
 import subprocess
 import threading
 import time
@@ -47,10 +48,11 @@ DOWN = (grpc.StatusCode.UNAVAILABLE, "connection refused")
 def test_an_unavailable_server_is_asked_again(serve: Serve, tiny_repository: Path) -> None:
     stopping = (grpc.StatusCode.UNAVAILABLE, "Server is stopping, scheduler for model has stopped accepting requests")
     unloaded = (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'text_embedding' has no available versions")
-    script = Script(DOWN, stopping, unloaded)
+    died = (grpc.StatusCode.INTERNAL, "Stub process 'text_tokenizer_0_1' is not healthy.")
+    script = Script(DOWN, stopping, unloaded, died)
     encoder = TritonEncoder(serve({CONFIGS: configs_of(tiny_repository), INFERS: script}).url)
     np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
-    assert script.calls == 4
+    assert script.calls == 5
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,26 @@ def test_a_silent_server_holds_up_a_call_for_as_long_as_its_check_may_take(
     hangs.set()
     for _ in range(3):
         np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
+    released.set()
+
+
+def test_a_silent_server_leaves_time_for_another_one(
+    serve: Serve, tiny_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_calls, "_CHECK_EVERY_S", 60.0)
+    released = threading.Event()
+
+    def hang(request: bytes, context: grpc.ServicerContext) -> bytes:
+        released.wait(20)
+        return b""
+
+    a, b = (serve({CONFIGS: configs_of(tiny_repository), INFERS: answer}) for answer in (hang, infers(ONE)))
+    encoder = TritonEncoder(url_of(a, b), text_timeout_s=2.0)
+    for _ in range(4):
+        np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
+    b.stop()
+    with pytest.raises(ServerUnavailable):
+        encoder.embed_texts(["low"])
     released.set()
 
 
@@ -352,6 +374,11 @@ def test_a_server_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
         TritonEncoder(server.url.replace("grpcs", "grpc"))
 
 
+def test_a_server_without_tls_is_named_as_such(serve: Serve, certificates: dict[str, Path]) -> None:
+    with pytest.raises(EncoderError, match="does not speak TLS: address it as grpc://"):
+        TritonEncoder(serve({}).url.replace("grpc", "grpcs"), ca_file=certificates["ca"])
+
+
 def test_a_client_proves_who_it_is(serve: Serve, tiny_repository: Path, certificates: dict[str, Path]) -> None:
     handlers = {CONFIGS: configs_of(tiny_repository), INFERS: infers(ONE)}
     server = serve(handlers, credentials=tls(certificates, ask_client=True))
@@ -360,6 +387,8 @@ def test_a_client_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
     np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
     with pytest.raises(ServerUnavailable):
         TritonEncoder(server.url, ca_file=ca)
+    with pytest.raises(EncoderError, match="its key belongs to another certificate"):
+        TritonEncoder(server.url, ca_file=ca, cert_file=ca, key_file=key)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +400,10 @@ def test_a_client_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
         ("grpc://a:8001,grpc://b:8001", {}, "several servers as grpc://a:8001,b:8001"),
         ("grpc://a:8001", {"ca_file": "ca.pem"}, "is not encrypted, so it takes no certificates: use grpcs://"),
         ("grpcs://a:8001", {"cert_file": "cert.pem"}, "key_file=None: expected both or none"),
+        ("grpc://127.0.0.1:99999", {}, "expected grpc://host:port"),
+        ("grpc://a:8001,b:00000", {}, "expected grpc://host:port"),
         ("grpcs://a:8001", {"ca_file": "/no/ca.pem"}, r"cannot read /no/ca.pem \(No such file"),
+        ("grpcs://a:8001", {"ca_file": os.devnull}, "has no line -----BEGIN, expected a PEM file"),
         ("grpc://a:8001", {"headers": {"a b": "c"}}, "cannot send the header 'a b'"),
         ("grpc://a:8001", {"headers": {"key": "two\nlines"}}, "a value of printable ASCII"),
     ],

@@ -169,6 +169,10 @@ def test_every_grpc_status_has_its_error(
         ("NOT_FOUND", "Request for unknown model: 'e' is not found", ServerMismatch),
         ("UNAVAILABLE", "Request for unknown model: 'e' is not found", ServerMismatch),  # as older ones said it
         ("UNAVAILABLE", "Request for unknown model: 'e' version 1 is not at ready state", ServerUnavailable),
+        ("INTERNAL", "in ensemble 'e', Stub process 'text_tokenizer_0_1' is not healthy.", ServerUnavailable),
+        ("UNAVAILABLE", "Received http2 header with status: 429", ServerBusy),  # of a gateway, as gRPC tells it
+        ("UNKNOWN", "Received http2 header with status: 413", ServerMismatch),
+        ("UNAVAILABLE", "Received http2 header with status: 502", ServerUnavailable),
         ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 4)", ServerMismatch),
         ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (9 vs. 4)", ServerMismatch),
         ("A_STATUS_OF_TOMORROW", "", EncoderError),

@@ -55,6 +55,13 @@ def test_every_format_has_the_clients_vectors(shipped_client, encoder, tmp_path:
     np.testing.assert_array_equal(got["window_start_s"], windows.starts_s)
 
 
+@pytest.mark.parametrize("kind", ["m4a", "opus"])
+def test_eight_channels_have_the_clients_vectors(shipped_client, encoder, tmp_path: Path, kind: str) -> None:
+    path = write_audio(tmp_path / f"a.{kind}", np.tile(melody(seconds=2), (8, 1)), kind=kind)
+    got = embed(shipped_client, path.read_bytes())
+    np.testing.assert_allclose(got["embedding"], embed_file(encoder, path).vector, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("seconds", "windows"), [(0.6, 1), (10.0, 1), (14.9, 1), (15.0, 2), (326.0, 33)])
 def test_windows_are_cut_as_the_client_cuts_them(
     shipped_client, encoder, tmp_path: Path, seconds: float, windows: int
@@ -95,6 +102,7 @@ UNUSABLE: dict[str, Callable[[Path], Path]] = {
     "too short": lambda path: write_audio(path, tone(440, seconds=0.1)),
     "NaN": lambda path: write_audio(path, np.full(SAMPLE_RATE_HZ, np.nan), kind="f32.wav"),
     "infinity": lambda path: write_audio(path, np.full(SAMPLE_RATE_HZ, -np.inf), kind="f32.wav"),
+    "16 channels": lambda path: write_audio(path, np.tile(tone(440, seconds=1), (16, 1)), kind="ogg"),
     "too loud": lambda path: write_audio(path, 20_000 * tone(440, seconds=1), kind="f32.wav"),
 }
 SUFFIXES = {"silent": "flac", "truncated flac": "flac", "truncated m4a": "m4a", "zip": "mp3", "truncated mp3": "mp3"}

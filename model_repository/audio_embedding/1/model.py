@@ -22,7 +22,15 @@ MIN_DURATION_S = 0.5
 SILENCE_PEAK = 1e-4
 MAX_PEAK = 16.0
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
-FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+MAX_PLANES = 8  # 7.1; with more channels in planes of their own, PyAV 18.1 counts them in foreign memory
+SAMPLES = {  # FFmpeg's sample formats: type and full scale
+    "u8": ("u1", 128.0),
+    "s16": ("i2", 2.0**15),
+    "s32": ("i4", 2.0**31),
+    "s64": ("i8", 2.0**63),
+    "flt": ("f4", 1.0),
+    "dbl": ("f8", 1.0),
+}
 RATES_HZ = (1000, 768_000)  # a filter from 100 MHz takes 860 MB and 15 s to make, a block at 1 Hz as much to resample
 ESTIMATED_LENGTH = {"mp3", "aac"}  # unless an encoder's header says better
 
@@ -175,14 +183,18 @@ def _checked_peak(block):
 
 def _mono(frame):
     """Average of the channels, float32 [samples], full scale = 1; FFmpeg's downmix is louder from float codecs."""
-    samples = frame.to_ndarray()
+    kind, channels = frame.format.name.removesuffix("p"), frame.layout.nb_channels
+    dtype, full_scale = SAMPLES[kind]
     if frame.format.is_packed:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    kind = frame.format.name.removesuffix("p")
+        samples = np.frombuffer(frame.planes[0], dtype, count=frame.samples * channels).reshape(-1, channels).T
+    elif channels > MAX_PLANES:
+        raise AudioError(f"has {channels} channels, expected at most {MAX_PLANES}")
+    else:  # not `to_ndarray`: PyAV 18.1 sees a ninth plane after eight, and reads there
+        samples = np.stack([np.frombuffer(plane, dtype, count=frame.samples) for plane in frame.planes[:channels]])
     mono = samples.mean(axis=0, dtype=np.float64)
     if kind == "u8":
         mono -= 128.0
-    return (mono / FULL_SCALE[kind]).astype(np.float32)
+    return (mono / full_scale).astype(np.float32)
 
 
 def _flush(resampler):
