@@ -40,6 +40,7 @@ CHECKED_TEXTS = 100  # one in so many
 TOLERANCE = 1e-5  # of a component; the contract for a CPU
 PHRASES = ("calm solo piano", "a lively dance of many strings " * 3, "slow music with a cello " * 9)  # of each length
 TIMEOUT_S = 60.0
+_KINDS = ("RssAnon", "RssShmem")
 
 
 def measure(*, seconds: float = SOAK_S) -> str:
@@ -49,13 +50,14 @@ def measure(*, seconds: float = SOAK_S) -> str:
     ):
         callers_pid = pool.submit(_prepare).result()
         soaking = pool.submit(_overload, server.grpc_url, seconds)
-        memory: dict[str, list[float]] = {"server": [], "callers": []}
+        memory: dict[str, list[float]] = {"private": [], "shared": [], "callers": []}
         processes = 0
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at and not soaking.done():
             group = _resident_mb(server.pid)
-            memory["server"].append(sum(group))
-            memory["callers"].append(sum(_resident_mb(callers_pid, alone=True)))
+            memory["private"].append(sum(private for private, _ in group))
+            memory["shared"].append(max(shared for _, shared in group))
+            memory["callers"].append(_resident_mb(callers_pid, alone=True)[0][0])
             processes = len(group)
             time.sleep(SAMPLE_S)
         outcomes, failures = soaking.result()
@@ -81,10 +83,14 @@ def measure(*, seconds: float = SOAK_S) -> str:
         f"| resident MB at the end of minute | {' | '.join(map(str, marks))} | last ÷ first |",
         f"|---|{'---|' * (MARKS + 1)}",
     ]
+    names = {
+        "private": f"tritonserver and its {processes - 1} model processes, private",
+        "shared": "what these share, as tritonserver maps all of it",
+        "callers": "the callers' process, private",
+    }
     for name, samples in memory.items():
         mb = [_at_mark(samples, mark) for mark in marks]
-        called = f"tritonserver and its {processes - 1} model processes" if name == "server" else "the callers' process"
-        lines.append(f"| {called} | {' | '.join(f'{value:.0f}' for value in mb)} | {mb[-1] / mb[0]:.3f} |")
+        lines.append(f"| {names[name]} | {' | '.join(f'{value:.0f}' for value in mb)} | {mb[-1] / mb[0]:.3f} |")
     if failures:
         lines += ["", "Failures, the first of each kind:", "", *(f"* `{failure}`" for failure in failures)]
     return "\n".join(lines)
@@ -96,15 +102,16 @@ def _at_mark(samples: list[float], mark: int) -> float:
     return statistics.median(samples[end - max(1, len(samples) // MARKS // 4) : end])
 
 
-def _resident_mb(pid: int, *, alone: bool = False) -> list[float]:
-    """Of each process in the group that `pid` leads, or of itself; memory that two share counts twice."""
+def _resident_mb(pid: int, *, alone: bool = False) -> list[tuple[float, float]]:
+    """Private and shared memory of each process in the group that `pid` leads, or of itself."""
     sizes = []
     for folder in Path("/proc").glob(str(pid) if alone else "[0-9]*"):
         try:
             if alone or os.getpgid(int(folder.name)) == pid:
-                (kilobytes,) = re.findall(r"VmRSS:\s*(\d+) kB", (folder / "status").read_text())
-                sizes.append(int(kilobytes) / 1e3)
-        except (OSError, ValueError):  # it has just ended
+                status = (folder / "status").read_text()
+                private, shared = (int(re.findall(rf"{kind}:\s*(\d+) kB", status)[0]) for kind in _KINDS)
+                sizes.append((private / 1e3, shared / 1e3))
+        except (OSError, IndexError):  # it has just ended
             continue
     return sizes
 

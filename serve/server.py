@@ -298,6 +298,7 @@ def environment_of(wheel: Wheel) -> dict[str, str]:
         # The stub embeds libpython, which takes the site-packages of the first python3 in PATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "ORT_DISABLE_TELEMETRY": "1",  # since 1.29, ONNX Runtime's Linux wheels report to Microsoft unless told not to
+        "MALLOC_ARENA_MAX": "2",  # or glibc keeps what each of Triton's many threads has freed for that thread
         "CUDA_VISIBLE_DEVICES": "-1",  # where there is a GPU, KIND_AUTO would place instances on it
     }
 
