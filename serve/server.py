@@ -195,7 +195,11 @@ def find_wheel() -> Wheel:
 
 
 def claim(ports: Ports) -> Ports:
-    """Replace each 0 by a free port; ServeError if a wanted one is taken."""
+    """Replace each 0 by a free port; ServeError if a wanted one is taken, or wanted twice."""
+    wanted = [port for port in vars(ports).values() if port]
+    if len({*wanted}) < len(wanted):
+        named = ", ".join(f"{name} {port}" for name, port in vars(ports).items())
+        raise ServeError(f"two ports are equal ({named}): give each its own, or 0 for a free one")
     with contextlib.ExitStack() as stack:  # all stay bound until all are known, so that no two are equal
         claimed = {}
         for name, port in vars(ports).items():

@@ -17,6 +17,7 @@ import pytest
 
 from serve import Ports, ServeError, Server, running_server
 from serve.__main__ import main
+from serve.server import claim
 
 SHIPPED = Path(__file__).parents[2] / "model_repository"
 FREE = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
@@ -259,12 +260,18 @@ def test_a_port_in_use_is_named(serve, tiny_repository: Path) -> None:
     assert f"grpc port {port} cannot be used (Address already in use)" in command.process.stderr.read()
 
 
-def test_two_equal_ports_are_refused(tiny_repository: Path, triton: Server) -> None:
-    with (
-        pytest.raises(ServeError, match=f"http port {triton.ports.http} cannot be used"),
-        running_server(tiny_repository, ports=Ports(http=triton.ports.http, grpc=0, metrics=0)),
-    ):
-        pass
+def test_two_equal_ports_are_refused() -> None:
+    free = claim(Ports(0, 0, 0)).http
+    with pytest.raises(ServeError, match=rf"two ports are equal \(http {free}, grpc {free}, metrics 0\)"):
+        claim(Ports(http=free, grpc=free, metrics=0))
+
+
+@pytest.mark.parametrize("port", ["abc", "65536", "1.5"])
+def test_what_is_no_port_is_said(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--http-port", port])
+    assert stopped.value.code == 2
+    assert f"--http-port: '{port}' is not a port: expected 0 to 65535" in capsys.readouterr().err
 
 
 def test_without_the_wheel_it_says_what_to_install(tiny_repository: Path) -> None:
