@@ -137,12 +137,15 @@ def running_server(
         The server, with every model ready.
 
     Raises:
-        ServeError: no wheel, no stub for this Python, no such repository, a port in use, a model that does
-            not load (with Triton's own words), or not ready in time.
+        ServeError: no wheel, no stub for this Python, no such repository or only a part of one, a port in use, a
+            model that does not load (with Triton's own words), or not ready in time.
     """
     repository = Path(repository).resolve()
     if not any(repository.glob("*/config.pbtxt")):
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
+    if (repository / "audio_embedding").is_dir() and not (repository / "audio_encoder").is_dir():
+        # Triton knows what an ensemble needs, but not whom a Python model calls.
+        raise ServeError(f"{repository} has audio_embedding without audio_encoder, which it calls: export it again")
     wheel = find_wheel()
     ports = claim(ports)
     with _workspace() as workspace, _marked_as_served(repository):

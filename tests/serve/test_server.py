@@ -323,6 +323,18 @@ def remove_a_step(repository: Path) -> None:
     shutil.rmtree(repository / "text_encoder")
 
 
+def remove_whom_a_model_calls(repository: Path) -> None:
+    (repository / "audio_encoder").rename(repository / "audio_embedding")
+
+
+def remove_the_vocabulary(repository: Path) -> None:
+    (repository / "text_tokenizer/1/tokenizer.json").unlink()
+
+
+def cut_the_vocabulary(repository: Path) -> None:
+    os.truncate(repository / "text_tokenizer/1/tokenizer.json", 100)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -332,6 +344,9 @@ def remove_a_step(repository: Path) -> None:
         (misspell_a_number, "'audio_encoder' .*parameter intra_op_thread_count is 'two', expected a whole number"),
         (ask_for_an_accelerator, "'audio_encoder' .*unknown Execution Accelerator 'npu' is requested"),
         (remove_a_step, "ensemble text_embedding contains models that are not available or ambiguous: text_encoder"),
+        (remove_whom_a_model_calls, "broken has audio_embedding without audio_encoder, which it calls: export it"),
+        (remove_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: No such file"),
+        (cut_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: EOF while parsing"),
     ],
 )
 def test_a_broken_model_is_named_with_tritons_own_reason(
