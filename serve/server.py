@@ -88,6 +88,18 @@ class Server:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
+    def model_processes(self) -> dict[int, str]:
+        """pid -> model, of the live processes that run the models, one for each instance.
+
+        When one ends, Triton stays "ready", fails the calls that would have been its own, and starts no other.
+        """
+        processes = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            stub, _, model = _command_line(int(folder.name)).partition(f"\0{self._workspace}/repository/")
+            if stub.startswith(f"{self._workspace}/backends/"):
+                processes[int(folder.name)] = model.partition("/")[0]
+        return processes
+
     def log(self) -> str:
         """All that tritonserver and the models have written so far."""
         log = (self._workspace / "triton.log").read_text(errors="replace")
@@ -115,6 +127,19 @@ class Server:
             return response.status, response.read()
         finally:
             connection.close()
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and not only a zombie of it."""
+    return bool(_command_line(pid))
+
+
+def _command_line(pid: int) -> str:
+    """Its arguments, a NUL after each; none of a zombie, a kernel thread or a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager

@@ -250,6 +250,18 @@ def test_when_triton_is_killed_it_says_so_and_leaves_nothing(serve, tiny_reposit
     assert_nothing_left(command, workspace)
 
 
+@pytest.mark.parametrize("model", ["text_tokenizer", "audio_encoder"])  # Python's backend, and ours on it
+def test_when_the_process_of_a_model_dies_it_stops_and_says_which(serve, tiny_repository: Path, model: str) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    command.wait_until_ready()
+    workspace = command.workspace()
+    stub = next(pid for pid, text in command.processes().items() if f"repository/{model}/" in text)
+    os.kill(stub, signal.SIGKILL)
+    assert command.process.wait(30) == 1
+    assert f"a process of the model {model} died" in command.process.stderr.read()
+    assert_nothing_left(command, workspace)
+
+
 def test_a_port_in_use_is_named(serve, tiny_repository: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
