@@ -350,7 +350,7 @@ def stand_in():
 
 
 def _probe(tmp_path, *, port):
-    """compose's check of that port, beside a process of ours for `kill 1`: its exit code, and what signal ended ours."""
+    """compose's check of that port, with a process of ours for `kill 1`: its exit code, and the signal ours got."""
     probe = tmp_path / "healthy.py"
     assert _read("healthy.py").count("8000") == 1
     probe.write_text(_read("healthy.py").replace("8000", str(port)))
@@ -539,9 +539,14 @@ def test_only_the_gateways_own_health_needs_no_key():
 
 def test_what_callers_upload_at_once_fits_the_gateways_memory():
     conf = _read("gateway/nginx.conf")
-    at_once = int(re.search(r"limit_conn uploads (\d+);", conf)[1])
+    keys = dict((zone, key) for key, zone in re.findall(r"limit_conn_zone (\S+) zone=(\w+):", conf))
+    limits = dict(re.findall(r"limit_conn (\w+) (\d+);", conf))
+    assert keys == {"uploads": "$caller", "all_uploads": "$server_port"}
+    assert int(limits["uploads"]) < int(limits["all_uploads"])
+    at_once = int(limits["all_uploads"])
     largest_mb = int(re.search(r"client_max_body_size (\d+)m;", conf)[1])
     [tmpfs] = _load("compose.yaml")["services"]["gateway"]["tmpfs"]
+    assert re.search(r"location = /v2/health/ready \{\s+client_max_body_size 1k;", conf)  # without a limit_conn
     assert at_once * largest_mb <= 1024 * int(re.fullmatch(r"/tmp:size=(\d+)g", tmpfs)[1])
 
 
