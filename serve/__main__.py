@@ -5,8 +5,8 @@ published critical vulnerabilities (see `serve.server`). To serve other machines
 
 `--check` starts it on free ports, calls every model once, prints what each answered, and stops.
 
-Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP, or every model answered; 1 the server died, or a model failed;
-2 it could not start.
+Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP, or every model answered; 1 the server died or a model's process did,
+or a model failed; 2 it could not start.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serve.server import Ports, ServeError, Server, running_server
+from serve.server import Ports, ServeError, Server, is_running, running_server
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # tritonserver's own, and what people try first.
@@ -51,15 +51,24 @@ def main(arguments: list[str] | None = None) -> int:
             if options.check:
                 return _check(server)
             print(_banner(server), flush=True)
-            while server.is_alive():
-                time.sleep(0.2)
-            print(f"serve: tritonserver died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
+            print(f"serve: {_wait_for_a_death(server)} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
             return 1
     except ServeError as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 0
+
+
+def _wait_for_a_death(server: Server) -> str:
+    """Who died: tritonserver, or a model's process, which Triton would not miss."""
+    processes = server.model_processes()
+    while server.is_alive():
+        for pid, model in processes.items():
+            if not is_running(pid):
+                return f"a process of the model {model}"
+        time.sleep(0.2)
+    return "tritonserver"
 
 
 def _check(server: Server) -> int:
@@ -83,10 +92,9 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: expected 0 to 65535")
-    return port
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: expected 0 to 65535")
+    return int(text)
 
 
 def _banner(server: Server) -> str:

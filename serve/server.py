@@ -88,6 +88,18 @@ class Server:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
+    def model_processes(self) -> dict[int, str]:
+        """pid -> model, of the live processes that run the models, one for each instance.
+
+        When one ends, Triton stays "ready", fails the calls that would have been its own, and starts no other.
+        """
+        processes = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            stub, _, model = _command_line(int(folder.name)).partition(f"\0{self._workspace}/repository/")
+            if stub.startswith(f"{self._workspace}/backends/"):
+                processes[int(folder.name)] = model.partition("/")[0]
+        return processes
+
     def log(self) -> str:
         """All that tritonserver and the models have written so far."""
         log = (self._workspace / "triton.log").read_text(errors="replace")
@@ -117,6 +129,19 @@ class Server:
             connection.close()
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and not only a zombie of it."""
+    return bool(_command_line(pid))
+
+
+def _command_line(pid: int) -> str:
+    """Its arguments, a NUL after each; none of a zombie, a kernel thread or a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 @contextlib.contextmanager
 def running_server(
     repository: str | Path, *, ports: Ports = Ports(), ready_timeout_s: float = 120.0
@@ -137,12 +162,15 @@ def running_server(
         The server, with every model ready.
 
     Raises:
-        ServeError: no wheel, no stub for this Python, no such repository, a port in use, a model that does
-            not load (with Triton's own words), or not ready in time.
+        ServeError: no wheel, no stub for this Python, no such repository or only a part of one, a port in use, a
+            model that does not load (with Triton's own words), or not ready in time.
     """
     repository = Path(repository).resolve()
     if not any(repository.glob("*/config.pbtxt")):
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
+    if (repository / "audio_embedding").is_dir() and not (repository / "audio_encoder").is_dir():
+        # Triton knows what an ensemble needs, but not whom a Python model calls.
+        raise ServeError(f"{repository} has audio_embedding without audio_encoder, which it calls: export it again")
     wheel = find_wheel()
     ports = claim(ports)
     with _workspace() as workspace, _marked_as_served(repository):
@@ -195,7 +223,11 @@ def find_wheel() -> Wheel:
 
 
 def claim(ports: Ports) -> Ports:
-    """Replace each 0 by a free port; ServeError if a wanted one is taken."""
+    """Replace each 0 by a free port; ServeError if a wanted one is taken, or wanted twice."""
+    wanted = [port for port in vars(ports).values() if port]
+    if len({*wanted}) < len(wanted):
+        named = ", ".join(f"{name} {port}" for name, port in vars(ports).items())
+        raise ServeError(f"two ports are equal ({named}): give each its own, or 0 for a free one")
     with contextlib.ExitStack() as stack:  # all stay bound until all are known, so that no two are equal
         claimed = {}
         for name, port in vars(ports).items():

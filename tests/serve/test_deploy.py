@@ -5,13 +5,16 @@ Triton's protobuf service, metric names in its documentation, Kubernetes' field 
 """
 
 import http.client
+import http.server
 import json
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -320,6 +323,77 @@ def test_the_largest_batch_is_within_the_limit_on_requests(start):
     assert "client_max_body_size 64m;" in _read("gateway/nginx.conf")
 
 
+# ---- healthy.py
+
+
+def _healthy_in_the_image():
+    return re.search(r"^COPY --chmod=755 serve/deploy/healthy.py (\S+)$", _read("Dockerfile"), re.MULTILINE)[1]
+
+
+@pytest.fixture
+def stand_in():
+    """A Triton of 2026 on loopback, as far as a probe sees it: `statuses` by path, 200 for the others."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(server.statuses.get(self.path, 200))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+        server.statuses = {}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def _probe(tmp_path, *, port):
+    """compose's check of that port, with a process of ours for `kill 1`: its exit code, and the signal ours got."""
+    probe = tmp_path / "healthy.py"
+    assert _read("healthy.py").count("8000") == 1
+    probe.write_text(_read("healthy.py").replace("8000", str(port)))
+    kind, command = _load("compose.yaml")["services"]["triton-gpu"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    command = command.replace("$$", "$").replace(f"python3 {_healthy_in_the_image()}", f"{sys.executable} {probe}")
+    with subprocess.Popen(["sleep", "60"]) as first:
+        checked = subprocess.run(["sh", "-c", command.replace("kill 1;", f"kill {first.pid};")], capture_output=True)
+        try:
+            return checked.returncode, -first.wait(0.2)
+        except subprocess.TimeoutExpired:
+            first.kill()
+            return checked.returncode, None
+
+
+@pytest.mark.parametrize(
+    ("not_ready", "healthy", "ended_by"),
+    [
+        (None, 0, None),
+        ("/v2/health/ready", 1, None),  # starts or stops: patience
+        ("/v2/models/audio_embedding/ready", 1, signal.SIGTERM),
+        ("/v2/models/text_tokenizer/ready", 1, signal.SIGTERM),
+    ],
+)
+def test_a_server_is_ended_where_only_a_models_process_died(stand_in, tmp_path, not_ready, healthy, ended_by):
+    stand_in.statuses[not_ready] = 503
+    assert _probe(tmp_path, port=stand_in.server_port) == (healthy, ended_by)
+
+
+def test_a_server_that_does_not_answer_is_not_healthy_and_not_ended(tmp_path):
+    assert _probe(tmp_path, port=claim(Ports(0, 0, 0)).http) == (1, None)
+
+
+def test_a_real_tritonserver_is_healthy(shipped, tmp_path):
+    assert _probe(tmp_path, port=shipped.ports.http) == (0, None)
+
+
+def test_every_python_model_is_asked_for_its_process():
+    configs = {config.parent.name: config.read_text() for config in REPOSITORY.glob("*/config.pbtxt")}
+    python = sorted(name for name, text in configs.items() if 'backend: "python"' in text)
+    assert f"PYTHON_MODELS = {tuple(python)}".replace("'", '"') in _read("healthy.py")
+
+
 # ---- image
 
 
@@ -465,9 +539,14 @@ def test_only_the_gateways_own_health_needs_no_key():
 
 def test_what_callers_upload_at_once_fits_the_gateways_memory():
     conf = _read("gateway/nginx.conf")
-    at_once = int(re.search(r"limit_conn uploads (\d+);", conf)[1])
+    keys = dict((zone, key) for key, zone in re.findall(r"limit_conn_zone (\S+) zone=(\w+):", conf))
+    limits = dict(re.findall(r"limit_conn (\w+) (\d+);", conf))
+    assert keys == {"uploads": "$caller", "all_uploads": "$server_port"}
+    assert int(limits["uploads"]) < int(limits["all_uploads"])
+    at_once = int(limits["all_uploads"])
     largest_mb = int(re.search(r"client_max_body_size (\d+)m;", conf)[1])
     [tmpfs] = _load("compose.yaml")["services"]["gateway"]["tmpfs"]
+    assert re.search(r"location = /v2/health/ready \{\s+client_max_body_size 1k;", conf)  # without a limit_conn
     assert at_once * largest_mb <= 1024 * int(re.fullmatch(r"/tmp:size=(\d+)g", tmpfs)[1])
 
 
@@ -632,9 +711,9 @@ def test_rendered_every_selector_asks_for_this_model():
 
 def test_ports_and_probes_are_tritons():
     assert {port["name"]: port["containerPort"] for port in _container()["ports"]} == vars(Ports())
-    for probe in ("startupProbe", "readinessProbe"):
-        assert _container()[probe]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
-    assert _container()["livenessProbe"]["httpGet"] == {"path": "/v2/health/live", "port": "http"}
+    assert _container()["startupProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert _container()[probe]["exec"] == {"command": ["python3", _healthy_in_the_image()]}
     annotations = _manifest("Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(Ports().metrics)
 

@@ -17,6 +17,7 @@ import pytest
 
 from serve import Ports, ServeError, Server, running_server
 from serve.__main__ import main
+from serve.server import claim
 
 SHIPPED = Path(__file__).parents[2] / "model_repository"
 FREE = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
@@ -249,6 +250,18 @@ def test_when_triton_is_killed_it_says_so_and_leaves_nothing(serve, tiny_reposit
     assert_nothing_left(command, workspace)
 
 
+@pytest.mark.parametrize("model", ["text_tokenizer", "audio_encoder"])  # Python's backend, and ours on it
+def test_when_the_process_of_a_model_dies_it_stops_and_says_which(serve, tiny_repository: Path, model: str) -> None:
+    command = serve("--repository", tiny_repository, *FREE)
+    command.wait_until_ready()
+    workspace = command.workspace()
+    stub = next(pid for pid, text in command.processes().items() if f"repository/{model}/" in text)
+    os.kill(stub, signal.SIGKILL)
+    assert command.process.wait(30) == 1
+    assert f"a process of the model {model} died" in command.process.stderr.read()
+    assert_nothing_left(command, workspace)
+
+
 def test_a_port_in_use_is_named(serve, tiny_repository: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -259,12 +272,18 @@ def test_a_port_in_use_is_named(serve, tiny_repository: Path) -> None:
     assert f"grpc port {port} cannot be used (Address already in use)" in command.process.stderr.read()
 
 
-def test_two_equal_ports_are_refused(tiny_repository: Path, triton: Server) -> None:
-    with (
-        pytest.raises(ServeError, match=f"http port {triton.ports.http} cannot be used"),
-        running_server(tiny_repository, ports=Ports(http=triton.ports.http, grpc=0, metrics=0)),
-    ):
-        pass
+def test_two_equal_ports_are_refused() -> None:
+    free = claim(Ports(0, 0, 0)).http
+    with pytest.raises(ServeError, match=rf"two ports are equal \(http {free}, grpc {free}, metrics 0\)"):
+        claim(Ports(http=free, grpc=free, metrics=0))
+
+
+@pytest.mark.parametrize("port", ["abc", "65536", "1.5"])
+def test_what_is_no_port_is_said(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--http-port", port])
+    assert stopped.value.code == 2
+    assert f"--http-port: '{port}' is not a port: expected 0 to 65535" in capsys.readouterr().err
 
 
 def test_without_the_wheel_it_says_what_to_install(tiny_repository: Path) -> None:
@@ -316,6 +335,18 @@ def remove_a_step(repository: Path) -> None:
     shutil.rmtree(repository / "text_encoder")
 
 
+def remove_whom_a_model_calls(repository: Path) -> None:
+    (repository / "audio_encoder").rename(repository / "audio_embedding")
+
+
+def remove_the_vocabulary(repository: Path) -> None:
+    (repository / "text_tokenizer/1/tokenizer.json").unlink()
+
+
+def cut_the_vocabulary(repository: Path) -> None:
+    os.truncate(repository / "text_tokenizer/1/tokenizer.json", 100)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -325,6 +356,9 @@ def remove_a_step(repository: Path) -> None:
         (misspell_a_number, "'audio_encoder' .*parameter intra_op_thread_count is 'two', expected a whole number"),
         (ask_for_an_accelerator, "'audio_encoder' .*unknown Execution Accelerator 'npu' is requested"),
         (remove_a_step, "ensemble text_embedding contains models that are not available or ambiguous: text_encoder"),
+        (remove_whom_a_model_calls, "broken has audio_embedding without audio_encoder, which it calls: export it"),
+        (remove_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: No such file"),
+        (cut_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: EOF while parsing"),
     ],
 )
 def test_a_broken_model_is_named_with_tritons_own_reason(

@@ -24,7 +24,11 @@ class TritonPythonModel:
         max_tokens = int(parameters["max_text_tokens"]["string_value"])
         self._max_bytes = int(parameters["max_text_bytes"]["string_value"])
         self._lengths = [*(length for length in PADDED_LENGTHS if length < max_tokens), max_tokens]
-        self._tokenizer = Tokenizer.from_file(str(Path(__file__).with_name("tokenizer.json")))
+        path = Path(__file__).with_name("tokenizer.json")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain Exception
+            raise ValueError(f"cannot read the tokenizer {path}: {error}") from error
         padding = self._tokenizer.padding
         self._pad_id = padding["pad_id"] if padding else self._tokenizer.token_to_id("[PAD]") or 0
         self._tokenizer.no_padding()

@@ -1,0 +1,24 @@
+"""Exit 0 when every model can be called, 1 when not (yet), 3 when the process of a Python model died.
+
+Triton stays "ready" without that process and starts no other; since the releases of 2026, the model's own path says so.
+"""
+
+import http.client
+import sys
+
+PYTHON_MODELS = ("audio_embedding", "text_tokenizer")
+
+
+def is_ready(path: str) -> bool:
+    # http.client and not urllib: a proxy of the environment must not see loopback.
+    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=3)
+    connection.request("GET", path)
+    return connection.getresponse().status == 200
+
+
+if not is_ready("/v2/health/ready"):
+    sys.exit("the server is not ready")
+for model in PYTHON_MODELS:
+    if not is_ready(f"/v2/models/{model}/ready"):
+        print(f"{model} is not ready in a server that is", file=sys.stderr)
+        sys.exit(3)
