@@ -436,12 +436,13 @@ class MusicSearch:
             found = self._found(query, count=offset + k, where=where, per_artist=per_artist)
             background = self._background() if is_text else None
             weak = bool(background and found and background.probability(found[0][1]) < WEAK_BELOW)
+            windows = self._catalogue.windows_of([label for label, _, _ in found[offset:]]) if starts else {}
             return [
                 Hit(
                     track.track_id,
                     track.file.path,
                     score,
-                    self._best_start_s(label, query) if starts else None,
+                    _best_start_s(*windows[label], query) if label in windows else None,
                     track.metadata,
                     probability=background.probability(score) if background else None,
                     weak=weak,
@@ -472,10 +473,6 @@ class MusicSearch:
             if len(found) >= count or len(labels) < asked:
                 return found[:count]
             asked *= 4
-
-    def _best_start_s(self, label: int, query: NDArray[np.float32]) -> float:
-        starts_s, windows = self._catalogue.windows(label)
-        return float(starts_s[np.argmax(windows @ query)])
 
     def _background(self) -> Background | None:
         """For the library as it is now; made anew when it has grown or shrunk by a tenth."""
@@ -514,6 +511,10 @@ def library_info(catalogue: Store) -> LibraryInfo:
         fingerprint=catalogue.model.fingerprint,
         embedding_dim=catalogue.model.dim,
     )
+
+
+def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], query: NDArray[np.float32]) -> float:
+    return float(starts_s[np.argmax(windows @ query)])
 
 
 def _check_count(value: int, *, name: str, least: int) -> None:

@@ -617,13 +617,27 @@ class Catalogue:
             self._summed.add((table, value))
 
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Start times float32 [windows] in seconds, and vectors float32 [windows, dim]."""
-        starts_s, vectors, is_sound = self._one(
-            "SELECT starts_s, vectors, checksum(label, starts_s, vectors) = crc32 FROM windows WHERE label = ?", label
+        """Start times float32 [windows] in seconds, and vectors float32 [windows, dim].
+
+        Raises:
+            LibraryError: there are none, or they do not match their checksum.
+        """
+        return self.windows_of([label])[label]
+
+    def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """By label, what `windows` gives."""
+        query = (
+            "SELECT label, starts_s, vectors, checksum(label, starts_s, vectors) = crc32 FROM windows "
+            "WHERE label IN (SELECT value FROM json_each(?))"
         )
-        if not is_sound:
-            raise self._damaged(f"windows of vector number {label}")
-        return _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
+        found = {}
+        for label, starts_s, vectors, is_sound in self._all(query, json.dumps(list(labels))):
+            if not is_sound:
+                raise self._damaged(f"windows of vector number {label}")
+            found[label] = _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
+        for label in set(labels) - found.keys():
+            raise LibraryError(f"the windows of vector number {label} vanished from {self.folder}: {REPAIR}")
+        return found
 
     def vector(self, label: int) -> NDArray[np.float32]:
         """float32 [dim]."""

@@ -337,6 +337,11 @@ class MilvusStore:
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return to_windows(self._one(label, "windows"), dim=self.model.dim)
 
+    def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """By label, what `windows` gives; those that another client has just removed are left out."""
+        rows = self._by_ids(list(map(to_id, labels)), "windows")
+        return {to_label(row["track_id"]): to_windows(row["windows"], dim=self.model.dim) for row in rows}
+
     def probes(self, kind: str | None = None) -> NDArray[np.float32]:
         condition = 'kind != "failed"' if kind is None else f"kind == {quoted(kind)}"
         vectors = [row["vector"] for rows in self._each(self._notes, condition, "vector") for row in rows]
