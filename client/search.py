@@ -4,6 +4,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -152,7 +153,7 @@ class MusicSearch:
 
         Raises:
             QueryError: `paths` is no path and no sequence of paths, or `windows` < 1.
-            LibraryBusy: another process is writing to this library.
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
             EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
         """
         if not isinstance(paths, str | Path | Iterable):
@@ -160,7 +161,9 @@ class MusicSearch:
         if windows is not None:
             _check_count(windows, name="windows", least=1)
         found = find_audio([paths] if isinstance(paths, str | Path) else paths)
-        with self._catalogue.writing():
+        with ExitStack() as stack:
+            with self._lock:  # other threads' short writes are waited for
+                stack.enter_context(self._catalogue.writing())
             if not self._catalogue.is_current():
                 raise ModelMismatch(
                     f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: open "
@@ -325,13 +328,13 @@ class MusicSearch:
 
         Raises:
             LibraryError: one of them is not in the library; nothing is removed.
-            LibraryBusy: another process is writing to this library.
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
         """
         ids = [track_ids] if isinstance(track_ids, str) or not isinstance(track_ids, Iterable) else list(track_ids)
         for track_id in ids:
             if not isinstance(track_id, str):
                 raise QueryError(f"got the track id {track_id!r}, expected a text, as searches show them")
-        with self._catalogue.writing(), self._lock:
+        with self._lock, self._catalogue.writing():
             self._catalogue.remove(ids)
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
@@ -343,9 +346,9 @@ class MusicSearch:
 
         Raises:
             LibraryError: a track is not in the library; QueryError: a value of another type.
-            LibraryBusy: another process is writing to this library.
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
         """
-        with self._catalogue.writing(), self._lock:
+        with self._lock, self._catalogue.writing():
             self._catalogue.annotate(annotations)
 
     def failed(self) -> list[FailedTrack]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -386,6 +387,13 @@ def test_a_second_writer_is_told(library: Path, tones: Path, encoder: LocalEncod
         with first._catalogue.writing(), pytest.raises(LibraryBusy, match="another process"):
             second.add(tones)
         assert second.add(tones).added == 3
+
+
+def test_threads_wait_for_each_others_writes(ms: MusicSearch) -> None:
+    (track,) = ms.search("low", k=1)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: ms.annotate({track.track_id: {f"field {number}": number}}), range(40)))
+    assert ms.search("low", k=1)[0].metadata == {f"field {number}": number for number in range(40)}
 
 
 def test_threads_may_search_while_one_adds(ms: MusicSearch, tmp_path: Path) -> None:
