@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -176,26 +177,20 @@ def _where(conditions: list[str]) -> dict[str, Any]:
         if not equals or not name or not value:
             raise QueryError(f"--where {condition!r}: expected FIELD=VALUE, such as genre=jazz or year=1990..2000")
         low, dots, high = value.partition("..")
-        if dots:
-            where[name] = tuple(_number(limit, condition) if limit else None for limit in (low, high))
-        else:
-            options = [_value(option) for option in value.split(",")]
-            where[name] = options[0] if len(options) == 1 else options
+        limits = [_number(limit) for limit in (low, high)]
+        if dots and all(limit is not None or not text for limit, text in zip(limits, (low, high), strict=True)):
+            where[name] = tuple(limits)
+        else:  # tags may be texts that look like numbers, and have commas in them
+            texts = [value, *value.split(",")]
+            where[name] = [*texts, *(number for text in texts if (number := _number(text)) is not None)]
     return where
 
 
-def _number(text: str, condition: str) -> float:
+def _number(text: str) -> float | None:
     try:
-        return float(text)
-    except ValueError as exc:
-        raise QueryError(f"--where {condition!r}: {text!r} is no number") from exc
-
-
-def _value(text: str) -> str | float:
-    try:
-        return float(text)
+        return None if math.isnan(number := float(text)) else number
     except ValueError:
-        return text
+        return None
 
 
 def _part(path: str, part: str) -> Clip:

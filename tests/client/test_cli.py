@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from client import MusicSearch
 from client.cli import main
 from client.cli.parser import make_parser
+from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import build_tiny_repository
 
@@ -64,6 +66,28 @@ def test_search(run, library: Path, tones: Path) -> None:
     assert (status, len(track_id), track) == (0, 16, str(tones / "album/high.mp3"))
     assert float(score) > 0.5
     assert at in ("0:00", "0:01")
+
+
+@pytest.mark.parametrize(
+    ("artist", "condition"),
+    [
+        ("311", "311"),
+        ("Earth, Wind & Fire", "earth, wind & fire"),
+        ("Earth", "Wind,Earth"),
+        ("Wait...", "Wait..."),
+        ("NaN", "nan"),
+        (311, "311"),
+        (311, "300..311"),
+        (311, "..400"),
+    ],
+)
+def test_where_reaches_texts_and_numbers(
+    run, library: Path, tones: Path, encoder: LocalEncoder, artist: str | int, condition: str
+) -> None:
+    with MusicSearch(library, encoder=encoder) as ms:
+        ms.annotate({ms.track_id(tones / "low.wav"): {"artist": artist}})
+    (hit,) = json.loads(run("search", library, "high", "--where", f"artist={condition}", "--json")[1])
+    assert hit["path"] == str(tones / "low.wav")
 
 
 def test_a_library_without_tracks_says_so(run, tmp_path: Path) -> None:
