@@ -10,6 +10,7 @@ import pytest
 from client import Clip, LibraryError, ModelMismatch, MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
+from client.evaluation import rank
 from client.index import catalogue
 from client.index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from client.index.maintenance import export_to_milvus
@@ -180,6 +181,13 @@ def test_the_terminal(ms: MusicSearch, library: str, tones: Path, capsys: pytest
     assert capsys.readouterr().err == f"music-search: no track with the id or path 'nobody' in {library}\n"
     assert main(["duplicates", library, "--json"]) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+def test_evaluation(ms: MusicSearch, library: str, encoder: LocalEncoder) -> None:
+    ranking = rank(ms._catalogue, encoder, STEMS)
+    for found in (ranking.found, ranking.exact):
+        assert found == {stem: [hit.track_id for hit in ms.search(stem)] for stem in STEMS}
+    assert ranking.recall == 1.0
 
 
 # -- what a store does ---------------------------------------------------------------------------------
