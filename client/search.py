@@ -361,9 +361,11 @@ class MusicSearch:
 
         Args:
             least: the lowest similarity, up to 1.
+
+        Raises:
+            QueryError: `least` is out of its range.
         """
-        with self._lock:
-            return list(find_duplicates(self._catalogue, self._index, least=least))
+        return list(find_duplicates(self._catalogue, self._index, least=least, lock=self._lock))
 
     def info(self) -> LibraryInfo:
         """What the library holds."""
