@@ -4,7 +4,7 @@ import argparse
 import csv
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -72,9 +72,9 @@ def tag(options: argparse.Namespace) -> int:
         return 0
     options.library = options.source
     with open_existing(options) as ms:
+        if options.field:  # before anything is printed, as a reader such as `head` may end that
+            _note(ms, ms.tag_library(labels, templates=templates), field=options.field)
         tracks = ms.tag_library(labels, templates=templates)
-        if options.field:
-            tracks = _noting(ms, tracks, field=options.field)
         if options.json:
             print_json_list(asdict(track) for track in tracks)
             return 0
@@ -88,15 +88,14 @@ def tag(options: argparse.Namespace) -> int:
     return 0
 
 
-def _noting(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> Iterator[TaggedTrack]:
-    """The same tracks, whose best labels become annotations."""
+def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None:
+    """Make the best labels of these tracks annotations."""
     best: dict[str, dict[str, Any]] = {}
     for track in tracks:
         best[track.track_id] = {field: track.tags[0].label}
         if len(best) == _ANNOTATED_AT_ONCE:
             ms.annotate(best)
             best.clear()
-        yield track
     if best:
         ms.annotate(best)
 

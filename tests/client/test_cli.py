@@ -195,6 +195,15 @@ def test_a_reader_that_stopped_is_no_error(library: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_labels_are_kept_though_printing_stops(run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(values: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("client.cli.finding.print_json_list", stop)
+    assert run("tag", library, "--labels", "low,middle,high", "--as", "pitch", "--json")[0] == 130
+    assert len(json.loads(run("search", library, "low", "--where", "pitch=low,middle,high", "--json")[1])) == 3
+
+
 def parsers() -> dict:
     return make_parser()._subparsers._group_actions[0].choices
 
