@@ -612,6 +612,22 @@ def test_asynchronous_use(ms: MusicSearch, library: Path, encoder: LocalEncoder)
     assert [stems(hits) for hits in asyncio.run(many())] == 20 * [["low"], ["high"]]
 
 
+def test_asynchronous_calls_are_coroutines(ms: MusicSearch) -> None:
+    async def use() -> None:
+        shared = AsyncMusicSearch(ms)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(shared.search("low", k=1))
+        (hit,) = task.result()
+        assert (await shared.track_id(hit.path), shared.device) == (hit.track_id, "cpu")
+        assert [tagged async for tagged in shared.tag_library(["low", "high"])] == [*ms.tag_library(["low", "high"])]
+        await shared.close()
+        await shared.close()
+        with pytest.raises(LibraryError, match="is closed: open it again"):
+            await shared.search("low")
+
+    asyncio.run(use())
+
+
 def test_thresholds_from_examples(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:
     halves = [tone(TONES_HZ[word], seconds=2) for word in ("low", "high")]
     both = write_audio(tmp_path / "both.wav", np.concatenate(halves))
