@@ -417,7 +417,7 @@ class MusicSearch:
                 track = self._catalogue.by_path(path)
                 track = track if track and track.file.looks_like(os.stat(path)) else None
             else:
-                track = self._catalogue.by_id(str(source))
+                track = self._catalogue.by_id(str(source)) or self._catalogue.by_path(path)
             if track is not None and track.label is not None:
                 return self._catalogue.vector(track.label)
         return embed_file(self._encoder, path).vector

@@ -66,6 +66,8 @@ def tag(options: argparse.Namespace) -> int:
     labels = _labels(options.labels)
     templates = options.template or DEFAULT_TEMPLATES
     if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
+        if options.field or options.csv:
+            raise QueryError(f"--as and --csv are for libraries, and there is none at {options.source}")
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
             vector = embed_file(encoder, Path(options.source).expanduser()).vector
             _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
@@ -175,6 +177,8 @@ def _where(conditions: list[str]) -> dict[str, Any]:
         name, equals, value = condition.partition("=")
         if not equals or not name or not value:
             raise QueryError(f"--where {condition!r}: expected FIELD=VALUE, such as genre=jazz or year=1990..2000")
+        if name in where:
+            raise QueryError(f"--where names {name!r} twice: give one range, or all its values as {name}=A,B")
         low, dots, high = value.partition("..")
         limits = [_number(limit) for limit in (low, high)]
         if dots and all(limit is not None or not text for limit, text in zip(limits, (low, high), strict=True)):

@@ -561,6 +561,7 @@ def test_what_has_vanished_is_marked_until_it_is_back(ms: MusicSearch, tones: Pa
     assert (report.missing, report.unchanged) == (1, 2)
     assert [hit.is_missing for hit in ms.search("low", k=3)].count(True) == 1
     assert ms.search("low", k=1)[0].is_missing
+    assert ms.search_audio(low, k=1)[0].score == pytest.approx(1, abs=1e-5)  # its vector is still known
     assert ms.add(tones, progress=False).missing == 0  # it was marked before
     (tones.parent / "away.wav").rename(low)
     assert ms.add(tones, progress=False).unchanged == 3
