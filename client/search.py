@@ -112,6 +112,8 @@ class MusicSearch:
         self._owns_encoder = encoder is None or isinstance(encoder, str | Path)
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
+        if not isinstance(getattr(encoder, "spec", None), EncoderSpec):
+            raise QueryError(f"got {encoder!r} for the encoder, expected a folder, an address or an open Encoder")
         self._encoder: Encoder = encoder
         self._lock = threading.RLock()
         try:
@@ -267,6 +269,9 @@ class MusicSearch:
         self, examples: Mapping[str, Sequence[Source]], *, templates: Sequence[str] = DEFAULT_TEMPLATES
     ) -> dict[str, float]:
         """Thresholds for labels from a few examples of each: files, or ids of tracks; see `Labels.fit_thresholds`."""
+        for sources in examples.values() if isinstance(examples, Mapping) else [None]:
+            if isinstance(sources, str | Path | Clip) or not isinstance(sources, Sequence):
+                raise QueryError(f"examples is {examples!r}, expected a dict of labels and lists of files or track ids")
         labels = Labels(list(examples), encoder=self._encoder, templates=templates)
         vectors = {
             label: np.array([self._vector_of(source) for source in sources], np.float32)
@@ -300,6 +305,8 @@ class MusicSearch:
         Raises:
             LibraryError: it is not in the library.
         """
+        if not isinstance(name, str | Path):
+            raise QueryError(f"got {name!r} for a track, expected its id or its path")
         with self._lock:
             return self._catalogue.named(name).track_id
 
@@ -320,6 +327,8 @@ class MusicSearch:
         """
         if isinstance(paths, str | Path):
             raise QueryError(f"paths is one path, expected a list of paths: [{str(paths)!r}]")
+        if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+            raise QueryError(f"paths is {paths!r}, expected a list of paths")
         vectors = [embed_file(self._encoder, Path(path).expanduser()).vector for path in paths]
         return np.array(vectors, np.float32).reshape(-1, self._encoder.spec.embedding_dim)
 

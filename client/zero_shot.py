@@ -109,12 +109,17 @@ class Labels:
 
         Args:
             thresholds: by label, from which score on it fits; each is judged by itself, so several may fit, or none.
+
+        Raises:
+            QueryError: a threshold that is no number.
         """
+        limits = {} if thresholds is None else thresholds
+        if not isinstance(limits, Mapping) or not all(isinstance(limit, int | float) for limit in limits.values()):
+            raise QueryError(f"thresholds is {thresholds!r}, expected a dict of labels and scores")
         scores = self._vectors @ vector
         exponentials = np.exp((scores - scores.max()) / TEMPERATURE)
         probabilities = exponentials / exponentials.sum()
         order = np.argsort(-scores, kind="stable")
-        limits = thresholds or {}
         return [
             Tag(
                 self._labels[i],
@@ -146,9 +151,7 @@ def check_texts(texts: Sequence[str], *, what: str) -> None:
 def check_text(text: str, *, what: str) -> None:
     """Raise `QueryError` unless `text` is a non-empty string of valid Unicode and at most 16,384 bytes."""
     if isinstance(text, str) and (size := len(text.encode(errors="surrogatepass"))) > MOST_TEXT_BYTES:
-        raise QueryError(
-            f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: say it in fewer words"
-        )
+        raise QueryError(f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: say it in fewer words")
     if not isinstance(text, str) or not text.strip():
         raise QueryError(f"{what} is {text!r}, expected a text that is not empty")
     try:

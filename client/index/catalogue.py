@@ -797,7 +797,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _to_json(metadata: Mapping[str, Value]) -> str:
-    return json.dumps(dict(metadata), ensure_ascii=False)
+    return json.dumps(dict(metadata), ensure_ascii=False, default=np.generic.item)
 
 
 def _to_blob(vectors: NDArray[np.float32]) -> bytes:

@@ -53,7 +53,7 @@ BAD: list[tuple[str, Callable[[MusicSearch, Any], object], list[Any]]] = [
     ("query (is|holds)", lambda ms, bad: ms.search(bad), [None, 3, [3]]),
     ("the query is empty", lambda ms, bad: ms.search(minus=bad), ["low"]),
     ("cancel out", lambda ms, bad: ms.search("low", minus={"low": bad}), [1]),
-    ("weight of 'low'", lambda ms, bad: ms.search({"low": bad}), [0, -1, math.nan, math.inf, "1", None]),
+    ("weight of 'low'", lambda ms, bad: ms.search({"low": bad}), [0, -1, math.nan, math.inf, 10**400, "1", None]),
     ("k is .*, expected a whole", lambda ms, bad: ms.search("low", k=bad), [0, -1, True, None, "3", 2.0, math.nan]),
     ("offset is", lambda ms, bad: ms.search("low", offset=bad), [-1, None, 0.5]),
     ("per_artist is", lambda ms, bad: ms.search("low", per_artist=bad), [0, "a"]),
@@ -86,6 +86,11 @@ BAD: list[tuple[str, Callable[[MusicSearch, Any], object], list[Any]]] = [
     ("no track", lambda ms, bad: ms.annotate({bad: {}}), ["nobody", SURROGATE, 3]),
     ("no track", lambda ms, bad: ms.remove(bad), ["nobody", SURROGATE]),
     ("no track", lambda ms, bad: ms.remove([some_id(ms), bad]), ["nobody", SURROGATE]),
+    ("no track", lambda ms, bad: ms.track_id(bad), ["nobody", SURROGATE]),
+    ("got .* for a track", lambda ms, bad: ms.track_id(bad), [None, 3]),
+    ("paths is", lambda ms, bad: ms.embed_audio(bad), ["x.wav", None, 3, [None], [b"x"]]),
+    ("examples is", lambda ms, bad: ms.fit_labels(bad), [None, ["a"], {"a": "x.mp3", "b": ["x"]}, {"a": Clip("x")}]),
+    ("thresholds is", lambda ms, bad: ms.zero_shot(some_id(ms), ["a"], thresholds=bad), [["a"], {"a": "x"}, 3]),
     ("got the track id", lambda ms, bad: ms.remove(bad), [None, 3, [3], [None], [["x"]]]),
 ]
 
@@ -106,6 +111,11 @@ def test_far_too_much_is_no_error(filled: MusicSearch) -> None:
     assert filled.search("low", offset=10**30) == []
     assert filled.search("low " * 4_096, k=1)[0].path.endswith("low.wav")
     assert len(filled.search("low", where={"bpm": (None, 10**25), "genre": ["x"] * 10_000 + ["jazz"]})) == 1
+
+
+def test_an_encoder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match="got 5 for the encoder, expected a folder"):
+        MusicSearch(tmp_path / "library", encoder=5)
 
 
 @pytest.mark.parametrize("library", [None, 3, "", "a\0b"])

@@ -96,6 +96,9 @@ def test_filters_artists_and_pages(ms: MusicSearch) -> None:
     assert ms.search("low", k=1, offset=1) == everything[1:2]
     assert ms.search("low", k=5, offset=3) == []
     assert ms.search("low", where={"bpm": 1000}) == []
+    ms.annotate({ids["high"]: {"bpm": np.int64(120), "energy": np.float32(0.5), "live": np.True_}})
+    (hit,) = ms.search("low", where={"bpm": np.float32(120), "energy": (np.float64(0.5), None)})
+    assert hit.metadata == {"title": "High [live]", "bpm": 120, "energy": 0.5, "live": True}
     with pytest.raises(QueryError, match="did you mean 'artist'"):
         ms.search("low", where={"artst": "a"})
     with pytest.raises(LibraryError, match="no track 'nobody'"):
