@@ -333,6 +333,20 @@ def test_export_goes_on_where_it_was_and_follows_changes(
     assert target.by_path("/music/5").file == source.by_path("/music/5").file
 
 
+def test_export_of_a_library_that_loses_tracks_meanwhile(
+    exported: tuple[catalogue.Catalogue, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, address = exported
+    by_labels = catalogue.Catalogue.by_labels
+
+    def after_removal(self: catalogue.Catalogue, labels: list[int]) -> list[catalogue.Track]:
+        source.remove([known.track_id for known in by_labels(source, [labels[0]])])
+        return by_labels(self, labels)
+
+    monkeypatch.setattr("client.index.catalogue.Catalogue.by_labels", after_removal)
+    assert export_to_milvus(source.folder, address, progress=False) == (29, 29)
+
+
 def test_export_from_the_terminal(
     exported: tuple[catalogue.Catalogue, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
