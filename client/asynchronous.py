@@ -1,12 +1,14 @@
 """`AsyncMusicSearch`: the same library for web applications that must not wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar
 
+from .errors import LibraryError
 from .search import MusicSearch
+from .zero_shot import TaggedTrack
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -21,7 +23,8 @@ class AsyncMusicSearch:
     ...     return await library.search(text, k=10)
 
     Args:
-        arguments: those of `MusicSearch`. Opening reads from the disk and may ask a server, so it is `await open(...)`.
+        library: an open one, which `close` closes. Opening reads from the disk and may ask a server, so `await
+            open(...)` does it in a thread.
     """
 
     def __init__(self, library: MusicSearch) -> None:
@@ -35,6 +38,7 @@ class AsyncMusicSearch:
         self.fit_labels = self._awaitable(library.fit_labels)
         self.embed_text = self._awaitable(library.embed_text)
         self.embed_audio = self._awaitable(library.embed_audio)
+        self.track_id = self._awaitable(library.track_id)
         self.annotate = self._awaitable(library.annotate)
         self.remove = self._awaitable(library.remove)
         self.failed = self._awaitable(library.failed)
@@ -45,6 +49,17 @@ class AsyncMusicSearch:
     async def open(cls, *arguments: Any, **named: Any) -> Self:
         """As `MusicSearch(...)`."""
         return cls(await asyncio.to_thread(partial(MusicSearch, *arguments, **named)))
+
+    @property
+    def device(self) -> str:
+        """See `MusicSearch.device`."""
+        return self._library.device
+
+    async def tag_library(self, labels: Sequence[str], **named: Any) -> AsyncIterator[TaggedTrack]:
+        """As `MusicSearch.tag_library`, for `async for`."""
+        advance = self._awaitable(partial(next, self._library.tag_library(labels, **named), None))
+        while (track := await advance()) is not None:
+            yield track
 
     async def close(self) -> None:
         """Wait for the calls under way, then give back the model and the files."""
@@ -57,9 +72,13 @@ class AsyncMusicSearch:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    def _awaitable(self, method: Callable[Given, Result]) -> Callable[Given, "asyncio.Future[Result]"]:
-        def call(*arguments: Given.args, **named: Given.kwargs) -> "asyncio.Future[Result]":
+    def _awaitable(self, method: Callable[Given, Result]) -> Callable[Given, Coroutine[Any, Any, Result]]:
+        async def call(*arguments: Given.args, **named: Given.kwargs) -> Result:
             loop = asyncio.get_running_loop()
-            return loop.run_in_executor(self._threads, partial(method, *arguments, **named))
+            try:
+                done = loop.run_in_executor(self._threads, partial(method, *arguments, **named))
+            except RuntimeError as exc:  # no thread takes it any more
+                raise LibraryError("the library is closed: open it again") from exc
+            return await done
 
         return call

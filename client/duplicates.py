@@ -1,11 +1,13 @@
 """Tracks that are nearly the same recording: copies, re-encodings, edits."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import QueryError
 from .index.store import Index, Store
 
 _NEIGHBOURS = 10
@@ -29,28 +31,57 @@ class Duplicate:
     similarity: float
 
 
-def find_duplicates(store: Store, index: Index, *, least: float) -> Iterator[Duplicate]:
-    """Pairs of tracks whose similarity is at least `least`, in the order in which they were added.
+def find_duplicates(
+    store: Store, index: Index, *, least: float, lock: AbstractContextManager[object] | None = None
+) -> Iterator[Duplicate]:
+    """Pairs of tracks whose similarity is at least `least`.
 
-    The track vectors name the candidates, ten for each track; their windows decide, as two different pieces of one
-    band may agree on average, but not from window to window.
+    The track vectors name the candidates: of each track the ten nearest, and all whose cosine is at least `least`.
+    Their windows decide, as two different pieces of one band may agree on average, but not from window to window.
+
+    Args:
+        least: -1...1.
+        lock: held around every use of the store, for threads that search meanwhile; None where there are none.
+
+    Raises:
+        QueryError: `least` is something else.
     """
-    for labels, vectors in store.vectors():
-        for label, vector in zip(labels.tolist(), vectors, strict=True):
-            nearest, scores = index.search(vector, k=_NEIGHBOURS)
-            candidates = [
-                other for other, score in zip(nearest.tolist(), scores, strict=True) if other > label and score >= least
-            ]
-            if not candidates:
-                continue
-            windows = store.windows(label)[1]
-            for track in store.by_labels(candidates):
-                assert track.label is not None
-                similarity = _similarity(windows, store.windows(track.label)[1])
-                if similarity >= least:
-                    first = store.by_label(label)
-                    assert first is not None
-                    yield Duplicate(first.track_id, track.track_id, first.file.path, track.file.path, similarity)
+    if not isinstance(least, int | float) or not -1 <= least <= 1:
+        raise QueryError(f"least is {least!r}, expected a similarity of at most 1, such as 0.98")
+    lock = lock or nullcontext()
+    found: set[tuple[str, str]] = set()
+    parts = store.vectors()
+    while True:
+        with lock:
+            part = next(parts, None)
+        if part is None:
+            return
+        for label, vector in zip(part[0].tolist(), part[1], strict=True):
+            with lock, store.reading():
+                pairs = _duplicates_of(label, vector, store=store, index=index, least=least)
+            for pair in pairs:
+                if (pair.first, pair.second) not in found:  # each of the two may name the other
+                    found.add((pair.first, pair.second))
+                    yield pair
+
+
+def _duplicates_of(
+    label: int, vector: NDArray[np.float32], *, store: Store, index: Index, least: float
+) -> list[Duplicate]:
+    k = 1 + _NEIGHBOURS  # the nearest is the track itself
+    nearest, scores = index.search(vector, k=k)
+    while len(nearest) == k and scores[-1] >= least:
+        k *= 4
+        nearest, scores = index.search(vector, k=k)
+    tracks = {track.label: track for track in store.by_labels([*{label, *nearest.tolist()}]) if track.label is not None}
+    windows = store.windows_of(list(tracks))
+    pairs = []
+    for other in sorted(windows.keys() - {label}) if label in windows else []:
+        similarity = _similarity(windows[label][1], windows[other][1])
+        if similarity >= least:
+            first, second = tracks[min(label, other)], tracks[max(label, other)]
+            pairs.append(Duplicate(first.track_id, second.track_id, first.file.path, second.file.path, similarity))
+    return pairs
 
 
 def _similarity(some: NDArray[np.float32], others: NDArray[np.float32]) -> float:

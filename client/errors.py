@@ -52,7 +52,7 @@ class LibraryError(MusicSearchError):
 
 
 class LibraryBusy(LibraryError):
-    """Another process (or another MusicSearch) is writing to this library."""
+    """Another process, another MusicSearch or another thread's `add` is writing to this library."""
 
 
 class ModelMismatch(LibraryError):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .encoders import Encoder
 from .errors import LibraryError, ModelMismatch, QueryError
 from .index.catalogue import Catalogue, Model
-from .index.store import Index, Store, open_index
+from .index.exact import scan
+from .index.store import Store, open_index
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -51,6 +52,7 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
 
     Raises:
         LibraryError: a model that is not the library's has not embedded every track.
+        LibraryBusy: it is that one, and another process is writing to the library.
     """
     spec = encoder.spec
     vectors = encoder.embed_texts(queries)
@@ -63,25 +65,27 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
                     f"of another one, such as {spec.model_name}"
                 )
             model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
-            embedded = stack.enter_context(closing(library.beside(model)))
+            with library.writing():
+                embedded = stack.enter_context(closing(library.beside(model)))
             lacking = len(embedded.lacking())
             if lacking:
                 raise LibraryError(
                     f"{model.name} has not embedded {lacking} tracks of {library.folder}: run `music-search reembed "
                     f"{library.folder} --encoder MODEL` first"
                 )
-        found, exact = (_best(embedded, open_index(embedded, recall=recall), vectors) for recall in (0.99, 1.0))
-    return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in (found, exact)))
+        with embedded.reading():
+            index = open_index(embedded)
+            found = [index.search(vector, k=10)[0] for vector in vectors]
+            exact = scan(embedded.vectors(), vectors, k=10)
+            ids = [[_ids(embedded, labels.tolist()) for labels in best] for best in (found, exact)]
+    return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in ids))
 
 
-def _best(store: Store, index: Index, vectors: NDArray[np.float32]) -> list[list[str]]:
-    """By query vector, the ids of the ten best tracks."""
-    best = []
-    for vector in vectors:
-        labels = index.search(vector, k=10)[0].tolist()
-        ids = {track.label: track.track_id for track in store.by_labels(labels)}
-        best.append([ids[label] for label in labels])
-    return best
+def _ids(store: Store, labels: Sequence[int]) -> list[str]:
+    ids = {track.label: track.track_id for track in store.by_labels(labels)}
+    for label in set(labels) - ids.keys():
+        store.accept_gone(label)
+    return [ids[label] for label in labels if label in ids]
 
 
 def read_queries(path: Path) -> dict[str, set[str]]:

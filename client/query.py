@@ -1,6 +1,7 @@
 """What to search for: texts and sounds, wanted and unwanted, as one vector."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,7 @@ def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) 
         if not isinstance(item, single):
             expected = " or ".join(kind.__name__ for kind in single)
             raise QueryError(f"{name} holds {item!r}, expected {expected}")
-        if not isinstance(share, int | float) or not 0 < share < float("inf"):
+        if not isinstance(share, int | float) or not 0 < share <= sys.float_info.max:
             raise QueryError(f"the weight of {item!r} in {name} is {share!r}, expected a number above 0")
     return pairs
 

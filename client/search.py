@@ -4,6 +4,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +112,8 @@ class MusicSearch:
         self._owns_encoder = encoder is None or isinstance(encoder, str | Path)
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
+        if not isinstance(getattr(encoder, "spec", None), EncoderSpec):
+            raise QueryError(f"got {encoder!r} for the encoder, expected a folder, an address or an open Encoder")
         self._encoder: Encoder = encoder
         self._lock = threading.RLock()
         try:
@@ -152,7 +155,7 @@ class MusicSearch:
 
         Raises:
             QueryError: `paths` is no path and no sequence of paths, or `windows` < 1.
-            LibraryBusy: another process is writing to this library.
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
             EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
         """
         if not isinstance(paths, str | Path | Iterable):
@@ -160,7 +163,9 @@ class MusicSearch:
         if windows is not None:
             _check_count(windows, name="windows", least=1)
         found = find_audio([paths] if isinstance(paths, str | Path) else paths)
-        with self._catalogue.writing():
+        with ExitStack() as stack:
+            with self._lock:  # other threads' short writes are waited for
+                stack.enter_context(self._catalogue.writing())
             if not self._catalogue.is_current():
                 raise ModelMismatch(
                     f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: open "
@@ -264,6 +269,9 @@ class MusicSearch:
         self, examples: Mapping[str, Sequence[Source]], *, templates: Sequence[str] = DEFAULT_TEMPLATES
     ) -> dict[str, float]:
         """Thresholds for labels from a few examples of each: files, or ids of tracks; see `Labels.fit_thresholds`."""
+        for sources in examples.values() if isinstance(examples, Mapping) else [None]:
+            if isinstance(sources, str | Path | Clip) or not isinstance(sources, Sequence):
+                raise QueryError(f"examples is {examples!r}, expected a dict of labels and lists of files or track ids")
         labels = Labels(list(examples), encoder=self._encoder, templates=templates)
         vectors = {
             label: np.array([self._vector_of(source) for source in sources], np.float32)
@@ -297,6 +305,8 @@ class MusicSearch:
         Raises:
             LibraryError: it is not in the library.
         """
+        if not isinstance(name, str | Path):
+            raise QueryError(f"got {name!r} for a track, expected its id or its path")
         with self._lock:
             return self._catalogue.named(name).track_id
 
@@ -317,6 +327,8 @@ class MusicSearch:
         """
         if isinstance(paths, str | Path):
             raise QueryError(f"paths is one path, expected a list of paths: [{str(paths)!r}]")
+        if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+            raise QueryError(f"paths is {paths!r}, expected a list of paths")
         vectors = [embed_file(self._encoder, Path(path).expanduser()).vector for path in paths]
         return np.array(vectors, np.float32).reshape(-1, self._encoder.spec.embedding_dim)
 
@@ -325,13 +337,13 @@ class MusicSearch:
 
         Raises:
             LibraryError: one of them is not in the library; nothing is removed.
-            LibraryBusy: another process is writing to this library.
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
         """
         ids = [track_ids] if isinstance(track_ids, str) or not isinstance(track_ids, Iterable) else list(track_ids)
         for track_id in ids:
             if not isinstance(track_id, str):
                 raise QueryError(f"got the track id {track_id!r}, expected a text, as searches show them")
-        with self._catalogue.writing(), self._lock:
+        with self._lock, self._catalogue.writing():
             self._catalogue.remove(ids)
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
@@ -343,9 +355,9 @@ class MusicSearch:
 
         Raises:
             LibraryError: a track is not in the library; QueryError: a value of another type.
-            LibraryBusy: another process is writing to this library.
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
         """
-        with self._catalogue.writing(), self._lock:
+        with self._lock, self._catalogue.writing():
             self._catalogue.annotate(annotations)
 
     def failed(self) -> list[FailedTrack]:
@@ -358,9 +370,11 @@ class MusicSearch:
 
         Args:
             least: the lowest similarity, up to 1.
+
+        Raises:
+            QueryError: `least` is out of its range.
         """
-        with self._lock:
-            return list(find_duplicates(self._catalogue, self._index, least=least))
+        return list(find_duplicates(self._catalogue, self._index, least=least, lock=self._lock))
 
     def info(self) -> LibraryInfo:
         """What the library holds."""
@@ -412,7 +426,7 @@ class MusicSearch:
                 track = self._catalogue.by_path(path)
                 track = track if track and track.file.looks_like(os.stat(path)) else None
             else:
-                track = self._catalogue.by_id(str(source))
+                track = self._catalogue.by_id(str(source)) or self._catalogue.by_path(path)
             if track is not None and track.label is not None:
                 return self._catalogue.vector(track.label)
         return embed_file(self._encoder, path).vector

@@ -14,6 +14,9 @@ DEFAULT_TEMPLATES = ("A {} track",)
 TEMPERATURE = 0.07
 """Divides cosines before the softmax: CLIP's initial temperature (Radford et al., 2021, section 2.5)."""
 
+MOST_TEXT_BYTES = 16_384
+"""In UTF-8, of one text: a server's limit too (`max_text_bytes` in text_tokenizer/config.pbtxt)."""
+
 
 @dataclass(frozen=True)
 class Tag:
@@ -106,12 +109,17 @@ class Labels:
 
         Args:
             thresholds: by label, from which score on it fits; each is judged by itself, so several may fit, or none.
+
+        Raises:
+            QueryError: a threshold that is no number.
         """
+        limits = {} if thresholds is None else thresholds
+        if not isinstance(limits, Mapping) or not all(isinstance(limit, int | float) for limit in limits.values()):
+            raise QueryError(f"thresholds is {thresholds!r}, expected a dict of labels and scores")
         scores = self._vectors @ vector
         exponentials = np.exp((scores - scores.max()) / TEMPERATURE)
         probabilities = exponentials / exponentials.sum()
         order = np.argsort(-scores, kind="stable")
-        limits = thresholds or {}
         return [
             Tag(
                 self._labels[i],
@@ -141,7 +149,9 @@ def check_texts(texts: Sequence[str], *, what: str) -> None:
 
 
 def check_text(text: str, *, what: str) -> None:
-    """Raise `QueryError` unless `text` is a non-empty string of valid Unicode."""
+    """Raise `QueryError` unless `text` is a non-empty string of valid Unicode and at most 16,384 bytes."""
+    if isinstance(text, str) and (size := len(text.encode(errors="surrogatepass"))) > MOST_TEXT_BYTES:
+        raise QueryError(f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: say it in fewer words")
     if not isinstance(text, str) or not text.strip():
         raise QueryError(f"{what} is {text!r}, expected a text that is not empty")
     try:

@@ -2,8 +2,9 @@
 
 import argparse
 import csv
+import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -65,15 +66,17 @@ def tag(options: argparse.Namespace) -> int:
     labels = _labels(options.labels)
     templates = options.template or DEFAULT_TEMPLATES
     if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
+        if options.field or options.csv:
+            raise QueryError(f"--as and --csv are for libraries, and there is none at {options.source}")
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
             vector = embed_file(encoder, Path(options.source).expanduser()).vector
             _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
         return 0
     options.library = options.source
     with open_existing(options) as ms:
+        if options.field:  # before anything is printed, as a reader such as `head` may end that
+            _note(ms, ms.tag_library(labels, templates=templates), field=options.field)
         tracks = ms.tag_library(labels, templates=templates)
-        if options.field:
-            tracks = _noting(ms, tracks, field=options.field)
         if options.json:
             print_json_list(asdict(track) for track in tracks)
             return 0
@@ -87,15 +90,14 @@ def tag(options: argparse.Namespace) -> int:
     return 0
 
 
-def _noting(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> Iterator[TaggedTrack]:
-    """The same tracks, whose best labels become annotations."""
+def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None:
+    """Make the best labels of these tracks annotations."""
     best: dict[str, dict[str, Any]] = {}
     for track in tracks:
         best[track.track_id] = {field: track.tags[0].label}
         if len(best) == _ANNOTATED_AT_ONCE:
             ms.annotate(best)
             best.clear()
-        yield track
     if best:
         ms.annotate(best)
 
@@ -175,27 +177,23 @@ def _where(conditions: list[str]) -> dict[str, Any]:
         name, equals, value = condition.partition("=")
         if not equals or not name or not value:
             raise QueryError(f"--where {condition!r}: expected FIELD=VALUE, such as genre=jazz or year=1990..2000")
+        if name in where:
+            raise QueryError(f"--where names {name!r} twice: give one range, or all its values as {name}=A,B")
         low, dots, high = value.partition("..")
-        if dots:
-            where[name] = tuple(_number(limit, condition) if limit else None for limit in (low, high))
-        else:
-            options = [_value(option) for option in value.split(",")]
-            where[name] = options[0] if len(options) == 1 else options
+        limits = [_number(limit) for limit in (low, high)]
+        if dots and all(limit is not None or not text for limit, text in zip(limits, (low, high), strict=True)):
+            where[name] = tuple(limits)
+        else:  # tags may be texts that look like numbers, and have commas in them
+            texts = [value, *value.split(",")]
+            where[name] = [*texts, *(number for text in texts if (number := _number(text)) is not None)]
     return where
 
 
-def _number(text: str, condition: str) -> float:
+def _number(text: str) -> float | None:
     try:
-        return float(text)
-    except ValueError as exc:
-        raise QueryError(f"--where {condition!r}: {text!r} is no number") from exc
-
-
-def _value(text: str) -> str | float:
-    try:
-        return float(text)
+        return None if math.isnan(number := float(text)) else number
     except ValueError:
-        return text
+        return None
 
 
 def _part(path: str, part: str) -> Clip:

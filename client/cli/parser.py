@@ -28,6 +28,8 @@ usage, or an error, which stderr tells in one line; 130 interrupted
 
 
 def _library(text: str) -> str | Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a folder")
     return text if is_milvus(text) else Path(text)
 
 
@@ -36,7 +38,7 @@ def _folder(text: str) -> Path:
         raise argparse.ArgumentTypeError(
             f"{text} is no folder: this is for libraries in folders, Milvus looks after its own files"
         )
-    return Path(text)
+    return Path(_library(text))
 
 
 def make_parser() -> argparse.ArgumentParser:

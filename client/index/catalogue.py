@@ -769,7 +769,10 @@ def write_lock(folder: Path) -> Iterator[None]:
                 if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
                     raise LibraryError(f"{path} is damaged: remove it") from exc
                 if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                    raise LibraryBusy(f"{folder} is being written by another process: wait for it, or stop it") from exc
+                    raise LibraryBusy(
+                        f"{folder} is being written by another process, or another thread of this one: wait for it, or "
+                        "stop it"
+                    ) from exc
                 raise
         yield
     finally:
@@ -794,7 +797,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _to_json(metadata: Mapping[str, Value]) -> str:
-    return json.dumps(dict(metadata), ensure_ascii=False)
+    return json.dumps(dict(metadata), ensure_ascii=False, default=np.generic.item)
 
 
 def _to_blob(vectors: NDArray[np.float32]) -> bytes:

@@ -1,5 +1,7 @@
 """Exact search over vectors in memory: one matrix product. The right index for thousands of tracks."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,23 @@ class ExactIndex:
             return best(self._labels, self._vectors @ query, k=k)
         # Labels are added in ascending order.
         return best(among, self._vectors[np.searchsorted(self._labels, among)] @ query, k=k)
+
+
+def scan(
+    parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], queries: NDArray[np.float32], *, k: int
+) -> list[NDArray[np.int64]]:
+    """By query, the k best labels, best first, among vectors that need not be in memory together.
+
+    Args:
+        parts: labels int64 [n] and unit vectors float32 [n, dim]; see `Catalogue.vectors`.
+        queries: float32 [queries, dim].
+    """
+    nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+    for labels, vectors in parts:
+        for row, scores in enumerate(queries @ vectors.T):
+            before, before_scores = nearest[row]
+            nearest[row] = best(np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=k)
+    return [labels for labels, _ in nearest]
 
 
 def best(

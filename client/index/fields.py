@@ -4,10 +4,11 @@ import difflib
 import math
 import re
 import sqlite3
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ..errors import QueryError
 
@@ -122,8 +123,11 @@ def select_tracks(where: Mapping[str, Any], *, known: Sequence[str]) -> tuple[st
 
 
 def _is_number(value: Any) -> bool:
-    """Infinity too, but neither NaN nor an int beyond all floats."""
-    return isinstance(value, int | float) and (abs(value) <= sys.float_info.max or abs(value) == math.inf)
+    """One of Python's or NumPy's; infinity too, but neither NaN nor an int beyond all floats."""
+    try:
+        return isinstance(value, int | float | np.integer | np.floating | np.bool_) and not math.isnan(value)
+    except OverflowError:
+        return False
 
 
 def _is_text(value: Any) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryError
 from .catalogue import REPAIR, Catalogue, Position
-from .exact import ExactIndex, best
+from .exact import ExactIndex, scan
 from .hnsw import MEASURED_K, DamagedCache, HnswIndex
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
@@ -122,14 +122,8 @@ class LiveIndex:
             return
         own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
         queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
-        nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
-        for labels, vectors in self._catalogue.vectors_after(0):
-            for row, scores in enumerate(queries @ vectors.T):
-                before, before_scores = nearest[row]
-                nearest[row] = best(
-                    np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=MEASURED_K
-                )
-        graph.measure_recall(queries, exact=np.stack([labels for labels, _ in nearest]), split=len(own))
+        nearest = scan(self._catalogue.vectors(), queries, k=MEASURED_K)
+        graph.measure_recall(queries, exact=np.stack(nearest), split=len(own))
         self._measured = self._position
 
     def save(self) -> None:

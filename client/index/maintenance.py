@@ -127,11 +127,13 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
             )
         with show_progress("copying", total=len(source), enabled=progress) as advance:
             for labels, vectors in source.vectors(rows_at_once=_COPIED_AT_ONCE):
-                known = {track.label: track for track in source.by_labels(labels.tolist())}
-                group = [
-                    (known[label], TrackVectors(vector, *source.windows(label)))
-                    for label, vector in zip(labels.tolist(), vectors, strict=True)
-                ]
+                with source.reading():  # some may be gone meanwhile
+                    known = {track.label: track for track in source.by_labels(labels.tolist())}
+                    group = [
+                        (known[label], TrackVectors(vector, *source.windows(label)))
+                        for label, vector in zip(labels.tolist(), vectors, strict=True)
+                        if label in known
+                    ]
                 written += target.put_copies(group)
                 tracks += len(group)
                 for track, _ in group:

@@ -130,7 +130,7 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
         QueryError: it says more than Milvus holds.
     """
     for name in ("tags", "annotations"):
-        size = len(json.dumps(row[name], ensure_ascii=False).encode())
+        size = len(json.dumps(row[name], ensure_ascii=False, default=np.generic.item).encode())
         if size > MOST_BYTES:
             raise QueryError(f"the {name} of {row['path']} take {size} bytes, Milvus holds {MOST_BYTES}")
     fields: dict[str, Value] = row["tags"] | row["annotations"]

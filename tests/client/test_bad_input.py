@@ -45,10 +45,15 @@ BAD: list[tuple[str, Callable[[MusicSearch, Any], object], list[Any]]] = [
     ("for a path", lambda ms, bad: ms.add([bad]), [None, 3, b"x", ""]),
     ("expected a path or several", lambda ms, bad: ms.add(bad), [None, 3]),
     ("the query", lambda ms, bad: ms.search(bad), ["", " ", SURROGATE, [], {}, ["low", ""]]),
+    (
+        "has [0-9,]* bytes, expected",
+        lambda ms, bad: ms.search(bad),
+        ["low " * 4_097, "\u266a" * 6_000, SURROGATE * 6_000],
+    ),
     ("query (is|holds)", lambda ms, bad: ms.search(bad), [None, 3, [3]]),
     ("the query is empty", lambda ms, bad: ms.search(minus=bad), ["low"]),
     ("cancel out", lambda ms, bad: ms.search("low", minus={"low": bad}), [1]),
-    ("weight of 'low'", lambda ms, bad: ms.search({"low": bad}), [0, -1, math.nan, math.inf, "1", None]),
+    ("weight of 'low'", lambda ms, bad: ms.search({"low": bad}), [0, -1, math.nan, math.inf, 10**400, "1", None]),
     ("k is .*, expected a whole", lambda ms, bad: ms.search("low", k=bad), [0, -1, True, None, "3", 2.0, math.nan]),
     ("offset is", lambda ms, bad: ms.search("low", offset=bad), [-1, None, 0.5]),
     ("per_artist is", lambda ms, bad: ms.search("low", per_artist=bad), [0, "a"]),
@@ -81,6 +86,11 @@ BAD: list[tuple[str, Callable[[MusicSearch, Any], object], list[Any]]] = [
     ("no track", lambda ms, bad: ms.annotate({bad: {}}), ["nobody", SURROGATE, 3]),
     ("no track", lambda ms, bad: ms.remove(bad), ["nobody", SURROGATE]),
     ("no track", lambda ms, bad: ms.remove([some_id(ms), bad]), ["nobody", SURROGATE]),
+    ("no track", lambda ms, bad: ms.track_id(bad), ["nobody", SURROGATE]),
+    ("got .* for a track", lambda ms, bad: ms.track_id(bad), [None, 3]),
+    ("paths is", lambda ms, bad: ms.embed_audio(bad), ["x.wav", None, 3, [None], [b"x"]]),
+    ("examples is", lambda ms, bad: ms.fit_labels(bad), [None, ["a"], {"a": "x.mp3", "b": ["x"]}, {"a": Clip("x")}]),
+    ("thresholds is", lambda ms, bad: ms.zero_shot(some_id(ms), ["a"], thresholds=bad), [["a"], {"a": "x"}, 3]),
     ("got the track id", lambda ms, bad: ms.remove(bad), [None, 3, [3], [None], [["x"]]]),
 ]
 
@@ -99,8 +109,13 @@ def test_far_too_much_is_no_error(filled: MusicSearch) -> None:
     assert len(filled.search("low", k=10**30)) == 3
     assert len(filled.search("low", per_artist=10**30)) == 3
     assert filled.search("low", offset=10**30) == []
-    assert filled.search("low " * 100_000, k=1)[0].path.endswith("low.wav")
+    assert filled.search("low " * 4_096, k=1)[0].path.endswith("low.wav")
     assert len(filled.search("low", where={"bpm": (None, 10**25), "genre": ["x"] * 10_000 + ["jazz"]})) == 1
+
+
+def test_an_encoder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match="got 5 for the encoder, expected a folder"):
+        MusicSearch(tmp_path / "library", encoder=5)
 
 
 @pytest.mark.parametrize("library", [None, 3, "", "a\0b"])
@@ -144,7 +159,9 @@ def test_a_terminal(filled: MusicSearch, tmp_path: Path, tiny_repository: Path, 
         (["search", library, "low", "-k", "0", *encoder], "k is 0"),
         (["search", library, "low", "--where", "gerne=jazz", *encoder], "did you mean 'genre'?"),
         (["search", library, "low", "--where", "bpm", *encoder], "expected FIELD=VALUE"),
-        (["search", library, "low", "--where", "bpm=a..b", *encoder], "is no number"),
+        (["search", library, "low", "--where", "bpm=1", "--where", "bpm=2", *encoder], "names 'bpm' twice"),
+        (["tag", tmp_path / "a.wav", "--labels", "a,b", "--csv", *encoder], "--as and --csv are for libraries"),
+        (["tag", tmp_path / "a.wav", "--labels", "a,b", "--as", "mood", *encoder], "--as and --csv are for libraries"),
         (["search", newer, "low", *encoder], "newer MusicSearch (schema 99"),
         (["add", newer, tmp_path, *encoder], "upgrade MusicSearch"),
         (["info", newer], "upgrade MusicSearch"),

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from client import MusicSearch
 from client.cli import main
 from client.cli.parser import make_parser
+from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import build_tiny_repository
 
@@ -64,6 +66,28 @@ def test_search(run, library: Path, tones: Path) -> None:
     assert (status, len(track_id), track) == (0, 16, str(tones / "album/high.mp3"))
     assert float(score) > 0.5
     assert at in ("0:00", "0:01")
+
+
+@pytest.mark.parametrize(
+    ("artist", "condition"),
+    [
+        ("311", "311"),
+        ("Earth, Wind & Fire", "earth, wind & fire"),
+        ("Earth", "Wind,Earth"),
+        ("Wait...", "Wait..."),
+        ("NaN", "nan"),
+        (311, "311"),
+        (311, "300..311"),
+        (311, "..400"),
+    ],
+)
+def test_where_reaches_texts_and_numbers(
+    run, library: Path, tones: Path, encoder: LocalEncoder, artist: str | int, condition: str
+) -> None:
+    with MusicSearch(library, encoder=encoder) as ms:
+        ms.annotate({ms.track_id(tones / "low.wav"): {"artist": artist}})
+    (hit,) = json.loads(run("search", library, "high", "--where", f"artist={condition}", "--json")[1])
+    assert hit["path"] == str(tones / "low.wav")
 
 
 def test_a_library_without_tracks_says_so(run, tmp_path: Path) -> None:
@@ -135,6 +159,13 @@ def test_wrong_usage_exits_with_two(run) -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize("command", [["add", "", "music"], ["info", ""], ["verify", ""], ["doctor", ""]])
+def test_a_library_without_a_name_is_wrong_usage(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert (caught.value.code, "it is empty: name a folder" in capsys.readouterr().err) == (2, True)
+
+
 def test_help_loads_no_engine() -> None:
     script = "import sys, client.cli\ntry: client.cli.main(['--help'])\nexcept SystemExit: pass\n"
     heavy = {
@@ -169,6 +200,15 @@ def test_a_reader_that_stopped_is_no_error(library: Path) -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_labels_are_kept_though_printing_stops(run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(values: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("client.cli.finding.print_json_list", stop)
+    assert run("tag", library, "--labels", "low,middle,high", "--as", "pitch", "--json")[0] == 130
+    assert len(json.loads(run("search", library, "low", "--where", "pitch=low,middle,high", "--json")[1])) == 3
 
 
 def parsers() -> dict:

@@ -1,13 +1,18 @@
 """Retrieval measures against values worked out by hand and scikit-learn's, and the file they come from."""
 
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
 from client import QueryError
-from client.evaluation import measure, read_queries
+from client.encoders.local import LocalEncoder
+from client.evaluation import measure, rank, read_queries
+from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.live import LiveIndex
 
 FOUND = [f"t{number}" for number in range(10)]
 
@@ -48,6 +53,30 @@ def test_a_difference_is_drawn_on_the_same_queries() -> None:
     assert alone.high - alone.low > 2 * (difference.high - difference.low)
     same = measure(better, wanted, than=better)
     assert {(each.value, each.low, each.high) for each in same.values()} == {(0, 0, 0)}
+
+
+def test_a_track_that_is_removed_meanwhile(
+    tmp_path: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = encoder.spec
+    folder, model = tmp_path / "library", Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
+    search = LiveIndex.search
+
+    def and_remove(index: LiveIndex, *arguments: Any, **named: Any) -> Any:
+        found = search(index, *arguments, **named)
+        with closing(Catalogue(folder)) as other:
+            other.remove([track.track_id for track in other.by_labels([1])])
+        return found
+
+    with closing(Catalogue(folder, create=model)) as catalogue:
+        for number, vector in enumerate(np.eye(3, spec.embedding_dim, dtype=np.float32)):
+            vectors = TrackVectors(vector, np.zeros(1, np.float32), vector[None])
+            catalogue.put([NewTrack(FileState(f"/music/{number}", 1, 1, str(number)), 1.0, vectors)])
+        monkeypatch.setattr(LiveIndex, "search", and_remove)
+        ranking = rank(catalogue, encoder, ["low"])
+        assert len(ranking.found["low"]) == 3
+        assert ranking.found == ranking.exact
+        assert len(catalogue) == 2
 
 
 def test_queries_from_a_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -388,6 +389,13 @@ def test_a_second_writer_is_told(library: Path, tones: Path, encoder: LocalEncod
         assert second.add(tones).added == 3
 
 
+def test_threads_wait_for_each_others_writes(ms: MusicSearch) -> None:
+    (track,) = ms.search("low", k=1)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: ms.annotate({track.track_id: {f"field {number}": number}}), range(40)))
+    assert ms.search("low", k=1)[0].metadata == {f"field {number}": number for number in range(40)}
+
+
 def test_threads_may_search_while_one_adds(ms: MusicSearch, tmp_path: Path) -> None:
     music = tmp_path / "more"
     music.mkdir()
@@ -553,6 +561,7 @@ def test_what_has_vanished_is_marked_until_it_is_back(ms: MusicSearch, tones: Pa
     assert (report.missing, report.unchanged) == (1, 2)
     assert [hit.is_missing for hit in ms.search("low", k=3)].count(True) == 1
     assert ms.search("low", k=1)[0].is_missing
+    assert ms.search_audio(low, k=1)[0].score == pytest.approx(1, abs=1e-5)  # its vector is still known
     assert ms.add(tones, progress=False).missing == 0  # it was marked before
     (tones.parent / "away.wav").rename(low)
     assert ms.add(tones, progress=False).unchanged == 3
@@ -602,6 +611,22 @@ def test_asynchronous_use(ms: MusicSearch, library: Path, encoder: LocalEncoder)
             return await asyncio.gather(*(shared.search(word, k=1) for word in 20 * ["low", "high"]))
 
     assert [stems(hits) for hits in asyncio.run(many())] == 20 * [["low"], ["high"]]
+
+
+def test_asynchronous_calls_are_coroutines(ms: MusicSearch) -> None:
+    async def use() -> None:
+        shared = AsyncMusicSearch(ms)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(shared.search("low", k=1))
+        (hit,) = task.result()
+        assert (await shared.track_id(hit.path), shared.device) == (hit.track_id, "cpu")
+        assert [tagged async for tagged in shared.tag_library(["low", "high"])] == [*ms.tag_library(["low", "high"])]
+        await shared.close()
+        await shared.close()
+        with pytest.raises(LibraryError, match="is closed: open it again"):
+            await shared.search("low")
+
+    asyncio.run(use())
 
 
 def test_thresholds_from_examples(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:

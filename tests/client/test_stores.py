@@ -10,6 +10,7 @@ import pytest
 from client import Clip, LibraryError, ModelMismatch, MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
+from client.evaluation import rank
 from client.index import catalogue
 from client.index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from client.index.maintenance import export_to_milvus
@@ -95,6 +96,9 @@ def test_filters_artists_and_pages(ms: MusicSearch) -> None:
     assert ms.search("low", k=1, offset=1) == everything[1:2]
     assert ms.search("low", k=5, offset=3) == []
     assert ms.search("low", where={"bpm": 1000}) == []
+    ms.annotate({ids["high"]: {"bpm": np.int64(120), "energy": np.float32(0.5), "live": np.True_}})
+    (hit,) = ms.search("low", where={"bpm": np.float32(120), "energy": (np.float64(0.5), None)})
+    assert hit.metadata == {"title": "High [live]", "bpm": 120, "energy": 0.5, "live": True}
     with pytest.raises(QueryError, match="did you mean 'artist'"):
         ms.search("low", where={"artst": "a"})
     with pytest.raises(LibraryError, match="no track 'nobody'"):
@@ -180,6 +184,13 @@ def test_the_terminal(ms: MusicSearch, library: str, tones: Path, capsys: pytest
     assert capsys.readouterr().err == f"music-search: no track with the id or path 'nobody' in {library}\n"
     assert main(["duplicates", library, "--json"]) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+def test_evaluation(ms: MusicSearch, library: str, encoder: LocalEncoder) -> None:
+    ranking = rank(ms._catalogue, encoder, STEMS)
+    for found in (ranking.found, ranking.exact):
+        assert found == {stem: [hit.track_id for hit in ms.search(stem)] for stem in STEMS}
+    assert ranking.recall == 1.0
 
 
 # -- what a store does ---------------------------------------------------------------------------------
@@ -320,6 +331,20 @@ def test_export_goes_on_where_it_was_and_follows_changes(
     source.annotate({source.by_path("/music/6").track_id: {"bpm": 1}})
     assert export_to_milvus(source.folder, address, progress=False) == (30, 2)
     assert target.by_path("/music/5").file == source.by_path("/music/5").file
+
+
+def test_export_of_a_library_that_loses_tracks_meanwhile(
+    exported: tuple[catalogue.Catalogue, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, address = exported
+    by_labels = catalogue.Catalogue.by_labels
+
+    def after_removal(self: catalogue.Catalogue, labels: list[int]) -> list[catalogue.Track]:
+        source.remove([known.track_id for known in by_labels(source, [labels[0]])])
+        return by_labels(self, labels)
+
+    monkeypatch.setattr("client.index.catalogue.Catalogue.by_labels", after_removal)
+    assert export_to_milvus(source.folder, address, progress=False) == (29, 29)
 
 
 def test_export_from_the_terminal(
