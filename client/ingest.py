@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .audio import check_file
 from .embedding import open_windows, track_vector
 from .encoders import Encoder
-from .errors import AudioError, ServerBusy
+from .errors import AudioError, MusicSearchError, ServerBusy
 from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from .index.fields import Value
 from .index.store import Store
@@ -128,6 +128,8 @@ class Ingest:
         self._encoder = encoder
         self._windows = windows
         self._lock = lock or threading.RLock()
+        # A changed file takes the vectors of all models with it; those that are searched by now must stay.
+        self._is_current = catalogue.is_current()
         self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
         self._to_embed: queue.Queue[tuple[_Track, _Window] | None] = queue.Queue(2 * encoder.batch_size)
         self._done: queue.SimpleQueue[_Track | None] = queue.SimpleQueue()
@@ -222,6 +224,11 @@ class Ingest:
             except AudioError as exc:
                 track.failure = exc.reason
                 self._done.put(track)
+            except (MusicSearchError, _Stopped):
+                raise
+            except Exception as exc:  # one odd file is no reason to stop a night's work
+                track.failure = f"cannot be read ({exc!r})"
+                self._done.put(track)
         self._hand_on(None)
 
     def _look_up(self, track: _Track) -> None:
@@ -250,6 +257,9 @@ class Ingest:
             track.content_sha256 = known.file.content_sha256
             return
         track.content_sha256 = _hash_content(track.path)
+        if known and known.file.content_sha256 != track.content_sha256 and not self._is_current:
+            track.size = -1  # no note of it, for which the next add would leave it alone
+            raise AudioError(track.path, "has changed since it was added: add it again first")
         with self._lock:
             twins = [twin for twin in self._catalogue.by_content(track.content_sha256) if twin.label is not None]
             for twin in twins:

@@ -20,7 +20,8 @@ class Reembedding:
 
     Attributes:
         former, model: names of the library's model and of the other one.
-        added: what was embedded now; its `failed` files keep the library from switching until they are removed from it.
+        added: what was embedded now; its `failed` files keep the library from switching until they are removed from it
+            or, where they have changed, added again.
         lacking: tracks that the other model has not embedded yet.
         is_current: whether the library has switched.
         overlap: by query, the share of the former model's ten best tracks that are among the other's; None

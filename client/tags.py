@@ -1,11 +1,14 @@
 """What an audio file says about itself: title, artist, album, genre, year, bpm and key."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import mutagen
 from mutagen.easyid3 import EasyID3
 from mutagen.easymp4 import EasyMP4Tags
+from mutagen.id3 import ID3
 
 from .index.fields import Value
 
@@ -24,11 +27,12 @@ def read_tags(path: str) -> dict[str, Value]:
         title, artist, album and key as texts, genre as a text or a list of them, year as an int, bpm as a number.
     """
     try:
-        tags = mutagen.File(path, easy=True)
-    except (mutagen.MutagenError, OSError, ValueError):
+        file = mutagen.File(path, easy=True)
+        tags = {} if file is None or file.tags is None else dict(_named(file.tags))
+    except Exception:  # on damaged tags mutagen also raises what it does not mean to, such as IndexError
         return {}
     found: dict[str, Value] = {}
-    for name, values in (tags or {}).items():
+    for name, values in tags.items():
         texts = [str(value).strip() for value in values if str(value).strip()] if isinstance(values, list) else []
         name = name.lower()
         if not texts:
@@ -39,6 +43,17 @@ def read_tags(path: str) -> dict[str, Value]:
         elif name in _NUMBERS and (number := _number(texts, is_year=_NUMBERS[name] == "year")) is not None:
             found.setdefault(_NUMBERS[name], number)
     return found
+
+
+def _named(tags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """By the names of an easy form, which mutagen does not have for the ID3 frames of WAV and AIFF."""
+    if not isinstance(tags, ID3):
+        return tags
+    named = {}
+    for name in (*_NAMES, *_NUMBERS):
+        with suppress(KeyError):  # no ID3 frame is of this name, or the file does not have it
+            named[name] = EasyID3.Get[name](tags, name)
+    return named
 
 
 def _number(texts: Sequence[str], *, is_year: bool) -> int | float | None:

@@ -18,11 +18,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as exc:  # the disk is full, or the terminal gone
+        _drop_output()
+        print(f"music-search: {exc}", file=sys.stderr)
+        return _ERROR
     except MusicSearchError as exc:
         print(f"music-search: {exc}", file=sys.stderr)
         return _ERROR
     except KeyboardInterrupt:
         print("music-search: interrupted; what was finished is kept", file=sys.stderr)
         return _INTERRUPTED
+
+
+def _drop_output() -> None:
+    """What is still to be written would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,34 +2,41 @@
 
 import argparse
 import csv
+import json
+import re
 from contextlib import closing
 from dataclasses import asdict
 
 from ..errors import QueryError
 from ..index.fields import Value
 from ..index.store import open_store
+from ..ingest import AddReport
 from ..search import MusicSearch, library_info
 from .output import plain, print_json, print_table
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)  # not "007", nor a barcode or "1e5"
 
 
 def add(options: argparse.Namespace) -> int:
     with MusicSearch(options.library, encoder=options.encoder, device=options.device) as ms:
-        report, device = ms.add(options.paths, retry=options.retry, windows=options.windows), ms.device
-        if options.json:
-            print_json(asdict(report))
-        else:
-            gone = f", {report.missing} missing" if report.missing else ""
-            print(
-                f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{gone}, "
-                f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device}"
-            )
-            for failed in report.failed:
-                print(f"  {failed.path}: {failed.reason}")
         if options.watch:
             from .watching import watch
 
-            watch(ms, options)
+            for report in watch(ms, options):
+                print(json.dumps(asdict(report)) if options.json else _as_text(report, device=ms.device), flush=True)
+            return 0
+        report, device = ms.add(options.paths, retry=options.retry, windows=options.windows), ms.device
+    print_json(asdict(report)) if options.json else print(_as_text(report, device=device))
     return 1 if report.failed else 0
+
+
+def _as_text(report: AddReport, *, device: str) -> str:
+    gone = f", {report.missing} missing" if report.missing else ""
+    summary = (
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{gone}, "
+        f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device}"
+    )
+    return "\n".join([summary, *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -47,7 +54,7 @@ def remove(options: argparse.Namespace) -> int:
 
 def annotate(options: argparse.Namespace) -> int:
     with closing(open_store(options.library)) as catalogue, catalogue.writing():
-        annotations = {}
+        annotations: dict[str, dict[str, Value | None]] = {}
         try:
             with options.table.open(newline="", encoding="utf-8-sig") as file:
                 rows = csv.DictReader(file)
@@ -61,7 +68,7 @@ def annotate(options: argparse.Namespace) -> int:
                             f"{options.table}, line {rows.line_num}: expected a track, and no more values than names"
                         )
                     fields = {name: _value(text) for name, text in row.items() if name != "track" and text}
-                    annotations[catalogue.named(row["track"]).track_id] = fields
+                    annotations.setdefault(catalogue.named(row["track"]).track_id, {}).update(fields)
         except (OSError, UnicodeDecodeError, csv.Error) as exc:
             raise QueryError(f"cannot read {options.table}: {exc}") from exc
         catalogue.annotate(annotations)
@@ -90,7 +97,6 @@ def info(options: argparse.Namespace) -> int:
 
 
 def _value(text: str) -> Value:
-    try:
-        return float(text)
-    except ValueError:
+    if not _NUMBER.fullmatch(text):
         return text
+    return float(text) if "." in text else int(text)

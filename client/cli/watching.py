@@ -1,21 +1,51 @@
 """`music-search add --watch`: stay, and add what changes."""
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+from ..errors import EncoderError, LibraryBusy, QueryError
+from ..ingest import AddReport
 from ..search import MusicSearch
+from ..walk import FailedTrack
+
+_PAUSE_S = 30.0  # before trying again, where another writer or the model's server was in the way
 
 
-def watch(ms: MusicSearch, options: argparse.Namespace) -> None:
-    """Add the paths again whenever a file in them changes, until interrupted; with --json, one report a line."""
+def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
+    """Add the paths, and again whenever a file in them changes, until interrupted.
+
+    Yields:
+        The first report and those with anything new; their `failed` leaves out what has been there before.
+
+    Raises:
+        QueryError: there is no such path.
+    """
     import watchfiles
 
+    paths = [Path(path).expanduser() for path in options.paths]
+    for path in paths:
+        if not path.exists():
+            raise QueryError(f"cannot watch {path}: there is no such file or folder")
     print("watching; Ctrl-C ends it", file=sys.stderr)
-    # A copy that is under way changes several times: `debounce` waits for it to be quiet.
-    for _ in watchfiles.watch(*options.paths, debounce=5_000, step=1_000, raise_interrupt=True):
-        report = ms.add(options.paths, progress=False, windows=options.windows)
-        if report.added or report.updated or report.missing:
-            text = f"{report.added} added, {report.updated} updated, {report.missing} missing"
-            print(json.dumps(asdict(report)) if options.json else text, flush=True)
+    failed: list[FailedTrack] = []
+    is_first = is_due = True
+    # A copy that is under way changes several times: `debounce` waits for it to be quiet. The first time-out comes
+    # before the first add, so what changes during that is noticed.
+    for changes in watchfiles.watch(*paths, debounce=5_000, step=1_000, rust_timeout=1_000, yield_on_timeout=True):
+        is_due = is_due or bool(changes)
+        if not is_due:
+            continue
+        try:
+            report = ms.add(paths, progress=is_first, retry=is_first and options.retry, windows=options.windows)
+        except (LibraryBusy, EncoderError) as exc:
+            print(f"music-search: {exc}; trying again in {_PAUSE_S:.0f} s", file=sys.stderr)
+            time.sleep(_PAUSE_S)
+            continue
+        new = [file for file in report.failed if file not in failed]
+        if is_first or report.added or report.updated or report.missing or new:
+            yield replace(report, failed=new)
+        failed, is_first, is_due = report.failed, False, False

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LibraryBusy, LibraryError, QueryError
+from ..errors import LibraryBusy, LibraryError
 from . import schema
-from .fields import Value, check_metadata, put_fields, select_tracks
+from .fields import Value, check_annotations, check_metadata, put_fields, select_tracks
 
 FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
@@ -156,9 +156,8 @@ class Catalogue:
             raise LibraryError(f"no library at {folder}: make one with `music-search add {folder} PATH...`")
         with translated(path):
             folder.mkdir(parents=True, exist_ok=True)
-            # Autocommit; transactions are explicit. The connection is shared between threads under the
-            # lock of its owner (MusicSearch).
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            # The connection is shared between threads under the lock of its owner (MusicSearch).
+            self._db = connect(path, check_same_thread=False, timeout=30.0)
             try:
                 self._open(create)
             except BaseException:
@@ -305,9 +304,7 @@ class Catalogue:
         Raises:
             LibraryError: one of them is not here; QueryError: a value that cannot be stored.
         """
-        for changes in (annotations, *annotations.values()) if isinstance(annotations, Mapping) else [annotations]:
-            if not isinstance(changes, Mapping):
-                raise QueryError(f"got the annotations {changes!r}, expected a dict of names and values by track id")
+        check_annotations(annotations)
         with self._changing():
             for track_id, changes in annotations.items():
                 track = self._known(track_id)
@@ -742,6 +739,17 @@ class Catalogue:
                 return []
 
 
+def connect(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open a catalogue's file in autocommit: transactions are explicit.
+
+    SQLite makes files beside it even to read it. Where it must not, and there are none, as on a read-only disk, the
+    file is read as one that nobody changes; what a writer elsewhere does to it meanwhile may look like damage.
+    """
+    is_fixed = path.exists() and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?immutable={int(is_fixed)}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, **options)
+
+
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:
     """Raise `LibraryError` unless a model can have made these vectors of a track."""
     for name, rows in (("vector", vectors.vector[None]), ("windows", vectors.windows)):
@@ -787,13 +795,18 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
     except sqlite3.ProgrammingError as exc:
         raise LibraryError(f"{path} is closed: open the library again") from exc
     except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError) as exc:
-        # A damaged schema or text is an OperationalError too, of no code or the general one.
-        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        if isinstance(exc, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+        if not is_damage(exc):
             raise LibraryError(f"cannot use {path}: {exc}; check the disk, its free space and permissions") from exc
         raise LibraryError(f"{path} is damaged or not a catalogue ({exc}): restore it from a backup") from exc
     except OSError as exc:
         raise LibraryError(f"cannot use {path} as a library: {exc.strerror}") from exc
+
+
+def is_damage(exc: Exception) -> bool:
+    """Whether an error tells of what is in the file, and not of its disk, locks and permissions."""
+    # A damaged schema or text is an OperationalError too, of no code or the general one.
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return not isinstance(exc, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
 
 
 def _to_json(metadata: Mapping[str, Value]) -> str:

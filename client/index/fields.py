@@ -33,6 +33,13 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
             )
 
 
+def check_annotations(annotations: Any) -> None:
+    """Raise `QueryError` unless these are dicts by track id; `check_metadata` looks at what is in them."""
+    for changes in (annotations, *annotations.values()) if isinstance(annotations, Mapping) else [annotations]:
+        if not isinstance(changes, Mapping):
+            raise QueryError(f"got the annotations {changes!r}, expected a dict of names and values by track id")
+
+
 def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]) -> None:
     """Make these the fields that the track with this number is found by."""
     rows = {

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import LibraryError, ModelMismatch, QueryError
 from ..progress import show_progress
 from . import schema
-from .catalogue import FILE_NAME, Catalogue, TrackVectors, translated, write_lock
+from .catalogue import FILE_NAME, Catalogue, TrackVectors, connect, is_damage, translated, write_lock
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
@@ -59,10 +59,11 @@ def verify(folder: Path, *, repair: bool = False) -> Verification:
         with write_lock(folder):
             _rebuild(path)
             delete_snapshot(folder)
+            with closing(Catalogue(folder)) as catalogue:
+                LiveIndex(catalogue).save()
     with closing(Catalogue(folder)) as catalogue:
         LiveIndex(catalogue).refresh()
-        tracks = catalogue.totals()[0]
-        return Verification(problems, tracks, tracks - len(catalogue))
+        return _verification(catalogue, problems=problems)
 
 
 def compact(folder: Path) -> tuple[int, int]:
@@ -161,20 +162,27 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
         with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
             part = Path(temporary)
             shutil.copyfile(source, part / FILE_NAME)
-            found = verify(part)
-            if found.problems:
-                raise LibraryError(f"{source} is damaged ({found.problems[0]}): export the library again")
+            if problems := _problems(part / FILE_NAME):
+                raise LibraryError(f"{source} is damaged ({problems[0]}): export the library again")
             with closing(Catalogue(part)) as catalogue:
                 catalogue.become_another()
                 catalogue.move(moved or {})
+                LiveIndex(catalogue).save()
+                found = _verification(catalogue, problems=[])
             _sync(part / FILE_NAME)
-            os.replace(part / FILE_NAME, folder / FILE_NAME)
+            for file in sorted(part.iterdir(), key=lambda file: file.name == FILE_NAME):  # a library only when complete
+                os.replace(file, folder / file.name)
     return found
+
+
+def _verification(catalogue: Catalogue, *, problems: list[str]) -> Verification:
+    tracks = catalogue.totals()[0]
+    return Verification(problems, tracks, tracks - len(catalogue))
 
 
 def _problems(path: Path) -> list[str]:
     problems = []
-    with closing(_open_raw(path)) as db:
+    with translated(path), closing(_open_raw(path)) as db:
         try:
             for (line,) in db.execute("PRAGMA integrity_check(20)"):
                 if line != "ok":
@@ -196,6 +204,8 @@ def _problems(path: Path) -> list[str]:
                 if any(expected != (found or 0) for expected, found in db.execute(query)):
                     problems.append(f"the list of {table} that filters read")
         except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter: SQLite's message quotes the damage
+            if not is_damage(exc):
+                raise
             problems.append(f"the file: {exc}")
     return problems
 
@@ -261,7 +271,7 @@ def _is_sound(row: Mapping[str, Any], *, table: str) -> bool:
 
 def _open_raw(path: Path) -> sqlite3.Connection:
     """Without a look at what is in it; text that is not UTF-8 comes out as what matches no checksum."""
-    db = sqlite3.connect(path, isolation_level=None)
+    db = connect(path)
     db.text_factory = lambda content: content.decode(errors="surrogateescape")
     schema.add_functions(db)
     return db

@@ -38,7 +38,7 @@ from pymilvus import MilvusClient, MilvusException
 
 from ..errors import LibraryError, QueryError
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
-from .fields import Value, check_metadata, read_where, unknown_field
+from .fields import Value, check_annotations, check_metadata, read_where, unknown_field
 from .milvus_entities import (
     EVERYTHING,
     FACTS,
@@ -204,14 +204,18 @@ class MilvusStore:
             check_vectors(track.vectors, dim=self.model.dim, of=track.file.path)
             check_metadata(track.metadata)
         by_path = {track.file.path: track for track in tracks}
-        condition = f"path in [{', '.join(map(quoted, by_path))}]"
-        replaced = {row["path"]: row for row in self._query(condition, "path", "annotations", strong=True)}
+        # An id that follows from the path, so that two writers make one track of a file; random where a track that
+        # has moved away has it.
+        ids = {path: to_id(term("path", path)) for path in by_path}
+        condition = f"{among('path', list(by_path))} or {among('track_id', list(ids.values()))}"
+        found = self._query(condition, "path", "annotations", strong=True)
+        replaced = {row["path"]: row for row in found}
+        taken = {row["track_id"] for row in found}
         rows = []
         for path, track in by_path.items():
-            row = replaced.get(path, {})
-            rows.append(
-                to_row(row.get("track_id", secrets.token_hex(8)), track, annotations=row.get("annotations", {}))
-            )
+            new_id = secrets.token_hex(8) if ids[path] in taken else ids[path]
+            row = replaced.get(path, {"track_id": new_id, "annotations": {}})
+            rows.append(to_row(row["track_id"], track, annotations=row["annotations"]))
         self._upsert(rows)
         self.forget_failed(by_path)
 
@@ -221,6 +225,7 @@ class MilvusStore:
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
         """As in a catalogue; but if the server fails on the way, some tracks may have theirs and others not."""
+        check_annotations(annotations)
         for changes in annotations.values():
             check_metadata({name: value for name, value in changes.items() if value is not None})
         self._check_known(annotations)

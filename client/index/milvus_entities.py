@@ -143,6 +143,8 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
             if isinstance(part, str):
                 terms.add(term(name, part.casefold()))
             else:
+                if isinstance(part, int) and not -(2**63) <= part < 2**63:
+                    raise QueryError(f"{name} of {row['path']} is {part}, Milvus holds whole numbers of 64 bits")
                 terms.add(term(name, float(part)))
                 numbers[_to_key(name)] = float(part)
     if len(terms) > _MOST_VALUES:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from client import MusicSearch
-from client.cli import main
+from client import LibraryBusy, MusicSearch
+from client.cli import main, watching
 from client.cli.parser import make_parser
 from client.encoders.local import LocalEncoder
+from client.ingest import AddReport
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import build_tiny_repository
 
@@ -209,6 +210,62 @@ def test_labels_are_kept_though_printing_stops(run, library: Path, monkeypatch: 
     monkeypatch.setattr("client.cli.finding.print_json_list", stop)
     assert run("tag", library, "--labels", "low,middle,high", "--as", "pitch", "--json")[0] == 130
     assert len(json.loads(run("search", library, "low", "--where", "pitch=low,middle,high", "--json")[1])) == 3
+
+
+def test_output_that_cannot_be_written_is_one_line(library: Path) -> None:
+    command = [sys.executable, "-c", "import sys; from client.cli import main; sys.exit(main())", "info", str(library)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    assert (done.returncode, done.stderr) == (2, "music-search: [Errno 28] No space left on device\n")
+
+
+def test_rows_of_one_track_are_taken_together_and_texts_stay_as_they_are(run, library: Path, tones: Path) -> None:
+    table = library / "fields.csv"
+    table.write_text(
+        f"track,catalogue number,bpm,year\n{tones}/low.wav,007,120.50,\n{tones}/low.wav,,,1999\n"
+        f"{tones}/album/middle.flac,1e5,Infinity,12345678901234567890\n"
+    )
+    assert run("annotate", library, table)[:2] == (0, "2 annotated\n")
+    found = {Path(hit["path"]).stem: hit["metadata"] for hit in json.loads(run("search", library, "low", "--json")[1])}
+    assert json.dumps(found["low"], sort_keys=True) == '{"bpm": 120.5, "catalogue number": "007", "year": 1999}'
+    assert found["middle"] == {"catalogue number": "1e5", "bpm": "Infinity", "year": "12345678901234567890"}
+
+
+def test_a_watched_folder(
+    library: Path, tones: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(watching, "_PAUSE_S", 0.0)
+    options = make_parser().parse_args(["add", str(library), str(tones), "--watch"])
+    with MusicSearch(library, encoder=encoder) as ms:
+        add = ms.add
+
+        def add_while_files_come(*arguments: object, **named: object) -> AddReport:
+            monkeypatch.setattr(ms, "add", add)
+            report = add(*arguments, **named)
+            write_audio(tones / "new.wav", tone(440, seconds=1))
+            (tones / "bad.wav").touch()
+            return report
+
+        def add_while_another_does(*arguments: object, **named: object) -> AddReport:
+            monkeypatch.setattr(ms, "add", add_while_files_come)
+            raise LibraryBusy("another process writes")
+
+        monkeypatch.setattr(ms, "add", add_while_another_does)
+        reports = watching.watch(ms, options)
+        first = next(reports)
+        assert (first.unchanged, first.failed) == (3, [])
+        assert "music-search: another process writes; trying again in 0 s\n" in capsys.readouterr().err
+        second = next(reports)
+        assert (second.added, [file.reason for file in second.failed]) == (1, ["empty file (0 bytes)"])
+        (tones / "low.wav").unlink()
+        third = next(reports)
+        assert (third.missing, third.failed) == (1, [])
+
+
+def test_watching_what_is_not_there_is_an_error(run, tmp_path: Path) -> None:
+    status, _, err = run("add", tmp_path / "library", tmp_path / "typo", "--watch")
+    message = f"music-search: cannot watch {tmp_path / 'typo'}: there is no such file or folder\n"
+    assert (status, err) == (2, message)
 
 
 def parsers() -> dict:

@@ -4,6 +4,9 @@ import random
 import resource
 import shutil
 import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from client import LibraryBusy, LibraryError
 from client.index.catalogue import FILE_NAME, Catalogue, Model
 from client.index.live import LiveIndex
 from client.index.maintenance import compact, export_library, import_library, verify
-from tests.client.test_catalogue import DIM, make, new_track, unit
+from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 
 NAMES = [f"{number:03d}" for number in range(120)]
 
@@ -106,6 +109,44 @@ def test_whatever_is_damaged_nothing_wrong_is_found(folder: Path, tmp_path: Path
     assert repaired > 80  # of the 100 with a hole or a flipped bit; a shorter file or 200 flips leave too little
 
 
+@pytest.fixture
+def read_only(folder: Path) -> Iterator[Callable[[], None]]:
+    """Makes the library's folder one that nobody can write to."""
+    mounted = []
+
+    def mount(*options: str | Path) -> None:
+        found = subprocess.run(["mount", *options], capture_output=True, text=True)
+        if found.returncode:
+            pytest.skip(f"a read-only folder needs the right to mount one: {found.stderr.strip()}")
+        mounted.append(folder)
+
+    yield lambda: (mount("--bind", folder, folder), mount("-o", "remount,bind,ro", folder))
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_library_that_cannot_be_written_is_read(folder: Path, tmp_path: Path, read_only: Callable[[], None]) -> None:
+    before = content(Catalogue(folder))
+    read_only()
+    found = verify(folder)
+    assert (found.problems, found.tracks) == ([], len(NAMES))
+    with closing(Catalogue(folder, create=MODEL)) as catalogue:
+        assert content(catalogue) == before
+        assert len(LiveIndex(catalogue).search(unit(seed=1)[0], k=5)[0]) == 5
+        with pytest.raises(LibraryError, match="readonly database; check the disk, its free space and permissions"):
+            catalogue.put([new_track("new")])
+    export_library(folder, tmp_path / "copy")
+    assert import_library(tmp_path / "copy", tmp_path / "other").tracks == len(NAMES)
+
+
+def test_what_keeps_a_library_from_being_read_is_no_damage(folder: Path, read_only: Callable[[], None]) -> None:
+    (folder / f"{FILE_NAME}-wal").touch()  # without the index of it that SQLite would make
+    read_only()
+    for work in (verify, Catalogue):
+        with pytest.raises(LibraryError, match="unable to open database file; check the disk, its free space and perm"):
+            work(folder)
+
+
 def test_what_cannot_be_repaired_is_left_alone(folder: Path) -> None:
     (folder / FILE_NAME).write_bytes(b"not SQLite" * 1000)
     before = (folder / FILE_NAME).read_bytes()
@@ -168,6 +209,24 @@ def test_a_library_goes_elsewhere_in_one_file(folder: Path, tmp_path: Path) -> N
     assert Catalogue(other).library_id != Catalogue(folder).library_id
     with pytest.raises(LibraryError, match="has a library already"):
         import_library(tmp_path / "copy.musicsearch", other)
+
+
+def test_after_an_import_and_a_repair_searches_find_their_graph(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client.index.live.EXACT_BELOW", 50)
+    export_library(folder, tmp_path / "copy.musicsearch")
+    other = tmp_path / "elsewhere"
+    import_library(tmp_path / "copy.musicsearch", other)
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        db.execute("UPDATE vectors SET vector = zeroblob(32) WHERE label = 7")
+    verify(folder, repair=True)
+    monkeypatch.setattr(LiveIndex, "_reset", lambda index: pytest.fail("the graph is built again"))
+    for library in (folder, other):
+        with closing(Catalogue(library)) as catalogue:
+            index = LiveIndex(catalogue)
+            assert len(index.search(unit(seed=1)[0], k=5)[0]) == 5
+            assert index.kind == "hnsw"
 
 
 def test_a_damaged_export_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -101,3 +101,18 @@ def test_a_file_that_is_gone_keeps_the_library_from_switching(
     with MusicSearch(library, encoder=encoder) as ms:
         ms.remove(ms.search("low", k=1)[0].track_id)
     assert reembed(library, other, switch=True, progress=False).is_current
+
+
+def test_a_file_that_has_changed_is_found_until_it_is_added_again(
+    library: Path, tones: Path, encoder: LocalEncoder, other: LocalEncoder
+) -> None:
+    write_audio(tones / "low.wav", tone(TONES_HZ["high"], seconds=2))
+    done = reembed(library, other, progress=False)
+    assert (done.added.added + done.added.updated, done.lacking) == (2, 1)
+    assert [failed.reason for failed in done.added.failed] == ["has changed since it was added: add it again first"]
+    with MusicSearch(library, encoder=encoder) as ms:
+        assert paths(ms, "low")[0] == "low"
+        assert (len(ms.search("low", k=9)), ms.failed()) == (3, [])
+        assert ms.add(tones, progress=False).updated == 1
+        assert set(paths(ms, "high")[:2]) == {"high", "low"}
+    assert reembed(library, other, switch=True, progress=False).is_current

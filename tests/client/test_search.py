@@ -233,6 +233,23 @@ def test_bad_files_are_reported_and_the_rest_is_indexed(ms: MusicSearch, tones: 
     assert ms.info().tracks == 4
 
 
+def test_whatever_one_file_raises_the_rest_is_indexed(
+    library: Path, encoder: LocalEncoder, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_tags(path: str) -> dict[str, str]:
+        if path.endswith("low.wav"):
+            raise IndexError("out of range")
+        return {}
+
+    monkeypatch.setattr("client.ingest.read_tags", read_tags)
+    with MusicSearch(library, encoder=encoder) as ms:
+        report = ms.add(tones, progress=False)
+        assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [
+            ("low.wav", "cannot be read (IndexError('out of range'))")
+        ]
+        assert (report.added, len(ms.search("low", k=9))) == (2, 2)
+
+
 def test_a_file_that_went_bad_keeps_its_last_good_version(ms: MusicSearch, tones: Path) -> None:
     (tones / "low.wav").write_bytes(b"")
     assert len(ms.add(tones).failed) == 1

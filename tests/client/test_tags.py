@@ -4,7 +4,7 @@ from pathlib import Path
 
 import mutagen
 import pytest
-from mutagen.id3 import TBPM, TKEY
+from mutagen.id3 import TBPM, TCON, TDRC, TIT2, TKEY, TPE1
 
 from client.tags import read_tags
 from tests.client.audio_files import tone, write_audio
@@ -40,6 +40,25 @@ def test_tempo_and_key_are_read(tmp_path: Path) -> None:
     assert read_tags(str(flac)) == {"bpm": 120, "key": "F#", "genre": ["House", "Disco"]}
 
 
+def test_the_id3_tags_of_a_wav_file_are_read(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.wav", tone(440, seconds=1))
+    assert read_tags(str(path)) == {}
+    wav = mutagen.File(path)
+    wav.add_tags()
+    texts = {TIT2: "Étude", TPE1: "N. N.", TCON: ["House", "Disco"], TDRC: "1999-05-01", TBPM: "127.5", TKEY: "Am"}
+    for frame, text in texts.items():
+        wav.tags.add(frame(text=text))
+    wav.save()
+    assert read_tags(str(path)) == {
+        "title": "Étude",
+        "artist": "N. N.",
+        "genre": ["House", "Disco"],
+        "year": 1999,
+        "bpm": 127.5,
+        "key": "Am",
+    }
+
+
 @pytest.mark.parametrize(("name", "text"), [("date", "unknown"), ("bpm", "nan"), ("bpm", "0"), ("title", "  ")])
 def test_what_says_nothing_is_left_out(tmp_path: Path, name: str, text: str) -> None:
     path = write_audio(tmp_path / "a.flac", tone(440, seconds=1), kind="flac")
@@ -54,3 +73,13 @@ def test_damaged_tags_are_no_reason_to_refuse_a_file(tmp_path: Path) -> None:
     path.write_bytes(b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + bytes(100))
     assert read_tags(str(path)) == {}
     assert read_tags(str(tmp_path / "absent.mp3")) == {}
+
+
+def test_a_comment_that_runs_over_the_end_is_no_reason_either(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.ogg", tone(440, seconds=1), kind="ogg", metadata={"title": "Étude"})
+    content = bytearray(path.read_bytes())
+    content[content.lower().index(b"title=") - 4] += 1
+    path.write_bytes(content)
+    with pytest.raises(IndexError):
+        mutagen.File(path)
+    assert read_tags(str(path)) == {}
