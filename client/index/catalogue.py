@@ -156,8 +156,7 @@ class Catalogue:
             raise LibraryError(f"no library at {folder}: make one with `music-search add {folder} PATH...`")
         with translated(path):
             folder.mkdir(parents=True, exist_ok=True)
-            # The connection is shared between threads under the lock of its owner (MusicSearch).
-            self._db = connect(path, check_same_thread=False, timeout=30.0)
+            self._db = connect(path)
             try:
                 self._open(create)
             except BaseException:
@@ -732,15 +731,15 @@ class Catalogue:
                 return []
 
 
-def connect(path: Path, **options: Any) -> sqlite3.Connection:
-    """Open a catalogue's file in autocommit: transactions are explicit.
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a catalogue's file in autocommit, as transactions are explicit; for threads that take turns.
 
     SQLite makes files beside it even to read it. Where it must not, and there are none, as on a read-only disk, the
     file is read as one that nobody changes; what a writer elsewhere does to it meanwhile may look like damage.
     """
     is_fixed = path.exists() and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
     uri = f"{path.absolute().as_uri()}?immutable={int(is_fixed)}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, **options)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
 
 
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:

@@ -126,7 +126,8 @@ def read_only(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_a_library_that_cannot_be_written_is_read(folder: Path, tmp_path: Path, read_only: Callable[[], None]) -> None:
-    before = content(Catalogue(folder))
+    with closing(Catalogue(folder)) as catalogue:
+        before = content(catalogue)
     read_only()
     found = verify(folder)
     assert (found.problems, found.tracks) == ([], len(NAMES))
