@@ -156,8 +156,7 @@ class Catalogue:
             raise LibraryError(f"no library at {folder}: make one with `music-search add {folder} PATH...`")
         with translated(path):
             folder.mkdir(parents=True, exist_ok=True)
-            # The connection is shared between threads under the lock of its owner (MusicSearch).
-            self._db = connect(path, check_same_thread=False, timeout=30.0)
+            self._db = connect(path)
             try:
                 self._open(create)
             except BaseException:
@@ -166,15 +165,11 @@ class Catalogue:
 
     def _open(self, create: Model | None) -> None:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        version = self._version()
+        version = schema.version_of(self._db)
         is_new = create is not None and self._is_empty()
         if application != schema.APPLICATION_ID and not is_new:
             raise LibraryError(f"{self.folder / FILE_NAME} is not a MusicSearch catalogue: choose another folder")
-        if version > schema.VERSION:
-            raise LibraryError(
-                f"{self.folder} was written by a newer MusicSearch (schema {version}, this one knows "
-                f"{schema.VERSION}): upgrade MusicSearch"
-            )
+        schema.refuse_newer(self._db, name=self.folder)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # a commit that was reported survives a power cut
         self._db.execute("PRAGMA foreign_keys = ON")
@@ -186,8 +181,8 @@ class Catalogue:
                     schema.create(self._db)
                     self._set("library_id", secrets.token_hex(16))
                     self._set("model", str(self._number_of(create)))
-                elif self._version() < schema.VERSION:
-                    schema.migrate(self._db, version=self._version())
+                elif schema.version_of(self._db) < schema.VERSION:
+                    schema.migrate(self._db, version=schema.version_of(self._db))
                 schema.stamp(self._db)
         self.library_id = self._property("library_id")
         self._use(int(self._property("model")))
@@ -204,9 +199,6 @@ class Catalogue:
             raise self._damaged(f"model number {number}")
         self.model = Model(*row)
         self.dim = self.model.dim
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def _is_empty(self) -> bool:
         return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
@@ -739,15 +731,15 @@ class Catalogue:
                 return []
 
 
-def connect(path: Path, **options: Any) -> sqlite3.Connection:
-    """Open a catalogue's file in autocommit: transactions are explicit.
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a catalogue's file in autocommit, as transactions are explicit; for threads that take turns.
 
     SQLite makes files beside it even to read it. Where it must not, and there are none, as on a read-only disk, the
     file is read as one that nobody changes; what a writer elsewhere does to it meanwhile may look like damage.
     """
     is_fixed = path.exists() and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
     uri = f"{path.absolute().as_uri()}?immutable={int(is_fixed)}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, **options)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
 
 
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:

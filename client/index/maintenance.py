@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +52,7 @@ def verify(folder: Path, *, repair: bool = False) -> Verification:
     path = folder / FILE_NAME
     if not path.is_file():
         raise LibraryError(f"no library at {folder}")
-    problems = _problems(path)
+    problems = _problems(path, name=folder)
     if problems and not repair:
         return Verification(problems, None, None)
     if problems:
@@ -94,8 +94,7 @@ def export_library(folder: Path, target: Path) -> None:
     if target.exists():
         raise LibraryError(f"{target} exists: choose another name, or remove it")
     part = target.with_name(f"{target.name}.part")
-    with closing(Catalogue(folder)) as catalogue, translated(target):
-        part.unlink(missing_ok=True)
+    with closing(Catalogue(folder)) as catalogue, translated(target), _temporary(part):
         catalogue.copy_to(part)
         _sync(part)
         os.replace(part, target)
@@ -157,21 +156,31 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
         raise LibraryError(f"{folder} has a library already: choose another folder")
     if not source.is_file():
         raise LibraryError(f"no file {source}: name one that `music-search export` wrote")
+    is_new = not folder.exists()
     with translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
-            part = Path(temporary)
-            shutil.copyfile(source, part / FILE_NAME)
-            if problems := _problems(part / FILE_NAME):
-                raise LibraryError(f"{source} is damaged ({problems[0]}): export the library again")
-            with closing(Catalogue(part)) as catalogue:
-                catalogue.become_another()
-                catalogue.move(moved or {})
-                LiveIndex(catalogue).save()
-                found = _verification(catalogue, problems=[])
-            _sync(part / FILE_NAME)
-            for file in sorted(part.iterdir(), key=lambda file: file.name == FILE_NAME):  # a library only when complete
-                os.replace(file, folder / file.name)
+        try:
+            return _import(source, folder, moved=moved or {})
+        finally:
+            if is_new:
+                with suppress(OSError):  # it is not empty: the library is there
+                    folder.rmdir()
+
+
+def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verification:
+    with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
+        part = Path(temporary)
+        shutil.copyfile(source, part / FILE_NAME)
+        if problems := _problems(part / FILE_NAME, name=source):
+            raise LibraryError(f"{source} is damaged ({problems[0]}): export the library again")
+        with closing(Catalogue(part)) as catalogue:
+            catalogue.become_another()
+            catalogue.move(moved)
+            LiveIndex(catalogue).save()
+            found = _verification(catalogue, problems=[])
+        _sync(part / FILE_NAME)
+        for file in sorted(part.iterdir(), key=lambda file: file.name == FILE_NAME):  # a library only when complete
+            os.replace(file, folder / file.name)
     return found
 
 
@@ -180,10 +189,11 @@ def _verification(catalogue: Catalogue, *, problems: list[str]) -> Verification:
     return Verification(problems, tracks, tracks - len(catalogue))
 
 
-def _problems(path: Path) -> list[str]:
+def _problems(path: Path, *, name: Path) -> list[str]:
     problems = []
     with translated(path), closing(_open_raw(path)) as db:
         try:
+            schema.refuse_newer(db, name=name)
             for (line,) in db.execute("PRAGMA integrity_check(20)"):
                 if line != "ok":
                     problems.append(f"the file: {line}")
@@ -214,8 +224,7 @@ def _rebuild(path: Path) -> None:
     """Put a new file with the sound rows in the place of a damaged one, of which a copy stays."""
     rebuilt, damaged = (path.with_name(f"{FILE_NAME}.{name}") for name in ("rebuilt", "damaged"))
     log, shared = (path.with_name(f"{FILE_NAME}-{name}") for name in ("wal", "shm"))
-    with translated(path):
-        rebuilt.unlink(missing_ok=True)
+    with translated(path), _temporary(rebuilt):
         with closing(_open_raw(path)) as old, closing(_open_raw(rebuilt)) as new:
             new.execute("BEGIN")
             schema.create(new)
@@ -275,6 +284,16 @@ def _open_raw(path: Path) -> sqlite3.Connection:
     db.text_factory = lambda content: content.decode(errors="surrogateescape")
     schema.add_functions(db)
     return db
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[None]:
+    """The block makes this file and gives it another name; where it does not come to that, nothing stays."""
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -3,7 +3,9 @@
 import json
 import sqlite3
 import zlib
+from pathlib import Path
 
+from ..errors import LibraryError
 from .fields import put_fields
 
 VERSION = 2
@@ -148,6 +150,21 @@ DROP TABLE tracks_1;
 DROP TABLE tombstones_1;
 DROP TABLE properties_1;
 """
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """Of its tables; 0 of those that are not ours."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def refuse_newer(db: sqlite3.Connection, *, name: Path) -> None:
+    """Raise `LibraryError` where a newer version made this file, which people know as `name`."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if application == APPLICATION_ID and (version := version_of(db)) > VERSION:
+        raise LibraryError(
+            f"{name} was written by a newer MusicSearch (schema {version}, this one knows {VERSION}): upgrade "
+            "MusicSearch"
+        )
 
 
 def stamp(db: sqlite3.Connection) -> None:

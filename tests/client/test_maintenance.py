@@ -126,7 +126,8 @@ def read_only(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_a_library_that_cannot_be_written_is_read(folder: Path, tmp_path: Path, read_only: Callable[[], None]) -> None:
-    before = content(Catalogue(folder))
+    with closing(Catalogue(folder)) as catalogue:
+        before = content(catalogue)
     read_only()
     found = verify(folder)
     assert (found.problems, found.tracks) == ([], len(NAMES))
@@ -154,6 +155,7 @@ def test_what_cannot_be_repaired_is_left_alone(folder: Path) -> None:
     with pytest.raises(LibraryError, match="restore"):
         verify(folder, repair=True)
     assert (folder / FILE_NAME).read_bytes() == before
+    assert not (folder / f"{FILE_NAME}.rebuilt").exists()
     with pytest.raises(LibraryError, match="no library at"):
         verify(folder / "nowhere")
 
@@ -195,7 +197,7 @@ def test_a_full_disk_while_compacting_loses_nothing(folder: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert content(Catalogue(folder)) == before
-    assert not (folder.parent / "copy").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_library_goes_elsewhere_in_one_file(folder: Path, tmp_path: Path) -> None:
@@ -237,6 +239,21 @@ def test_a_damaged_export_is_refused(folder: Path, tmp_path: Path) -> None:
     copy.write_bytes(damaged)
     with pytest.raises(LibraryError, match=r"copy.musicsearch is damaged \(rows of vectors .*: 1\): export"):
         import_library(copy, tmp_path / "new")
-    assert not list((tmp_path / "new").iterdir())
+    assert not (tmp_path / "new").exists()
     with pytest.raises(LibraryError, match="no file"):
         import_library(tmp_path / "nothing", tmp_path / "new")
+
+
+def test_an_export_of_a_newer_version_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.musicsearch"
+    export_library(folder, copy)
+    with closing(sqlite3.connect(copy)) as db:
+        db.execute("PRAGMA user_version = 99")
+        db.execute("DROP TABLE probes")  # who knows what they have made of it
+    (tmp_path / "new").mkdir()
+    with pytest.raises(LibraryError, match=f"^{copy} was written by a newer MusicSearch .schema 99"):
+        import_library(copy, tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+    shutil.copyfile(copy, folder / FILE_NAME)
+    with pytest.raises(LibraryError, match=f"^{folder} was written by a newer"):
+        verify(folder, repair=True)

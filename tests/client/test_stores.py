@@ -265,6 +265,12 @@ def test_groups_are_checked_before_anything_is_written(store: Store) -> None:
     assert len(store) == 0
 
 
+@pytest.mark.parametrize("annotations", [[1], {"0" * 16: 5}])
+def test_annotations_of_another_form_are_refused(store: Store, annotations: object) -> None:
+    with pytest.raises(QueryError, match="expected a dict of names and values by track id"):
+        store.annotate(annotations)
+
+
 def test_failed_files_and_probes(store: Store) -> None:
     failed = [FailedFile(f"/it's/{name}", 1, 2, f"{name} is bad") for name in ("a", "b")]
     store.note_failed(failed)
@@ -463,12 +469,30 @@ def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
         store.put([track(0, seed=0, text=70_000 * "a")])
     with pytest.raises(QueryError, match="has 5002 fields and values, Milvus holds 4096"):
         store.put([track(0, seed=0, genres=[str(i) for i in range(5_001)])])
+    with pytest.raises(QueryError, match="plays of /music/0 is 9223372036854775808, Milvus holds whole numbers of 64"):
+        store.put([track(0, seed=0, plays=2**63)])
     assert len(store) == 0
     for command in ("compact", "verify"):
         with pytest.raises(SystemExit) as caught:
             main([command, store.name])
         assert caught.value.code == 2
         assert f"{store.name} is no folder: this is for libraries in folders" in capfd.readouterr().err
+
+
+def test_two_writers_make_one_track_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(milvus_address(tmp_path), create=MODEL)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_query", lambda *arguments, **named: [])  # each looks before the other has written
+        store.put([track(1, seed=1)])
+        store.put([track(1, seed=2)])
+    assert len(store) == 1
+    first = store.by_path("/music/1")
+    assert first.file == track(1, seed=2).file
+
+    store.touch({first.track_id: FileState("/music/moved", 1, 1, first.file.content_sha256)})
+    store.put([track(1, seed=3)])
+    assert store.by_path("/music/moved").track_id == first.track_id != store.by_path("/music/1").track_id
+    assert len(store) == 2
 
 
 def test_a_long_track_is_kept_whole(tmp_path: Path) -> None:
