@@ -230,18 +230,26 @@ class MusicSearch:
         return self.search(like=[source], k=k, where=where, starts=starts)
 
     def search_vector(
-        self, vector: NDArray[np.float32], *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
+        self,
+        vector: NDArray[np.float32],
+        *,
+        k: int = 10,
+        offset: int = 0,
+        where: Mapping[str, Any] | None = None,
+        per_artist: int | None = None,
+        starts: bool = True,
     ) -> list[Hit]:
         """The k tracks nearest to a vector of this library's model, best first.
 
         Args:
             vector: [dim], of any length but 0.
-            where, starts: see `search`.
+            offset, where, per_artist, starts: see `search`.
 
         Raises:
             QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
         """
-        return self._nearest(unit(vector, dim=self._encoder.spec.embedding_dim), k=k, where=where, starts=starts)
+        query = unit(vector, dim=self._encoder.spec.embedding_dim)
+        return self._nearest(query, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts)
 
     def zero_shot(
         self,

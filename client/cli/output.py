@@ -1,11 +1,14 @@
 """What the commands print: tables on a terminal, tabs in a pipe, JSON for scripts."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..search import Hit
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
 
 def print_json(value: Any) -> None:
@@ -34,7 +37,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")  # an id cut short is of no use
     for row in rows:
-        table.add_row(*map(Text, row))  # not markup: titles may contain [brackets]
+        # Not markup, as titles may contain [brackets]; nor may a tag tell the terminal what to do.
+        table.add_row(*(Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)) for cell in row))
     Console().print(table)
 
 

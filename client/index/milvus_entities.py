@@ -206,7 +206,8 @@ def among(field: str, texts: Sequence[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """As a filter takes it."""
+    """As a filter takes it; what is not UTF-8, and hence no track's, as escapes."""
+    text = text.encode(errors="backslashreplace").decode()
     for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(character, escaped)
     return f'"{text}"'

@@ -14,6 +14,7 @@ import pytest
 
 from client import LibraryBusy, MusicSearch
 from client.cli import main, watching
+from client.cli.output import print_table
 from client.cli.parser import make_parser
 from client.encoders.local import LocalEncoder
 from client.ingest import AddReport
@@ -409,6 +410,12 @@ def test_bash_completes(run, tmp_path: Path, typed: str, offered: list[str]) -> 
     ]
     done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.split() == offered
+
+
+def test_tags_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(["track"], [["\x1b[2Jtitle\x9b\x07"]])
+    assert "\ufffd[2Jtitle\ufffd\ufffd" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("no_color", [False, True])

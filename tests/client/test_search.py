@@ -557,6 +557,8 @@ def test_filters_artists_and_pages(ms: MusicSearch) -> None:
     assert stems(ms.search("low", per_artist=1)) == [s for s in stems(everything) if s != "middle"]
     assert ms.search("low", k=1, offset=1) == everything[1:2]
     assert ms.search("low", k=5, offset=3) == []
+    paged = ms.search_vector(ms.embed_text(["low"])[0], k=1, offset=1, per_artist=1)
+    assert stems(paged) == [s for s in stems(everything) if s != "middle"][1:]
     assert everything[0].metadata == {"artist": "A", "bpm": 90}
     assert ms.search("low", k=1, starts=False)[0].start_s is None
     with pytest.raises(QueryError, match="did you mean 'artist'"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client import Clip, LibraryError, ModelMismatch, MusicSearch, QueryError
+from client import AudioError, Clip, LibraryError, ModelMismatch, MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
 from client.evaluation import rank
@@ -180,6 +180,10 @@ def test_the_terminal(ms: MusicSearch, library: str, tones: Path, capsys: pytest
     assert f"path\t{library}" in capsys.readouterr().out.splitlines()
     assert main(["remove", library, str(tones / "low.wav")]) == 0
     assert ms.info().tracks == 2
+    assert main(["remove", library, "nobody\udcff"]) == 2
+    assert "no track with the id or path" in capsys.readouterr().err
+    with pytest.raises(AudioError, match="No such file"):
+        ms.search_audio(str(tones / "nothing\udcff"))
     assert main(["remove", library, "nobody"]) == 2
     assert capsys.readouterr().err == f"music-search: no track with the id or path 'nobody' in {library}\n"
     assert main(["duplicates", library, "--json"]) == 0
