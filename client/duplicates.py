@@ -46,7 +46,7 @@ def find_duplicates(
     Raises:
         QueryError: `least` is something else.
     """
-    if not isinstance(least, int | float) or not -1 <= least <= 1:
+    if not isinstance(least, int | float | np.floating) or not -1 <= least <= 1:
         raise QueryError(f"least is {least!r}, expected a similarity of at most 1, such as 0.98")
     lock = lock or nullcontext()
     found: set[tuple[str, str]] = set()

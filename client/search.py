@@ -112,7 +112,7 @@ class MusicSearch:
         self._owns_encoder = encoder is None or isinstance(encoder, str | Path)
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
-        if not isinstance(getattr(encoder, "spec", None), EncoderSpec):
+        if not hasattr(encoder, "spec"):
             raise QueryError(f"got {encoder!r} for the encoder, expected a folder, an address or an open Encoder")
         self._encoder: Encoder = encoder
         self._lock = threading.RLock()
@@ -278,7 +278,7 @@ class MusicSearch:
     ) -> dict[str, float]:
         """Thresholds for labels from a few examples of each: files, or ids of tracks; see `Labels.fit_thresholds`."""
         for sources in examples.values() if isinstance(examples, Mapping) else [None]:
-            if isinstance(sources, str | Path | Clip) or not isinstance(sources, Sequence):
+            if isinstance(sources, str | Path | Clip) or not isinstance(sources, Iterable):
                 raise QueryError(f"examples is {examples!r}, expected a dict of labels and lists of files or track ids")
         labels = Labels(list(examples), encoder=self._encoder, templates=templates)
         vectors = {
@@ -335,9 +335,10 @@ class MusicSearch:
         """
         if isinstance(paths, str | Path):
             raise QueryError(f"paths is one path, expected a list of paths: [{str(paths)!r}]")
-        if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+        files = list(paths) if isinstance(paths, Iterable) else [paths]
+        if not all(isinstance(path, str | Path) for path in files):
             raise QueryError(f"paths is {paths!r}, expected a list of paths")
-        vectors = [embed_file(self._encoder, Path(path).expanduser()).vector for path in paths]
+        vectors = [embed_file(self._encoder, Path(path).expanduser()).vector for path in files]
         return np.array(vectors, np.float32).reshape(-1, self._encoder.spec.embedding_dim)
 
     def remove(self, track_ids: str | Iterable[str]) -> None:

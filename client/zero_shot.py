@@ -114,7 +114,9 @@ class Labels:
             QueryError: a threshold that is no number.
         """
         limits = {} if thresholds is None else thresholds
-        if not isinstance(limits, Mapping) or not all(isinstance(limit, int | float) for limit in limits.values()):
+        if not isinstance(limits, Mapping) or not all(
+            isinstance(limit, int | float | np.floating) for limit in limits.values()
+        ):
             raise QueryError(f"thresholds is {thresholds!r}, expected a dict of labels and scores")
         scores = self._vectors @ vector
         exponentials = np.exp((scores - scores.max()) / TEMPERATURE)

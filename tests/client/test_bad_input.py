@@ -15,6 +15,7 @@ import pytest
 
 from client import Clip, MusicSearch, MusicSearchError, QueryError
 from client.cli import main
+from client.cli.output import print_table
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import FILE_NAME
 from client.walk import find_audio
@@ -186,3 +187,9 @@ def test_a_terminal(filled: MusicSearch, tmp_path: Path, tiny_repository: Path, 
         assert printed.err.count("\n") == 1
     status = main(["add", library, str(tmp_path / "nowhere"), *encoder])
     assert (status, "cannot be opened (No such file" in capsys.readouterr().out) == (1, True)
+
+
+def test_tags_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(["track"], [["\x1b[2Jtitle\x9b\x07"]])
+    assert "\ufffd[2Jtitle\ufffd\ufffd" in capsys.readouterr().out

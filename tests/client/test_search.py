@@ -136,6 +136,11 @@ def test_zero_shot_ranks_labels(ms: MusicSearch, tones: Path) -> None:
     assert odds == pytest.approx(np.exp((tags[0].score - tags[1].score) / 0.07), rel=1e-4)
 
 
+def test_thresholds_may_be_numpys(ms: MusicSearch, tones: Path) -> None:
+    tags = ms.zero_shot(tones / "low.wav", ["low", "high"], thresholds={"low": np.float32(0), "high": 1})
+    assert {tag.label: tag.fits for tag in tags} == {"low": True, "high": False}
+
+
 def test_zero_shot_averages_templates(ms: MusicSearch, tones: Path) -> None:
     templates = ["A {} track", "the sound of {} music"]
     sentences = ms.embed_text([template.format("low") for template in templates])
@@ -608,7 +613,7 @@ def test_duplicates(ms: MusicSearch, tones: Path) -> None:
     assert ms.duplicates() == []
     write_audio(tones / "again.ogg", tone(TONES_HZ["low"], seconds=2.5), kind="ogg")
     ms.add(tones, progress=False)
-    (pair,) = ms.duplicates()
+    (pair,) = ms.duplicates(least=np.float32(0.98))
     assert {Path(pair.first_path).name, Path(pair.second_path).name} == {"low.wav", "again.ogg"}
     assert 0.98 <= pair.similarity <= 1.0001
 

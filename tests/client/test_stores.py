@@ -1,5 +1,6 @@
 """What a library promises, wherever it is kept: in a folder, or in Milvus (here a Milvus Lite file)."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +189,26 @@ def test_the_terminal(ms: MusicSearch, library: str, tones: Path, capsys: pytest
     assert capsys.readouterr().err == f"music-search: no track with the id or path 'nobody' in {library}\n"
     assert main(["duplicates", library, "--json"]) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+def test_where_in_a_terminal_reaches_texts_and_numbers(
+    ms: MusicSearch, library: str, tones: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low = ms.track_id(tones / "low.wav")
+    for artist, condition in (
+        ("311", "311"),
+        ("Earth, Wind & Fire", "earth, wind & fire"),
+        ("Earth", "Wind,Earth"),
+        ("Wait...", "Wait..."),
+        ("NaN", "nan"),
+        (311, "311"),
+        (311, "300..311"),
+        (311, "..400"),
+    ):
+        ms.annotate({low: {"artist": artist}})
+        command = ["search", library, "high", "--where", f"artist={condition}", "--json"]
+        assert main([*command, "--encoder", str(tiny_repository)]) == 0
+        assert [hit["track_id"] for hit in json.loads(capsys.readouterr().out)] == [low], condition
 
 
 def test_evaluation(ms: MusicSearch, library: str, encoder: LocalEncoder) -> None:
