@@ -345,9 +345,8 @@ class Ingest:
                 if pause_s > left_s:
                     raise
                 log.warning("%s; waiting for up to %.0f s", exc, left_s)
-            if _wait(
-                self._stop, pause_s * random.uniform(0.5, 1.0)
-            ):  # those that were refused together come back apart
+            # Those that were refused together come back apart.
+            if _wait(self._stop, pause_s * random.uniform(0.5, 1.0)):
                 raise _Stopped
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

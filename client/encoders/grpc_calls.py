@@ -227,7 +227,8 @@ class ServerPool:
         return replace(failure, is_transient=failure.is_transient or self._has_other_server(call.server))
 
     def _check_configs(self, call: Call) -> _Failure | None:
-        asked_at, replies = call.check or (0.0, [])
+        assert call.check is not None
+        asked_at, replies = call.check
         try:
             left_s = max(0.0, call.try_deadline - time.monotonic())
             self._check(call.server.url, [reply.result(timeout=left_s).config for reply in replies])

@@ -129,8 +129,9 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
             for labels, vectors in source.vectors(rows_at_once=_COPIED_AT_ONCE):
                 with source.reading():  # some may be gone meanwhile
                     known = {track.label: track for track in source.by_labels(labels.tolist())}
+                    windows = source.windows_of([label for label in labels.tolist() if label in known])
                     group = [
-                        (known[label], TrackVectors(vector, *source.windows(label)))
+                        (known[label], TrackVectors(vector, *windows[label]))
                         for label, vector in zip(labels.tolist(), vectors, strict=True)
                         if label in known
                     ]

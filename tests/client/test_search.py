@@ -23,14 +23,13 @@ from client import (
     EncoderError,
     LibraryBusy,
     LibraryError,
-    ModelMismatch,
     MusicSearch,
     QueryError,
     ServerBusy,
 )
 from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone, write_audio
-from tests.tiny_repository import TONES_HZ, build_tiny_repository
+from tests.tiny_repository import TONES_HZ
 
 REAL_AUDIO = Path(__file__).parents[2].parent / "shared/audio"
 
@@ -443,15 +442,6 @@ def test_threads_may_search_while_one_adds(ms: MusicSearch, tmp_path: Path) -> N
         thread.join()
     assert errors == []
     assert ms.info().tracks == 43
-
-
-def test_another_model_is_refused_and_both_are_named(ms: MusicSearch, library: Path, tmp_path: Path) -> None:
-    other = LocalEncoder(build_tiny_repository(tmp_path / "other", seed=5), device="cpu")
-    with pytest.raises(ModelMismatch) as caught:
-        MusicSearch(library, encoder=other)
-    for fingerprint in (ms.info().fingerprint, other.spec.fingerprint):
-        assert fingerprint in str(caught.value)
-    assert "add the music to a new library" in str(caught.value)
 
 
 def test_bad_arguments(ms: MusicSearch, tones: Path, tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def test_another_model_is_refused_and_both_are_named(ms: MusicSearch, library: s
         MusicSearch(library, encoder=other)
     for fingerprint in (ms.info().fingerprint, other.spec.fingerprint):
         assert fingerprint in str(caught.value)
+    assert "add the music to a new library" in str(caught.value)
 
 
 def test_the_terminal(ms: MusicSearch, library: str, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
