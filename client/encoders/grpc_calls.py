@@ -90,6 +90,7 @@ class Call:
     check: tuple[float, list[Any]] | None = None  # where one is due; begun for this call or another one
     reply: Any = None
     pause_s: float = _FIRST_PAUSE_S  # before the next try
+    error: EncoderError | None = None  # of the tries so far
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,14 @@ class ServerPool:
             if not isinstance(outcome, _Failure):
                 embedding: NDArray[Any] | None = InferResult(outcome).as_numpy("embedding")
                 return embedding
+            # That the last try, in the little time that was left, got no answer tells less than what was said before.
+            is_late = isinstance(outcome.error, ServerTimeout)
+            error = call.error if is_late and call.error else outcome.error
             if not outcome.is_transient:
-                raise outcome.error
+                raise error
+            call.error = error
             call.reply.cancel()
-            self._pause(call, outcome.error)
+            self._pause(call, error)
             call.server = self._next_server()
             self._send(call)
 

@@ -79,10 +79,26 @@ def test_retries_end_at_the_deadline(serve: Serve, tiny_repository: Path) -> Non
     script = Script(*[DOWN] * 1000)
     server = serve({CONFIGS: configs_of(tiny_repository), INFERS: script})
     encoder = TritonEncoder(server.url, text_timeout_s=1.0)
-    with pytest.raises(ServerUnavailable):  # a last try may also be cut short by the deadline
+    with pytest.raises(ServerUnavailable):
         encoder.embed_texts(["low"])
     # Pauses of at least 0.05, 0.1, 0.2, 0.4 and 0.8 s: a sixth try would be past the deadline.
     assert 2 <= script.calls <= 5
+
+
+def test_a_last_try_without_an_answer_does_not_hide_what_was_said_before(serve: Serve, tiny_repository: Path) -> None:
+    released = threading.Event()
+    script = Script(DOWN)
+
+    def down_then_silent(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if script.calls:
+            released.wait(30)
+        return script(request, context)
+
+    server = serve({CONFIGS: configs_of(tiny_repository), INFERS: down_then_silent})
+    encoder = TritonEncoder(server.url, text_timeout_s=1)
+    with pytest.raises(ServerUnavailable, match="connection refused"):
+        encoder.embed_texts(["low"])
+    released.set()
 
 
 # -- several servers -------------------------------------------------------------------------------------

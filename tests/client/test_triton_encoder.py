@@ -149,7 +149,7 @@ def test_every_grpc_status_has_its_error(
     serve: Callable[..., FakeTriton], tiny_repository: Path, status: grpc.StatusCode
 ) -> None:
     server = serve({CONFIGS: configs_of(tiny_repository), INFERS: failing(status, "the details")})
-    encoder = TritonEncoder(server.url, text_timeout_s=0.3)
+    encoder = TritonEncoder(server.url, text_timeout_s=1)
     meaning = STATUS_MEANINGS[status.name]
     with pytest.raises(EncoderError) as caught:
         encoder.embed_texts(["low"])
