@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import check_file
-from .embedding import open_windows, track_vector
+from .decoders import Decoder
+from .embedding import track_vector
 from .encoders import Encoder
 from .errors import AudioError, MusicSearchError, ServerBusy
 from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
@@ -34,7 +35,7 @@ from .walk import FailedTrack, Found, printable
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
-_DECODERS = os.cpu_count() or 1
+_DECODERS = (os.cpu_count() or 1) + 0
 # A full server refuses at once; a night's work waits for it, and ends only if it stays full.
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
@@ -210,26 +211,29 @@ class Ingest:
     # -- the decoders ----------------------------------------------------------------------------------
 
     def _decode(self, paths: "_Shared") -> None:
-        for path in paths:
-            if self._stop.is_set():
-                return
-            track = _Track(path)
-            try:
-                with self._timed("decode_s"):
-                    self._look_up(track)
-                if track.is_unchanged or track.vectors:
-                    self._done.put(track)
-                else:
-                    self._cut(track)
-            except AudioError as exc:
-                track.failure = exc.reason
-                self._done.put(track)
-            except (MusicSearchError, _Stopped):
-                raise
-            except Exception as exc:  # one odd file is no reason to stop a night's work
-                track.failure = f"cannot be read ({exc!r})"
-                self._done.put(track)
+        spec = self._encoder.spec
+        decoder = Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
+        with closing(decoder):
+            for path in paths:
+                if self._stop.is_set():
+                    return
+                self._decode_one(_Track(path), decoder)
         self._hand_on(None)
+
+    def _decode_one(self, track: _Track, decoder: Decoder) -> None:
+        try:
+            with self._timed("decode_s"):
+                self._look_up(track)
+            if not track.is_unchanged and not track.vectors:
+                self._cut(track, decoder)
+                return
+        except AudioError as exc:
+            track.failure = exc.reason
+        except (MusicSearchError, _Stopped):
+            raise
+        except Exception as exc:  # one odd file is no reason to stop a night's work
+            track.failure = f"cannot be read ({exc!r})"
+        self._done.put(track)
 
     def _look_up(self, track: _Track) -> None:
         """Take what the catalogue knows about this file: by its path and time, or by its content.
@@ -276,15 +280,14 @@ class Ingest:
                 track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
                 track.metadata, track.duration_s = twins[0].metadata, twins[0].duration_s
 
-    def _cut(self, track: _Track) -> None:
+    def _cut(self, track: _Track, decoder: Decoder) -> None:
         track.metadata = read_tags(track.path)
-        reader = open_windows(self._encoder, track.path, windows=self._windows)
-        windows = iter(reader)
+        windows = decoder.windows(track.path)
         while True:
             with self._timed("decode_s"):
                 window = next(windows, None)
             if window is None:
-                track.duration_s = reader.duration_s
+                track.duration_s = decoder.duration_s
                 self._hand_on((track, None))
                 return
             track.starts_s.append(window.start_s)

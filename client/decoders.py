@@ -1,0 +1,201 @@
+"""Decoding many files: in processes of their own, where FFmpeg and Python's lock hold up nobody else.
+
+Decoding returns to Python for every frame. Two threads of one process take up to 1.7 times as long for it as two
+processes do, as each waits for the other's lock; and a file at which FFmpeg crashes would end the whole process.
+"""
+
+import itertools
+import logging
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import Window, WindowReader
+from .errors import AudioError
+
+_DECODED_HERE = 2  # files: a process takes 0.2 s to start
+_SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
+_READY, _TAKEN = "ready", "taken"
+_COMMAND = "from client.decoders import main; main()"
+
+log = logging.getLogger(__name__)
+
+
+class _End(NamedTuple):
+    """The answer after a file's last window.
+
+    Attributes:
+        reason: why the file cannot be used, if so.
+    """
+
+    duration_s: float
+    reason: str | None
+
+
+class Decoder:
+    """Takes one file after the other: the first two in this process, the rest in one that it starts for them.
+
+    Args:
+        sample_rate_hz, window_samples, windows: see `WindowReader`.
+
+    Attributes:
+        duration_s: length of the last file, once all of its windows were read.
+    """
+
+    def __init__(self, *, sample_rate_hz: int, window_samples: int, windows: int | None) -> None:
+        self.duration_s = 0.0
+        self._options: dict[str, Any] = {
+            "sample_rate_hz": sample_rate_hz,
+            "window_samples": window_samples,
+            "windows": windows,
+        }
+        self._files = 0
+        self._process: _Process | None = None
+        # Windows hands no open files on, and an application that is frozen into one file would start itself.
+        self._may_start = os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False)
+
+    def windows(self, path: str) -> Iterator[Window]:
+        """The windows of a file, all of which are to be read before those of another one.
+
+        Raises:
+            AudioError: it cannot be used; see `WindowReader`.
+        """
+        self._files += 1
+        if self._files > _DECODED_HERE and self._process is None and self._may_start:
+            try:
+                self._process = _Process(self._options)
+            except OSError as exc:
+                self._may_start = False
+                log.warning("decoding goes on in one process, which is slower: %s", exc)
+        if self._process is None:
+            reader = WindowReader(path, **self._options)
+            yield from reader
+            self.duration_s = reader.duration_s
+            return
+        try:
+            self.duration_s = yield from self._process.windows(path)
+        except (OSError, EOFError) as exc:
+            how = self._process.end()
+            self._process = None
+            raise AudioError(path, f"damaged: its decoder ended with {how}") from exc
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process is not None:
+            self._process.end(patience_s=0.0)
+            self._process = None
+
+
+class _Process:
+    """A process that answers a path with the windows of that file.
+
+    Raises:
+        OSError: it does not start.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OPENBLAS_NUM_THREADS": "1",  # else NumPy starts threads that nobody needs
+        }
+        self._connection, other_end = Pipe()
+        with _shared_memory() as memory, other_end:
+            self._slots = _slots(memory.fileno(), window_samples=options["window_samples"])
+            files = (other_end.fileno(), memory.fileno())
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _COMMAND, *map(str, files)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=files,
+                start_new_session=True,  # Ctrl-C is for this process alone
+            )
+        try:
+            self._connection.send(options)
+            self._connection.recv()
+        except (OSError, EOFError) as exc:
+            raise OSError(f"{sys.executable} ended with {self.end()}") from exc
+
+    def windows(self, path: str) -> Generator[Window, None, float]:
+        """The windows of a file, and how long it is.
+
+        Raises:
+            AudioError: it cannot be used; OSError, EOFError: the process has ended.
+        """
+        self._connection.send(path)
+        for number in itertools.count():
+            answer = self._connection.recv()
+            if isinstance(answer, _End):
+                break
+            yield Window(answer, self._slots[number % _SLOTS].copy())
+            self._connection.send(_TAKEN)
+        if answer.reason is not None:
+            raise AudioError(path, answer.reason)
+        return float(answer.duration_s)
+
+    def end(self, *, patience_s: float = 1.0) -> str:
+        """End it, if it does not by itself, and say how it ended."""
+        self._connection.close()
+        try:
+            code = self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return f"exit status {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def main() -> None:
+    """What such a process does, until the one that started it ends or closes the connection."""
+    connection, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        options = connection.recv()
+        slots = _slots(memory, window_samples=options["window_samples"])
+        connection.send(_READY)
+        while True:
+            _decode(WindowReader(connection.recv(), **options), slots, connection)
+
+
+def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connection) -> None:
+    waiting = 0  # windows that were not taken yet
+    try:
+        for number, window in enumerate(reader):
+            if waiting == _SLOTS:
+                connection.recv()
+                waiting -= 1
+            slots[number % _SLOTS] = window.waveform
+            connection.send(window.start_s)
+            waiting += 1
+        end = _End(reader.duration_s, None)
+    except AudioError as exc:
+        end = _End(0.0, exc.reason)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as exc:  # as in `add`: one odd file is no reason to stop
+        end = _End(0.0, f"cannot be read ({exc!r})")
+    for _ in range(waiting):
+        connection.recv()
+    connection.send(end)
+
+
+def _shared_memory() -> IO[bytes]:
+    """An open file without a name, in memory where the system can."""
+    return os.fdopen(os.memfd_create("windows"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+
+
+def _slots(memory: int, *, window_samples: int) -> NDArray[np.float32]:
+    """float32 [_SLOTS, window_samples], which all who have this file open share."""
+    size = _SLOTS * window_samples * np.dtype(np.float32).itemsize
+    os.ftruncate(memory, size)
+    return np.frombuffer(mmap.mmap(memory, size), np.float32).reshape(_SLOTS, window_samples)

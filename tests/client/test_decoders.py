@@ -1,0 +1,136 @@
+"""Decoding in a process of its own gives what decoding here gives, and survives what that process does."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client import AudioError, MusicSearch, decoders
+from client.audio import Window, WindowReader
+from client.decoders import Decoder
+from client.encoders.local import LocalEncoder
+from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
+
+WINDOW_SAMPLES = SAMPLE_RATE_HZ // 2
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "_DECODED_HERE", 0)
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=None)
+    yield decoder
+    decoder.close()
+
+
+def dies_at(name: str) -> str:
+    """The command of a process that a file of this name ends as a crash in FFmpeg would."""
+    return f"""
+import os, signal
+from client import decoders
+from client.audio import WindowReader
+
+class Deadly(WindowReader):
+    def __iter__(self):
+        for window in super().__iter__():
+            yield window
+            if self.path.endswith({name!r}):
+                os.kill(os.getpid(), signal.SIGSEGV)
+
+decoders.WindowReader = Deadly
+decoders.main()
+"""
+
+
+def read(path: Path, *, windows: int | None = None) -> tuple[list[Window], float]:
+    reader = WindowReader(path, sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=windows)
+    return list(reader), reader.duration_s
+
+
+@pytest.mark.parametrize("windows", [None, 2])
+def test_the_windows_are_those_that_are_decoded_here(tones: Path, windows: int | None) -> None:
+    decoder = Decoder(sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=windows)
+    for path in sorted(tones.rglob("*.*")):
+        expected, duration_s = read(path, windows=windows)
+        found = list(decoder.windows(str(path)))
+        assert decoder._process is not None
+        assert decoder.duration_s == duration_s
+        assert [window.start_s for window in found] == [window.start_s for window in expected]
+        np.testing.assert_array_equal([window.waveform for window in found], [window.waveform for window in expected])
+    decoder.close()
+
+
+def test_few_files_are_not_worth_a_process(tones: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "_DECODED_HERE", 1)
+    path = str(tones / "low.wav")
+    here = list(decoder.windows(path))
+    assert decoder._process is None
+    there = list(decoder.windows(path))
+    assert decoder._process is not None
+    np.testing.assert_array_equal([window.waveform for window in here], [window.waveform for window in there])
+
+
+def test_a_file_that_cannot_be_used_has_the_same_reason(tmp_path: Path, tones: Path, decoder: Decoder) -> None:
+    good = (tones / "album/high.mp3").read_bytes()
+    (tmp_path / "cut.flac").write_bytes((tones / "album/middle.flac").read_bytes()[:-20_000])
+    (tmp_path / "empty.wav").touch()
+    write_audio(tmp_path / "silent.wav", np.zeros(3 * SAMPLE_RATE_HZ, np.float32))
+    for name in ("cut.flac", "empty.wav", "silent.wav", "missing.wav"):
+        with pytest.raises(AudioError) as expected:
+            read(tmp_path / name)
+        with pytest.raises(AudioError) as caught:
+            list(decoder.windows(str(tmp_path / name)))
+        assert str(caught.value) == str(expected.value)
+    (tmp_path / "good.mp3").write_bytes(good)
+    assert len(list(decoder.windows(str(tmp_path / "good.mp3")))) == len(read(tmp_path / "good.mp3")[0])
+
+
+def test_a_crash_costs_one_file(
+    tmp_path: Path, tones: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_COMMAND", dies_at("low.wav"))
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        report = ms.add(tones, progress=False)
+        assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [
+            ("low.wav", "damaged: its decoder ended with SIGSEGV")
+        ]
+        assert (report.added, ms.info().failed) == (2, 1)
+
+
+@pytest.mark.parametrize("command", ["raise SystemExit(3)", "import nothing_of_this_name"])
+def test_where_no_process_starts_the_files_are_decoded_here(
+    command: str, tones: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(decoders, "_COMMAND", command)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert len(list(decoder.windows(str(tones / "low.wav")))) == len(read(tones / "low.wav")[0])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"decoding goes on in one process, which is slower: {decoders.sys.executable} ended with exit status "
+        f"{3 if 'Exit' in command else 1}"
+    ]
+
+
+def test_it_ends_with_its_decoder_in_the_middle_of_a_file(tmp_path: Path, decoder: Decoder) -> None:
+    path = tmp_path / "long.wav"
+    write_audio(path, tone(440.0, seconds=60.0))
+    windows = decoder.windows(str(path))
+    next(windows)
+    assert decoder._process is not None
+    process = decoder._process._process
+    decoder.close()
+    assert process.poll() is not None
+
+
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path, decoder: Decoder) -> None:
+    path = tmp_path / "long.wav"
+    write_audio(path, tone(440.0, seconds=60.0))
+    next(decoder.windows(str(path)))
+    assert decoder._process is not None
+    assert decoder._process.end(patience_s=30.0) == "exit status 0"  # all that a killed process does to it
+    decoder._process = None
