@@ -14,6 +14,7 @@ from .errors import LibraryError, ModelMismatch, QueryError
 from .index.catalogue import Catalogue, Model
 from .index.exact import scan
 from .index.store import Store, open_index
+from .zero_shot import check_texts
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -51,9 +52,11 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
     """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
 
     Raises:
+        QueryError: a query is empty or too long.
         LibraryError: a model that is not the library's has not embedded every track.
         LibraryBusy: it is that one, and another process is writing to the library.
     """
+    check_texts(queries, what="queries")
     spec = encoder.spec
     vectors = encoder.embed_texts(queries)
     with ExitStack() as stack:

@@ -52,7 +52,7 @@ def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) 
         if not isinstance(item, single):
             expected = " or ".join(kind.__name__ for kind in single)
             raise QueryError(f"{name} holds {item!r}, expected {expected}")
-        if not isinstance(share, int | float) or not 0 < share <= sys.float_info.max:
+        if not isinstance(share, int | float | np.number) or not 0 < share <= sys.float_info.max:
             raise QueryError(f"the weight of {item!r} in {name} is {share!r}, expected a number above 0")
     return pairs
 
@@ -61,7 +61,9 @@ def check_source(source: Any) -> None:
     """Raise `QueryError` unless it is a `Source`, and its times are finite."""
     path, start_s, end_s = source if isinstance(source, Clip) else (source, 0.0, None)
     times = [start_s] if end_s is None else [start_s, end_s]
-    if not isinstance(path, str | Path) or not all(isinstance(s, int | float) and math.isfinite(s) for s in times):
+    if not isinstance(path, str | Path) or not all(
+        isinstance(s, int | float | np.number) and math.isfinite(s) for s in times
+    ):
         raise QueryError(f"got the sound {source!r}, expected a path, a track id, or a Clip of a path and seconds")
 
 

@@ -12,6 +12,7 @@ from .index.live import LiveIndex
 from .ingest import AddReport, Ingest
 from .progress import show_progress
 from .walk import Found
+from .zero_shot import check_texts
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ def reembed(
         switch: make the other model the library's, if it has embedded every track.
 
     Raises:
+        QueryError: a query is empty or too long.
         LibraryError: there is no library, or `switch`, and some tracks could not be embedded.
         LibraryBusy: another process is writing to it.
         EncoderError: a model or its server failed; what was embedded is kept.
     """
+    check_texts(queries, what="queries")
     spec = encoder.spec
     model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
     with (

@@ -105,7 +105,7 @@ class MusicSearch:
         device: str = "auto",
         recall: float = 0.99,
     ) -> None:
-        if not isinstance(recall, int | float) or not 0 < recall <= 1:
+        if not isinstance(recall, int | float | np.number) or not 0 < recall <= 1:
             raise QueryError(f"recall is {recall!r}, expected a number above 0 and up to 1")
         if not isinstance(library, str | Path) or not str(library) or "\0" in str(library):
             raise QueryError(f"got {library!r} for the library, expected a folder")

@@ -148,10 +148,12 @@ def _library_health(library: str | Path, *, fingerprint: str | None) -> dict[str
             )
         any_vector = np.eye(1, store.model.dim, dtype=np.float32)[0]
         started_at = time.monotonic()
-        open_index(store).search(any_vector, k=1)  # opens the index
+        index = open_index(store)
+        index.search(any_vector, k=1)  # opens it
         seconds = time.monotonic() - started_at
         return {
             "library": store.name,
             "tracks": str(store.totals()[0]),
+            "index": index.kind,
             "first search": f"{seconds:.2f} s",
         }

@@ -80,13 +80,11 @@ def tag(options: argparse.Namespace) -> int:
         if options.json:
             print_json_list(asdict(track) for track in tracks)
             return 0
-        writer = csv.writer(sys.stdout)
-        if options.csv:
-            writer.writerow(["track id", "track", "label", "score", "probability"])
+        write = csv.writer(sys.stdout).writerow if options.csv else lambda row: print("\t".join(row))
+        write(["track id", "track", "label", "score", "probability"])
         for track in tracks:
             for tag in track.tags if options.csv else track.tags[:1]:
-                row = [track.track_id, track.path, tag.label, f"{tag.score:.4f}", f"{tag.probability:.4f}"]
-                writer.writerow(row) if options.csv else print("\t".join(row))
+                write([track.track_id, track.path, tag.label, f"{tag.score:.4f}", f"{tag.probability:.4f}"])
     return 0
 
 

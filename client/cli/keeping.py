@@ -34,7 +34,8 @@ def _as_text(report: AddReport, *, device: str) -> str:
     gone = f", {report.missing} missing" if report.missing else ""
     summary = (
         f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{gone}, "
-        f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device}"
+        f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
+        f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )
     return "\n".join([summary, *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
 

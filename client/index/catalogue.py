@@ -37,12 +37,12 @@ _TRACK_COLUMNS = schema.CHECKED["tracks"]
 _WRITTEN = f"{_TRACK_COLUMNS}, crc32"
 # An index may be damaged too: what it led to must be what was asked for.
 _TRACKS = (
-    f"SELECT label, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 AND ifnull("
+    f"SELECT label, {_TRACK_COLUMNS}, tracks.crc32, ifnull("
     "(SELECT track = number FROM vectors AS own WHERE own.label = vectors.label), vectors.label IS NULL) "
     "FROM tracks LEFT JOIN vectors ON vectors.track = number AND model = ? WHERE "
 )
 _TRACKS_OF_LABELS = (
-    f"SELECT label, {_TRACK_COLUMNS}, checksum({_TRACK_COLUMNS}) = tracks.crc32 "
+    f"SELECT label, {_TRACK_COLUMNS}, tracks.crc32, TRUE "
     "FROM vectors LEFT JOIN tracks ON number = track WHERE +model = ? AND label IN (SELECT value FROM json_each(?))"
 )
 
@@ -536,8 +536,8 @@ class Catalogue:
 
     def state(self) -> tuple[int, int]:
         """Differs from what it was if anything in the catalogue was changed since, by whomever."""
-        with translated(self.folder):
-            return self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
+        ((version,),) = self._all("PRAGMA data_version")
+        return version, self._db.total_changes
 
     def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """All living vectors, in parts; see `vectors_after`."""
@@ -615,13 +615,10 @@ class Catalogue:
 
     def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """By label, what `windows` gives."""
-        query = (
-            "SELECT label, starts_s, vectors, checksum(label, starts_s, vectors) = crc32 FROM windows "
-            "WHERE label IN (SELECT value FROM json_each(?))"
-        )
+        query = "SELECT label, starts_s, vectors, crc32 FROM windows WHERE label IN (SELECT value FROM json_each(?))"
         found = {}
-        for label, starts_s, vectors, is_sound in self._all(query, json.dumps(list(labels))):
-            if not is_sound:
+        for label, starts_s, vectors, crc32 in self._all(query, json.dumps(list(labels))):
+            if schema.checksum(label, starts_s, vectors) != crc32:
                 raise self._damaged(f"windows of vector number {label}")
             found[label] = _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
         for label in set(labels) - found.keys():
@@ -706,12 +703,14 @@ class Catalogue:
 
     def _tracks(self, query: str, *values: int | str) -> list[Track]:
         tracks = []
-        for label, number, *columns, is_sound in self._all(query, self._number, *values):
-            if not is_sound:
+        for label, *columns, crc32, is_its_label in self._all(query, self._number, *values):
+            number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, is_missing = (
+                columns
+            )
+            if not is_its_label or schema.checksum(*columns) != crc32:
                 raise self._damaged(f"track number {number}")
             if label is None:  # or only the index that leads to it does not know
                 self._check_sums("vectors", "number", self._number)
-            track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, is_missing = columns
             file = FileState(path, size, mtime_ns, content_sha256)
             fields = (json.loads(metadata), json.loads(annotations))
             tracks.append(Track(number, label, track_id, file, duration_s, *fields, bool(is_missing)))
@@ -724,11 +723,13 @@ class Catalogue:
         return rows[0]
 
     def _all(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
-        with translated(self.folder):
-            try:
-                return self._db.execute(query, values).fetchall()
-            except UnicodeEncodeError:  # a name that is no UTF-8 is in no catalogue
-                return []
+        try:
+            return self._db.execute(query, values).fetchall()
+        except UnicodeEncodeError:  # a name that is no UTF-8 is in no catalogue
+            return []
+        except (sqlite3.Error, UnicodeDecodeError):
+            with translated(self.folder):
+                raise
 
 
 def connect(path: Path) -> sqlite3.Connection:

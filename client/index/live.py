@@ -55,6 +55,7 @@ class LiveIndex:
 
     @property
     def kind(self) -> str:
+        """ "hnsw", or "exact" in a small library: how it searches."""
         return "hnsw" if isinstance(self._index, HnswIndex) else "exact"
 
     def search(

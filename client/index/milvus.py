@@ -459,6 +459,8 @@ class MilvusIndex:
         QueryError: `recall` is 1, which no graph promises.
     """
 
+    kind = "milvus"
+
     def __init__(self, store: MilvusStore, *, recall: float = 0.99) -> None:
         if recall > 0.999:
             raise QueryError(f"recall is {recall}, but Milvus searches a graph: give 0.999 or less")

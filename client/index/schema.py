@@ -193,12 +193,16 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 def checksum(*values: str | bytes | float | int) -> int:
     """CRC-32 over the values in order, each after its kind and length, so that nothing moves from one to the next."""
-    crc32 = 0
+    parts = []
     for value in values:
-        kind = b"bytes" if isinstance(value, bytes) else b"text" if isinstance(value, str) else b"number"
-        content = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
-        crc32 = zlib.crc32(content, zlib.crc32(b"%s %d," % (kind, len(content)), crc32))
-    return crc32
+        if isinstance(value, str):
+            kind, content = b"text", value.encode(errors="surrogatepass")
+        elif isinstance(value, bytes):
+            kind, content = b"bytes", value
+        else:
+            kind, content = b"number", str(value).encode()
+        parts += [b"%s %d," % (kind, len(content)), content]
+    return zlib.crc32(b"".join(parts))
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

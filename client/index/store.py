@@ -60,6 +60,8 @@ class Store(Protocol):
 class Index(Protocol):
     """What searches a library's vectors; see `LiveIndex`."""
 
+    @property
+    def kind(self) -> str: ...
     def search(
         self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...

@@ -39,6 +39,7 @@ def library(run, tmp_path: Path, tones: Path) -> Path:
     status, out, err = run("add", tmp_path / "library", tones)
     assert status == 0
     assert out.startswith("3 added, 0 updated, 0 unchanged, 0 failed: 8 s of audio in ")
+    assert re.search(r" \(decoding \d+\.\d s, embedding \d+\.\d s, writing \d+\.\d s, at the same time\)", out)
     assert re.fullmatch(r"adding 3/3: \d+\.\d tracks/s, \d+x real time, 0 s left\n", err)
     return tmp_path / "library"
 
@@ -130,6 +131,20 @@ def test_errors_are_one_line(run, library: Path, tmp_path: Path) -> None:
         assert (status, out) == (2, ""), arguments
         assert err.startswith("music-search: ")
         assert err.count("\n") == 1
+
+
+def test_a_query_in_a_file_is_as_long_as_others_may_be(run, library: Path, tones: Path, tmp_path: Path) -> None:
+    query = "low " * 5_000
+    (tmp_path / "queries.csv").write_text(f"query,track\n{query},{tones / 'low.wav'}\n")
+    (tmp_path / "queries.txt").write_text(query)
+    other = build_tiny_repository(tmp_path / "other", dim=24, seed=1)
+    for arguments in (
+        ["evaluate", library, tmp_path / "queries.csv"],
+        ["reembed", library, "--encoder", other, "--queries", tmp_path / "queries.txt", "--former", other],
+    ):
+        status, out, err = run(*arguments)
+        assert (status, out) == (2, ""), err
+        assert re.search(r"queries\[0\] has [\d,]+ bytes, expected at most 16,384", err)
 
 
 def test_wrong_usage_exits_with_two(run) -> None:
@@ -298,6 +313,11 @@ def test_tag_a_library(run, library: Path, tones: Path) -> None:
     assert (status, best) == (0, {"low": "low", "middle": "middle", "high": "high"})
     (hit,) = json.loads(run("search", library, "low", "--where", "pitch=high", "--json")[1])
     assert Path(hit["path"]).stem == "high"
+    header, *rows = run("tag", library, "--labels", "low,middle,high")[1].splitlines()
+    assert header.split("\t") == ["track id", "track", "label", "score", "probability"]
+    assert {row.split("\t")[1]: row.split("\t")[2] for row in rows} == {
+        str(path): path.stem for path in tones.rglob("*.*")
+    }
 
 
 def test_labels_are_kept_though_printing_stops(run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +360,7 @@ def test_two_models_side_by_side(run, library: Path, tones: Path, tmp_path: Path
 def test_doctor_names_what_is_wrong(run, library: Path, tmp_path: Path) -> None:
     status, out, _ = run("doctor", library)
     assert status == 0
-    assert "tracks\t3" in out.splitlines()
+    assert {"tracks\t3", "index\texact"} <= set(out.splitlines())
     assert "first search\t" in out
     other = build_tiny_repository(tmp_path / "other", dim=24, seed=1)
     status, out, _ = run("doctor", library, "--encoder", other, "--json")
