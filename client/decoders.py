@@ -88,7 +88,7 @@ class Decoder:
         except (OSError, EOFError) as exc:
             how = self._process.end()
             self._process = None
-            raise AudioError(path, f"damaged: its decoder ended with {how}") from exc
+            raise AudioError(path, f"decoding it ended with {how}: the file is damaged, or memory ran out") from exc
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

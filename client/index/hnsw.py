@@ -90,8 +90,8 @@ class HnswIndex:
         # The k best of some are among the k / share best of all, give or take chance; on correlation it takes more.
         wanted = math.ceil(1.3 * k / share)
         while wanted < 10 * k / share:
-            # Half as many candidates more: the last of many neighbours are found less surely than the first.
-            labels, scores = self._walk(query, k=min(wanted, len(self)), ef=ef + ef // 2)
+            # Twice the candidates: the last of many neighbours are found less surely than the first.
+            labels, scores = self._walk(query, k=min(wanted, len(self)), ef=2 * ef)
             fit = np.isin(labels, among, assume_unique=True, kind="sort")
             if np.count_nonzero(fit) >= k or len(labels) == len(self):
                 return labels[fit][:k], scores[fit][:k]

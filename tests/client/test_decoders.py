@@ -97,7 +97,7 @@ def test_a_crash_costs_one_file(
     with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
         report = ms.add(tones, progress=False)
         assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [
-            ("low.wav", "damaged: its decoder ended with SIGSEGV")
+            ("low.wav", "decoding it ended with SIGSEGV: the file is damaged, or memory ran out")
         ]
         assert (report.added, ms.info().failed) == (2, 1)
 
