@@ -26,7 +26,7 @@ from .errors import AudioError
 
 _DECODED_HERE = 2  # files: a process takes 0.2 s to start
 _SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
-_READY, _TAKEN = "ready", "taken"
+_READY, _TAKEN = b"ready", b"taken"
 _COMMAND = "from client.decoders import main; main()"
 
 log = logging.getLogger(__name__)
@@ -139,8 +139,9 @@ class _Process:
             answer = self._connection.recv()
             if isinstance(answer, _End):
                 break
-            yield Window(answer, self._slots[number % _SLOTS].copy())
+            waveform = self._slots[number % _SLOTS].copy()
             self._connection.send(_TAKEN)
+            yield Window(answer, waveform)
         if answer.reason is not None:
             raise AudioError(path, answer.reason)
         return float(answer.duration_s)
@@ -164,7 +165,8 @@ def main() -> None:
         slots = _slots(memory, window_samples=options["window_samples"])
         connection.send(_READY)
         while True:
-            _decode(WindowReader(connection.recv(), **options), slots, connection)
+            if (path := connection.recv()) != _TAKEN:  # of the last windows of a file
+                _decode(WindowReader(path, **options), slots, connection)
 
 
 def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connection) -> None:
@@ -184,8 +186,6 @@ def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connec
         raise
     except Exception as exc:  # as in `add`: one odd file is no reason to stop
         end = _End(0.0, f"cannot be read ({exc!r})")
-    for _ in range(waiting):
-        connection.recv()
     connection.send(end)
 
 
