@@ -170,6 +170,8 @@ class Catalogue:
         if application != schema.APPLICATION_ID and not is_new:
             raise LibraryError(f"{self.folder / FILE_NAME} is not a MusicSearch catalogue: choose another folder")
         schema.refuse_newer(self._db, name=self.folder)
+        if is_new:
+            self._db.execute("PRAGMA page_size = 8192")  # a track's windows are read from a chain of pages
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # a commit that was reported survives a power cut
         self._db.execute("PRAGMA foreign_keys = ON")
@@ -323,7 +325,8 @@ class Catalogue:
         with self._changing():
             query = (
                 "UPDATE tracks SET missing = 1, "
-                f"crc32 = checksum({_TRACK_COLUMNS.replace('missing', '1')}) WHERE number = ?"
+                f"crc32 = checksum({_TRACK_COLUMNS.replace('missing', '1')}) "
+                f"WHERE number = ? AND crc32 = checksum({_TRACK_COLUMNS})"  # damage must stay visible
             )
             self._db.executemany(query, [(number,) for number in numbers])
 
@@ -688,7 +691,9 @@ class Catalogue:
 
     def missing(self) -> list[str]:
         """The ids of the tracks whose files have vanished."""
-        return [track.track_id for track in self._tracks(f"{_TRACKS} missing ORDER BY number")]
+        # A damaged row might not be chosen, and so not be noticed.
+        chosen = f"(missing OR checksum({_TRACK_COLUMNS}) IS NOT tracks.crc32)"
+        return [track.track_id for track in self._tracks(f"{_TRACKS} {chosen} ORDER BY number")]
 
     def failed(self) -> list[FailedFile]:
         """The files that could not be used, by path."""

@@ -21,7 +21,7 @@ from tests.client.test_maintenance import content
 from tests.tiny_repository import build_tiny_repository
 
 # What is left of the disk, in bytes: a log and its shared memory need 37 kB to begin with, a copy 150 kB.
-ROOMS = (*range(0, 60_000, 4096), *range(60_000, 400_000, 20_000))
+ROOMS = (*range(0, 60_000, 4096), *range(60_000, 740_000, 40_000))
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,19 @@ def test_a_damaged_row_is_named_and_repaired(folder: Path, table: str) -> None:
     assert catalogue.by_path("/music/new.wav").label == len(NAMES) + 1  # no label is given twice
 
 
+@pytest.mark.parametrize("damage", ["missing = 0", "path = '/music/other'"])
+def test_a_damaged_row_is_not_passed_over_nor_made_good(folder: Path, damage: str) -> None:
+    with closing(Catalogue(folder)) as catalogue:
+        number = catalogue.by_path("/music/003.wav").number
+        catalogue.mark_missing([number])
+        catalogue._db.execute(f"UPDATE tracks SET {damage} WHERE number = ?", (number,))
+        with pytest.raises(LibraryError, match=f"track number {number} .* is damaged"):
+            catalogue.missing()
+        catalogue.mark_missing([number])
+        with pytest.raises(LibraryError, match=f"track number {number} .* is damaged"):
+            catalogue.missing()
+
+
 def test_whatever_is_damaged_nothing_wrong_is_found(folder: Path, tmp_path: Path) -> None:
     before = content(Catalogue(folder))
     size = (folder / FILE_NAME).stat().st_size
