@@ -39,8 +39,9 @@ def flip(path: Path, rng: random.Random) -> None:
 
 def hole(path: Path, rng: random.Random) -> None:
     with path.open("r+b") as file:
-        file.seek(4096 * rng.randrange((path.stat().st_size + 4095) // 4096))
-        file.write(bytes(4096))
+        size = rng.choice((512, 4096))  # a sector of a disk: part of a page, so that the rest of it looks well
+        file.seek(size * rng.randrange((path.stat().st_size + size - 1) // size))
+        file.write(bytes(size))
 
 
 def become_a_folder(path: Path, rng: random.Random) -> None:
@@ -56,7 +57,7 @@ def damages(size: int) -> Iterator[tuple[str, Callable[[Path, random.Random], ob
         if 0 <= length < size:
             yield f"{length} bytes long", lambda path, rng, length=length: os.truncate(path, length)
     if size:
-        yield from ((f"hole {number}", hole) for number in range(min(40, size // 4096)))
+        yield from ((f"hole {number}", hole) for number in range(min(200, size // 512)))
         yield from ((f"flip {number}", flip) for number in range(FLIPS))
 
 
