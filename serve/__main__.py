@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         with running_server(options.repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
             if options.check:
                 return _check(server)
+            processes = server.model_processes()  # before anybody knows that they may be called
             print(_banner(server), flush=True)
-            print(f"serve: {_wait_for_a_death(server)} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
+            died = _wait_for_a_death(server, processes)
+            print(f"serve: {died} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
             return 1
     except ServeError as error:
         print(f"serve: {error}", file=sys.stderr)
@@ -60,9 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _wait_for_a_death(server: Server) -> str:
-    """Who died: tritonserver, or a model's process, which Triton would not miss."""
-    processes = server.model_processes()
+def _wait_for_a_death(server: Server, processes: Mapping[int, str]) -> str:
+    """Who died: tritonserver, or one of the models' `processes`, which Triton would not miss."""
     while server.is_alive():
         for pid, model in processes.items():
             if not is_running(pid):
