@@ -19,6 +19,8 @@ _THREADS = 8  # searches wait for the model or its server most of their time
 class AsyncMusicSearch:
     """What `MusicSearch` does, in threads of its own: each method is a coroutine with the same arguments and errors.
 
+    Cancelling a task that awaits one does not end the work, which its thread carries to the end.
+
     >>> async def handler(text):                                              # doctest: +SKIP
     ...     return await library.search(text, k=10)
 

@@ -253,7 +253,7 @@ class WindowReader:
                 problem = f"damaged: decoding stops at {self.decoded_s:.1f} s ({problem})"
             elif isinstance(exc, av.FFmpegError):
                 problem = f"not a readable audio file ({problem})"
-            raise AudioError(self.path, problem) from exc
+            raise AudioError(self.path, problem, may_pass=not isinstance(exc, av.FFmpegError)) from exc
 
 
 def _announced_s(container: InputContainer, stream: AudioStream) -> float | None:
@@ -283,7 +283,8 @@ def check_file(path: str) -> os.stat_result:
     try:
         status = os.stat(path)
     except (OSError, ValueError) as exc:  # a NUL character in a path is a ValueError
-        raise AudioError(path, f"cannot be opened ({getattr(exc, 'strerror', None) or exc})") from exc
+        problem = f"cannot be opened ({getattr(exc, 'strerror', None) or exc})"
+        raise AudioError(path, problem, may_pass=True) from exc
     if not stat.S_ISREG(status.st_mode):
         raise AudioError(path, "is a folder or a device, expected an audio file")
     if status.st_size == 0:

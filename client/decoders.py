@@ -4,7 +4,9 @@ Decoding returns to Python for every frame. Two threads of one process take up t
 processes do, as each waits for the other's lock; and a file at which FFmpeg crashes would end the whole process.
 """
 
+import ctypes
 import itertools
+import json
 import logging
 import mmap
 import os
@@ -24,10 +26,13 @@ from numpy.typing import NDArray
 from .audio import Window, WindowReader
 from .errors import AudioError
 
-_DECODED_HERE = 2  # files: a process takes 0.2 s to start
 _SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
 _READY, _TAKEN = b"ready", b"taken"
+_FIND_CLIENT = "import json, sys; sys.path[:] = json.loads(sys.argv[3])\n"
 _COMMAND = "from client.decoders import main; main()"
+_START_S = 30.0  # it takes 0.2
+_ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # the latter also where memory is short
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +41,16 @@ class _End(NamedTuple):
     """The answer after a file's last window.
 
     Attributes:
-        reason: why the file cannot be used, if so.
+        reason: why the file cannot be used, if so; may_pass: see `AudioError`.
     """
 
     duration_s: float
-    reason: str | None
+    reason: str | None = None
+    may_pass: bool = False
 
 
 class Decoder:
-    """Takes one file after the other: the first two in this process, the rest in one that it starts for them.
+    """Takes one file after the other, in a process that it starts for the first; in this one where it cannot.
 
     Args:
         sample_rate_hz, window_samples, windows: see `WindowReader`.
@@ -60,7 +66,6 @@ class Decoder:
             "window_samples": window_samples,
             "windows": windows,
         }
-        self._files = 0
         self._process: _Process | None = None
         # Windows hands no open files on, and an application that is frozen into one file would start itself.
         self._may_start = os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False)
@@ -71,8 +76,7 @@ class Decoder:
         Raises:
             AudioError: it cannot be used; see `WindowReader`.
         """
-        self._files += 1
-        if self._files > _DECODED_HERE and self._process is None and self._may_start:
+        if self._process is None and self._may_start:
             try:
                 self._process = _Process(self._options)
             except OSError as exc:
@@ -86,12 +90,18 @@ class Decoder:
         try:
             self.duration_s = yield from self._process.windows(path)
         except (OSError, EOFError) as exc:
-            how = self._process.end()
+            code = self._process.end()
             self._process = None
-            raise AudioError(path, f"decoding it ended with {how}: the file is damaged, or memory ran out") from exc
+            reason = f"decoding it ended with {_named(code)}: the file is damaged, or memory ran out"
+            raise AudioError(path, reason, may_pass=code in _ENDED_FROM_OUTSIDE) from exc
+
+    def stop(self) -> None:
+        """Let another thread's reading end with an `AudioError`, whatever the process is doing."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process."""
         if self._process is not None:
             self._process.end(patience_s=0.0)
             self._process = None
@@ -105,28 +115,28 @@ class _Process:
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "OPENBLAS_NUM_THREADS": "1",  # else NumPy starts threads that nobody needs
-        }
+        places = json.dumps([place for place in sys.path if isinstance(place, str)])
         self._connection, other_end = Pipe()
         with _shared_memory() as memory, other_end:
             self._slots = _slots(memory.fileno(), window_samples=options["window_samples"])
             files = (other_end.fileno(), memory.fileno())
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _COMMAND, *map(str, files)],
+                [sys.executable, "-P", "-c", _FIND_CLIENT + _COMMAND, *map(str, files), places],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=environment,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # else NumPy starts threads that nobody needs
                 pass_fds=files,
                 start_new_session=True,  # Ctrl-C is for this process alone
             )
         try:
             self._connection.send(options)
-            self._connection.recv()
+            if self._connection.poll(_START_S):
+                self._connection.recv()
+                return
         except (OSError, EOFError) as exc:
-            raise OSError(f"{sys.executable} ended with {self.end()}") from exc
+            raise OSError(f"{sys.executable} ended with {_named(self.end())}") from exc
+        self.end(patience_s=0.0)
+        raise OSError(f"{sys.executable} has not answered for {_START_S:.0f} s")
 
     def windows(self, path: str) -> Generator[Window, None, float]:
         """The windows of a file, and how long it is.
@@ -143,22 +153,30 @@ class _Process:
             self._connection.send(_TAKEN)
             yield Window(answer, waveform)
         if answer.reason is not None:
-            raise AudioError(path, answer.reason)
+            raise AudioError(path, answer.reason, may_pass=answer.may_pass)
         return float(answer.duration_s)
 
-    def end(self, *, patience_s: float = 1.0) -> str:
-        """End it, if it does not by itself, and say how it ended."""
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self, *, patience_s: float = 1.0) -> int:
+        """End it, if it does not by itself: its exit status, or the number of a signal below 0."""
         self._connection.close()
         try:
-            code = self._process.wait(patience_s)
+            return self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait()
-        return f"exit status {code}" if code >= 0 else signal.Signals(-code).name
+            return self._process.wait()
+
+
+def _named(code: int) -> str:
+    return f"exit status {code}" if code >= 0 else signal.Signals(-code).name
 
 
 def main() -> None:
     """What such a process does, until the one that started it ends or closes the connection."""
+    if sys.platform == "linux":  # else only one that has an answer to give would notice
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     connection, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         options = connection.recv()
@@ -179,9 +197,9 @@ def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connec
             slots[number % _SLOTS] = window.waveform
             connection.send(window.start_s)
             waiting += 1
-        end = _End(reader.duration_s, None)
+        end = _End(reader.duration_s)
     except AudioError as exc:
-        end = _End(0.0, exc.reason)
+        end = _End(0.0, exc.reason, exc.may_pass)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception as exc:  # as in `add`: one odd file is no reason to stop

@@ -15,12 +15,14 @@ class AudioError(MusicSearchError):
     Attributes:
         path: the file.
         reason: why, without the path.
+        may_pass: the same file may do another time, as with permissions or a disk that failed.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, *, may_pass: bool = False) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        self.may_pass = may_pass
 
 
 class QueryError(MusicSearchError, ValueError):

@@ -35,7 +35,7 @@ from .walk import FailedTrack, Found, printable
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
-_DECODERS = (os.cpu_count() or 1) + 0
+_DECODERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # A full server refuses at once; a night's work waits for it, and ends only if it stays full.
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
@@ -55,7 +55,7 @@ class AddReport:
         unchanged: tracks that were already here, wherever their file is now.
         missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
         failed: files that cannot be used, among them those that failed before and have not changed since.
-        audio_s: length of the tracks that were embedded.
+        audio_s: length of the tracks that were added or updated.
         seconds: how long all of it took.
         decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
             they do at the same time.
@@ -82,6 +82,7 @@ class _Track:
     mtime_ns: int = -1
     content_sha256: str = ""
     failure: str | None = None  # why it cannot be used
+    may_pass: bool = False  # that reason
     is_unchanged: bool = False  # nothing to embed: it is in the catalogue
     touch: str | None = None  # the id of the track that it is, where that had another path or time
     is_new: bool = True
@@ -96,8 +97,8 @@ class _Track:
 
     @property
     def note(self) -> FailedFile | None:
-        """For the catalogue; a file that is not there or has no proper name gets none."""
-        if self.failure is None or self.size < 0:
+        """For the catalogue, so that it is not tried again before it changes; not for what another try may mend."""
+        if self.failure is None or self.may_pass or self.size < 0:
             return None
         return FailedFile(self.path, self.size, self.mtime_ns, self.failure)
 
@@ -147,11 +148,16 @@ class Ingest:
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
         paths = _Shared(found.files)
-        threads = [threading.Thread(target=self._guard, args=(self._decode, paths)) for _ in range(_DECODERS)]
+        spec = self._encoder.spec
+        decoders = [
+            Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
+            for _ in range(_DECODERS)
+        ]
+        threads = [threading.Thread(target=self._guard, args=(self._decode, paths, decoder)) for decoder in decoders]
         threads.append(threading.Thread(target=self._guard, args=(self._embed,)))
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             while (track := self._done.get()) is not None:
                 self._take(track)
                 advance(0.0 if track.is_unchanged else track.duration_s)
@@ -159,8 +165,11 @@ class Ingest:
                 raise self._error
         finally:
             self._stop.set()
+            for decoder in decoders:
+                decoder.stop()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # it was started
+                    thread.join()
             while not self._done.empty():
                 if (track := self._done.get()) is not None:
                     self._take(track)
@@ -210,9 +219,7 @@ class Ingest:
 
     # -- the decoders ----------------------------------------------------------------------------------
 
-    def _decode(self, paths: "_Shared") -> None:
-        spec = self._encoder.spec
-        decoder = Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
+    def _decode(self, paths: "_Shared", decoder: Decoder) -> None:
         with closing(decoder):
             for path in paths:
                 if self._stop.is_set():
@@ -228,7 +235,10 @@ class Ingest:
                 self._cut(track, decoder)
                 return
         except AudioError as exc:
-            track.failure = exc.reason
+            if self._stop.is_set():  # perhaps it failed because of that
+                raise _Stopped from exc
+            # What cannot be sought may well be read from end to end.
+            track.failure, track.may_pass = exc.reason, exc.may_pass or self._windows is not None
         except (MusicSearchError, _Stopped):
             raise
         except Exception as exc:  # one odd file is no reason to stop a night's work
@@ -249,9 +259,6 @@ class Ingest:
             status = os.stat(track.path)
             track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
         status = check_file(track.path)
-        before = self._failed.get(track.path)
-        if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
-            raise AudioError(track.path, before.reason)
         with self._lock:
             known = self._catalogue.by_path(track.path)
         track.is_new = known is None
@@ -260,25 +267,28 @@ class Ingest:
             track.touch = known.track_id if known.is_missing else None
             track.content_sha256 = known.file.content_sha256
             return
+        before = self._failed.get(track.path)
+        if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
+            raise AudioError(track.path, before.reason)
         track.content_sha256 = _hash_content(track.path)
         if known and known.file.content_sha256 != track.content_sha256 and not self._is_current:
-            track.size = -1  # no note of it, for which the next add would leave it alone
-            raise AudioError(track.path, "has changed since it was added: add it again first")
+            raise AudioError(track.path, "has changed since it was added: add it again first", may_pass=True)
         with self._lock:
             twins = [twin for twin in self._catalogue.by_content(track.content_sha256) if twin.label is not None]
             for twin in twins:
-                gone = twin.track_id not in self._moved and not os.path.exists(twin.file.path)
-                if twin.file.path == track.path or (track.is_new and gone):
+                is_there = os.path.exists(twin.file.path)
+                has_moved = not is_there and twin.track_id not in self._moved
+                if twin.file.path == track.path or (track.is_new and has_moved):
                     track.is_unchanged, track.touch = True, twin.track_id  # only its time is new, or it moved
                     self._moved.add(twin.track_id)
-                elif track.is_new and not gone and os.path.samefile(twin.file.path, track.path):
+                elif track.is_new and is_there and os.path.samefile(twin.file.path, track.path):
                     track.is_unchanged = True
                 if track.is_unchanged:
                     return
             if twins and twins[0].label is not None:
                 starts_s, vectors = self._catalogue.windows(twins[0].label)
                 track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
-                track.metadata, track.duration_s = twins[0].metadata, twins[0].duration_s
+                track.metadata, track.duration_s = twins[0].tags, twins[0].duration_s
 
     def _cut(self, track: _Track, decoder: Decoder) -> None:
         track.metadata = read_tags(track.path)
@@ -408,4 +418,4 @@ def _hash_content(path: str) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
-        raise AudioError(path, f"cannot be read ({exc.strerror})") from exc
+        raise AudioError(path, f"cannot be read ({exc.strerror})", may_pass=True) from exc

@@ -57,6 +57,12 @@ def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) 
     return pairs
 
 
+def check_count(value: int, *, name: str, least: int) -> None:
+    """Raise `QueryError` unless it is a whole number of at least so many."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise QueryError(f"{name} is {value!r}, expected a whole number of at least {least}")
+
+
 def check_source(source: Any) -> None:
     """Raise `QueryError` unless it is a `Source`, and its times are finite."""
     path, start_s, end_s = source if isinstance(source, Clip) else (source, 0.0, None)
@@ -74,7 +80,8 @@ def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
         QueryError: it has another length, is 0, or holds what is no number.
     """
     try:
-        array = np.asarray(vector, np.float32)
+        with np.errstate(over="ignore"):  # infinity is refused below
+            array = np.asarray(vector, np.float32)
     except (TypeError, ValueError, OverflowError) as exc:
         raise QueryError(f"the query vector is {type(vector).__name__}, expected {dim} numbers") from exc
     if array.shape != (dim,):

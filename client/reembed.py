@@ -7,10 +7,12 @@ from pathlib import Path
 
 from .background import make_probes
 from .encoders import Encoder
+from .errors import ModelMismatch
 from .index.catalogue import Catalogue, Model
 from .index.live import LiveIndex
 from .ingest import AddReport, Ingest
 from .progress import show_progress
+from .query import check_count
 from .walk import Found
 from .zero_shot import check_texts
 
@@ -58,12 +60,15 @@ def reembed(
         switch: make the other model the library's, if it has embedded every track.
 
     Raises:
-        QueryError: a query is empty or too long.
+        QueryError: a query is empty or too long, or `windows` < 1.
+        ModelMismatch: `former` is not the library's model.
         LibraryError: there is no library, or `switch`, and some tracks could not be embedded.
         LibraryBusy: another process is writing to it.
         EncoderError: a model or its server failed; what was embedded is kept.
     """
     check_texts(queries, what="queries")
+    if windows is not None:
+        check_count(windows, name="windows", least=1)
     spec = encoder.spec
     model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
     with (
@@ -71,6 +76,11 @@ def reembed(
         current.writing(),
         closing(current.beside(model)) as other,
     ):
+        if former is not None and former.spec.fingerprint != current.model.fingerprint:
+            raise ModelMismatch(
+                f"the model of {folder} is {current.model.name} ({current.model.fingerprint}), not "
+                f"{former.spec.model_name} ({former.spec.fingerprint}): name the former model, to compare the two"
+            )
         paths = other.lacking()
         ingest = Ingest(other, encoder, retry=True, windows=windows)
         with show_progress("embedding", total=len(paths), enabled=progress) as advance:

@@ -23,7 +23,7 @@ from .index.fields import Value
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
-from .query import MINUS_WEIGHT, Clip, Source, check_source, unit, weighted
+from .query import MINUS_WEIGHT, Clip, Source, check_count, check_source, unit, weighted
 from .walk import FailedTrack, find_audio
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack, check_text, check_texts
 
@@ -161,7 +161,7 @@ class MusicSearch:
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
         if windows is not None:
-            _check_count(windows, name="windows", least=1)
+            check_count(windows, name="windows", least=1)
         found = find_audio([paths] if isinstance(paths, str | Path) else paths)
         with ExitStack() as stack:
             with self._lock:  # other threads' short writes are waited for
@@ -172,11 +172,12 @@ class MusicSearch:
                     "it again with that model"
                 )
             ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
+            with self._lock:
+                if found.files and not len(self._catalogue.probes()):  # first, as an add may be stopped
+                    self._catalogue.put_probes(make_probes(self._encoder))
             with show_progress("adding", total=len(found.files), enabled=progress) as advance:
                 ingest.run(found, advance=advance)
             with self._lock:
-                if len(self._catalogue) and not len(self._catalogue.probes()):
-                    self._catalogue.put_probes(make_probes(self._encoder))
                 self._index.save()
         return ingest.report
 
@@ -451,10 +452,10 @@ class MusicSearch:
         starts: bool = True,
         is_text: bool = False,
     ) -> list[Hit]:
-        _check_count(k, name="k", least=1)
-        _check_count(offset, name="offset", least=0)
+        check_count(k, name="k", least=1)
+        check_count(offset, name="offset", least=0)
         if per_artist is not None:
-            _check_count(per_artist, name="per_artist", least=1)
+            check_count(per_artist, name="per_artist", least=1)
         with self._lock, self._catalogue.reading():
             found = self._found(query, count=offset + k, where=where, per_artist=per_artist)
             background = self._background() if is_text else None
@@ -538,8 +539,3 @@ def library_info(catalogue: Store) -> LibraryInfo:
 
 def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], query: NDArray[np.float32]) -> float:
     return float(starts_s[np.argmax(windows @ query)])
-
-
-def _check_count(value: int, *, name: str, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise QueryError(f"{name} is {value!r}, expected a whole number of at least {least}")

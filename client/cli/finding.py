@@ -166,6 +166,8 @@ def _labels(text: str) -> list[str]:
     path = Path(text).expanduser()
     if path.is_file():
         return read_lines(path)
+    if path.suffix in (".txt", ".csv"):
+        raise QueryError(f"--labels {text!r}: there is no such file; name one with a label a line, or labels: a,b,c")
     return [label.strip() for label in text.split(",")]
 
 
