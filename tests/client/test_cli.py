@@ -125,6 +125,7 @@ def test_errors_are_one_line(run, library: Path, tmp_path: Path) -> None:
         ["search", library, "low", "-k", "0"],
         ["similar", library, tmp_path / "nothing.wav"],
         ["tag", tmp_path / "nothing.wav", "--labels", "a"],
+        ["tag", library, "--labels", "nosuch.txt"],
         ["add", library, tmp_path, "--device", "abacus"],
     ):
         status, out, err = run(*arguments)
@@ -194,6 +195,12 @@ def test_a_reader_that_stopped_is_no_error(library: Path) -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_closed_streams_are_no_reason_to_stop(library: Path) -> None:
+    script = "from client.cli import main; raise SystemExit(main())"
+    closed = 'exec "$0" -c "$1" info "$2" >&- 2>&-'
+    assert subprocess.run(["sh", "-c", closed, sys.executable, script, library]).returncode == 0
 
 
 def test_output_that_cannot_be_written_is_one_line(library: Path) -> None:

@@ -1,6 +1,9 @@
 """Decoding in a process of its own gives what decoding here gives, and survives what that process does."""
 
 import logging
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +88,28 @@ def test_a_crash_costs_one_file(
             ("low.wav", "decoding it ended with SIGSEGV: the file is damaged, or memory ran out")
         ]
         assert (report.added, ms.info().failed) == (2, 1)
+
+
+def test_a_decoder_that_hangs_can_be_stopped(tmp_path: Path, decoder: Decoder) -> None:
+    path = tmp_path / "long.wav"
+    write_audio(path, tone(440.0, seconds=60.0))
+    windows = decoder.windows(str(path))
+    next(windows)
+    assert decoder._process is not None
+    os.kill(decoder._process._process.pid, signal.SIGSTOP)
+    threading.Timer(0.2, decoder.stop).start()
+    with pytest.raises(AudioError, match="ended with SIGKILL") as caught:
+        list(windows)
+    assert caught.value.may_pass
+
+
+def test_a_process_that_hangs_at_its_start_is_not_waited_for(
+    tones: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(decoders, "_COMMAND", "import time; time.sleep(600)")
+    monkeypatch.setattr(decoders, "_START_S", 0.1)
+    assert len(list(decoder.windows(str(tones / "low.wav")))) == len(read(tones / "low.wav")[0])
+    assert "has not answered for" in caplog.text
 
 
 @pytest.mark.parametrize("command", ["raise SystemExit(3)", "import nothing_of_this_name"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client import EncoderError, LibraryError, ModelMismatch, MusicSearch
+from client import EncoderError, LibraryError, ModelMismatch, MusicSearch, QueryError
 from client.encoders.local import LocalEncoder
 from client.index.maintenance import compact
 from client.reembed import reembed
@@ -27,6 +27,17 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> LocalEncoder:
 
 def paths(ms: MusicSearch, query: str) -> list[str]:
     return [Path(hit.path).stem for hit in ms.search(query, k=3)]
+
+
+def test_arguments_are_checked_before_anything_is_embedded(
+    library: Path, encoder: LocalEncoder, other: LocalEncoder
+) -> None:
+    with pytest.raises(ModelMismatch, match="the model of .* is tiny .*, not .*: name the former model"):
+        reembed(library, other, former=other, queries=["low"], progress=False)
+    with pytest.raises(QueryError, match="windows is 0, expected a whole number of at least 1"):
+        reembed(library, other, windows=0, progress=False)
+    with MusicSearch(library, encoder=encoder) as ms:
+        assert ms.failed() == []
 
 
 def test_there_and_back(library: Path, tones: Path, encoder: LocalEncoder, other: LocalEncoder) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from client import (
     ServerBusy,
 )
 from client.encoders.local import LocalEncoder
+from client.index.catalogue import Catalogue, FailedFile
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import TONES_HZ
 
@@ -346,6 +348,79 @@ def test_adding_waits_for_a_full_server_but_not_for_ever(
         assert max(pauses) <= 30
         busy.refusals = 0
         assert ms.add(tones).added == 2
+
+
+def test_copies_of_a_file_that_has_moved_are_tracks_too(ms: MusicSearch, tones: Path) -> None:
+    (tones / "low.wav").rename(tones / "moved.wav")
+    for name in ("another.wav", "copy.wav"):
+        shutil.copy(tones / "moved.wav", tones / name)
+    report = ms.add(tones)
+    assert (report.added, report.unchanged, report.missing, report.failed) == (2, 3, 0, [])
+    assert len(ms.search("low", k=9)) == 5
+
+
+def test_a_copy_has_annotations_of_its_own(ms: MusicSearch, tones: Path) -> None:
+    ms.annotate({ms.track_id(tones / "low.wav"): {"mood": "calm"}})
+    shutil.copy(tones / "low.wav", tones / "copy.wav")
+    assert ms.add(tones).added == 1
+    assert {Path(hit.path).stem: hit.metadata.get("mood") for hit in ms.search("low", k=2)} == {
+        "low": "calm",
+        "copy": None,
+    }
+
+
+def test_a_reason_that_may_pass_is_not_remembered(
+    ms: MusicSearch, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    write_audio(tones / "new.wav", tone(300, seconds=1))
+    with monkeypatch.context() as patch:
+        patch.setattr("client.ingest.hashlib.file_digest", fail)
+        (failed,) = ms.add(tones).failed
+    assert failed.reason == "cannot be read (Input/output error)"
+    assert ms.failed() == []
+    assert ms.add(tones).added == 1
+
+
+def test_a_track_that_is_here_is_not_tried_again_whatever_was_noted(ms: MusicSearch, tones: Path) -> None:
+    status = (tones / "low.wav").stat()
+    ms._catalogue.note_failed(
+        [FailedFile(str(tones / "low.wav"), status.st_size, status.st_mtime_ns, "of another model")]
+    )
+    report = ms.add(tones)
+    assert (report.unchanged, report.failed) == (3, [])
+
+
+def test_an_add_whose_threads_do_not_start_ends(ms: MusicSearch, tones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def start_one(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_one)
+        with pytest.raises(RuntimeError, match="can't start"):
+            ms.add(tones)
+    assert not started[0].is_alive()
+    assert ms.add(tones).unchanged == 3
+
+
+class Broken(Counting):
+    def embed_windows(self, waveforms: np.ndarray) -> np.ndarray:
+        raise EncoderError("the model is broken")
+
+
+def test_what_fits_is_known_though_the_first_add_was_stopped(library: Path, tones: Path, encoder: LocalEncoder) -> None:
+    with MusicSearch(library, encoder=Broken(encoder)) as ms, pytest.raises(EncoderError, match="broken"):
+        ms.add(tones)
+    with contextlib.closing(Catalogue(library)) as catalogue:
+        assert len(catalogue.probes("unrelated"))
 
 
 ADDER = """
