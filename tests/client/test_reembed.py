@@ -32,7 +32,7 @@ def paths(ms: MusicSearch, query: str) -> list[str]:
 def test_arguments_are_checked_before_anything_is_embedded(
     library: Path, encoder: LocalEncoder, other: LocalEncoder
 ) -> None:
-    with pytest.raises(ModelMismatch, match="the model of .* is tiny .*, not .*: name the former model"):
+    with pytest.raises(ModelMismatch, match=r"the model of .* is tiny .*, not .*: name the former model"):
         reembed(library, other, former=other, queries=["low"], progress=False)
     with pytest.raises(QueryError, match="windows is 0, expected a whole number of at least 1"):
         reembed(library, other, windows=0, progress=False)
