@@ -30,16 +30,14 @@ def open_windows(
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
-    windows: int | None = None,
 ) -> WindowReader:
-    """The windows of a file, of a part of it, or so many from all over it, as this encoder wants them."""
+    """The windows of a file, or of a part of it, as this encoder wants them."""
     return WindowReader(
         path,
         sample_rate_hz=encoder.spec.sample_rate_hz,
         window_samples=encoder.spec.window_samples,
         start_s=start_s,
         end_s=end_s,
-        windows=windows,
     )
 
 

@@ -1,8 +1,9 @@
 """Adding files to a catalogue: skip what is unchanged, decode on every core, embed in full batches, commit in groups.
 
 Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
-nor with that of the list: decoders take one file after the other and cut windows, an embedder gathers these into
-batches across the borders of tracks, and the caller's thread commits what is finished.
+nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
+`decoders`), an embedder gathers these into batches across the borders of tracks, and the caller's thread commits what
+is finished.
 """
 
 import hashlib

@@ -26,6 +26,17 @@ def decoder() -> Iterator[Decoder]:
     decoder.close()
 
 
+@pytest.fixture
+def begun(tmp_path: Path, decoder: Decoder) -> Iterator[Window]:
+    """The windows of a file of a minute, of which the first was read."""
+    path = tmp_path / "long.wav"
+    write_audio(path, tone(440.0, seconds=60.0))
+    windows = decoder.windows(str(path))
+    next(windows)
+    assert decoder._process is not None
+    return windows
+
+
 def dies_at(name: str) -> str:
     """The command of a process that a file of this name ends as a crash in FFmpeg would."""
     return f"""
@@ -90,16 +101,11 @@ def test_a_crash_costs_one_file(
         assert (report.added, ms.info().failed) == (2, 1)
 
 
-def test_a_decoder_that_hangs_can_be_stopped(tmp_path: Path, decoder: Decoder) -> None:
-    path = tmp_path / "long.wav"
-    write_audio(path, tone(440.0, seconds=60.0))
-    windows = decoder.windows(str(path))
-    next(windows)
-    assert decoder._process is not None
+def test_a_decoder_that_hangs_can_be_stopped(decoder: Decoder, begun: Iterator[Window]) -> None:
     os.kill(decoder._process._process.pid, signal.SIGSTOP)
     threading.Timer(0.2, decoder.stop).start()
     with pytest.raises(AudioError, match="ended with SIGKILL") as caught:
-        list(windows)
+        list(begun)
     assert caught.value.may_pass
 
 
@@ -126,21 +132,12 @@ def test_where_no_process_starts_the_files_are_decoded_here(
     ]
 
 
-def test_it_ends_with_its_decoder_in_the_middle_of_a_file(tmp_path: Path, decoder: Decoder) -> None:
-    path = tmp_path / "long.wav"
-    write_audio(path, tone(440.0, seconds=60.0))
-    windows = decoder.windows(str(path))
-    next(windows)
-    assert decoder._process is not None
+def test_it_ends_with_its_decoder_in_the_middle_of_a_file(decoder: Decoder, begun: Iterator[Window]) -> None:
     process = decoder._process._process
     decoder.close()
     assert process.poll() is not None
 
 
-def test_it_ends_with_the_process_that_started_it(tmp_path: Path, decoder: Decoder) -> None:
-    path = tmp_path / "long.wav"
-    write_audio(path, tone(440.0, seconds=60.0))
-    next(decoder.windows(str(path)))
-    assert decoder._process is not None
+def test_it_ends_with_the_process_that_started_it(decoder: Decoder, begun: Iterator[Window]) -> None:
     assert decoder._process.end(patience_s=30.0) == 0  # its connection is all that a killed process closes
     decoder._process = None
