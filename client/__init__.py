@@ -23,7 +23,7 @@ from .errors import (
     ServerTimeout,
     ServerUnavailable,
 )
-from .ingest import AddReport
+from .ingest import AddReport, TrackWarning
 from .query import Clip
 from .search import Hit, LibraryInfo, MusicSearch
 from .walk import FailedTrack
@@ -53,5 +53,6 @@ __all__ = [
     "ServerUnavailable",
     "Tag",
     "TaggedTrack",
+    "TrackWarning",
     "TritonEncoder",
 ]

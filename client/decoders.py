@@ -5,7 +5,6 @@ processes do, as each waits for the other's lock; and a file at which FFmpeg cra
 """
 
 import ctypes
-import itertools
 import json
 import logging
 import mmap
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import IO, Any, NamedTuple
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import Window, WindowReader
-from .errors import AudioError
+from .errors import AudioError, MusicSearchError
 
 _SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
 _READY, _TAKEN = b"ready", b"taken"
@@ -41,12 +40,15 @@ class _End(NamedTuple):
     """The answer after a file's last window.
 
     Attributes:
-        reason: why the file cannot be used, if so; may_pass: see `AudioError`.
+        duration_s, warning: see `WindowReader`.
+        reason: why the file cannot be used, if so; may_pass, is_unexpected: see `AudioError`.
     """
 
-    duration_s: float
+    duration_s: float = 0.0
+    warning: str = ""
     reason: str | None = None
     may_pass: bool = False
+    is_unexpected: bool = False
 
 
 class Decoder:
@@ -56,11 +58,11 @@ class Decoder:
         sample_rate_hz, window_samples, windows: see `WindowReader`.
 
     Attributes:
-        duration_s: length of the last file, once all of its windows were read.
+        duration_s, warning: of the last file, once all of its windows were read; see `WindowReader`.
     """
 
     def __init__(self, *, sample_rate_hz: int, window_samples: int, windows: int | None) -> None:
-        self.duration_s = 0.0
+        self.duration_s, self.warning = 0.0, ""
         self._options: dict[str, Any] = {
             "sample_rate_hz": sample_rate_hz,
             "window_samples": window_samples,
@@ -84,11 +86,12 @@ class Decoder:
                 log.warning("decoding goes on in one process, which is slower: %s", exc)
         if self._process is None:
             reader = WindowReader(path, **self._options)
-            yield from reader
-            self.duration_s = reader.duration_s
+            yield from _expected(reader)
+            self.duration_s, self.warning = reader.duration_s, reader.warning
             return
         try:
-            self.duration_s = yield from self._process.windows(path)
+            end = yield from self._process.windows(path)
+            self.duration_s, self.warning = end.duration_s, end.warning
         except (OSError, EOFError) as exc:
             code = self._process.end()
             self._process = None
@@ -138,23 +141,26 @@ class _Process:
         self.end(patience_s=0.0)
         raise OSError(f"{sys.executable} has not answered for {_START_S:.0f} s")
 
-    def windows(self, path: str) -> Generator[Window, None, float]:
-        """The windows of a file, and how long it is.
+    def windows(self, path: str) -> Generator[Window, None, _End]:
+        """The windows of a file, and what is known after the last.
 
         Raises:
             AudioError: it cannot be used; OSError, EOFError: the process has ended.
         """
         self._connection.send(path)
-        for number in itertools.count():
-            answer = self._connection.recv()
-            if isinstance(answer, _End):
-                break
-            waveform = self._slots[number % _SLOTS].copy()
-            self._connection.send(_TAKEN)
-            yield Window(answer, waveform)
-        if answer.reason is not None:
-            raise AudioError(path, answer.reason, may_pass=answer.may_pass)
-        return float(answer.duration_s)
+        number = 0
+        while True:
+            answer: _End | tuple[float, float] = self._connection.recv()
+            if not isinstance(answer, _End):
+                waveform = self._slots[number % _SLOTS].copy()
+                self._connection.send(_TAKEN)
+                start_s, power = answer
+                number += 1
+                yield Window(start_s, waveform, power)
+            elif answer.reason is not None:
+                raise AudioError(path, answer.reason, may_pass=answer.may_pass, is_unexpected=answer.is_unexpected)
+            else:
+                return answer
 
     def kill(self) -> None:
         self._process.kill()
@@ -190,21 +196,33 @@ def main() -> None:
 def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connection) -> None:
     waiting = 0  # windows that were not taken yet
     try:
-        for number, window in enumerate(reader):
+        for number, window in enumerate(_expected(reader)):
             if waiting == _SLOTS:
                 connection.recv()
                 waiting -= 1
             slots[number % _SLOTS] = window.waveform
-            connection.send(window.start_s)
+            connection.send((window.start_s, window.power))
             waiting += 1
-        end = _End(reader.duration_s)
+        end = _End(reader.duration_s, reader.warning)
     except AudioError as exc:
-        end = _End(0.0, exc.reason, exc.may_pass)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise
-    except Exception as exc:  # as in `add`: one odd file is no reason to stop
-        end = _End(0.0, f"cannot be read ({exc!r})")
+        end = _End(reason=exc.reason, may_pass=exc.may_pass, is_unexpected=exc.is_unexpected)
     connection.send(end)
+
+
+def _expected(reader: WindowReader) -> Iterator[Window]:
+    with unexpected_as_such(reader.path):
+        yield from reader
+
+
+@contextmanager
+def unexpected_as_such(path: str) -> Iterator[None]:
+    """An exception that is none of ours becomes an `AudioError` that says so."""
+    try:
+        yield
+    except MusicSearchError:
+        raise
+    except Exception as exc:  # one odd file is no reason to stop a night's work
+        raise AudioError(path, f"cannot be read ({exc!r})", is_unexpected=True) from exc
 
 
 def _shared_memory() -> IO[bytes]:

@@ -1,27 +1,31 @@
 """From an audio file to its vectors: the windows, and the one that stands for the track."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import WindowReader
+from .audio import WindowReader, heard
 from .encoders import Encoder
 from .index.catalogue import TrackVectors
 
 
-def track_vector(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalised mean of a track's window vectors (MuLan, section 3: clip-level averaging).
+def track_vectors(windows: NDArray[np.float32], *, starts_s: Sequence[float], powers: Sequence[float]) -> TrackVectors:
+    """The vectors of a track: of the windows that are heard (see `audio.heard`), and of the track.
+
+    That is the normalised mean of theirs (MuLan, section 3: clip-level averaging).
 
     Args:
         windows: float32 [windows, dim], unit L2 norm.
-
-    Returns:
-        float32 [dim], unit L2 norm.
+        starts_s: where in the track each begins.
+        powers: mean square of the samples of each.
     """
+    counted = heard(powers)
+    windows = windows[counted]
     mean = windows.mean(axis=0, dtype=np.float64)
     vector: NDArray[np.float32] = (mean / np.linalg.norm(mean)).astype(np.float32)
-    return vector
+    return TrackVectors(vector, np.array(starts_s, np.float32)[counted], windows)
 
 
 def open_windows(
@@ -50,15 +54,16 @@ def embed_file(encoder: Encoder, path: str | Path, *, start_s: float = 0.0, end_
     """
     reader = open_windows(encoder, path, start_s=start_s, end_s=end_s)
     starts_s: list[float] = []
+    powers: list[float] = []
     parts: list[NDArray[np.float32]] = []
     batch: list[NDArray[np.float32]] = []
     for window in reader:
         starts_s.append(window.start_s)
+        powers.append(window.power)
         batch.append(window.waveform)
         if len(batch) == encoder.batch_size:
             parts.append(encoder.embed_windows(np.stack(batch)))
             batch.clear()
     if batch:
         parts.append(encoder.embed_windows(np.stack(batch)))
-    windows = np.concatenate(parts)
-    return TrackVectors(track_vector(windows), np.array(starts_s, np.float32), windows)
+    return track_vectors(np.concatenate(parts), starts_s=starts_s, powers=powers)

@@ -16,13 +16,15 @@ class AudioError(MusicSearchError):
         path: the file.
         reason: why, without the path.
         may_pass: the same file may do another time, as with permissions or a disk that failed.
+        is_unexpected: nothing says that it is the file's fault, and not ours or that of a library underneath.
     """
 
-    def __init__(self, path: str, reason: str, *, may_pass: bool = False) -> None:
+    def __init__(self, path: str, reason: str, *, may_pass: bool = False, is_unexpected: bool = False) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
-        self.may_pass = may_pass
+        self.may_pass = may_pass or is_unexpected
+        self.is_unexpected = is_unexpected
 
 
 class QueryError(MusicSearchError, ValueError):

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import check_file
-from .decoders import Decoder
-from .embedding import track_vector
+from .decoders import Decoder, unexpected_as_such
+from .embedding import track_vectors
 from .encoders import Encoder
 from .errors import AudioError, MusicSearchError, ServerBusy
-from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
+from .index.catalogue import FailedFile, FileState, NewTrack
 from .index.fields import Value
 from .index.store import Store
 from .tags import read_tags
@@ -40,10 +40,19 @@ _DECODERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") els
 # A full server refuses at once; a night's work waits for it, and ends only if it stays full.
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_TELLING_FILES = 20  # that fail alike at the start: so will the others
 _POLL_S = 0.05  # how soon a thread that waits for another notices that all have to stop
 
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrackWarning:
+    """A file that was added, and what of it does not decode."""
+
+    path: str
+    warning: str
 
 
 @dataclass
@@ -56,6 +65,7 @@ class AddReport:
         unchanged: tracks that were already here, wherever their file is now.
         missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
         failed: files that cannot be used, among them those that failed before and have not changed since.
+        warnings: files that were added or updated, and what of each does not decode.
         audio_s: length of the tracks that were added or updated.
         seconds: how long all of it took.
         decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
@@ -67,6 +77,7 @@ class AddReport:
     unchanged: int = 0
     missing: int = 0
     failed: list[FailedTrack] = field(default_factory=list)
+    warnings: list[TrackWarning] = field(default_factory=list)
     audio_s: float = 0.0
     seconds: float = 0.0
     decode_s: float = 0.0
@@ -84,10 +95,12 @@ class _Track:
     content_sha256: str = ""
     failure: str | None = None  # why it cannot be used
     may_pass: bool = False  # that reason
+    warning: str = ""  # what of it does not decode
     is_unchanged: bool = False  # nothing to embed: it is in the catalogue
     touch: str | None = None  # the id of the track that it is, where that had another path or time
     is_new: bool = True
     starts_s: list[float] = field(default_factory=list)
+    powers: list[float] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     metadata: Mapping[str, Value] = field(default_factory=dict)
     duration_s: float = 0.0
@@ -140,6 +153,7 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
+        self._outcomes: list[str] = []  # of the first files that were read: "", or what was unexpected
         self._group: list[_Track] = []
         self._moved: set[str] = set()  # ids of tracks that go to another path with the next commit
         self._committed_at = time.monotonic()
@@ -198,6 +212,9 @@ class Ingest:
                 self._catalogue.touch(touched)
             self._catalogue.note_failed([track.note for track in failed if track.note is not None])
         self.report.failed.extend(FailedTrack(printable(track.path), track.failure or "") for track in failed)
+        self.report.warnings.extend(
+            TrackWarning(printable(track.path), track.warning) for track in made if track.warning
+        )
         self.report.unchanged += sum(track.is_unchanged for track in self._group)
         self.report.added += sum(track.is_new for track in made)
         self.report.updated += sum(not track.is_new for track in made)
@@ -230,21 +247,37 @@ class Ingest:
 
     def _decode_one(self, track: _Track, decoder: Decoder) -> None:
         try:
-            with self._timed("decode_s"):
-                self._look_up(track)
-            if not track.is_unchanged and not track.vectors:
-                self._cut(track, decoder)
-                return
+            with unexpected_as_such(track.path):
+                with self._timed("decode_s"):
+                    self._look_up(track)
+                if not track.is_unchanged and not track.vectors:
+                    self._cut(track, decoder)
+                    self._note_outcome(None)
+                    return
         except AudioError as exc:
             if self._stop.is_set():  # perhaps it failed because of that
                 raise _Stopped from exc
-            # What cannot be sought may well be read from end to end.
+            self._note_outcome(exc)
+            # What the chosen windows lack, the whole file may hold.
             track.failure, track.may_pass = exc.reason, exc.may_pass or self._windows is not None
-        except (MusicSearchError, _Stopped):
-            raise
-        except Exception as exc:  # one odd file is no reason to stop a night's work
-            track.failure = f"cannot be read ({exc!r})"
         self._done.put(track)
+
+    def _note_outcome(self, error: AudioError | None) -> None:
+        """Of a file that was read.
+
+        Raises:
+            MusicSearchError: the first ones all failed in the same unexpected way, as the others would.
+        """
+        reason = error.reason.replace(error.path, "...") if error is not None and error.is_unexpected else ""
+        with self._clock:
+            if len(self._outcomes) == _TELLING_FILES:
+                return
+            self._outcomes.append(reason)
+            if reason and self._outcomes == _TELLING_FILES * [reason]:
+                raise MusicSearchError(
+                    f"the first {_TELLING_FILES} files all fail alike, which is hardly their fault: {reason}. "
+                    "See `music-search doctor`, and what was installed or upgraded last"
+                )
 
     def _look_up(self, track: _Track) -> None:
         """Take what the catalogue knows about this file: by its path and time, or by its content.
@@ -289,6 +322,7 @@ class Ingest:
             if twins and twins[0].label is not None:
                 starts_s, vectors = self._catalogue.windows(twins[0].label)
                 track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
+                track.powers = [1.0] * len(starts_s)  # those that are not heard were left out
                 track.metadata, track.duration_s = twins[0].tags, twins[0].duration_s
 
     def _cut(self, track: _Track, decoder: Decoder) -> None:
@@ -298,10 +332,11 @@ class Ingest:
             with self._timed("decode_s"):
                 window = next(windows, None)
             if window is None:
-                track.duration_s = decoder.duration_s
+                track.duration_s, track.warning = decoder.duration_s, decoder.warning
                 self._hand_on((track, None))
                 return
             track.starts_s.append(window.start_s)
+            track.powers.append(window.power)
             self._hand_on((track, window.waveform))
 
     def _hand_on(self, part: tuple[_Track, _Window] | None) -> None:
@@ -387,8 +422,8 @@ class Ingest:
                 self._worked_s[what] += time.monotonic() - started_at
 
 
-class _Stopped(Exception):
-    """Another thread ended the run."""
+class _Stopped(BaseException):
+    """Another thread ended the run: no error, so that nobody takes it for one."""
 
 
 class _Shared(Iterator[str]):
@@ -409,8 +444,7 @@ def _wait(stop: threading.Event, seconds: float) -> bool:
 
 
 def _to_new_track(track: _Track) -> NewTrack:
-    windows = np.stack(track.vectors)
-    vectors = TrackVectors(track_vector(windows), np.array(track.starts_s, np.float32), windows)
+    vectors = track_vectors(np.stack(track.vectors), starts_s=track.starts_s, powers=track.powers)
     return NewTrack(file=track.file, duration_s=track.duration_s, vectors=vectors, metadata=track.metadata)
 
 
