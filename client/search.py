@@ -19,7 +19,7 @@ from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
 from .index.catalogue import Model, Track
-from .index.fields import Value
+from .index.fields import Value, folded
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
@@ -200,9 +200,10 @@ class MusicSearch:
             like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
             minus: texts that they shall be unlike; a dict gives each its weight (else 0.5).
             offset: how many of the best to leave out, for paging.
-            where: only tracks with such metadata: {"genre": "jazz"}, whatever its case; {"key": ["Am", "C"]}, one of
-                them; {"bpm": (80, 120), "year": (1990, None)}, between, both included.
-            per_artist: at most so many tracks of one artist.
+            where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
+                accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both
+                included.
+            per_artist: at most so many tracks of one artist; a track of several counts for each of them.
             starts: find out where in each track it fits best; costs a read from the disk for each hit.
 
         Raises:
@@ -490,9 +491,9 @@ class MusicSearch:
                 if track is None:
                     self._catalogue.accept_gone(label)
                     continue
-                artist = str(track.metadata.get("artist", "")).casefold()
-                of_artist[artist] += 1
-                if per_artist is None or not artist or of_artist[artist] <= per_artist:
+                artists = _artists(track)
+                if per_artist is None or all(of_artist[artist] < per_artist for artist in artists):
+                    of_artist.update(artists)
                     found.append((label, score, track))
             if len(found) >= count or len(labels) < asked:
                 return found[:count]
@@ -507,6 +508,12 @@ class MusicSearch:
             scores = np.concatenate([*best, np.empty(0, np.float32)])
             self._measured = (tracks, Background(scores) if len(scores) else None)
         return self._measured[1]
+
+
+def _artists(track: Track) -> set[str]:
+    """As they are compared; none where nothing is known."""
+    said = track.metadata.get("artist", [])
+    return {folded(str(artist)) for artist in (said if isinstance(said, list) else [said])} - {""}
 
 
 def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
