@@ -22,9 +22,6 @@ from numpy.typing import NDArray
 
 from .errors import AudioError
 
-AUDIO_EXTENSIONS = frozenset({".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
-"""File names that a folder walk takes for audio; a file named explicitly is tried whatever its name."""
-
 MIN_DURATION_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS, the smallest peak that a 16-bit master still resolves (3 steps)
 MAX_PEAK = 16.0  # +24 dBFS: no mix reaches it, float files with integer-scaled samples do

@@ -137,6 +137,7 @@ class MusicSearch:
         progress: bool = True,
         retry: bool = False,
         windows: int | None = None,
+        video: bool = False,
     ) -> AddReport:
         """Add files, and the audio files in folders and below; what is already here unchanged is skipped.
 
@@ -144,14 +145,17 @@ class MusicSearch:
         go on.
 
         Args:
-            paths: files of any name, and folders, which are searched for the known extensions.
+            paths: files of any name, and folders, which are searched for the extensions of audio and video.
             progress: show a bar (on a terminal) or plain lines (elsewhere) on stderr.
             retry: try files again that failed before, even if they look the same.
             windows: embed only so many windows of each track, evenly spread, which takes less time and finds less;
                 None is all. What is already here unchanged stays as it was made.
+            video: add the sound of moving pictures in folders too, and not only of those that are named themselves. An
+                .mp4 or .webm without pictures, or with a cover only, is audio.
 
         Returns:
-            What was done; files that cannot be used are in its `failed`, with the reason.
+            What was done; files that cannot be used are in its `failed`, with the reason, and what else lies in the
+            folders is counted in `passed_over`.
 
         Raises:
             QueryError: `paths` is no path and no sequence of paths, or `windows` < 1.
@@ -162,7 +166,7 @@ class MusicSearch:
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
         if windows is not None:
             check_count(windows, name="windows", least=1)
-        found = find_audio([paths] if isinstance(paths, str | Path) else paths)
+        found = find_audio([paths] if isinstance(paths, str | Path) else paths, video=video)
         with ExitStack() as stack:
             with self._lock:  # other threads' short writes are waited for
                 stack.enter_context(self._catalogue.writing())

@@ -118,11 +118,11 @@ def _own_tags(path: str) -> _Texts:
 
 
 def _id3_tags(path: str) -> _Texts:
-    return _texts(ID3(path))
+    return _texts(ID3(path))  # type: ignore[no-untyped-call]
 
 
 def _ape_tags(path: str) -> _Texts:
-    return _texts(APEv2(path))
+    return _texts(APEv2(path))  # type: ignore[no-untyped-call]
 
 
 def _texts(tags: Any) -> _Texts:
@@ -131,8 +131,8 @@ def _texts(tags: Any) -> _Texts:
     for key, value in sorted(tags.items(), key=lambda item: str(item[0])):
         name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
         if isinstance(value, Frame):  # of ID3
-            name = value.desc if isinstance(value, TXXX) else value.FrameID
-            value = value.genres if isinstance(value, TCON) else getattr(value, "text", None)
+            name = getattr(value, "desc", "") if isinstance(value, TXXX) else value.FrameID
+            value = getattr(value, "genres" if isinstance(value, TCON) else "text", None)
         if name.lower() in _NAMES and isinstance(value, _LISTS):
             found.setdefault(name.lower(), []).extend(map(_text, value))
     return found

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 
@@ -12,8 +13,10 @@ from ..index.fields import Value
 from ..index.store import open_store
 from ..ingest import AddReport
 from ..search import MusicSearch, library_info
+from ..walk import VIDEO_EXTENSIONS
 from .output import plain, print_json, print_table
 
+_KINDS_SHOWN = 8  # of files that were passed over
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)  # not "007", nor a barcode or "1e5"
 
 
@@ -25,7 +28,8 @@ def add(options: argparse.Namespace) -> int:
             for report in watch(ms, options):
                 print(json.dumps(asdict(report)) if options.json else _as_text(report, device=ms.device), flush=True)
             return 0
-        report, device = ms.add(options.paths, retry=options.retry, windows=options.windows), ms.device
+        report = ms.add(options.paths, retry=options.retry, windows=options.windows, video=options.video)
+        device = ms.device
     print_json(asdict(report)) if options.json else print(_as_text(report, device=device))
     return 1 if report.failed else 0
 
@@ -37,7 +41,21 @@ def _as_text(report: AddReport, *, device: str) -> str:
         f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
         f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )
-    return "\n".join([summary, *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
+    return "\n".join(
+        [summary, *_passed_over(report.passed_over), *(f"  {failed.path}: {failed.reason}" for failed in report.failed)]
+    )
+
+
+def _passed_over(counts: Mapping[str, int]) -> list[str]:
+    """A line for them, if there are any, the most frequent first."""
+    if not counts:
+        return []
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{count} {kind or 'without an extension'}" for kind, count in ranked[:_KINDS_SHOWN]]
+    if rest := sum(count for _, count in ranked[_KINDS_SHOWN:]):
+        kinds.append(f"{rest} others")
+    hint = " (--video adds the sound of moving pictures)" if VIDEO_EXTENSIONS.intersection(counts) else ""
+    return [f"passed over: {', '.join(kinds)}{hint}"]
 
 
 def remove(options: argparse.Namespace) -> int:
