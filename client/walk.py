@@ -129,8 +129,9 @@ def _start(path: str | Path) -> str:
 
 
 def kind_of(path: str) -> str:
-    """The end of a file's name that tells its format, in lower case: ".flac"; "" where there is none."""
-    return printable(os.path.splitext(path)[1].lower())
+    """The end of a file's name that tells its format, in lower case: ".flac"; "" where there is none ("01. Intro")."""
+    kind = printable(os.path.splitext(path)[1].lower())
+    return "" if " " in kind else kind
 
 
 def _is_hidden(folder: str) -> bool:

@@ -4,7 +4,6 @@ import argparse
 import csv
 import json
 import re
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 
@@ -41,15 +40,15 @@ def _as_text(report: AddReport, *, device: str) -> str:
         f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
         f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )
-    return "\n".join(
-        [summary, *_passed_over(report.passed_over), *(f"  {failed.path}: {failed.reason}" for failed in report.failed)]
-    )
+    return "\n".join([summary, *_others(report), *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
 
 
-def _passed_over(counts: Mapping[str, int]) -> list[str]:
-    """A line for them, if there are any, the most frequent first."""
+def _others(report: AddReport) -> list[str]:
+    """A line about the files that were passed over, the most frequent kind first; or that there are none at all."""
+    counts = report.passed_over
     if not counts:
-        return []
+        found = report.added or report.updated or report.unchanged or report.missing or report.failed
+        return [] if found else ["there are no files, or hidden ones only"]
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kinds = [f"{count} {kind or 'without an extension'}" for kind, count in ranked[:_KINDS_SHOWN]]
     if rest := sum(count for _, count in ranked[_KINDS_SHOWN:]):
