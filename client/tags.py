@@ -93,9 +93,11 @@ def _several(texts: Sequence[str], *, apart: str) -> str | list[str] | None:
     Args:
         apart: a regular expression of what stands between values.
     """
-    parts = (part.strip() for text in texts for part in re.split(apart, text))
-    values = list({folded(part): part for part in parts if part}.values())
-    return values if len(values) > 1 else next(iter(values), None)
+    values: dict[str, str] = {}
+    for part in (part.strip() for text in texts for part in re.split(apart, text)):
+        values.setdefault(folded(part), part)
+    values.pop("", None)
+    return list(values.values()) if len(values) > 1 else next(iter(values.values()), None)
 
 
 def _year(texts: list[str]) -> int | None:
