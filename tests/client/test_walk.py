@@ -101,6 +101,10 @@ def test_moving_pictures_are_added_only_if_asked(ms: MusicSearch, folder: Path) 
     report = ms.add(folder, progress=False)  # it stays
     assert (report.unchanged, report.missing, report.passed_over) == (4, 0, {".mp4": 1, ".webm": 1, ".mov": 1})
 
+    write_container(folder / "film.mkv", video="mpeg4")  # another film, of a name that is here
+    report = ms.add(folder, progress=False)
+    assert (report.updated + report.unchanged, report.passed_over) == (4, {".mp4": 1, ".webm": 1, ".mov": 1})
+
     report = ms.add(folder, progress=False, video=True)
     assert (report.added, report.unchanged, report.passed_over) == (3, 4, {})
     assert len(names(ms)) == 7
