@@ -40,13 +40,11 @@ def downmix(frame: av.AudioFrame) -> NDArray[np.float32]:
     if len(channels) == 1:
         return channels[0]
     weights = _weights(tuple(channel.name for channel in frame.layout.channels))
-    mono: NDArray[np.float32] = sum(
-        weight * channel for weight, channel in zip(weights, channels, strict=True) if weight
-    )
-    powers = [_power(channel) if weight else 0.0 for weight, channel in zip(weights, channels, strict=True)]
-    loudest = max(powers)
-    if _power(mono) < _CANCELLED * loudest:
-        return channels[next(i for i, power in enumerate(powers) if power >= loudest / 2)]
+    heard = [(weight, channel) for weight, channel in zip(weights, channels, strict=True) if weight]
+    mono = np.sum([weight * channel for weight, channel in heard], axis=0, dtype=np.float32)
+    powers = [_power(channel) for _, channel in heard]
+    if _power(mono) < _CANCELLED * max(powers):
+        return next(channel for power, (_, channel) in zip(powers, heard, strict=True) if power >= max(powers) / 2)
     return mono
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import check_file
+from .container import has_pictures
 from .decoders import Decoder, unexpected_as_such
 from .embedding import track_vectors
 from .encoders import Encoder
@@ -31,7 +32,7 @@ from .index.catalogue import FailedFile, FileState, NewTrack
 from .index.fields import Value
 from .index.store import Store
 from .tags import read_tags
-from .walk import FailedTrack, Found, printable
+from .walk import FailedTrack, Found, kind_of, printable
 
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
 _COMMIT_TRACKS = 32
@@ -66,6 +67,8 @@ class AddReport:
         missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
         failed: files that cannot be used, among them those that failed before and have not changed since.
         warnings: files that were added or updated, and what of each does not decode.
+        passed_over: how many other files are in the folders, by the ends of their names: {".jpg": 12, ".mp4": 1}; those
+            of video are there if they hold moving pictures, which were not asked for.
         audio_s: length of the tracks that were added or updated.
         seconds: how long all of it took.
         decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
@@ -78,6 +81,7 @@ class AddReport:
     missing: int = 0
     failed: list[FailedTrack] = field(default_factory=list)
     warnings: list[TrackWarning] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
     audio_s: float = 0.0
     seconds: float = 0.0
     decode_s: float = 0.0
@@ -97,6 +101,7 @@ class _Track:
     may_pass: bool = False  # that reason
     warning: str = ""  # what of it does not decode
     is_unchanged: bool = False  # nothing to embed: it is in the catalogue
+    is_passed_over: bool = False  # it holds moving pictures
     touch: str | None = None  # the id of the track that it is, where that had another path or time
     is_new: bool = True
     starts_s: list[float] = field(default_factory=list)
@@ -155,6 +160,7 @@ class Ingest:
         self._clock = threading.Lock()
         self._outcomes: list[str] = []  # of the first files that were read: "", or what was unexpected
         self._group: list[_Track] = []
+        self._unless_video: frozenset[str] = frozenset()
         self._moved: set[str] = set()  # ids of tracks that go to another path with the next commit
         self._committed_at = time.monotonic()
 
@@ -162,6 +168,8 @@ class Ingest:
         """Add these files. However it ends (Ctrl-C, a server that goes away), finished tracks are kept."""
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
+        self.report.passed_over.update(found.passed_over)
+        self._unless_video = found.unless_video
         paths = _Shared(found.files)
         spec = self._encoder.spec
         decoders = [
@@ -197,6 +205,10 @@ class Ingest:
     # -- the caller's thread ---------------------------------------------------------------------------
 
     def _take(self, track: _Track) -> None:
+        if track.is_passed_over:
+            kind = kind_of(track.path)
+            self.report.passed_over[kind] = self.report.passed_over.get(kind, 0) + 1
+            return
         self._group.append(track)
         if len(self._group) >= _COMMIT_TRACKS or time.monotonic() - self._committed_at > _COMMIT_S:
             self._commit()
@@ -254,6 +266,11 @@ class Ingest:
                     self._cut(track, decoder)
                     self._note_outcome(None)
                     return
+            with self._timed("decode_s"):
+                self._look_up(track)
+            if not track.is_unchanged and not track.is_passed_over and not track.vectors:
+                self._cut(track, decoder)
+                return
         except AudioError as exc:
             if self._stop.is_set():  # perhaps it failed because of that
                 raise _Stopped from exc
@@ -304,6 +321,9 @@ class Ingest:
         before = self._failed.get(track.path)
         if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
             raise AudioError(track.path, before.reason)
+        if track.is_new and track.path in self._unless_video and has_pictures(track.path):
+            track.is_passed_over = True
+            return
         track.content_sha256 = _hash_content(track.path)
         if known and known.file.content_sha256 != track.content_sha256 and not self._is_current:
             raise AudioError(track.path, "has changed since it was added: add it again first", may_pass=True)

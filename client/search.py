@@ -19,7 +19,7 @@ from .embedding import embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import ModelMismatch, QueryError
 from .index.catalogue import Model, Track
-from .index.fields import Value
+from .index.fields import Value, folded
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
@@ -137,6 +137,7 @@ class MusicSearch:
         progress: bool = True,
         retry: bool = False,
         windows: int | None = None,
+        video: bool = False,
     ) -> AddReport:
         """Add files, and the audio files in folders and below; what is already here unchanged is skipped.
 
@@ -144,14 +145,17 @@ class MusicSearch:
         go on.
 
         Args:
-            paths: files of any name, and folders, which are searched for the known extensions.
+            paths: files of any name, and folders, which are searched for the extensions of audio and video.
             progress: show a bar (on a terminal) or plain lines (elsewhere) on stderr.
             retry: try files again that failed before, even if they look the same.
             windows: embed only so many windows of each track, evenly spread, which takes less time and finds less;
                 None is all. What is already here unchanged stays as it was made.
+            video: add the sound of moving pictures in folders too, and not only of those that are named themselves. An
+                .mp4 or .webm without pictures, or with a cover only, is audio.
 
         Returns:
-            What was done; files that cannot be used are in its `failed`, with the reason.
+            What was done; files that cannot be used are in its `failed`, with the reason, and what else lies in the
+            folders is counted in `passed_over`.
 
         Raises:
             QueryError: `paths` is no path and no sequence of paths, or `windows` < 1.
@@ -162,7 +166,7 @@ class MusicSearch:
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
         if windows is not None:
             check_count(windows, name="windows", least=1)
-        found = find_audio([paths] if isinstance(paths, str | Path) else paths)
+        found = find_audio([paths] if isinstance(paths, str | Path) else paths, video=video)
         with ExitStack() as stack:
             with self._lock:  # other threads' short writes are waited for
                 stack.enter_context(self._catalogue.writing())
@@ -200,9 +204,10 @@ class MusicSearch:
             like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
             minus: texts that they shall be unlike; a dict gives each its weight (else 0.5).
             offset: how many of the best to leave out, for paging.
-            where: only tracks with such metadata: {"genre": "jazz"}, whatever its case; {"key": ["Am", "C"]}, one of
-                them; {"bpm": (80, 120), "year": (1990, None)}, between, both included.
-            per_artist: at most so many tracks of one artist.
+            where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
+                accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both
+                included.
+            per_artist: at most so many tracks of one artist; a track of several counts for each of them.
             starts: find out where in each track it fits best; costs a read from the disk for each hit.
 
         Raises:
@@ -490,9 +495,9 @@ class MusicSearch:
                 if track is None:
                     self._catalogue.accept_gone(label)
                     continue
-                artist = str(track.metadata.get("artist", "")).casefold()
-                of_artist[artist] += 1
-                if per_artist is None or not artist or of_artist[artist] <= per_artist:
+                artists = _artists(track)
+                if per_artist is None or all(of_artist[artist] < per_artist for artist in artists):
+                    of_artist.update(artists)
                     found.append((label, score, track))
             if len(found) >= count or len(labels) < asked:
                 return found[:count]
@@ -507,6 +512,12 @@ class MusicSearch:
             scores = np.concatenate([*best, np.empty(0, np.float32)])
             self._measured = (tracks, Background(scores) if len(scores) else None)
         return self._measured[1]
+
+
+def _artists(track: Track) -> set[str]:
+    """As they are compared; none where nothing is known."""
+    said = track.metadata.get("artist", [])
+    return {folded(str(artist)) for artist in (said if isinstance(said, list) else [said])} - {""}
 
 
 def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:

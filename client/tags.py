@@ -1,67 +1,145 @@
-"""What an audio file says about itself: title, artist, album, genre, year, bpm and key."""
+"""What an audio file says about itself: title, artist, album, genre, year, bpm and key.
 
-import math
-from collections.abc import Mapping, Sequence
+mutagen reads the tags that it knows, with all their values. Files that tell it no title are asked further: for ID3 and
+APEv2 tags where their format has none of its own (raw AAC, AC-3), and by FFmpeg, which reads what mutagen does not:
+Matroska, WebM, CAF, AU, AIFF's own chunks, RIFF INFO.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import mutagen
-from mutagen.easyid3 import EasyID3
-from mutagen.easymp4 import EasyMP4Tags
-from mutagen.id3 import ID3
+from mutagen.apev2 import APETextValue, APEv2
+from mutagen.id3 import ID3, TCON, TXXX, Frame
 
-from .index.fields import Value
+from .container import read_container_tags
+from .index.fields import Value, folded
 
-EasyID3.RegisterTextKey("initialkey", "TKEY")  # type: ignore[no-untyped-call]
-EasyMP4Tags.RegisterFreeformKey("initialkey", "initialkey")  # type: ignore[no-untyped-call]
+# The first of these that says something: names of ID3 frames, MP4 atoms, ASF, Vorbis, APEv2, Matroska and FFmpeg, in
+# lower case. A date of the recording or release goes before that of the original.
+_TITLE = ("tit2", "\xa9nam", "title")
+_ARTIST = ("tpe1", "\xa9art", "artist", "author")
+_ARTISTS = ("artists", "wm/artists")  # beside _ARTIST, which may be how a cover prints them: "Simon & Garfunkel"
+_ALBUM = ("talb", "\xa9alb", "wm/albumtitle", "album")
+_GENRE = ("tcon", "\xa9gen", "wm/genre", "genre")
+_YEAR = (
+    *("tdrc", "\xa9day", "wm/year", "date", "year", "recorded date", "date_recorded"),
+    *("tdrl", "releasedate", "release date", "date_released"),
+    *("tdor", "wm/originalreleasetime", "wm/originalreleaseyear", "originaldate", "original date", "original_date"),
+    *("tory", "originalyear", "original year", "original_year"),
+)
+_BPM = ("tbpm", "wm/beatsperminute", "bpm", "tmpo", "tempo")
+_KEY = ("tkey", "wm/initialkey", "initialkey", "initial key", "initial_key", "key", "key signature")
+_NAMES = frozenset((*_TITLE, *_ARTIST, *_ARTISTS, *_ALBUM, *_GENRE, *_YEAR, *_BPM, *_KEY))
 
-# Vorbis comments have no fixed names.
-_NAMES = {"title": "title", "artist": "artist", "album": "album", "genre": "genre", "initialkey": "key", "key": "key"}
-_NUMBERS = {"date": "year", "year": "year", "bpm": "bpm", "tempo": "bpm"}
+_LISTS = (list, APETextValue)
+
+_Texts = Mapping[str, list[str]]  # by the name of a tag, in lower case
+_Read = TypeVar("_Read")
 
 
 def read_tags(path: str) -> dict[str, Value]:
     """The tags that a file has; nothing where they cannot be read, as its sound may be fine all the same.
 
     Returns:
-        title, artist, album and key as texts, genre as a text or a list of them, year as an int, bpm as a number.
+        title, album and key as texts, artist and genre as a text or a list of them, year as an int, bpm as a number.
+        Artists are apart as separate values or with ";" between them, genres also with "/". Of several tags the first
+        is taken that can be read:
+
+        * year: the date, the year, the release's date, the original's; any form of date with four digits of a year
+        * bpm: BPM, then TEMPO; key: the initial key, then KEY
     """
-    try:
-        file = mutagen.File(path, easy=True)
-        tags = {} if file is None or file.tags is None else dict(_named(file.tags))
-    except Exception:  # on damaged tags mutagen also raises what it does not mean to, such as IndexError
-        return {}
     found: dict[str, Value] = {}
-    for name, values in tags.items():
-        texts = [str(value).strip() for value in values if str(value).strip()] if isinstance(values, list) else []
-        name = name.lower()
-        if not texts:
-            continue
-        if name in _NAMES:
-            several = name == "genre" and len(texts) > 1
-            found.setdefault(_NAMES[name], texts if several else ", ".join(texts))
-        elif name in _NUMBERS and (number := _number(texts, is_year=_NUMBERS[name] == "year")) is not None:
-            found.setdefault(_NUMBERS[name], number)
+    for read in (_own_tags, _id3_tags, _ape_tags, read_container_tags):
+        with suppress(Exception):  # on damaged tags mutagen also raises what it does not mean to, such as IndexError
+            found = _fields(read(path)) | found
+        if "title" in found:
+            break
     return found
 
 
-def _named(tags: Mapping[str, Any]) -> Mapping[str, Any]:
-    """By the names of an easy form, which mutagen does not have for the ID3 frames of WAV and AIFF."""
-    if not isinstance(tags, ID3):
-        return tags
-    named = {}
-    for name in (*_NAMES, *_NUMBERS):
-        with suppress(KeyError):  # no ID3 frame is of this name, or the file does not have it
-            named[name] = EasyID3.Get[name](tags, name)
-    return named
+def _fields(texts: _Texts) -> dict[str, Value]:
+    artists = [text for names in (_ARTIST, _ARTISTS) for text in _first(names, texts, _as_they_are) or []]
+    fields: dict[str, Value | None] = {
+        "title": _first(_TITLE, texts, ", ".join),
+        "artist": _several(artists, apart=";"),
+        "album": _first(_ALBUM, texts, ", ".join),
+        "genre": _several(_first(_GENRE, texts, _as_they_are) or [], apart="[;/]"),
+        "year": _first(_YEAR, texts, _year),
+        "bpm": _first(_BPM, texts, _bpm),
+        "key": _first(_KEY, texts, ", ".join),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _number(texts: Sequence[str], *, is_year: bool) -> int | float | None:
-    """ "1999-05-01" is the year 1999; "120.0" is 120 beats a minute."""
-    try:
-        number = float(texts[0][:4] if is_year else texts[0].replace(",", "."))
-    except ValueError:
-        return None
-    if not math.isfinite(number) or number <= 0:
-        return None
-    return int(number) if number == int(number) else number
+def _first(names: Sequence[str], texts: _Texts, read: Callable[[list[str]], _Read | None]) -> _Read | None:
+    """What `read` makes of the first tag of which it makes something."""
+    for name in names:
+        said = [text.strip(" \t\r\n\0") for text in texts.get(name, ())]
+        if (said := list(filter(None, said))) and (value := read(said)) is not None:
+            return value
+    return None
+
+
+def _as_they_are(texts: list[str]) -> list[str]:
+    return texts
+
+
+def _several(texts: Sequence[str], *, apart: str) -> str | list[str] | None:
+    """The values that the texts hold, each once; a lone one as itself.
+
+    Args:
+        apart: a regular expression of what stands between values.
+    """
+    values: dict[str, str] = {}
+    for part in (part.strip() for text in texts for part in re.split(apart, text)):
+        values.setdefault(folded(part), part)
+    values.pop("", None)
+    return list(values.values()) if len(values) > 1 else next(iter(values.values()), None)
+
+
+def _year(texts: list[str]) -> int | None:
+    """The first number that can be a year, wherever it stands: "1999-05-01", "31.12.1999", "May 2004"; "19990501"."""
+    found = re.search(r"(?<!\d)([12]\d{3})(?!\d)|(?<!\d)([12]\d{3})(?:0\d|1[0-2])[0-3]\d(?!\d)", " ".join(texts))
+    return int(found[1] or found[2]) if found else None
+
+
+def _bpm(texts: list[str]) -> int | float | None:
+    """ "120.0" and "120 BPM" are 120, "127,5" is 127.5; "Allegro" is nothing."""
+    found = re.fullmatch(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*(?:bpm)?", texts[0], re.IGNORECASE)
+    number = float(found[1].replace(",", ".")) if found else 0.0
+    return (int(number) if number.is_integer() else number) or None
+
+
+def _own_tags(path: str) -> _Texts:
+    """Those that belong to the file's format."""
+    file = mutagen.File(path)
+    return {} if file is None or file.tags is None else _texts(file.tags)
+
+
+def _id3_tags(path: str) -> _Texts:
+    return _texts(ID3(path))  # type: ignore[no-untyped-call]
+
+
+def _ape_tags(path: str) -> _Texts:
+    return _texts(APEv2(path))  # type: ignore[no-untyped-call]
+
+
+def _texts(tags: Any) -> _Texts:
+    found: dict[str, list[str]] = {}
+    # In a fixed order: some formats have names that differ in their case alone, in sets.
+    for key, value in sorted(tags.items(), key=lambda item: str(item[0])):
+        name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
+        if isinstance(value, Frame):  # of ID3
+            name = getattr(value, "desc", "") if isinstance(value, TXXX) else value.FrameID
+            value = getattr(value, "genres" if isinstance(value, TCON) else "text", None)
+        if name.lower() in _NAMES and isinstance(value, _LISTS):
+            found.setdefault(name.lower(), []).extend(map(_text, value))
+    return found
+
+
+def _text(value: Any) -> str:
+    """Of what mutagen has for one: MP4 has bytes, ASF and ID3's dates objects."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

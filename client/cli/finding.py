@@ -175,7 +175,8 @@ def _where(conditions: list[str]) -> dict[str, Any]:
     where: dict[str, Any] = {}
     for condition in conditions:
         name, equals, value = condition.partition("=")
-        if not equals or not name or not value:
+        name = name.strip()
+        if not equals or not name or not value.strip():
             raise QueryError(f"--where {condition!r}: expected FIELD=VALUE, such as genre=jazz or year=1990..2000")
         if name in where:
             raise QueryError(f"--where names {name!r} twice: give one range, or all its values as {name}=A,B")
@@ -184,7 +185,7 @@ def _where(conditions: list[str]) -> dict[str, Any]:
         if dots and all(limit is not None or not text for limit, text in zip(limits, (low, high), strict=True)):
             where[name] = tuple(limits)
         else:  # tags may be texts that look like numbers, and have commas in them
-            texts = [value, *value.split(",")]
+            texts = [value, *filter(None, map(str.strip, value.split(",")))]
             where[name] = [*texts, *(number for text in texts if (number := _number(text)) is not None)]
     return where
 

@@ -12,8 +12,10 @@ from ..index.fields import Value
 from ..index.store import open_store
 from ..ingest import AddReport
 from ..search import MusicSearch, library_info
+from ..walk import VIDEO_EXTENSIONS
 from .output import plain, print_json, print_table
 
+_KINDS_SHOWN = 8  # of files that were passed over
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)  # not "007", nor a barcode or "1e5"
 
 
@@ -25,7 +27,8 @@ def add(options: argparse.Namespace) -> int:
             for report in watch(ms, options):
                 print(json.dumps(asdict(report)) if options.json else _as_text(report, device=ms.device), flush=True)
             return 0
-        report, device = ms.add(options.paths, retry=options.retry, windows=options.windows), ms.device
+        report = ms.add(options.paths, retry=options.retry, windows=options.windows, video=options.video)
+        device = ms.device
     print_json(asdict(report)) if options.json else print(_as_text(report, device=device))
     return 1 if report.failed else 0
 
@@ -37,7 +40,21 @@ def _as_text(report: AddReport, *, device: str) -> str:
         f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
         f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )
-    return "\n".join([summary, *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
+    return "\n".join([summary, *_others(report), *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
+
+
+def _others(report: AddReport) -> list[str]:
+    """A line about the files that were passed over, the most frequent kind first; or that there are none at all."""
+    counts = report.passed_over
+    if not counts:
+        found = report.added or report.updated or report.unchanged or report.missing or report.failed
+        return [] if found else ["there are no files, or hidden ones only"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{count} {kind or 'without an extension'}" for kind, count in ranked[:_KINDS_SHOWN]]
+    if rest := sum(count for _, count in ranked[_KINDS_SHOWN:]):
+        kinds.append(f"{rest} others")
+    hint = " (--video adds the sound of moving pictures)" if VIDEO_EXTENSIONS.intersection(counts) else ""
+    return [f"passed over: {', '.join(kinds)}{hint}"]
 
 
 def remove(options: argparse.Namespace) -> int:

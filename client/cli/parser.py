@@ -87,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("paths", metavar="PATH", nargs="+")
     add.add_argument("--retry", action="store_true", help="try files again that failed before")
     _add_windows(add, "what LIB holds already stays as it is")
+    add.add_argument("--video", action="store_true", help="the sound of moving pictures in folders too")
     add.add_argument("--watch", action="store_true", help="stay, and add what changes in the folders")
     search = command(
         "search",

@@ -19,7 +19,8 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
     """Add the paths, and again whenever a file in them changes, until interrupted.
 
     Yields:
-        The first report and those with anything new; their `failed` leaves out what has been there before.
+        The first report and those with anything new; their `failed` leaves out what has been there before, and their
+        `passed_over` is empty unless it has changed.
 
     Raises:
         QueryError: there is no such path.
@@ -32,6 +33,7 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
             raise QueryError(f"cannot watch {path}: there is no such file or folder")
     print("watching; Ctrl-C ends it", file=sys.stderr)
     failed: list[FailedTrack] = []
+    passed_over: dict[str, int] = {}
     is_first = is_due = True
     # A copy that is under way changes several times: `debounce` waits for it to be quiet. The first time-out comes
     # before the first add, so what changes during that is noticed.
@@ -40,12 +42,20 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
         if not is_due:
             continue
         try:
-            report = ms.add(paths, progress=is_first, retry=is_first and options.retry, windows=options.windows)
+            report = ms.add(
+                paths,
+                progress=is_first,
+                retry=is_first and options.retry,
+                windows=options.windows,
+                video=options.video,
+            )
         except (LibraryBusy, EncoderError) as exc:
             print(f"music-search: {exc}; trying again in {_PAUSE_S:.0f} s", file=sys.stderr)
             time.sleep(_PAUSE_S)
             continue
         new = [file for file in report.failed if file not in failed]
         if is_first or report.added or report.updated or report.missing or new:
-            yield replace(report, failed=new)
+            others = {} if report.passed_over == passed_over else report.passed_over
+            yield replace(report, failed=new, passed_over=others)
+            passed_over = report.passed_over
         failed, is_first, is_due = report.failed, False, False

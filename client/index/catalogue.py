@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
 from . import schema
-from .fields import Value, check_annotations, check_metadata, put_fields, select_tracks
+from .fields import Value, check_metadata, field_name, put_fields, read_annotations, select_tracks
 
 FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
@@ -298,9 +298,8 @@ class Catalogue:
         Raises:
             LibraryError: one of them is not here; QueryError: a value that cannot be stored.
         """
-        check_annotations(annotations)
         with self._changing():
-            for track_id, changes in annotations.items():
+            for track_id, changes in read_annotations(annotations).items():
                 track = self._known(track_id)
                 metadata, former = self._texts(track.number)
                 merged = {name: value for name, value in {**json.loads(former), **changes}.items() if value is not None}
@@ -593,7 +592,7 @@ class Catalogue:
         selected, parameters = select_tracks(where, known=known)
         # What a filter reads has no row to be checked with: its sums are, once.
         self._check_sums("vectors", "number", self._number)
-        for name in where:
+        for name in map(field_name, where):
             self._check_sums("fields", "name", name)
         query = (
             "SELECT label FROM vectors INDEXED BY vectors_by_track "

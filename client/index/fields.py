@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,17 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Value = str | int | float | bool | list[str]
 """Of one metadata field; a list holds several, such as two genres, and any of them may match."""
+
+
+def folded(text: str) -> str:
+    """The text as texts are compared: whatever the case, and however Unicode writes its accents."""
+    decomposed = unicodedata.normalize("NFD", text)  # first, as folding looks at letters one by one
+    return unicodedata.normalize("NFC", decomposed.casefold())
+
+
+def field_name(name: Any) -> Any:
+    """The name of a field as names are compared: however Unicode writes its accents; what is no text as it is."""
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
@@ -33,17 +45,25 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
             )
 
 
-def check_annotations(annotations: Any) -> None:
-    """Raise `QueryError` unless these are dicts by track id; `check_metadata` looks at what is in them."""
+def read_annotations(annotations: Any) -> dict[str, dict[str, Any]]:
+    """Annotations by track id, with the names of their fields as `field_name` gives them.
+
+    Raises:
+        QueryError: these are no dicts by track id; `check_metadata` looks at what is in them.
+    """
     for changes in (annotations, *annotations.values()) if isinstance(annotations, Mapping) else [annotations]:
         if not isinstance(changes, Mapping):
             raise QueryError(f"got the annotations {changes!r}, expected a dict of names and values by track id")
+    return {
+        track_id: {field_name(name): value for name, value in changes.items()}
+        for track_id, changes in annotations.items()
+    }
 
 
 def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]) -> None:
     """Make these the fields that the track with this number is found by."""
     rows = {
-        (name, part.casefold() if isinstance(part, str) else float(part), track)
+        (field_name(name), folded(part) if isinstance(part, str) else float(part), track)
         for name, value in metadata.items()
         for part in (value if isinstance(value, list) else [value])
     }
@@ -56,7 +76,8 @@ class Condition:
     """What a `where` asks of one field: to be one of these texts or numbers, or a number between two.
 
     Attributes:
-        texts: case-folded.
+        name: as `field_name` gives it.
+        texts: as `folded` gives them.
         between: the lowest and the highest number; infinite where there is no limit.
     """
 
@@ -70,9 +91,8 @@ def read_where(where: Mapping[str, Any]) -> list[Condition]:
     """The conditions of a `where`, all of which must hold.
 
     Args:
-        where: by the name of a field: a text (compared without regard to case), a number or a bool: equal to it; a list
-            of these: equal to one of them; a tuple (low, high): a number between them, both included, None for
-            no limit on that side.
+        where: by the name of a field: a text (see `folded`), a number or a bool: equal to it; a list of these: equal to
+            one of them; a tuple (low, high): a number between them, both included, None for no limit on that side.
 
     Raises:
         QueryError: a condition of another form.
@@ -82,7 +102,8 @@ def read_where(where: Mapping[str, Any]) -> list[Condition]:
     return [_read_condition(name, condition) for name, condition in where.items()]
 
 
-def _read_condition(name: str, condition: Any) -> Condition:
+def _read_condition(given: Any, condition: Any) -> Condition:
+    name = field_name(given)
     if isinstance(condition, tuple):
         if len(condition) == 2 and all(limit is None or _is_number(limit) for limit in condition):
             low, high = condition
@@ -90,12 +111,12 @@ def _read_condition(name: str, condition: Any) -> Condition:
             return Condition(name, [], [], limits)
     else:
         options = condition if isinstance(condition, list) else [condition]
-        texts = [option.casefold() for option in options if _is_text(option)]
+        texts = [folded(option) for option in options if _is_text(option)]
         numbers = [float(option) for option in options if _is_number(option)]
         if options and len(texts) + len(numbers) == len(options):
             return Condition(name, texts, numbers)
     raise QueryError(
-        f"where[{name!r}] is {condition!r}, expected a text, a number, a list of them, or "
+        f"where[{given!r}] is {condition!r}, expected a text, a number, a list of them, or "
         "(low, high) with None for no limit"
     )
 

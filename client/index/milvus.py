@@ -38,7 +38,7 @@ from pymilvus import MilvusClient, MilvusException
 
 from ..errors import LibraryError, QueryError
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
-from .fields import Value, check_annotations, check_metadata, read_where, unknown_field
+from .fields import Value, check_metadata, read_annotations, read_where, unknown_field
 from .milvus_entities import (
     EVERYTHING,
     FACTS,
@@ -225,13 +225,13 @@ class MilvusStore:
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
         """As in a catalogue; but if the server fails on the way, some tracks may have theirs and others not."""
-        check_annotations(annotations)
+        annotations = read_annotations(annotations)
         for changes in annotations.values():
             check_metadata({name: value for name, value in changes.items() if value is not None})
         self._check_known(annotations)
 
         def change(row: dict[str, Any]) -> None:
-            merged = row["annotations"] | dict(annotations[row["track_id"]])
+            merged = row["annotations"] | annotations[row["track_id"]]
             row["annotations"] = {name: value for name, value in merged.items() if value is not None}
 
         self._change(annotations, change)

@@ -14,7 +14,7 @@ from pymilvus import DataType, MilvusClient
 
 from ..errors import LibraryError, QueryError
 from .catalogue import FileState, Model, NewTrack, Track
-from .fields import Condition, Value
+from .fields import Condition, Value, field_name, folded
 
 MOST_BYTES = 65_536
 """Of a JSON value or a text."""
@@ -136,12 +136,13 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Value] = row["tags"] | row["annotations"]
     terms: set[int] = set()
     numbers: dict[str, float] = {}
-    for name, value in fields.items():
+    for said, value in fields.items():
+        name = field_name(said)
         terms.add(term(name, None))
         parts: Sequence[str | float] = value if isinstance(value, list) else [value]
         for part in parts:
             if isinstance(part, str):
-                terms.add(term(name, part.casefold()))
+                terms.add(term(name, folded(part)))
             else:
                 if isinstance(part, int) and not -(2**63) <= part < 2**63:
                     raise QueryError(f"{name} of {row['path']} is {part}, Milvus holds whole numbers of 64 bits")

@@ -15,8 +15,8 @@ TRACKS: list[dict[str, Any]] = [
     {"genre": "Jazz", "bpm": 80, "year": 1959, "live": True},
     {"genre": ["Jazz", "Funk"], "bpm": 120.5, "year": 1974, "live": False},
     {"genre": "Straße", "year": 1990},
-    {"bpm": 120, "key": "Am"},
-    {},
+    {"bpm": 120, "key": "Am", "title": "\u00c9tude"},
+    {"title": "\u1fbc"},  # one letter, which folds to two, one of them an accent
 ]
 
 
@@ -36,6 +36,9 @@ def catalogue(tmp_path: Path) -> Catalogue:
         ({"genre": "jazz"}, [0, 1]),
         ({"genre": "FUNK"}, [1]),
         ({"genre": "STRASSE"}, [2]),
+        ({"title": "E\u0301TUDE"}, [3]),
+        ({"title": "\u00e9tude"}, [3]),
+        ({"title": "\u1fb3"}, [4]),
         ({"genre": ["funk", "straße"]}, [1, 2]),
         ({"bpm": 120}, [3]),
         ({"bpm": (80, 120)}, [0, 3]),
@@ -57,7 +60,7 @@ def test_where(catalogue: Catalogue, where: dict[str, Any], expected: list[int])
     ("where", "message"),
     [
         ({"gerne": "jazz"}, r"no track has the field 'gerne': did you mean 'genre'\?"),
-        ({"x": 1}, r"no track has the field 'x': there are bpm, genre, key, live, year"),
+        ({"x": 1}, r"no track has the field 'x': there are bpm, genre, key, live, title, year"),
         ({}, "expected a dict of fields"),
         ("genre", "expected a dict of fields"),
         ({"bpm": (80,)}, r"where\['bpm'\] is \(80,\), expected a text, a number"),

@@ -107,6 +107,64 @@ def test_filters_artists_and_pages(ms: MusicSearch) -> None:
     assert ms.search("low", k=1)[0].metadata["bpm"] == 90
 
 
+def test_several_artists_are_several_values(ms: MusicSearch) -> None:
+    ids = {Path(hit.path).stem: hit.track_id for hit in ms.search("low", k=3)}
+    ms.annotate({ids["low"]: {"artist": ["Simon", "Garfunkel"]}, ids["middle"]: {"artist": "garfunkel"}})
+    ms.annotate({ids["high"]: {"artist": ["Sting", "Simon"]}})
+    assert set(stems(ms.search("low", where={"artist": "simon"}))) == {"low", "high"}
+    assert set(stems(ms.search("low", where={"artist": "Garfunkel"}))) == {"low", "middle"}
+    for word, expected in (("low", {"low"}), ("middle", {"middle", "high"}), ("high", {"high", "middle"})):
+        assert set(stems(ms.search(word, per_artist=1))) == expected, word
+    assert len(ms.search("low", per_artist=2)) == 3
+    ms.annotate({ids["low"]: {"artist": ""}, ids["middle"]: {"artist": [""]}})  # nobody
+    assert len(ms.search("low", per_artist=1)) == 3
+
+
+def test_unicode_forms_are_equal(
+    ms: MusicSearch, library: str, tones: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    composed, decomposed = "Caf\u00e9 del Mar", "Cafe\u0301 del Mar"
+    write_audio(tones / "nfc.flac", tone(440, seconds=1), kind="flac", metadata={"artist": composed})
+    write_audio(tones / "nfd.flac", tone(450, seconds=1), kind="flac", metadata={"artist": decomposed})
+    ms.add(tones, progress=False)
+    for text in (composed, decomposed, composed.upper(), decomposed.upper()):
+        assert set(stems(ms.search("low", where={"artist": text}))) == {"nfc", "nfd"}
+        command = ["search", library, "low", "--where", f"artist={text}", "--encoder", str(tiny_repository), "--json"]
+        assert main(command) == 0
+        assert {Path(hit["path"]).stem for hit in json.loads(capsys.readouterr().out)} == {"nfc", "nfd"}
+    assert set(stems(ms.search("low", where={"artist": composed}, per_artist=1))) < {"nfc", "nfd"}
+    # An annotation, its value and its name.
+    low = ms.track_id(tones / "low.wav")
+    for name in ("Sch\u00f6nheit", "Scho\u0308nheit"):
+        for value in (composed, decomposed):
+            ms.annotate({low: {name: value}})
+            for asked in ("Sch\u00f6nheit", "Scho\u0308nheit"):
+                assert stems(ms.search("low", where={asked: [composed]})) == ["low"]
+                assert stems(ms.search("low", where={asked: [decomposed, "x"]})) == ["low"]
+    ms.annotate({low: {"Scho\u0308nheit": None}})
+    assert ms.search("low", k=1, where={"title": "high [live]"})[0].metadata == {"title": "High [live]"}
+    with pytest.raises(QueryError, match="no track has the field"):
+        ms.search("low", where={"Sch\u00f6nheit": composed})
+
+
+def test_genres_apart_and_spaces_in_a_terminal(
+    ms: MusicSearch, library: str, tones: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, genre in enumerate(("House; Disco", "House/Disco", "Folk;Rock", "Jazz")):
+        frequency = 400 + 10 * number
+        write_audio(tones / f"{number}.flac", tone(frequency, seconds=1), kind="flac", metadata={"genre": genre})
+    ms.add(tones, progress=False)
+    for condition, expected in (
+        ("genre=disco", {"0", "1"}),
+        ("genre=jazz, folk", {"2", "3"}),
+        ("genre = rock ,house", {"0", "1", "2"}),
+        ("genre=jazz,", {"3"}),
+    ):
+        command = ["search", library, "low", "--where", condition, "--encoder", str(tiny_repository), "--json"]
+        assert main(command) == 0
+        assert {Path(hit["path"]).stem for hit in json.loads(capsys.readouterr().out)} == expected, condition
+
+
 def test_labels_for_tracks(ms: MusicSearch) -> None:
     tagged = {Path(track.path).stem: track for track in ms.tag_library(list(STEMS))}
     for stem, found in tagged.items():
