@@ -5,7 +5,17 @@ nothing but NumPy, PyAV and soxr.
 """
 
 from .errors import DecodeError
-from .recording import Recording
+from .recording import Extent, NotSeekable, Recording
 from .windows import MIN_DURATION_S, SILENCE_PEAK, Window, WindowReader, heard
 
-__all__ = ["MIN_DURATION_S", "SILENCE_PEAK", "DecodeError", "Recording", "Window", "WindowReader", "heard"]
+__all__ = [
+    "MIN_DURATION_S",
+    "SILENCE_PEAK",
+    "DecodeError",
+    "Extent",
+    "NotSeekable",
+    "Recording",
+    "Window",
+    "WindowReader",
+    "heard",
+]

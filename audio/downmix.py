@@ -25,7 +25,9 @@ _SAMPLES = {
 _WEIGHTS = {"FC": 1.0, "BL": 0.5, "BR": 0.5, "SL": 0.5, "SR": 0.5, "LFE": 0.0, "LFE2": 0.0}
 _OTHER_WEIGHT = math.sqrt(0.5)  # left, right, a single surround channel; others are not in the table
 _MISCOUNTED_PLANES = 8  # PyAV 14 to 19 looks for a plane more than that, and refuses or reads what is not the frame's
-_CANCELLED = 1e-3  # of a channel's power (-30 dB): what is left is below the noise of a lossy codec
+# Of a channel's power, -15 dB: so little is left that much of it may be a lossy codec's noise. Of channels that have
+# nothing in common half is left.
+_CANCELLED = 0.03
 
 
 def downmix(frame: av.AudioFrame) -> NDArray[np.float32]:
@@ -41,7 +43,7 @@ def downmix(frame: av.AudioFrame) -> NDArray[np.float32]:
         return channels[0]
     weights = _weights(tuple(channel.name for channel in frame.layout.channels))
     heard = [(weight, channel) for weight, channel in zip(weights, channels, strict=True) if weight]
-    mono = np.sum([weight * channel for weight, channel in heard], axis=0, dtype=np.float32)
+    mono: NDArray[np.float32] = np.sum([weight * channel for weight, channel in heard], axis=0, dtype=np.float32)
     powers = [_power(channel) for _, channel in heard]
     if _power(mono) < _CANCELLED * max(powers):
         return next(channel for power, (_, channel) in zip(powers, heard, strict=True) if power >= max(powers) / 2)

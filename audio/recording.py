@@ -6,7 +6,7 @@ counted. A length is what decodes: headers lie in both directions.
 
 import math
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -65,17 +65,22 @@ class Recording:
 
     Args:
         source: its path, or the file itself, open for reading bytes.
-        sample_rate_hz: of the samples that it gives.
+        sample_rate_hz: of the samples that it gives; None leaves them as they are.
 
     Attributes:
-        decoded_s: how much was decoded by the last call.
+        decoded_s: how much was decoded since `blocks` or `parts` was last called.
         lost_s: how much did not decode between and after that, as far as the file says so.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, *, sample_rate_hz: int) -> None:
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO, *, sample_rate_hz: int | None = None) -> None:
         self._source = source
         self._sample_rate_hz = sample_rate_hz
-        self.decoded_s = self.lost_s = 0.0
+        self._decoded: Counter[int] = Counter()  # samples at each rate: a sum of seconds would be off by rounding
+        self.lost_s = 0.0
+
+    @property
+    def decoded_s(self) -> float:
+        return sum(samples / rate_hz for rate_hz, samples in self._decoded.items())
 
     @property
     def warning(self) -> str:
@@ -100,7 +105,8 @@ class Recording:
         Raises:
             DecodeError: it cannot be used, possibly after its last block: nothing in it decodes, or less than is lost.
         """
-        self.decoded_s = self.lost_s = 0.0
+        self._decoded.clear()
+        self.lost_s = 0.0
         yield from self._mono(self._all_frames())
         if not self.decoded_s:
             raise DecodeError("nothing in it decodes as audio")
@@ -150,7 +156,8 @@ class Recording:
         Raises:
             NotSeekable: something in the way does not decode, or is not where it should be.
         """
-        self.decoded_s = self.lost_s = 0.0
+        self._decoded.clear()
+        self.lost_s = 0.0
         with self._file() as file, _open(file) as (container, stream):
             for start in starts:
                 with _seeking():
@@ -159,7 +166,7 @@ class Recording:
 
     def length(self, extent: Extent) -> int:
         """Of such a recording, in samples at our rate."""
-        return round(extent.samples * self._sample_rate_hz / extent.rate_hz)
+        return round(extent.samples * (self._sample_rate_hz or extent.rate_hz) / extent.rate_hz)
 
     def _read_at(
         self, start: int, container: InputContainer, stream: AudioStream, *, extent: Extent, samples: int
@@ -167,10 +174,11 @@ class Recording:
         """Every `step` samples of the file, counted from its first frame, are `stride` samples at our rate, and fall
         together with one: the resampler starts at such a place, as it does at the file's start.
         """
-        common = math.gcd(extent.rate_hz, self._sample_rate_hz)
-        step, stride = extent.rate_hz // common, self._sample_rate_hz // common
+        rate_hz = self._sample_rate_hz or extent.rate_hz
+        common = math.gcd(extent.rate_hz, rate_hz)
+        step, stride = extent.rate_hz // common, rate_hz // common
         first_s = extent.first_pts * _tick_s(stream)
-        from_s = max(start / self._sample_rate_hz - _LEAD_IN_S - step / extent.rate_hz, 0.0)
+        from_s = max(start / rate_hz - _LEAD_IN_S - step / extent.rate_hz, 0.0)
         _seek(container, stream, first_s + from_s)
         clock = _Clock(stream)
         frames = self._frames(container, stream, clock=clock)
@@ -204,7 +212,7 @@ class Recording:
                 if resampler is not None:
                     yield resampler.resample_chunk(_NOTHING, last=True)
                 source_rate_hz, resampler = frame.sample_rate, None
-                if source_rate_hz != self._sample_rate_hz:
+                if self._sample_rate_hz not in (None, source_rate_hz):
                     resampler = soxr.ResampleStream(
                         source_rate_hz, self._sample_rate_hz, 1, dtype="float32", quality=_QUALITY
                     )
@@ -242,7 +250,7 @@ class Recording:
                     low, high = SOURCE_RATES_HZ
                     raise DecodeError(f"sampled at {frame.sample_rate} Hz, expected {low} to {high}")
                 clock.count(frame)
-                self.decoded_s += frame.samples / frame.sample_rate
+                self._decoded[frame.sample_rate] += frame.samples
                 yield frame
 
     @contextmanager
@@ -298,21 +306,33 @@ _NOTHING = np.empty(0, np.float32)
 
 
 @contextmanager
-def _open(file: BinaryIO | Part) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """The container in a file, and its stream that plays; what goes wrong in the block is a `DecodeError`."""
+def open_container(file: BinaryIO | Part) -> Iterator[InputContainer]:
+    """What FFmpeg says of a file before anything of it is decoded.
+
+    Raises:
+        DecodeError: it cannot be read, or FFmpeg knows no such format; also in the block.
+    """
     try:
-        # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing.
-        with av.open(file, mode="r", options={"protocol_whitelist": ""}, **_TAGS) as container:
-            stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
-            if stream is None:
-                raise DecodeError("has no audio stream")
-            if stream.codec_context is None:
-                raise DecodeError("holds sound of a kind for which FFmpeg has no decoder")
-            yield container, stream
+        # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing. Of the container
+        # alone, as PyAV before 17.1 reads beyond a list of `options` where a format tells its streams late.
+        with av.open(file, mode="r", container_options={"protocol_whitelist": ""}, **_TAGS) as container:
+            yield container
     except av.FFmpegError as exc:  # some of them are OSErrors too
         raise DecodeError(f"not a readable audio file ({exc.strerror or exc})") from exc
     except OSError as exc:
         raise DecodeError(f"cannot be read ({exc.strerror or exc})", may_pass=True) from exc
+
+
+@contextmanager
+def _open(file: BinaryIO | Part) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """The container in a file, and its stream that plays."""
+    with open_container(file) as container:
+        stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
+        if not isinstance(stream, AudioStream):
+            raise DecodeError("has no audio stream")
+        if stream.codec_context is None:
+            raise DecodeError("holds sound of a kind for which FFmpeg has no decoder")
+        yield container, stream
 
 
 @contextmanager

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import soundfile
 
 from export import ExportError
 from export.hard_items import HARD_TEXTS, hard_signals
 from export.sources import AudioWindow
-from train.data.audio import load_crop
+from train.data.audio import AudioDecodeError, length, load_crop
 from train.data.manifest import Row, read_manifest
 
 WINDOWS, CAPTIONS = 32, 64  # real ones, besides the hard ones
@@ -99,9 +98,10 @@ def _places(row: Row, *, window: AudioWindow) -> list[int]:
     The middle comes first: an introduction is the least typical part of a track.
     """
     try:
-        count = int(soundfile.info(row.audio).duration / window.seconds + 0.5)
-    except (soundfile.LibsndfileError, OSError) as exc:
-        raise ExportError(f"cannot decode {row.audio} of the parity data: {exc}") from exc
+        samples = length(row.audio, sample_rate_hz=window.sample_rate_hz)
+    except AudioDecodeError as exc:
+        raise ExportError(f"{exc}, which is of the parity data") from exc
+    count = int(samples / window.samples + 0.5)
     return sorted(range(count), key=lambda place: abs(place - count // 2))
 
 

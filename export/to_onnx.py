@@ -35,8 +35,9 @@ from train.data.manifest import ManifestError
 PROJECT = Path(__file__).resolve().parents[1]
 REPOSITORY = PROJECT / "model_repository"
 PARITY_DATA = PROJECT / "demo/collection/manifest.jsonl"
-# Source code, kept in the project's own repository.
-PYTHON_MODELS = ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")
+# Source code: the models' own, and the room that reads audio files, which Triton's Python finds beside its model.
+PYTHON_MODELS = {name: REPOSITORY / name for name in ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")}
+PYTHON_MODELS |= {f"audio_embedding/1/audio/{path.name}": path for path in (PROJECT / "audio").glob("*.py")}
 FILES = frozenset(
     {
         "audio_encoder/config.pbtxt",
@@ -141,7 +142,7 @@ def export_checkpoint(
     files = graphs | {
         "text_tokenizer/1/tokenizer.json": tokenizer_json,
         "text_embedding/1/.gitkeep": b"",
-        **{name: (REPOSITORY / name).read_bytes() for name in PYTHON_MODELS},
+        **{name: path.read_bytes() for name, path in PYTHON_MODELS.items()},
         "parity.json": parity.to_json(parameters).encode(),
         "MODEL_CARD.md": write_model_card(source, parameters=parameters, parity=parity, graphs=graphs).encode(),
     }

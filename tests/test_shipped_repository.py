@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from client.encoders import open_encoder
+from export.to_onnx import PYTHON_MODELS
 from export.triton_config import ModelParameters, fingerprint, write_configs
 
 REPOSITORY = Path(__file__).parents[1] / "model_repository"
@@ -27,6 +28,13 @@ def test_the_configurations_are_those_of_the_exporter():
     parameters = ModelParameters(**values | {name: int(values[name]) for name in numbers})
     for name, text in write_configs(parameters).items():
         assert (REPOSITORY / name / "config.pbtxt").read_text(encoding="utf-8") == text, name
+
+
+def test_the_python_code_is_what_an_export_writes():
+    for name, path in PYTHON_MODELS.items():
+        assert (REPOSITORY / name).read_bytes() == path.read_bytes(), f"cp {path} {REPOSITORY / name}"
+    beside = REPOSITORY / "audio_embedding/1"
+    assert {path.relative_to(REPOSITORY).as_posix() for path in beside.rglob("*.py")} <= PYTHON_MODELS.keys()
 
 
 def test_the_parity_report_and_the_model_card_are_of_these_graphs():

@@ -28,6 +28,16 @@ FORMATS = {
     "opus": ("libopus", "flt", {"b": "128k"}),
 }
 
+# Of these a file's place in time is known less well, or they are variants.
+MORE_FORMATS = {
+    "vbr.mp3": ("libmp3lame", "fltp", {"compression_level": "5", "q": "4"}),
+    "alac.m4a": ("alac", "s16p", {}),
+    "mka": ("aac", "fltp", {"b": "192k"}),
+    "webm": ("libopus", "flt", {"b": "128k"}),
+    "wma": ("wmav2", "fltp", {"b": "192k"}),
+    "ac3": ("ac3", "fltp", {"b": "192k"}),
+}
+
 
 def write_audio(
     path: Path,
@@ -37,8 +47,8 @@ def write_audio(
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     metadata: dict[str, str] | None = None,
 ) -> Path:
-    """Write float [channels, samples] or [samples] in -1...1 as one of `FORMATS`."""
-    codec, sample_format, options = FORMATS[kind]
+    """Write float [channels, samples] or [samples] in -1...1 as one of the formats."""
+    codec, sample_format, options = (FORMATS | MORE_FORMATS)[kind]
     planes = np.atleast_2d(signal).astype(np.float32)
     if codec == "libsndfile":
         with soundfile.SoundFile(path, "w", sample_rate_hz, len(planes), format="OGG", subtype="VORBIS") as file:

@@ -1,11 +1,12 @@
-"""Decode one crop of an audio file as mono at the model's sample rate."""
+"""One crop of an audio file, read as the client and the server read it."""
 
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import torch
-from torchaudio.functional import resample
+
+from audio import DecodeError, Extent, NotSeekable, Recording
 
 
 class AudioDecodeError(RuntimeError):
@@ -15,7 +16,7 @@ class AudioDecodeError(RuntimeError):
 def load_crop(
     path: Path, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
 ) -> np.ndarray:
-    """Decode only the wanted part, downmix by averaging the channels, resample.
+    """Decode little more than the wanted part, as mono; see `audio.Recording`.
 
     Args:
         samples: length of the result at `sample_rate_hz`.
@@ -26,20 +27,61 @@ def load_crop(
         float32 [samples] in -1…1, zero-padded at the end where the file is shorter.
 
     Raises:
-        AudioDecodeError: the file is missing, damaged or not audio.
+        AudioDecodeError: the file is missing, damaged for more than half of it, or not audio.
     """
-    try:  # a name that ends in .raw is a TypeError
-        with soundfile.SoundFile(path) as file:
-            wanted = int(np.ceil(samples * file.samplerate / sample_rate_hz))
-            latest = max(file.frames - wanted, 0)
-            file.seek(min(window * wanted, file.frames) if place is None else int(place * latest))
-            channels = file.read(wanted, dtype="float32", always_2d=True)
-            rate = file.samplerate
-    except (soundfile.LibsndfileError, OSError, TypeError) as exc:
-        reason = str(exc).rstrip(".")
-        raise AudioDecodeError(f"cannot decode {path}: {reason}") from exc
-    # Not `mean(axis=1)`, which takes as long as decoding, nor a product of matrices, whose threads wait spinning.
-    decoded = sum(channels.T) / np.float32(channels.shape[1])
-    if rate != sample_rate_hz and len(decoded):
-        decoded = resample(torch.from_numpy(decoded), rate, sample_rate_hz).numpy()
-    return np.pad(decoded[:samples], (0, max(samples - len(decoded), 0)))
+    try:
+        decoded = _read(
+            Recording(path, sample_rate_hz=sample_rate_hz), path, samples=samples, place=place, window=window
+        )
+    except DecodeError as exc:
+        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+    return np.pad(decoded, (0, samples - len(decoded))).clip(-1.0, 1.0)
+
+
+def length(path: Path, *, sample_rate_hz: int) -> int:
+    """Of what decodes, in samples at this rate.
+
+    Raises:
+        AudioDecodeError: see `load_crop`.
+    """
+    recording = Recording(path, sample_rate_hz=sample_rate_hz)
+    try:
+        extent = _extent(path)
+        return sum(map(len, recording.blocks())) if extent is None else recording.length(extent)
+    except DecodeError as exc:
+        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+
+
+def _read(recording: Recording, path: Path, *, samples: int, place: float | None, window: int) -> np.ndarray:
+    if place is None and window == 0:
+        return _head(recording.blocks(), samples)
+    extent = _extent(path)
+    if extent is not None:
+        latest = max(recording.length(extent) - samples, 0)
+        start = window * samples if place is None else int(place * latest)
+        try:
+            return next(recording.parts(extent, starts=[start], samples=samples))
+        except NotSeekable:
+            pass
+    decoded = np.concatenate(list(recording.blocks()))
+    start = window * samples if place is None else int(place * max(len(decoded) - samples, 0))
+    return decoded[start : start + samples]
+
+
+def _head(blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
+    taken, read = [], 0
+    for block in blocks:
+        taken.append(block)
+        read += len(block)
+        if read >= samples:
+            break
+    return np.concatenate(taken)[:samples]
+
+
+@lru_cache(2**17)
+def _extent(path: Path) -> Extent | None:
+    """None where only decoding all of it tells. Kept, as an epoch comes back to the same files."""
+    try:
+        return Recording(path).measure()
+    except NotSeekable:
+        return None

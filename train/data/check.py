@@ -12,22 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 from rich.console import Console
 
+from audio import SILENCE_PEAK, DecodeError, Recording
 from train.data.manifest import SPLITS, ManifestError, Row, manifest_lines, parse_row
 from train.data.progress import shown
 
 MIN_DURATION_S = 1.0
-SILENCE_PEAK = 1e-4  # -80 dBFS, the smallest peak that 16 bits still resolve (3 steps)
-MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
-BLOCK_FRAMES = 2**18
 
 KINDS = {
     "leak": "the same audio in two splits",
     "bad_line": "a line that is no manifest row",
     "missing": "no audio file",
-    "unreadable": "audio that does not decode to its end",
+    "unreadable": "audio of which less than half decodes, or nothing",
+    "damaged": "audio of which a part does not decode",
     "silent": "nothing above -80 dBFS",
     "too_short": f"under {MIN_DURATION_S:g} s",
     "duplicate": "the same audio twice in a split and source",
@@ -69,7 +67,7 @@ class Report:
 
 class Sound(NamedTuple):
     """What decoding one file showed: the kind of what is wrong with it ("" for nothing) and a detail, its length, and
-    a SHA-256 of its sample rate, channels and decoded samples ("" where they cannot all be had)."""
+    a SHA-256 of its decoded samples, as mono at its own rate ("" where they cannot all be had)."""
 
     problem: str
     detail: str
@@ -162,25 +160,22 @@ def _decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
 
 
 def decode(path: Path) -> Sound:
-    """Decode a file to its end, a block at a time."""
+    """Decode a file to its end."""
     if not path.is_file():
         return Sound("missing", "", 0.0, "")
-    digest, frames, peak = hashlib.sha256(), 0, 0.0
-    try:  # a name that ends in .raw is a TypeError
-        with soundfile.SoundFile(path) as file:
-            rate, announced = file.samplerate, file.frames
-            digest.update(f"{rate}/{file.channels}/".encode())
-            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                digest.update(np.ascontiguousarray(block).tobytes())
-                frames += len(block)
-                peak = max(peak, float(np.abs(block).max())) if np.isfinite(block).all() else float("inf")
-    except (soundfile.LibsndfileError, OSError, TypeError) as exc:
-        return Sound("unreadable", str(exc), 0.0, "")
-    seconds = frames / rate
-    if (announced - frames) / rate > MAX_MISSING_S:
-        return Sound("unreadable", f"only {seconds:.1f} of {announced / rate:.1f} s decode", seconds, "")
+    digest, peak = hashlib.sha256(), 0.0
+    recording = Recording(path)
+    try:
+        for block in recording.blocks():
+            digest.update(block.tobytes())
+            peak = max(peak, float(np.abs(block).max(initial=0.0))) if np.isfinite(block).all() else float("inf")
+    except DecodeError as exc:
+        return Sound("unreadable", exc.reason, 0.0, "")
+    seconds = recording.decoded_s
     if not np.isfinite(peak):
         return Sound("unreadable", "holds samples that are not finite", seconds, "")
+    if recording.warning:
+        return Sound("damaged", recording.warning, seconds, "")
     if peak < SILENCE_PEAK:
         return Sound("silent", f"{seconds:.1f} s", seconds, "")
     if seconds < MIN_DURATION_S:

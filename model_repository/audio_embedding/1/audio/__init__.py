@@ -1,0 +1,21 @@
+"""One way from an audio file to samples: training, the client and the Triton server all read with this room.
+
+The exporter copies it into `model_repository/audio_embedding/1/audio`, where Triton's own Python imports it: it needs
+nothing but NumPy, PyAV and soxr.
+"""
+
+from .errors import DecodeError
+from .recording import Extent, NotSeekable, Recording
+from .windows import MIN_DURATION_S, SILENCE_PEAK, Window, WindowReader, heard
+
+__all__ = [
+    "MIN_DURATION_S",
+    "SILENCE_PEAK",
+    "DecodeError",
+    "Extent",
+    "NotSeekable",
+    "Recording",
+    "Window",
+    "WindowReader",
+    "heard",
+]

@@ -1,0 +1,428 @@
+"""One audio file -> mono float32 samples at one rate: demux, decode, downmix, resample.
+
+All is streamed: a four-hour file costs the memory of a second. What does not decode is passed over, as players do, and
+counted. A length is what decodes: headers lie in both directions.
+"""
+
+import math
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from typing import Any, BinaryIO, NamedTuple
+
+import av
+import numpy as np
+import soxr
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from .downmix import downmix
+from .errors import DecodeError
+from .headers import contradicts_header
+from .ogg import Part, find_links
+
+SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have
+MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
+MAX_JITTER_S = 0.05  # of times: a quarter of the longest block of Vorbis at 22 kHz
+
+# To 16 kHz flat within 0.1 dB up to 7.4 kHz and below -120 dB from 8.2 kHz on, at the cost of swresample's default
+# filter, which is at -2 dB and -15 dB there.
+_QUALITY = "HQ"
+_GATHERED = 16_384  # samples that are converted at once
+# No header of these tells a length: FFmpeg takes it from bit rates, or from the last page's time, whenever the first
+# page's is. An MP3 encoder may write one, and then tells its delay too, from which the stream starts.
+_NO_LENGTH = frozenset({"aac", "ac3", "dts", "dtshd", "eac3", "ogg"})
+_NO_LENGTH_UNLESS = frozenset({"mp3"})
+# Decoded before what is wanted and dropped: Opus settles in 80 ms (RFC 7845, section 4.6), MP3's bit reservoir spans
+# nine frames of 26 ms at most.
+_LEAD_IN_S = 0.5
+_TAIL_PACKETS = 32  # more than a decoder holds back, or drops at the end of a stream
+_MISCOUNTED = frozenset({"libspeex", "speex"})  # 325 samples a packet by its times, of which 320 decode
+_MAX_ERRORS = 8  # of the demuxer in a row, until the rest is given up
+# PyAV 19 has no such option: it always replaces what is no UTF-8.
+_TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+
+
+class Extent(NamedTuple):
+    """Of a recording whose parts can be sought: the time of its first frame, its rate, and its length at that rate."""
+
+    first_pts: int
+    rate_hz: int
+    samples: int
+
+
+class NotSeekable(Exception):
+    """What its parts are can only be found out by decoding all of a recording."""
+
+
+class Recording:
+    """An audio file of any format that FFmpeg decodes: of several audio streams, the one that players choose.
+
+    Args:
+        source: its path, or the file itself, open for reading bytes.
+        sample_rate_hz: of the samples that it gives; None leaves them as they are.
+
+    Attributes:
+        decoded_s: how much was decoded since `blocks` or `parts` was last called.
+        lost_s: how much did not decode between and after that, as far as the file says so.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO, *, sample_rate_hz: int | None = None) -> None:
+        self._source = source
+        self._sample_rate_hz = sample_rate_hz
+        self._decoded: Counter[int] = Counter()  # samples at each rate: a sum of seconds would be off by rounding
+        self.lost_s = 0.0
+
+    @property
+    def decoded_s(self) -> float:
+        return sum(samples / rate_hz for rate_hz, samples in self._decoded.items())
+
+    @property
+    def warning(self) -> str:
+        """What was lost, in words; "" where that is nothing."""
+        if self.lost_s < 0.005:  # it would say 0.00
+            return ""
+        return f"{self.lost_s:.2f} s of {self.decoded_s + self.lost_s:.2f} s do not decode"
+
+    def announced_s(self) -> float | None:
+        """The length by the file's header, in seconds; None where that would be a guess.
+
+        Raises:
+            DecodeError: it is no audio file.
+        """
+        with self._file() as file, _open(file) as (container, stream):
+            announced_s = _announced_s(container, stream)
+            return None if contradicts_header(file, format_name=container.format.name) else announced_s
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """All of it: float32 blocks of any length, mono.
+
+        Raises:
+            DecodeError: it cannot be used, possibly after its last block: nothing in it decodes, or less than is lost.
+        """
+        self._decoded.clear()
+        self.lost_s = 0.0
+        yield from self._mono(self._all_frames())
+        if not self.decoded_s:
+            raise DecodeError("nothing in it decodes as audio")
+        if self.lost_s > self.decoded_s:
+            length_s = self.decoded_s + self.lost_s
+            raise DecodeError(f"truncated or damaged: only {self.decoded_s:.1f} s of {length_s:.1f} s decode")
+
+    def measure(self) -> Extent:
+        """Its extent by its packets, of which only the first and the last are decoded: a tenth of the time.
+
+        Raises:
+            NotSeekable: they leave gaps, have no times, or are of a chain of streams.
+            DecodeError: it is no audio file.
+        """
+        with self._file() as file:
+            if len(_links(file)) > 1:
+                raise NotSeekable
+            with _open(file) as (container, stream), _seeking():
+                packets = container.demux(stream)
+                first = next((frame for packet in packets for frame in packet.decode()), None)
+                if first is None or first.pts is None or not _times_are_exact(stream, rate_hz=first.sample_rate):
+                    raise NotSeekable
+                tail = deque(_in_a_row(packets), _TAIL_PACKETS)
+                stream.codec_context.flush_buffers()
+                last = [first, *(frame for packet in tail for frame in packet.decode())][-1]
+                if last.pts is None or last.sample_rate != first.sample_rate:
+                    raise NotSeekable
+                length_s = (last.pts - first.pts) * _tick_s(stream) + last.samples / last.sample_rate
+                missing_s = (_announced_s(container, stream) or 0.0) - length_s
+                is_wrong = missing_s > MAX_MISSING_S and contradicts_header(file, format_name=container.format.name)
+                if missing_s > MAX_JITTER_S and not is_wrong:
+                    raise NotSeekable
+                return Extent(first.pts, first.sample_rate, round(length_s * first.sample_rate))
+
+    def parts(self, extent: Extent, *, starts: Sequence[int], samples: int) -> Iterator[NDArray[np.float32]]:
+        """Parts of what `blocks` gives, which are sought: little else is decoded.
+
+        Args:
+            extent: what `measure` gave.
+            starts: the first sample of each.
+            samples: their length.
+
+        Returns:
+            For each float32 [samples], less at the end of the recording. They hold the same samples, but for the noise
+            that AAC decoders draw where a file says just how loud it is.
+
+        Raises:
+            NotSeekable: something in the way does not decode, or is not where it should be.
+        """
+        self._decoded.clear()
+        self.lost_s = 0.0
+        with self._file() as file, _open(file) as (container, stream):
+            for start in starts:
+                with _seeking():
+                    part = self._read_at(start, container, stream, extent=extent, samples=samples)
+                yield part
+
+    def length(self, extent: Extent) -> int:
+        """Of such a recording, in samples at our rate."""
+        return round(extent.samples * (self._sample_rate_hz or extent.rate_hz) / extent.rate_hz)
+
+    def _read_at(
+        self, start: int, container: InputContainer, stream: AudioStream, *, extent: Extent, samples: int
+    ) -> NDArray[np.float32]:
+        """Every `step` samples of the file, counted from its first frame, are `stride` samples at our rate, and fall
+        together with one: the resampler starts at such a place, as it does at the file's start.
+        """
+        rate_hz = self._sample_rate_hz or extent.rate_hz
+        common = math.gcd(extent.rate_hz, rate_hz)
+        step, stride = extent.rate_hz // common, rate_hz // common
+        first_s = extent.first_pts * _tick_s(stream)
+        from_s = max(start / rate_hz - _LEAD_IN_S - step / extent.rate_hz, 0.0)
+        _seek(container, stream, first_s + from_s)
+        clock = _Clock(stream)
+        frames = self._frames(container, stream, clock=clock)
+        frame = next(frames, None)
+        if frame is None:
+            return np.empty(0, np.float32)
+        if frame.pts is None:
+            raise NotSeekable
+        position = round((frame.pts - extent.first_pts) * _tick_s(stream) * extent.rate_hz)
+        skipped = -position % step
+        begin = start - (position + skipped) // step * stride
+        if begin < 0:
+            raise NotSeekable
+        wanted = begin + samples
+        blocks, read = [np.empty(0, np.float32)], 0
+        for block in self._mono(chain([frame], frames), skipped=skipped):
+            blocks.append(block)
+            read += len(block)
+            if read >= wanted:
+                break
+        if clock.lost_s:
+            raise NotSeekable
+        return np.concatenate(blocks)[begin:wanted]
+
+    def _mono(self, frames: Iterator[av.AudioFrame], *, skipped: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Blocks at our rate, without the first samples of the frames; another rate starts another resampler."""
+        resampler: soxr.ResampleStream | None = None
+        source_rate_hz = 0
+        for frame in _gathered(frames):
+            if frame.sample_rate != source_rate_hz:
+                if resampler is not None:
+                    yield resampler.resample_chunk(_NOTHING, last=True)
+                source_rate_hz, resampler = frame.sample_rate, None
+                if self._sample_rate_hz not in (None, source_rate_hz):
+                    resampler = soxr.ResampleStream(
+                        source_rate_hz, self._sample_rate_hz, 1, dtype="float32", quality=_QUALITY
+                    )
+            block, skipped = downmix(frame)[skipped:], max(skipped - frame.samples, 0)
+            yield block if resampler is None else resampler.resample_chunk(block)
+        if resampler is not None:
+            yield resampler.resample_chunk(_NOTHING, last=True)  # the filter still holds the last few milliseconds
+
+    def _all_frames(self) -> Iterator[av.AudioFrame]:
+        """The frames of every link, each of which has a decoder of its own."""
+        with self._file() as file:
+            for link in _links(file):
+                with _open(link) as (container, stream):
+                    clock, before_s = _Clock(stream), self.decoded_s
+                    yield from self._frames(container, stream, clock=clock)
+                    lost_s, announced_s = clock.lost_s, _announced_s(container, stream)
+                    if announced_s is not None:
+                        missing_s = announced_s - (self.decoded_s - before_s)
+                        if missing_s <= MAX_MISSING_S:
+                            lost_s = max(missing_s, 0.0) if lost_s else 0.0
+                        elif not contradicts_header(link, format_name=container.format.name):
+                            lost_s = missing_s
+                    self.lost_s += lost_s
+
+    def _frames(self, container: InputContainer, stream: AudioStream, *, clock: "_Clock") -> Iterator[av.AudioFrame]:
+        """What decodes; the clock counts what does not."""
+        for packet in _packets(container, stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                clock.count_failed(packet)
+                continue
+            for frame in frames:
+                if not SOURCE_RATES_HZ[0] <= frame.sample_rate <= SOURCE_RATES_HZ[1]:
+                    low, high = SOURCE_RATES_HZ
+                    raise DecodeError(f"sampled at {frame.sample_rate} Hz, expected {low} to {high}")
+                clock.count(frame)
+                self._decoded[frame.sample_rate] += frame.samples
+                yield frame
+
+    @contextmanager
+    def _file(self) -> Iterator[BinaryIO]:
+        if isinstance(self._source, str | os.PathLike):
+            try:
+                file = open(self._source, "rb")  # noqa: SIM115
+            except (OSError, ValueError) as exc:  # a NUL character in a path is a ValueError
+                problem = f"cannot be opened ({getattr(exc, 'strerror', None) or exc})"
+                raise DecodeError(problem, may_pass=True) from exc
+            with file:
+                yield file
+        else:
+            self._source.seek(0)
+            yield self._source
+
+
+class _Clock:
+    """How much of a stream is lost: by the packets that do not decode, and by the times of the frames that do.
+
+    The times also show what the demuxer never gave, such as a lost page of Ogg. But Vorbis's are off by up to a quarter
+    of a block, forth and back, and some containers round them: a difference counts where it stays, and is large.
+    """
+
+    def __init__(self, stream: AudioStream) -> None:
+        self._tick_s = _tick_s(stream)
+        self._failed_s = 0.0
+        self._jumped_s = self._ahead_s = 0.0  # of all times before they last went back; since then
+        self._expected_s: float | None = None  # when the next frame begins, if none was lost since then
+        self._end_s = 0.0  # of the last frame
+
+    @property
+    def lost_s(self) -> float:
+        jumped_s = self._jumped_s + self._ahead_s
+        return max(self._failed_s, jumped_s if jumped_s > MAX_JITTER_S else 0.0)
+
+    def count(self, frame: av.AudioFrame) -> None:
+        length_s = frame.samples / frame.sample_rate
+        if frame.pts is None:
+            return
+        start_s = frame.pts * self._tick_s
+        if self._expected_s is None or start_s < self._end_s - MAX_JITTER_S:
+            self._jumped_s, self._expected_s = self._jumped_s + self._ahead_s, start_s
+        self._ahead_s = max(start_s - self._expected_s, 0.0)
+        self._expected_s += length_s
+        self._end_s = start_s + length_s
+
+    def count_failed(self, packet: "Packet[AudioStream]") -> None:
+        self._failed_s += (packet.duration or 0) * self._tick_s
+
+
+_NOTHING = np.empty(0, np.float32)
+
+
+@contextmanager
+def open_container(file: BinaryIO | Part) -> Iterator[InputContainer]:
+    """What FFmpeg says of a file before anything of it is decoded.
+
+    Raises:
+        DecodeError: it cannot be read, or FFmpeg knows no such format; also in the block.
+    """
+    try:
+        # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing. Of the container
+        # alone, as PyAV before 17.1 reads beyond a list of `options` where a format tells its streams late.
+        with av.open(file, mode="r", container_options={"protocol_whitelist": ""}, **_TAGS) as container:
+            yield container
+    except av.FFmpegError as exc:  # some of them are OSErrors too
+        raise DecodeError(f"not a readable audio file ({exc.strerror or exc})") from exc
+    except OSError as exc:
+        raise DecodeError(f"cannot be read ({exc.strerror or exc})", may_pass=True) from exc
+
+
+@contextmanager
+def _open(file: BinaryIO | Part) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """The container in a file, and its stream that plays."""
+    with open_container(file) as container:
+        stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
+        if not isinstance(stream, AudioStream):
+            raise DecodeError("has no audio stream")
+        if stream.codec_context is None:
+            raise DecodeError("holds sound of a kind for which FFmpeg has no decoder")
+        yield container, stream
+
+
+@contextmanager
+def _seeking() -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as exc:
+        raise NotSeekable from exc
+
+
+def _links(file: BinaryIO) -> list[BinaryIO | Part]:
+    """The parts of a file that need a decoder each: most files have one."""
+    file.seek(0)
+    begins = find_links(file) if file.read(4) == b"OggS" else []
+    file.seek(0)
+    if len(begins) < 2:
+        return [file]
+    return [Part(file, *ends) for ends in zip(begins, [*begins[1:], None], strict=True)]
+
+
+def _packets(container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+    """Those of a stream, also after what is none."""
+    errors = 0
+    while errors < _MAX_ERRORS:
+        try:
+            for packet in container.demux(stream):
+                errors = 0
+                yield packet
+            return
+        except av.FFmpegError:
+            errors += 1
+
+
+def _times_are_exact(stream: AudioStream, *, rate_hz: int) -> bool:
+    """Whether a sample is a whole number of ticks, and FFmpeg counts the samples of a packet right."""
+    ticks = 1 / (Fraction(stream.time_base or 1) * rate_hz)
+    return ticks.denominator == 1 and stream.codec_context.name not in _MISCOUNTED
+
+
+def _in_a_row(packets: "Iterator[Packet[AudioStream]]") -> "Iterator[Packet[AudioStream]]":
+    """The packets, if each begins where the one before ends; else NotSeekable is raised."""
+    end_s: float | None = None
+    for packet in packets:
+        if packet.size:  # the last is empty
+            if packet.pts is None or packet.duration is None or packet.is_corrupt:
+                raise NotSeekable
+            tick_s = float(packet.time_base)
+            if end_s is not None and abs(packet.pts * tick_s - end_s) > MAX_JITTER_S:
+                raise NotSeekable
+            end_s = (packet.pts + packet.duration) * tick_s
+        yield packet
+
+
+def _seek(container: InputContainer, stream: AudioStream, time_s: float) -> None:
+    container.seek(max(round(time_s / _tick_s(stream)), 0), stream=stream)
+
+
+def _announced_s(container: InputContainer, stream: AudioStream) -> float | None:
+    """The length by the file's header; None where that is a guess."""
+    name = container.format.name
+    if stream.duration is None or name in _NO_LENGTH or (name in _NO_LENGTH_UNLESS and not stream.start_time):
+        return None
+    return stream.duration * _tick_s(stream)
+
+
+def _tick_s(stream: AudioStream) -> float:
+    """The unit of its times."""
+    return float(stream.time_base or 1)  # FFmpeg gives every stream one
+
+
+def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """The same samples in longer frames: MP3's of 26 ms would cost more in Python than in the decoder."""
+    fifo: av.AudioFifo | None = None
+    kind = None
+    for frame in frames:
+        frame.pts = None  # the fifo refuses gaps
+        this = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if fifo is not None and this != kind:
+            yield from _read(fifo)
+            fifo = None
+        if fifo is None:
+            fifo, kind = av.AudioFifo(), this
+        fifo.write(frame)
+        if fifo.samples >= _GATHERED:
+            yield from _read(fifo)
+    if fifo is not None:
+        yield from _read(fifo)
+
+
+def _read(fifo: av.AudioFifo) -> Iterator[av.AudioFrame]:
+    frame = fifo.read()
+    if frame is not None:
+        yield frame

@@ -1,0 +1,179 @@
+"""What does not decode is passed over and told; refused is what loses more than half, or does not decode at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import mutagen.id3
+import numpy as np
+import pytest
+
+from audio import DecodeError, WindowReader
+from tests.audio.sounds import RATE_HZ, music, read, write_audio
+
+SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """The bytes of half a minute of sound music in a format; "alac.m4a" is lossless."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    def content(kind: str) -> bytes:
+        path = folder / f"a.{kind}"
+        if not path.exists():
+            write_audio(path, music(seconds=SECONDS), kind=kind)
+        return path.read_bytes()
+
+    return content
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Its first two seconds at the model's rate."""
+    return read(write_audio(tmp_path_factory.mktemp("sound") / "a.wav", music(seconds=SECONDS)[:, : 2 * 44_100]))[0]
+
+
+def id3_tag(folder: Path) -> bytes:
+    tags = mutagen.id3.ID3()
+    tags.add(mutagen.id3.TIT2(encoding=3, text="A title"))
+    tags.save(folder / "tag")
+    return (folder / "tag").read_bytes()
+
+
+def with_zeros(content: bytes, *, count: int = 4096) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(count) + content[middle + count :]
+
+
+def with_changes(content: bytes, *, count: int = 64) -> bytes:
+    """Other values for so many bytes, in what is surely sound."""
+    changed = bytearray(content)
+    rng = np.random.default_rng(3)
+    for place in rng.integers(len(content) // 10, len(content) * 9 // 10, count):
+        changed[place] ^= int(rng.integers(1, 256))
+    return bytes(changed)
+
+
+def with_one_bit(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    return bytes(changed)
+
+
+PAGE = b"<html><body>" + b"<p>404: nothing is here</p>" * 200 + b"</body></html>"
+
+
+@pytest.mark.parametrize("behind", ["a zero byte", "a page", "half a frame", "a tag"])
+def test_what_follows_an_mp3_is_no_loss(whole: Callable[[str], bytes], tmp_path: Path, behind: str) -> None:
+    content = whole("mp3")
+    frame = content.index(b"\xff\xfb", len(content) // 2)
+    junk = {"a zero byte": b"\0", "a page": PAGE, "half a frame": content[frame : frame + 300]}
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content + (junk[behind] if behind in junk else id3_tag(tmp_path)))
+    samples, recording = read(path)
+    assert len(samples) / RATE_HZ == pytest.approx(SECONDS, abs=0.03)
+    assert recording.warning == ""
+
+
+def test_two_mp3s_in_one_file_are_both_heard(whole: Callable[[str], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(2 * (id3_tag(tmp_path) + whole("mp3")))
+    samples, recording = read(path)
+    assert len(samples) / RATE_HZ == pytest.approx(2 * SECONDS, abs=0.1)
+    assert recording.lost_s < 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "most_s"),
+    [
+        *((kind, with_zeros, 0.7) for kind in ("mp3", "m4a", "aac", "alac.m4a", "flac", "s16.wav")),
+        ("opus", with_zeros, 3.0),
+        ("ogg", with_zeros, 2.0),
+        ("m4a", with_changes, 3.0),
+        ("mp3", with_changes, 3.0),
+        ("flac", with_changes, 14.0),
+        ("ogg", with_one_bit, 2.0),
+        ("opus", with_one_bit, 2.0),
+        ("flac", lambda content: content[:-10], 0.2),
+    ],
+)
+def test_what_does_not_decode_is_passed_over(
+    whole: Callable[[str], bytes],
+    beginning: np.ndarray,
+    tmp_path: Path,
+    kind: str,
+    damage: Callable[[bytes], bytes],
+    most_s: float,
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(damage(whole(kind)))
+    samples, recording = read(path)
+    length_s = len(samples) / RATE_HZ
+    assert SECONDS - most_s <= length_s <= SECONDS + 0.05
+    # What is missing is told, to a frame. WAV has no packets that could fail, and FFmpeg conceals some of FLAC's.
+    assert length_s + recording.lost_s == pytest.approx(SECONDS, abs=0.05) or kind in ("aac", "mp3")
+    assert not recording.warning or recording.warning == (
+        f"{recording.lost_s:.2f} s of {length_s + recording.lost_s:.2f} s do not decode"
+    )
+    delay = 371 if kind == "aac" else 0  # ADTS does not tell the encoder's: 1024 samples
+    assert np.corrcoef(samples[8_000 + delay : 32_000 + delay], beginning[8_000:])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("kind", ["mp3", "m4a", "alac.m4a", "opus", "ogg"])
+def test_a_loss_is_told(whole: Callable[[str], bytes], tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(with_zeros(whole(kind)))
+    reader = WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ)
+    assert len(list(reader)) >= 27
+    assert reader.warning.endswith(" s of 30.00 s do not decode")
+    assert reader.warning == read(path)[1].warning
+
+
+@pytest.mark.parametrize("kind", ["mp3", "flac"])
+@pytest.mark.parametrize(("share", "is_taken"), [(0.6, True), (0.4, False)])
+def test_refused_is_what_loses_more_than_half(
+    whole: Callable[[str], bytes], tmp_path: Path, kind: str, share: float, is_taken: bool
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(whole(kind))
+    os.truncate(path, round(share * path.stat().st_size))
+    for windows in (None, 4):  # a share of the windows is not judged more kindly
+        reader = WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ, windows=windows)
+        if is_taken:
+            assert len(list(reader)) == windows or windows is None
+            assert reader.duration_s == pytest.approx(share * SECONDS, abs=1.0)
+            assert reader.warning.endswith(" s of 30.00 s do not decode")
+        else:
+            with pytest.raises(DecodeError, match=r"truncated or damaged: only 1\d\.\d s of 30\.0 s decode"):
+                list(reader)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "aac", "flac"])
+def test_what_does_not_decode_at_all_is_refused(whole: Callable[[str], bytes], tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(b"no music at all\n" * 5000)
+    with pytest.raises(DecodeError, match=r"not a readable audio file|nothing in it decodes"):
+        read(path)
+
+
+def test_a_disk_that_fails_is_not_the_files_fault(whole: Callable[[str], bytes], tmp_path: Path) -> None:
+    class Failing:
+        """A file on a disk that fails half way."""
+
+        def __init__(self, path: Path) -> None:
+            self._file = path.open("rb")
+
+        def read(self, size: int) -> bytes:
+            if self._file.tell() > 500_000:
+                raise OSError(5, "Input/output error")
+            return self._file.read(size)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._file, name)
+
+    path = tmp_path / "a.wav"
+    path.write_bytes(whole("s16.wav"))
+    with pytest.raises(DecodeError, match="Input/output error") as caught:
+        read(Failing(path))
+    assert caught.value.may_pass
