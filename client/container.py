@@ -36,8 +36,9 @@ def has_pictures(path: str) -> bool:
 
 
 def _opened(file: IO[bytes]) -> InputContainer:
-    # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing.
-    container: InputContainer = av.open(file, mode="r", options={"protocol_whitelist": ""}, **_OPTIONS)
+    # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing. Not `options`, of which
+    # PyAV before 17.1 takes a copy for each stream, and reads beyond them where FFmpeg finds more on the way.
+    container: InputContainer = av.open(file, mode="r", container_options={"protocol_whitelist": ""}, **_OPTIONS)
     return container
 
 
