@@ -46,6 +46,6 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
             time.sleep(_PAUSE_S)
             continue
         new = [file for file in report.failed if file not in failed]
-        if is_first or report.added or report.updated or report.missing or new:
+        if is_first or report.added or report.updated or report.retagged or report.missing or new:
             yield replace(report, failed=new)
         failed, is_first, is_due = report.failed, False, False

@@ -190,7 +190,7 @@ def test_a_rewritten_xing_header_changes_nothing(tmp_path: Path, signal: np.ndar
 
 
 @pytest.mark.parametrize(
-    "kind, other", [("flac", "mka"), ("flac", "oga"), ("mp3", "mka"), ("m4a", "mka"), ("opus", "webm")]
+    ("kind", "other"), [("flac", "mka"), ("flac", "oga"), ("mp3", "mka"), ("m4a", "mka"), ("opus", "webm")]
 )
 def test_another_container_holds_the_same(tmp_path: Path, signal: np.ndarray, kind: str, other: str) -> None:
     path = write(tmp_path / f"a.{kind}", signal, kind=kind)
