@@ -1,5 +1,8 @@
 """Adding files to a catalogue: skip what is unchanged, decode on every core, embed in full batches, commit in groups.
 
+A track is known by its sound, whatever its tags say and wherever its file is. Two files with the same sound, both there,
+are two tracks, each with an id, tags and annotations of its own; the later one takes the vectors of the other.
+
 Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
 nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
 `decoders`), an embedder gathers these into batches across the borders of tracks, and the caller's thread commits what
@@ -339,10 +342,11 @@ class Ingest:
 
     def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value] | None = None) -> None:
         """Be this track of the catalogue, which has the same sound; what is new about the file is noted."""
-        track.touch = known.track_id
         track.is_unchanged = known.label is not None
         track.metadata = read_tags(track.path) if tags is None else tags
         track.is_retagged = track.metadata != known.tags
+        if track.is_retagged or known.is_missing or known.file != track.file:
+            track.touch = known.track_id
 
     def _cut(self, track: _Track, decoder: Decoder) -> None:
         track.metadata = read_tags(track.path)

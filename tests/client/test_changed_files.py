@@ -1,5 +1,7 @@
-"""Files over the years: retagged, moved, copied, linked, restored. What sounds the same is not embedded again, and keeps
-its track id and annotations; what its tags say is read anew. In a folder, and in Milvus (here a Milvus Lite file).
+"""Files over the years: retagged, moved, copied, linked, restored.
+
+What sounds the same is not embedded again, and keeps its track id and annotations; what its tags say is read anew. In a
+folder, and in Milvus (here a Milvus Lite file).
 """
 
 import json
@@ -13,7 +15,7 @@ import mutagen
 import numpy as np
 import pytest
 
-from client import MusicSearch
+from client import MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import FailedFile, FileState, NewTrack
@@ -330,12 +332,29 @@ def test_many_values_everywhere(library: str) -> None:
     assert [found.label for found in store.by_labels([label, *range(10**6, 10**6 + count)])] == [label]
 
 
+def test_a_collection_that_was_made_before_there_were_warnings(tmp_path: Path) -> None:
+    address = milvus_address(tmp_path)
+    from client.index.milvus_entities import EVERYTHING, with_fields
+
+    store = open_store(address, create=MODEL)
+    store.put([track(0, seed=0, bpm=90)])
+    (row,) = store._by_ids([store.by_path("/music/0").track_id], *EVERYTHING)
+    numbers = {name: value for name, value in row["numbers"].items() if isinstance(value, float)}
+    store._upsert([{**with_fields(row), "numbers": numbers}])
+    found = store.by_path("/music/0")
+    assert (found.file, found.warning) == (track(0, seed=0).file, "")
+    assert (store.warned(), store.knows_sounds()) == ([], False)
+    seen = FileState("/music/0", 1, 1, "packets:1", 1_764_318_000_123_456_789)
+    store.touch({found.track_id: seen})
+    assert store.by_path("/music/0").file == seen
+    assert store.knows_sounds()
+    assert open_index(store).search(unit(seed=0)[0], k=1, where={"bpm": (80, 100)})[0].tolist() == [found.label]
+
+
 # -- a library in a folder -----------------------------------------------------------------------------
 
 
 def test_more_conditions_than_sqlite_takes(tmp_path: Path) -> None:
-    from client import QueryError
-
     store = open_store(tmp_path / "library", create=MODEL)
     store.put([track(0, seed=0, **{f"f{number}": "x" for number in range(501)})])
     index = open_index(store)
@@ -410,8 +429,6 @@ def test_a_retag_does_not_keep_a_library_from_another_model(tmp_path: Path, musi
 
 
 def test_a_touch_is_all_or_nothing(tmp_path: Path) -> None:
-    from client import QueryError
-
     store = open_store(tmp_path / "library", create=MODEL)
     store.put([new_track("a"), new_track("b", seed=1)])
     before = [store.by_label(label) for label in (1, 2)]
