@@ -5,7 +5,7 @@ nothing but NumPy, PyAV and soxr.
 """
 
 from .errors import DecodeError
-from .recording import Extent, NotSeekable, Recording
+from .recording import Extent, NotSeekable, Recording, open_container
 from .windows import MIN_DURATION_S, SILENCE_PEAK, Window, WindowReader, heard
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Window",
     "WindowReader",
     "heard",
+    "open_container",
 ]

@@ -1,5 +1,8 @@
 """Adding files to a catalogue: skip what is unchanged, decode on every core, embed in full batches, commit in groups.
 
+A track is known by its sound, whatever its tags say and wherever its file is. Two files with the same sound, both
+there, are two tracks, each with an id, tags and annotations of its own; the later one takes the vectors of the other.
+
 Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
 nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
 `decoders`), an embedder gathers these into batches across the borders of tracks, and the caller's thread commits what
@@ -29,8 +32,10 @@ from .embedding import track_vectors
 from .encoders import Encoder
 from .errors import AudioError, MusicSearchError, ServerBusy
 from .index.catalogue import FailedFile, FileState, NewTrack
+from .index.catalogue import Track as StoredTrack
 from .index.fields import Value
 from .index.store import Store
+from .packets import hash_packets
 from .tags import read_tags
 from .walk import FailedTrack, Found, kind_of, printable
 
@@ -62,8 +67,9 @@ class AddReport:
 
     Attributes:
         added: new tracks.
-        updated: tracks whose file had changed, embedded again under their old track id.
+        updated: tracks whose sound had changed, embedded again under their old track id.
         unchanged: tracks that were already here, wherever their file is now.
+        retagged: those among them whose files say something else now, which was noted.
         missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
         failed: files that cannot be used, among them those that failed before and have not changed since.
         warnings: files that were added or updated, and what of each does not decode.
@@ -87,6 +93,7 @@ class AddReport:
     decode_s: float = 0.0
     embed_s: float = 0.0
     write_s: float = 0.0
+    retagged: int = 0
 
 
 @dataclass(eq=False)
@@ -96,13 +103,15 @@ class _Track:
     path: str
     size: int = -1
     mtime_ns: int = -1
-    content_sha256: str = ""
+    ctime_ns: int = 0
+    content_hash: str = ""
     failure: str | None = None  # why it cannot be used
     may_pass: bool = False  # that reason
     warning: str = ""  # what of it does not decode
     is_unchanged: bool = False  # nothing to embed: it is in the catalogue
     is_passed_over: bool = False  # it holds moving pictures
-    touch: str | None = None  # the id of the track that it is, where that had another path or time
+    touch: str | None = None  # the id of the track that it is, where that had another path, time or hash
+    is_retagged: bool = False  # and other tags
     is_new: bool = True
     starts_s: list[float] = field(default_factory=list)
     powers: list[float] = field(default_factory=list)
@@ -112,14 +121,14 @@ class _Track:
 
     @property
     def file(self) -> FileState:
-        return FileState(self.path, self.size, self.mtime_ns, self.content_sha256)
+        return FileState(self.path, self.size, self.mtime_ns, self.content_hash, self.ctime_ns)
 
     @property
     def note(self) -> FailedFile | None:
         """For the catalogue, so that it is not tried again before it changes; not for what another try may mend."""
         if self.failure is None or self.may_pass or self.size < 0:
             return None
-        return FailedFile(self.path, self.size, self.mtime_ns, self.failure)
+        return FailedFile(self.path, self.size, self.mtime_ns, self.failure, self.ctime_ns)
 
 
 _Window = NDArray[np.float32] | None  # None after a track's last one
@@ -152,6 +161,7 @@ class Ingest:
         # A changed file takes the vectors of all models with it; those that are searched by now must stay.
         self._is_current = catalogue.is_current()
         self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
+        self._knows_sounds = catalogue.knows_sounds()
         self._to_embed: queue.Queue[tuple[_Track, _Window] | None] = queue.Queue(2 * encoder.batch_size)
         self._done: queue.SimpleQueue[_Track | None] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -216,18 +226,21 @@ class Ingest:
     def _commit(self) -> None:
         failed = [track for track in self._group if track.failure is not None]
         made = [track for track in self._group if track.failure is None and not track.is_unchanged]
-        touched = {track.touch: track.file for track in self._group if track.touch is not None}
+        touched = {track.touch: track for track in self._group if track.touch is not None and track.failure is None}
         with self._timed("write_s"), self._lock:
+            if touched:  # first, so that what is put finds the rows at their paths, with their hashes
+                files = {track_id: track.file for track_id, track in touched.items()}
+                tags = {track_id: track.metadata for track_id, track in touched.items() if track.is_retagged}
+                self._catalogue.touch(files, tags=tags)
             if made:
                 self._catalogue.put([_to_new_track(track) for track in made])
-            if touched:
-                self._catalogue.touch(touched)
             self._catalogue.note_failed([track.note for track in failed if track.note is not None])
         self.report.failed.extend(FailedTrack(printable(track.path), track.failure or "") for track in failed)
         self.report.warnings.extend(
             TrackWarning(printable(track.path), track.warning) for track in made if track.warning
         )
         self.report.unchanged += sum(track.is_unchanged for track in self._group)
+        self.report.retagged += sum(track.is_unchanged and track.is_retagged for track in self._group)
         self.report.added += sum(track.is_new for track in made)
         self.report.updated += sum(not track.is_new for track in made)
         self.report.audio_s += sum(track.duration_s for track in made)
@@ -262,15 +275,10 @@ class Ingest:
             with unexpected_as_such(track.path):
                 with self._timed("decode_s"):
                     self._look_up(track)
-                if not track.is_unchanged and not track.vectors:
+                if not track.is_unchanged and not track.is_passed_over and not track.vectors:
                     self._cut(track, decoder)
                     self._note_outcome(None)
                     return
-            with self._timed("decode_s"):
-                self._look_up(track)
-            if not track.is_unchanged and not track.is_passed_over and not track.vectors:
-                self._cut(track, decoder)
-                return
         except AudioError as exc:
             if self._stop.is_set():  # perhaps it failed because of that
                 raise _Stopped from exc
@@ -297,7 +305,10 @@ class Ingest:
                 )
 
     def _look_up(self, track: _Track) -> None:
-        """Take what the catalogue knows about this file: by its path and time, or by its content.
+        """Take what the catalogue knows about this file: by its path and times, or by its sound.
+
+        A file that looks as it did is not opened. Of any other, the sound is compared, and if it is known the tags are
+        read: whatever was done to the file, only a sound that is new is embedded.
 
         Raises:
             AudioError: it cannot be used, or could not before and has not changed.
@@ -308,42 +319,82 @@ class Ingest:
             raise AudioError(track.path, "its name is not valid UTF-8: rename it") from exc
         with suppress(OSError, ValueError):  # also of a file that is refused, for its note
             status = os.stat(track.path)
-            track.size, track.mtime_ns = status.st_size, status.st_mtime_ns
+            track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         status = check_file(track.path)
         with self._lock:
             known = self._catalogue.by_path(track.path)
         track.is_new = known is None
-        if known and known.label is not None and known.file.looks_like(status):
+        if known and known.label is not None and known.file.is_of(status):
             track.is_unchanged = True
             track.touch = known.track_id if known.is_missing else None
-            track.content_sha256 = known.file.content_sha256
+            track.content_hash = known.file.content_hash
             return
         before = self._failed.get(track.path)
-        if before and (before.size, before.mtime_ns) == (track.size, track.mtime_ns):
+        if before and before.looks_like(status):
             raise AudioError(track.path, before.reason)
         if track.is_new and track.path in self._unless_video and has_pictures(track.path):
             track.is_passed_over = True
             return
-        track.content_sha256 = _hash_content(track.path)
-        if known and known.file.content_sha256 != track.content_sha256 and not self._is_current:
+        if known and known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
+            track.content_hash = known.file.content_hash
+        else:
+            track.content_hash = hash_packets(track.path)
+        if known:
+            self._compare(track, known, status)
+        if not track.is_unchanged:
+            self._look_for_twins(track)
+
+    def _compare(self, track: _Track, known: StoredTrack, status: os.stat_result) -> None:
+        """Whether the sound is still that of the track at this path."""
+        if known.file.knows_sound:
+            is_same = known.file.content_hash == track.content_hash
+        else:
+            is_same = known.file.looks_like(status) or known.file.content_hash == _hash_file(track.path)
+        if is_same:
+            self._become(track, known)
+        elif not self._is_current:
             raise AudioError(track.path, "has changed since it was added: add it again first", may_pass=True)
+
+    def _look_for_twins(self, track: _Track) -> None:
+        """Be the track with this sound whose file has gone, or take the vectors of one that is there."""
         with self._lock:
-            twins = [twin for twin in self._catalogue.by_content(track.content_sha256) if twin.label is not None]
-            for twin in twins:
-                is_there = os.path.exists(twin.file.path)
-                has_moved = not is_there and twin.track_id not in self._moved
-                if twin.file.path == track.path or (track.is_new and has_moved):
-                    track.is_unchanged, track.touch = True, twin.track_id  # only its time is new, or it moved
-                    self._moved.add(twin.track_id)
-                elif track.is_new and is_there and os.path.samefile(twin.file.path, track.path):
-                    track.is_unchanged = True
-                if track.is_unchanged:
+            twins = self._catalogue.by_content(track.content_hash)
+        if track.is_new and not self._knows_sounds:
+            hash_of_file = _hash_file(track.path)
+            with self._lock:
+                twins += self._catalogue.by_content(hash_of_file)
+        if not twins:
+            return
+        tags = read_tags(track.path)
+        with self._lock:
+            for twin in twins if track.is_new else []:
+                if _is_same_file(twin.file.path, track.path):
+                    track.is_unchanged = True  # it is here under its other name
                     return
-            if twins and twins[0].label is not None:
-                starts_s, vectors = self._catalogue.windows(twins[0].label)
-                track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
-                track.powers = [1.0] * len(starts_s)  # those that are not heard were left out
-                track.metadata, track.duration_s = twins[0].tags, twins[0].duration_s
+            gone = [twin for twin in twins if twin.track_id not in self._moved and not os.path.exists(twin.file.path)]
+            if track.is_new and gone:
+                name = os.path.basename(track.path)
+                best = max(gone, key=lambda twin: (twin.tags == tags) + (os.path.basename(twin.file.path) == name))
+                self._moved.add(best.track_id)
+                track.is_new = False
+                self._become(track, best, tags=tags)
+            if track.is_unchanged:
+                return
+            for twin in twins:
+                if twin.label is not None:
+                    starts_s, vectors = self._catalogue.windows(twin.label)
+                    track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
+                    track.powers = [1.0] * len(starts_s)  # those that are not heard were left out
+                    track.metadata, track.duration_s, track.warning = tags, twin.duration_s, twin.warning
+                    return
+
+    def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value] | None = None) -> None:
+        """Be this track of the catalogue, which has the same sound; what is new about the file is noted."""
+        track.is_unchanged = known.label is not None
+        track.metadata = read_tags(track.path) if tags is None else tags
+        track.is_retagged = track.metadata != known.tags
+        if track.is_retagged or known.is_missing or known.file != track.file:
+            track.touch = known.track_id
 
     def _cut(self, track: _Track, decoder: Decoder) -> None:
         track.metadata = read_tags(track.path)
@@ -465,10 +516,19 @@ def _wait(stop: threading.Event, seconds: float) -> bool:
 
 def _to_new_track(track: _Track) -> NewTrack:
     vectors = track_vectors(np.stack(track.vectors), starts_s=track.starts_s, powers=track.powers)
-    return NewTrack(file=track.file, duration_s=track.duration_s, vectors=vectors, metadata=track.metadata)
+    return NewTrack(track.file, track.duration_s, vectors, track.metadata, track.warning)
 
 
-def _hash_content(path: str) -> str:
+def _is_same_file(path: str, other: str) -> bool:
+    """Whether both names are of one file, as with links; not where one of them has gone."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
+def _hash_file(path: str) -> str:
+    """SHA-256 of all its bytes."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

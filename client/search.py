@@ -44,6 +44,7 @@ class Hit:
             1; None where the query is no text, or the library's background is not known yet.
         weak: the best hit of this search is no better than such queries get, so it found nothing that fits.
         is_missing: the file was not there when its folder was last added.
+        warning: what of the file does not decode; empty where all of it does.
     """
 
     track_id: str
@@ -54,6 +55,7 @@ class Hit:
     probability: float | None = None
     weak: bool = False
     is_missing: bool = False
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class LibraryInfo:
         failed: files that could not be used when they were last added.
         duration_s: length of the tracks together.
         model_name, fingerprint, embedding_dim: of the model that made its vectors.
+        warnings: by their paths, the tracks of whose files something does not decode, and what.
     """
 
     path: str
@@ -76,6 +79,20 @@ class LibraryInfo:
     model_name: str
     fingerprint: str
     embedding_dim: int
+    warnings: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RemovedMissing:
+    """What `remove_missing` did.
+
+    Attributes:
+        removed: ids of the tracks that are forgotten.
+        back: paths of the files that are there again; their tracks are missing no more.
+    """
+
+    removed: list[str]
+    back: list[str]
 
 
 class MusicSearch:
@@ -476,6 +493,7 @@ class MusicSearch:
                     probability=background.probability(score) if background else None,
                     weak=weak,
                     is_missing=track.is_missing,
+                    warning=track.warning,
                 )
                 for label, score, track in found[offset:]
             ]
@@ -545,7 +563,21 @@ def library_info(catalogue: Store) -> LibraryInfo:
         model_name=catalogue.model.name,
         fingerprint=catalogue.model.fingerprint,
         embedding_dim=catalogue.model.dim,
+        warnings={track.file.path: track.warning for track in catalogue.warned()},
     )
+
+
+def remove_missing(catalogue: Store) -> RemovedMissing:
+    """Forget the tracks whose files have vanished, with their annotations, unless the files are there by now.
+
+    The caller holds the catalogue's `writing()`; needs no model.
+    """
+    missing = catalogue.missing()
+    back = [track for track in missing if os.path.exists(track.file.path)]
+    gone = [track for track in missing if track not in back]
+    catalogue.touch({track.track_id: track.file for track in back})
+    catalogue.remove(track.track_id for track in gone)
+    return RemovedMissing([track.track_id for track in gone], [track.file.path for track in back])
 
 
 def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], query: NDArray[np.float32]) -> float:

@@ -11,7 +11,7 @@ from ..errors import QueryError
 from ..index.fields import Value
 from ..index.store import open_store
 from ..ingest import AddReport
-from ..search import MusicSearch, library_info
+from ..search import MusicSearch, RemovedMissing, library_info, remove_missing
 from ..walk import VIDEO_EXTENSIONS
 from .output import plain, print_json, print_table
 
@@ -35,8 +35,9 @@ def add(options: argparse.Namespace) -> int:
 
 def _as_text(report: AddReport, *, device: str) -> str:
     gone = f", {report.missing} missing" if report.missing else ""
+    retagged = f" ({report.retagged} with other tags)" if report.retagged else ""
     summary = (
-        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{gone}, "
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{retagged}{gone}, "
         f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
         f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )
@@ -61,12 +62,17 @@ def remove(options: argparse.Namespace) -> int:
     if bool(options.tracks) == options.missing:
         raise QueryError("name the tracks to remove, or give --missing alone")
     with closing(open_store(options.library)) as catalogue, catalogue.writing():
-        ids = catalogue.missing() if options.missing else [catalogue.named(name).track_id for name in options.tracks]
-        catalogue.remove(ids)
+        if options.missing:
+            done = remove_missing(catalogue)
+        else:
+            done = RemovedMissing([catalogue.named(name).track_id for name in options.tracks], back=[])
+            catalogue.remove(done.removed)
     if options.json:
-        print_json({"removed": ids})
+        print_json(asdict(done) if options.missing else {"removed": done.removed})
     else:
-        print(f"{len(ids)} removed")
+        print(f"{len(done.removed)} removed" + (f"; {len(done.back)} are there again and stay:" if done.back else ""))
+        for path in done.back:
+            print(f"  {path}")
     return 0
 
 
@@ -110,6 +116,7 @@ def info(options: argparse.Namespace) -> int:
     if options.json:
         print_json(known)
     else:
+        known["warnings"] = len(known["warnings"])
         print_table(["property", "value"], [[name, plain(value)] for name, value in known.items()])
     return 0
 

@@ -54,7 +54,7 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
             time.sleep(_PAUSE_S)
             continue
         new = [file for file in report.failed if file not in failed]
-        if is_first or report.added or report.updated or report.missing or new:
+        if is_first or report.added or report.updated or report.retagged or report.missing or new:
             others = {} if report.passed_over == passed_over else report.passed_over
             yield replace(report, failed=new, passed_over=others)
             passed_over = report.passed_over

@@ -20,12 +20,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
+from ..packets import PREFIX
 from . import schema
 from .fields import Value, check_metadata, field_name, put_fields, read_annotations, select_tracks
 
@@ -33,6 +35,7 @@ FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
 
 _FLOAT32 = np.dtype("<f4")
+_WANTED = "CREATE TEMP TABLE wanted (condition INTEGER NOT NULL, value NOT NULL)"  # what a `where` asks for
 _TRACK_COLUMNS = schema.CHECKED["tracks"]
 _WRITTEN = f"{_TRACK_COLUMNS}, crc32"
 # An index may be damaged too: what it led to must be what was asked for.
@@ -49,16 +52,39 @@ _TRACKS_OF_LABELS = (
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells whether a file has changed: size and time at a glance, the content hash for certain."""
+    """What tells whether a file has changed: size and times at a glance, the hash for certain.
+
+    Attributes:
+        content_hash: of its sound, which no retag changes (see `packets.hash_packets`); of a file that version 2 of the
+            catalogue added and nobody has looked at since, the SHA-256 of all its bytes.
+        ctime_ns: when the file system last changed anything about it, which no program can set: it tells of taggers
+            that put the time of the last change back. 0 where it is not known, as after a copy of the library; on
+            Windows it is the time at which the file was made, and tells of nothing.
+    """
 
     path: str
     size: int
     mtime_ns: int
-    content_sha256: str
+    content_hash: str
+    ctime_ns: int = 0
+
+    @property
+    def knows_sound(self) -> bool:
+        """Whether the hash is one of its sound."""
+        return self.content_hash.startswith(PREFIX)
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether size and times are still those of the file that was added."""
+        return self.looks_like(status) and self.ctime_ns == status.st_ctime_ns
 
     def looks_like(self, status: os.stat_result) -> bool:
-        """Whether size and time are still those of the file that was added."""
-        return (self.size, self.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        """The same, as far as they are known."""
+        return _looks_like(self, status)
+
+
+def _looks_like(file: "FileState | FailedFile", status: os.stat_result) -> bool:
+    is_dated = (file.size, file.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    return is_dated and file.ctime_ns in (0, status.st_ctime_ns)
 
 
 @dataclass(frozen=True)
@@ -71,6 +97,7 @@ class Track:
         tags: what the file says.
         annotations: what the user says, which goes before it.
         is_missing: the file was not there when its folder was last added.
+        warning: what of the file does not decode; empty where all of it does.
     """
 
     number: int
@@ -81,6 +108,7 @@ class Track:
     tags: dict[str, Value]
     annotations: dict[str, Value]
     is_missing: bool
+    warning: str = ""
 
     @property
     def metadata(self) -> dict[str, Value]:
@@ -105,22 +133,28 @@ class TrackVectors:
 
 @dataclass(frozen=True)
 class NewTrack:
-    """What `Catalogue.put` stores."""
+    """What `Catalogue.put` stores; see `Track`."""
 
     file: FileState
     duration_s: float
     vectors: TrackVectors
     metadata: Mapping[str, Value] = field(default_factory=dict)
+    warning: str = ""
 
 
 @dataclass(frozen=True)
 class FailedFile:
-    """A file that could not be used when it looked like this."""
+    """A file that could not be used when it looked like this; see `FileState`."""
 
     path: str
     size: int
     mtime_ns: int
     reason: str
+    ctime_ns: int = 0
+
+    def looks_like(self, status: os.stat_result) -> bool:
+        """Whether size and times are still those of the file that failed, as far as they are known."""
+        return _looks_like(self, status)
 
 
 class Model(NamedTuple):
@@ -186,6 +220,8 @@ class Catalogue:
                 elif schema.version_of(self._db) < schema.VERSION:
                     schema.migrate(self._db, version=schema.version_of(self._db))
                 schema.stamp(self._db)
+        self._db.execute(_WANTED)
+        self._changes_of_wanted = 0
         self.library_id = self._property("library_id")
         self._use(int(self._property("model")))
 
@@ -261,7 +297,7 @@ class Catalogue:
                 check_vectors(track.vectors, dim=self.dim, of=track.file.path)
                 check_metadata(track.metadata)
                 replaced = self.by_path(track.file.path)
-                if replaced is not None and replaced.file.content_sha256 == track.file.content_sha256:
+                if replaced is not None and replaced.file.content_hash == track.file.content_hash:
                     self._db.execute("DELETE FROM vectors WHERE label = ?", (replaced.label,))
                 elif replaced is not None:  # nor are its vectors of other models good any more
                     self._db.execute("DELETE FROM vectors WHERE track = ?", (replaced.number,))
@@ -272,6 +308,7 @@ class Catalogue:
                     float(track.duration_s),
                     _to_json(track.metadata),
                     self._texts(replaced.number)[1] if replaced else "{}",
+                    warning=track.warning,
                 )
                 self._put_vectors(number, track.vectors)
                 self._db.execute("DELETE FROM failed WHERE path = ?", (track.file.path,))
@@ -284,12 +321,23 @@ class Catalogue:
                 self._db.execute("DELETE FROM vectors WHERE track = ? AND model = ?", (number, self._number))
                 self._put_vectors(number, made)
 
-    def touch(self, files: Mapping[str, FileState]) -> None:
-        """By track id: the same content under another path or modification time, and there."""
+    def touch(
+        self, files: Mapping[str, FileState], *, tags: Mapping[str, Mapping[str, Value]] = MappingProxyType({})
+    ) -> None:
+        """By track id: the same sound under another path, at another time or with other tags, and there. All or none.
+
+        Args:
+            tags: of these tracks among them, what their files say now.
+        """
         with self._changing():
             for track_id, file in files.items():
                 track = self._known(track_id)
-                self._put_row(track.number, track_id, file, track.duration_s, *self._texts(track.number))
+                metadata, annotations = self._texts(track.number)
+                if track_id in tags:
+                    check_metadata(tags[track_id])
+                    metadata = _to_json(tags[track_id])
+                row = (track.number, track_id, file, track.duration_s, metadata, annotations)
+                self._put_row(*row, warning=track.warning)
                 self._db.execute("DELETE FROM failed WHERE path = ?", (file.path,))
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
@@ -305,7 +353,7 @@ class Catalogue:
                 merged = {name: value for name, value in {**json.loads(former), **changes}.items() if value is not None}
                 check_metadata(merged)
                 row = (track.number, track_id, track.file, track.duration_s, metadata, _to_json(merged))
-                self._put_row(*row, is_missing=track.is_missing)
+                self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
 
     def remove(self, track_ids: Iterable[str]) -> None:
         """Forget these tracks, all or none.
@@ -331,10 +379,11 @@ class Catalogue:
 
     def note_failed(self, files: Iterable[FailedFile]) -> None:
         """Remember files that cannot be used, so that they are not tried again before they change."""
-        rows = [(file.path, file.size, file.mtime_ns, file.reason) for file in files]
+        rows = [(file.path, file.size, file.mtime_ns, file.ctime_ns, file.reason) for file in files]
         if rows:
             with self._changing():
-                self._db.executemany("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?)", rows)
+                query = "INSERT OR REPLACE INTO failed (path, size, mtime_ns, ctime_ns, reason) VALUES (?, ?, ?, ?, ?)"
+                self._db.executemany(query, rows)
 
     def forget_failed(self, paths: Iterable[str]) -> None:
         """Files that are gone, or are to be tried again."""
@@ -360,8 +409,18 @@ class Catalogue:
                         path = os.path.join(after, track.file.path[len(first) :])
                         file = replace(track.file, path=path)
                         row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
-                        self._put_row(*row, is_missing=track.is_missing)
+                        self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
                         break
+
+    def forget_ctimes(self) -> None:
+        """The files are on another disk, which has times of its own."""
+        with self._changing():
+            query = (
+                f"UPDATE tracks SET ctime_ns = 0, crc32 = checksum({_TRACK_COLUMNS.replace('ctime_ns', '0')}) "
+                f"WHERE crc32 = checksum({_TRACK_COLUMNS})"  # damage must stay visible
+            )
+            self._db.execute(query)
+            self._db.execute("UPDATE failed SET ctime_ns = 0")
 
     def forget_the_past(self) -> None:
         """Drop the vectors of other models and all tombstones, and give the space back to the disk.
@@ -397,6 +456,7 @@ class Catalogue:
         metadata: str,
         annotations: str,
         *,
+        warning: str,
         is_missing: bool = False,
     ) -> int:
         columns = (
@@ -405,14 +465,16 @@ class Catalogue:
             file.path,
             file.size,
             file.mtime_ns,
-            file.content_sha256,
+            file.ctime_ns,
+            file.content_hash,
             duration_s,
             metadata,
             annotations,
             int(is_missing),
+            warning,
         )
         self._db.execute(
-            f"INSERT INTO tracks ({_WRITTEN}) VALUES ({', '.join('?' * 11)}) "
+            f"INSERT INTO tracks ({_WRITTEN}) VALUES ({', '.join('?' * (len(columns) + 1))}) "
             f"ON CONFLICT (number) DO UPDATE SET ({_WRITTEN}) = (excluded.{_WRITTEN.replace(', ', ', excluded.')})",
             (*columns, schema.checksum(*columns)),
         )
@@ -539,7 +601,7 @@ class Catalogue:
     def state(self) -> tuple[int, int]:
         """Differs from what it was if anything in the catalogue was changed since, by whomever."""
         ((version,),) = self._all("PRAGMA data_version")
-        return version, self._db.total_changes
+        return version, self._db.total_changes - self._changes_of_wanted
 
     def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """All living vectors, in parts; see `vectors_after`."""
@@ -589,7 +651,7 @@ class Catalogue:
     def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
         """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
         known = [row[0] for row in self._all("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
-        selected, parameters = select_tracks(where, known=known)
+        selected, parameters, wanted = select_tracks(where, known=known)
         # What a filter reads has no row to be checked with: its sums are, once.
         self._check_sums("vectors", "number", self._number)
         for name in map(field_name, where):
@@ -598,7 +660,20 @@ class Catalogue:
             "SELECT label FROM vectors INDEXED BY vectors_by_track "
             f"WHERE model = ? AND track IN ({selected}) ORDER BY label"
         )
-        return np.array([row[0] for row in self._all(query, self._number, *parameters)], dtype=np.int64)
+        with self._staged(wanted):
+            return np.array([row[0] for row in self._all(query, self._number, *parameters)], dtype=np.int64)
+
+    @contextmanager
+    def _staged(self, wanted: Sequence[tuple[int, str | float]]) -> Iterator[None]:
+        """Within the block, these are the rows of `wanted`, a table of this connection alone."""
+        before = self._db.total_changes
+        with self.reading(), translated(self.folder):
+            self._db.executemany("INSERT INTO temp.wanted VALUES (?, ?)", wanted)
+            try:
+                yield
+            finally:
+                self._db.execute("DELETE FROM temp.wanted")
+                self._changes_of_wanted += self._db.total_changes - before
 
     def _check_sums(self, table: str, column: str, value: int | str) -> None:
         if (table, value) not in self._summed:
@@ -678,8 +753,13 @@ class Catalogue:
             raise LibraryError(f"no track with the id or path {str(name)!r} in {self.folder}")
         return track
 
-    def by_content(self, content_sha256: str) -> list[Track]:
-        return self._by("content_sha256", content_sha256)
+    def by_content(self, content_hash: str) -> list[Track]:
+        return self._by("content_hash", content_hash)
+
+    def knows_sounds(self) -> bool:
+        """Whether every file's hash is one of its sound; see `FileState`."""
+        # The digits of those of whole files come before the prefix in any order of characters.
+        return not self._all("SELECT 1 FROM tracks WHERE content_hash < ? LIMIT 1", PREFIX)
 
     def below(self, folder: str) -> list[tuple[int, str]]:
         """Number and path of each track under a folder that is not known to be missing."""
@@ -688,36 +768,46 @@ class Catalogue:
         query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
         return self._all(query, first, first[:-1] + chr(ord(first[-1]) + 1))
 
-    def missing(self) -> list[str]:
-        """The ids of the tracks whose files have vanished."""
+    def missing(self) -> list[Track]:
+        """The tracks whose files have vanished."""
+        return self._chosen("missing")
+
+    def warned(self) -> list[Track]:
+        """The tracks of whose files something does not decode."""
+        return self._chosen("warning <> ''")
+
+    def _chosen(self, condition: str) -> list[Track]:
         # A damaged row might not be chosen, and so not be noticed.
-        chosen = f"(missing OR checksum({_TRACK_COLUMNS}) IS NOT tracks.crc32)"
-        return [track.track_id for track in self._tracks(f"{_TRACKS} {chosen} ORDER BY number")]
+        chosen = f"({condition} OR checksum({_TRACK_COLUMNS}) IS NOT tracks.crc32)"
+        return self._tracks(f"{_TRACKS} {chosen} ORDER BY number")
 
     def failed(self) -> list[FailedFile]:
         """The files that could not be used, by path."""
-        return [FailedFile(*row) for row in self._all("SELECT path, size, mtime_ns, reason FROM failed ORDER BY path")]
+        query = "SELECT path, size, mtime_ns, reason, ctime_ns FROM failed ORDER BY path"
+        return [FailedFile(*row) for row in self._all(query)]
 
     def _by(self, column: str, value: str) -> list[Track]:
         tracks = self._tracks(f"{_TRACKS} {column} = ? ORDER BY number", value)
         for track in tracks:
-            if value not in (track.track_id, track.file.path, track.file.content_sha256):
+            if value not in (track.track_id, track.file.path, track.file.content_hash):
                 raise self._damaged(f"the index of tracks by {column}")
         return tracks
 
     def _tracks(self, query: str, *values: int | str) -> list[Track]:
         tracks = []
         for label, *columns, crc32, is_its_label in self._all(query, self._number, *values):
-            number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, is_missing = (
+            number, track_id, path, size, mtime_ns, ctime_ns, content_hash, duration_s, *texts, is_missing, warning = (
                 columns
             )
             if not is_its_label or schema.checksum(*columns) != crc32:
                 raise self._damaged(f"track number {number}")
             if label is None:  # or only the index that leads to it does not know
                 self._check_sums("vectors", "number", self._number)
-            file = FileState(path, size, mtime_ns, content_sha256)
-            fields = (json.loads(metadata), json.loads(annotations))
-            tracks.append(Track(number, label, track_id, file, duration_s, *fields, bool(is_missing)))
+            file = FileState(path, size, mtime_ns, content_hash, ctime_ns)
+            tags, annotations = map(json.loads, texts)
+            tracks.append(
+                Track(number, label, track_id, file, duration_s, tags, annotations, bool(is_missing), warning)
+            )
         return tracks
 
     def _one(self, query: str, *values: int | str) -> tuple[Any, ...]:

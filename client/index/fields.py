@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import QueryError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MOST_CONDITIONS = 500  # SQLite's own limit for what it intersects
 
 Value = str | int | float | bool | list[str]
 """Of one metadata field; a list holds several, such as two genres, and any of them may match."""
@@ -128,26 +129,37 @@ def unknown_field(name: str, *, known: Sequence[str]) -> QueryError:
     return QueryError(f"no track has the field {name!r}: {hint}")
 
 
-def select_tracks(where: Mapping[str, Any], *, known: Sequence[str]) -> tuple[str, list[str | float]]:
-    """SQL that selects the numbers of the tracks that fit every condition, and its parameters.
+def select_tracks(
+    where: Mapping[str, Any], *, known: Sequence[str]
+) -> tuple[str, list[str | float], list[tuple[int, str | float]]]:
+    """SQL that selects the numbers of the tracks that fit every condition, its parameters, and its rows of `wanted`.
 
     Args:
         where: see `read_where`.
         known: the fields that some track has.
 
     Raises:
-        QueryError: a field that no track has, or a condition of another form.
+        QueryError: a field that no track has, a condition of another form, or more conditions than SQLite takes.
     """
+    conditions = read_where(where)
+    if len(conditions) > _MOST_CONDITIONS:
+        raise QueryError(f"where names {len(conditions)} fields, expected at most {_MOST_CONDITIONS}")
     queries: list[str] = []
     parameters: list[str | float] = []
-    for condition in read_where(where):
+    wanted: list[tuple[int, str | float]] = []
+    for number, condition in enumerate(conditions):
         if condition.name not in known:
             raise unknown_field(condition.name, known=known)
-        values: list[str | float] = [*(condition.between or ()), *condition.texts, *condition.numbers]
-        test = "BETWEEN ? AND ?" if condition.between else f"IN ({', '.join('?' * len(values))})"
+        if condition.between:
+            test = "BETWEEN ? AND ?"
+            parameters += [condition.name, *condition.between]
+        else:  # in a table, as a statement takes only so many parameters
+            test = "IN (SELECT value FROM temp.wanted WHERE condition = ?)"
+            parameters += [condition.name, number]
+            values: list[str | float] = [*condition.texts, *condition.numbers]
+            wanted += [(number, value) for value in values]
         queries.append(f"SELECT track FROM fields WHERE name = ? AND value {test}")
-        parameters += [condition.name, *values]
-    return " INTERSECT ".join(queries), parameters
+    return " INTERSECT ".join(queries), parameters, wanted
 
 
 def _is_number(value: Any) -> bool:

@@ -176,6 +176,7 @@ def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verifica
             raise LibraryError(f"{source} is damaged ({problems[0]}): export the library again")
         with closing(Catalogue(part)) as catalogue:
             catalogue.become_another()
+            catalogue.forget_ctimes()
             catalogue.move(moved)
             LiveIndex(catalogue).save()
             found = _verification(catalogue, problems=[])
@@ -198,11 +199,14 @@ def _problems(path: Path, *, name: Path) -> list[str]:
             for (line,) in db.execute("PRAGMA integrity_check(20)"):
                 if line != "ok":
                     problems.append(f"the file: {line}")
-            for table, columns in schema.CHECKED.items():
+            version = schema.version_of(db)
+            for table, columns in schema.checked(version=version).items():
                 rows = db.execute(f"SELECT crc32, {columns} FROM {table}")
                 count = sum(schema.checksum(*values) != crc32 for crc32, *values in rows)
                 if count:
                     problems.append(f"rows of {table} that do not match their checksums: {count}")
+            if version == 1:  # it had no more that can be checked
+                return problems
             for table, condition in schema.ORPHANS.items():
                 (count,) = db.execute(f"SELECT count(*) FROM {table} WHERE {condition}").fetchone()
                 if count:
@@ -257,26 +261,32 @@ def _rebuild(path: Path) -> None:
 def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table: str) -> None:
     """Read from both ends, as far as the file can be read."""
     seen: set[int] = set()
+    version = schema.version_of(old)
     for direction in ("ASC", "DESC"):
         with suppress(sqlite3.DatabaseError, UnicodeDecodeError):
             cursor = old.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid {direction}")
             names = [column[0] for column in cursor.description[1:]]
             for number, *values in cursor:
                 row = dict(zip(names, values, strict=True))
-                if number in seen or not _is_sound(row, table=table):
+                if number in seen or not _is_sound(row, table=table, version=version):
                     continue
                 seen.add(number)
+                kept = schema.renewed(table, row, version=version)
+                if kept is None:
+                    continue
                 if table == "models":
-                    row["vectors"] = row["pairs"] = 0  # counted as they are copied
+                    kept["vectors"] = kept["pairs"] = 0  # counted as they are copied
+                places = ", ".join("?" * len(kept))
                 with suppress(UnicodeEncodeError, sqlite3.IntegrityError):
-                    new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", [*row.values()])
+                    new.execute(f"INSERT INTO {table} ({', '.join(kept)}) VALUES ({places})", [*kept.values()])
             return
 
 
-def _is_sound(row: Mapping[str, Any], *, table: str) -> bool:
-    if table not in schema.CHECKED:
+def _is_sound(row: Mapping[str, Any], *, table: str, version: int) -> bool:
+    checked = schema.checked(version=version)
+    if table not in checked:
         return True
-    return bool(schema.checksum(*(row[name] for name in schema.CHECKED[table].split(", "))) == row["crc32"])
+    return bool(schema.checksum(*(row.get(name, "") for name in checked[table].split(", "))) == row.get("crc32"))
 
 
 def _open_raw(path: Path) -> sqlite3.Connection:

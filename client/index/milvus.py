@@ -28,8 +28,10 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 import numpy as np
@@ -37,6 +39,7 @@ from numpy.typing import NDArray
 from pymilvus import MilvusClient, MilvusException
 
 from ..errors import LibraryError, QueryError
+from ..packets import PREFIX
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
 from .fields import Value, check_metadata, read_annotations, read_where, unknown_field
 from .milvus_entities import (
@@ -49,6 +52,7 @@ from .milvus_entities import (
     content,
     from_properties,
     is_id,
+    is_warned,
     notes_schema,
     put_file,
     quoted,
@@ -75,6 +79,7 @@ _MOST_FOUND = 16_384
 _REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
 _ROWS = 1_000  # that are read at once
 _WHOLE_ROWS = 128  # the same, with their windows
+_Item = TypeVar("_Item")
 
 # Its errors are raised here as ours; it would print them as well.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -219,8 +224,17 @@ class MilvusStore:
         self._upsert(rows)
         self.forget_failed(by_path)
 
-    def touch(self, files: Mapping[str, FileState]) -> None:
-        self._change(files, lambda row: put_file(row, files[row["track_id"]]))
+    def touch(
+        self, files: Mapping[str, FileState], *, tags: Mapping[str, Mapping[str, Value]] = MappingProxyType({})
+    ) -> None:
+        for changed in tags.values():
+            check_metadata(changed)
+
+        def change(row: dict[str, Any]) -> None:
+            put_file(row, files[row["track_id"]])
+            row["tags"] = dict(tags.get(row["track_id"], row["tags"]))
+
+        self._change(files, change)
         self.forget_failed(file.path for file in files.values())
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
@@ -253,17 +267,16 @@ class MilvusStore:
             {
                 "number": term("failed", file.path),
                 "kind": "failed",
-                "note": {"path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "reason": file.reason},
+                "note": asdict(file),
                 "vector": np.zeros(self.model.dim, np.float32),
             }
             for file in files
         )
 
     def forget_failed(self, paths: Iterable[str]) -> None:
-        numbers = ", ".join(str(term("failed", path)) for path in paths)
-        if numbers:
+        for part in _parts([str(term("failed", path)) for path in paths], _ROWS):
             with self.translated():
-                self.client.delete(self._notes, filter=f"number in [{numbers}]", timeout=_CALL_S)
+                self.client.delete(self._notes, filter=f"number in [{', '.join(part)}]", timeout=_CALL_S)
 
     def put_probes(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
         with self.translated():
@@ -288,14 +301,15 @@ class MilvusStore:
             if known and content(known) == content(track):
                 continue
             check_vectors(vectors, dim=self.model.dim, of=track.file.path)
-            new = NewTrack(track.file, track.duration_s, vectors, track.tags)
+            new = NewTrack(track.file, track.duration_s, vectors, track.tags, track.warning)
             rows.append(to_row(track.track_id, new, annotations=track.annotations) | {"is_missing": track.is_missing})
         self._upsert(rows)
         return len(rows)
 
     def _note(self, rows: Iterable[dict[str, Any]]) -> None:
-        with self.translated():
-            self.client.upsert(self._notes, list(rows), timeout=_CALL_S)
+        for part in _parts(list(rows), _ROWS):
+            with self.translated():
+                self.client.upsert(self._notes, part, timeout=_CALL_S)
 
     def _check_known(self, track_ids: Iterable[str]) -> None:
         ids = list(track_ids)
@@ -371,8 +385,11 @@ class MilvusStore:
     def by_path(self, path: str) -> Track | None:
         return next(map(to_track, self._query(f"path == {quoted(path)}", *FACTS)), None)
 
-    def by_content(self, content_sha256: str) -> list[Track]:
-        return list(map(to_track, self._query(f"content_sha256 == {quoted(content_sha256)}", *FACTS)))
+    def by_content(self, content_hash: str) -> list[Track]:
+        return list(map(to_track, self._query(f"content_sha256 == {quoted(content_hash)}", *FACTS)))
+
+    def knows_sounds(self) -> bool:
+        return not self._query(f"content_sha256 < {quoted(PREFIX)}", "track_id", limit=1)
 
     def named(self, name: str | Path) -> Track:
         track = self.by_id(str(name)) or self.by_path(os.path.abspath(os.path.expanduser(name)))
@@ -388,9 +405,14 @@ class MilvusStore:
         parts = self._each(self.collection, condition, "path")
         return [(to_label(row["track_id"]), row["path"]) for rows in parts for row in rows]
 
-    def missing(self) -> list[str]:
-        parts = self._each(self.collection, "is_missing == true", "track_id")
-        return [row["track_id"] for rows in parts for row in rows]
+    def missing(self) -> list[Track]:
+        return self._chosen("is_missing == true")
+
+    def warned(self) -> list[Track]:
+        return self._chosen(is_warned())
+
+    def _chosen(self, condition: str) -> list[Track]:
+        return [to_track(row) for rows in self._each(self.collection, condition, *FACTS) for row in rows]
 
     def failed(self) -> list[FailedFile]:
         parts = self._each(self._notes, 'kind == "failed"', "note")
@@ -524,7 +546,7 @@ def _requests(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def _parts(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

@@ -18,7 +18,18 @@ from .fields import Condition, Value, field_name, folded
 
 MOST_BYTES = 65_536
 """Of a JSON value or a text."""
-FACTS = ("track_id", "path", "size", "mtime_ns", "content_sha256", "duration_s", "tags", "annotations", "is_missing")
+FACTS = (
+    "track_id",
+    "path",
+    "size",
+    "mtime_ns",
+    "content_sha256",
+    "duration_s",
+    "tags",
+    "annotations",
+    "is_missing",
+    "numbers",
+)
 """The fields that a `Track` is made of."""
 EVERYTHING = (*FACTS, "vector", "windows")
 """The fields from which the others follow."""
@@ -32,6 +43,9 @@ NOTES_INDEXES = {"vector": {"index_type": "FLAT", "metric_type": "IP"}}
 _MOST_VALUES = 4_096  # of an array
 _PIECE = 60_000  # characters of a text in an array
 _LARGEST = sys.float_info.max
+# In the field `numbers`, whose other keys are of hexadecimal digits, what collections were made without a field for:
+# servers before 2.6 add none.
+_OWN = (_CTIME_NS, _WARNING) = ("ctime_ns", "warning")
 
 
 def tracks_schema(dim: int) -> Any:
@@ -42,7 +56,7 @@ def tracks_schema(dim: int) -> Any:
     schema.add_field("path", DataType.VARCHAR, max_length=MOST_BYTES - 1)
     schema.add_field("size", DataType.INT64)
     schema.add_field("mtime_ns", DataType.INT64)
-    schema.add_field("content_sha256", DataType.VARCHAR, max_length=64)
+    schema.add_field("content_sha256", DataType.VARCHAR, max_length=64)  # `FileState.content_hash`
     schema.add_field("duration_s", DataType.DOUBLE)
     schema.add_field("is_missing", DataType.BOOL)
     schema.add_field("tags", DataType.JSON)
@@ -101,6 +115,7 @@ def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) 
         "duration_s": float(track.duration_s),
         "tags": dict(track.metadata),
         "annotations": dict(annotations),
+        "numbers": {_WARNING: track.warning},
     }
     put_file(row, track.file)
     return with_fields(row)
@@ -118,8 +133,10 @@ def put_file(row: dict[str, Any], file: FileState) -> None:
         "path": file.path,
         "size": file.size,
         "mtime_ns": file.mtime_ns,
-        "content_sha256": file.content_sha256,
+        "content_sha256": file.content_hash,
         "is_missing": False,
+        # A text, as JSON's numbers need not be exact.
+        "numbers": {**row["numbers"], _CTIME_NS: str(file.ctime_ns)},
     }
 
 
@@ -135,7 +152,7 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
             raise QueryError(f"the {name} of {row['path']} take {size} bytes, Milvus holds {MOST_BYTES}")
     fields: dict[str, Value] = row["tags"] | row["annotations"]
     terms: set[int] = set()
-    numbers: dict[str, float] = {}
+    numbers: dict[str, Any] = {name: row["numbers"][name] for name in _OWN if name in row["numbers"]}
     for said, value in fields.items():
         name = field_name(said)
         terms.add(term(name, None))
@@ -164,6 +181,11 @@ def to_filter(condition: Condition) -> str:
     return f"{number} >= {low!r} and {number} <= {high!r}"
 
 
+def is_warned() -> str:
+    """A filter: something of the file does not decode."""
+    return f'numbers["{_WARNING}"] > ""'
+
+
 def term(name: str, value: str | float | None) -> int:
     """A number for a field and a value of it, or for the field itself; of 63 bits, too many for two to be the same."""
     digest = blake2b(json.dumps([name, value]).encode(), digest_size=8).digest()
@@ -177,14 +199,15 @@ def _to_key(name: str) -> str:
 def to_track(row: Mapping[str, Any]) -> Track:
     """From an entity's `FACTS`."""
     label = to_label(row["track_id"])
-    file = FileState(row["path"], row["size"], row["mtime_ns"], row["content_sha256"])
-    facts = (row["duration_s"], row["tags"], row["annotations"], row["is_missing"])
+    own = row["numbers"]
+    file = FileState(row["path"], row["size"], row["mtime_ns"], row["content_sha256"], int(own.get(_CTIME_NS, 0)))
+    facts = (row["duration_s"], row["tags"], row["annotations"], row["is_missing"], own.get(_WARNING, ""))
     return Track(label, label, row["track_id"], file, *facts)
 
 
 def content(track: Track) -> tuple[Any, ...]:
     """All of a track but its numbers, which differ from store to store."""
-    return track.file, track.duration_s, track.tags, track.annotations, track.is_missing
+    return track.file, track.duration_s, track.tags, track.annotations, track.is_missing, track.warning
 
 
 def to_label(track_id: str) -> int:

@@ -4,11 +4,12 @@ import json
 import sqlite3
 import zlib
 from pathlib import Path
+from typing import Any
 
 from ..errors import LibraryError
 from .fields import put_fields
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
 
 _TABLES = """
@@ -28,14 +29,16 @@ CREATE TABLE tracks (
     path TEXT NOT NULL UNIQUE,
     size INTEGER NOT NULL,               -- bytes
     mtime_ns INTEGER NOT NULL,
-    content_sha256 TEXT NOT NULL,
+    ctime_ns INTEGER NOT NULL,           -- 0: not known
+    content_hash TEXT NOT NULL,          -- of its sound; of a whole file, where version 2 added it: see FileState
     duration_s REAL NOT NULL,
     metadata TEXT NOT NULL,              -- JSON object, from the file
     annotations TEXT NOT NULL,           -- JSON object, from the user
     missing INTEGER NOT NULL,            -- 1: the file was not there when its folder was last added
+    warning TEXT NOT NULL,               -- what of the file does not decode; else empty
     crc32 INTEGER NOT NULL               -- of those before
 ) STRICT;
-CREATE INDEX tracks_by_content ON tracks (content_sha256);
+CREATE INDEX tracks_by_content ON tracks (content_hash);
 CREATE TABLE vectors (
     label INTEGER PRIMARY KEY AUTOINCREMENT,
     model INTEGER NOT NULL REFERENCES models,
@@ -93,6 +96,7 @@ CREATE TABLE failed (
     path TEXT PRIMARY KEY,
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
 """
@@ -100,12 +104,14 @@ CREATE TABLE failed (
 CHECKED = {
     "properties": "name, value",
     "models": "number, name, fingerprint, embedding_dim",
-    "tracks": "number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, missing",
+    "tracks": "number, track_id, path, size, mtime_ns, ctime_ns, content_hash, duration_s, metadata, annotations, "
+    "missing, warning",
     "vectors": "label, model, track, vector",
     "windows": "label, starts_s, vectors",
     "probes": "model, kind, vectors",
 }
 """By table, the columns whose checksum is the row's crc32."""
+_TRACKS_2 = "number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, missing"
 ORPHANS = {
     "vectors": "track NOT IN (SELECT number FROM tracks) OR label NOT IN (SELECT label FROM windows)",
     "windows": "label NOT IN (SELECT label FROM vectors)",
@@ -135,8 +141,9 @@ INSERT INTO models SELECT 1, name.value, fingerprint.value, dim.value,
     checksum(1, name.value, fingerprint.value, CAST(dim.value AS INTEGER)), 0, 0
     FROM properties_1 name, properties_1 fingerprint, properties_1 dim
     WHERE (name.name, fingerprint.name, dim.name) = ('model_name', 'fingerprint', 'embedding_dim');
-INSERT INTO tracks SELECT label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}', 0,
-    checksum(label, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, '{{}}', 0) FROM tracks_1;
+INSERT INTO tracks SELECT label, track_id, path, size, mtime_ns, 0, content_sha256, duration_s, metadata, '{{}}', 0, '',
+    checksum(label, track_id, path, size, mtime_ns, 0, content_sha256, duration_s, metadata, '{{}}', 0, '')
+    FROM tracks_1;
 INSERT INTO vectors SELECT label, 1, label, vector, checksum(label, 1, label, vector) FROM tracks_1;
 INSERT INTO windows SELECT label, starts_s, vectors, checksum(label, starts_s, vectors) FROM windows_1;
 INSERT INTO tombstones SELECT * FROM tombstones_1;
@@ -149,6 +156,17 @@ DROP TABLE windows_1;
 DROP TABLE tracks_1;
 DROP TABLE tombstones_1;
 DROP TABLE properties_1;
+"""
+
+# Version 2 told files by time, size and all of their bytes. What it could not use may well be of use now.
+_FROM_2 = f"""
+ALTER TABLE tracks RENAME COLUMN content_sha256 TO content_hash;
+ALTER TABLE tracks ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tracks ADD COLUMN warning TEXT NOT NULL DEFAULT '';
+UPDATE tracks SET crc32 = checksum({CHECKED["tracks"]})
+    WHERE crc32 = checksum({_TRACKS_2.replace("content_sha256", "content_hash")});
+ALTER TABLE failed ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
+DELETE FROM failed;
 """
 
 
@@ -184,6 +202,26 @@ def migrate(db: sqlite3.Connection, *, version: int) -> None:
         _run(db, _FROM_1.format(tables=_TABLES))
         for track, metadata in db.execute("SELECT number, metadata FROM tracks").fetchall():
             put_fields(db, track, json.loads(metadata))
+    elif version == 2:
+        _run(db, _FROM_2)
+    else:
+        raise sqlite3.DatabaseError(f"there has been no version {version}")
+
+
+def checked(*, version: int) -> dict[str, str]:
+    """`CHECKED` as it was in a former version; in the first, nothing had such a checksum."""
+    return {1: {}, 2: {**CHECKED, "tracks": _TRACKS_2}}.get(version, CHECKED)
+
+
+def renewed(table: str, row: dict[str, Any], *, version: int) -> dict[str, Any] | None:
+    """A sound row of a former version as one of today's, if there is a place for it."""
+    if version == 2 and table == "failed":
+        return None
+    if version == 2 and table == "tracks":
+        row = {**row, "ctime_ns": 0, "content_hash": row["content_sha256"], "warning": ""}
+        del row["content_sha256"]
+        row["crc32"] = checksum(*(row[name] for name in CHECKED["tracks"].split(", ")))
+    return row
 
 
 def add_functions(db: sqlite3.Connection) -> None:

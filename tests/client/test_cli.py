@@ -59,7 +59,8 @@ def test_search(run, library: Path, tones: Path) -> None:
     status, out, _ = run("search", library, "low", "-k", 2, "--json")
     hits = json.loads(out)
     assert (status, len(hits), hits[0]["path"]) == (0, 2, str(tones / "low.wav"))
-    assert set(hits[0]) == {*("track_id", "path", "score", "start_s", "metadata", "probability", "weak", "is_missing")}
+    names = ("track_id", "path", "score", "start_s", "metadata", "probability", "weak", "is_missing", "warning")
+    assert set(hits[0]) == {*names}
     status, out, _ = run("search", library, "high")
     header, best, *_ = out.splitlines()
     score, fits, at, track_id, track = best.split("\t")

@@ -76,7 +76,8 @@ def answers(folder: Path) -> dict[str, Any]:
     except LibraryError:
         return given
     ask("model", lambda: [*catalogue.model, *catalogue.totals()])
-    ask("missing", catalogue.missing)
+    ask("missing", lambda: [[track.track_id, track.file.path] for track in catalogue.missing()])
+    ask("warned", lambda: [[track.track_id, track.warning] for track in catalogue.warned()])
     ask("probes", lambda: catalogue.probes("music").tolist() or "! not known")
     for number in (0, 7, 29):
         ask(f"path {number}", lambda path=f"/music/{number}.wav": describe(catalogue, catalogue.named(path).label))
@@ -117,6 +118,8 @@ def describe(catalogue: Catalogue, label: int) -> list[Any]:
         track.file.path,
         track.metadata,
         track.is_missing,
+        track.warning,
+        [track.file.content_hash, track.file.ctime_ns],
         starts_s.tolist(),
         float(windows.sum()),
     ]
@@ -167,7 +170,9 @@ def fill(folder: Path, *, numbers: range) -> Catalogue:
     with catalogue.writing():
         tracks = [new_track(str(number), seed=number) for number in numbers]
         fields = [{"title": str(number), "genre": GENRES[number % 3], "bpm": 60 + number} for number in numbers]
-        catalogue.put([type(t)(t.file, 30.0, t.vectors, f) for t, f in zip(tracks, fields, strict=True)])
+        warnings = ["0.05 s of 30 s do not decode" if number % 7 == 0 else "" for number in numbers]
+        rows = zip(tracks, fields, warnings, strict=True)
+        catalogue.put([type(t)(t.file, 30.0, t.vectors, f, warning) for t, f, warning in rows])
         catalogue.put_probes({"music": unit(seed=1, count=3), "unrelated": unit(seed=2, count=3)})
         catalogue.annotate({catalogue.by_path("/music/3.wav").track_id: {"genre": ["Jazz", "Folk"], "mood": "calm"}})
         LiveIndex(catalogue, exact_below=0).save()

@@ -1,18 +1,26 @@
 """A library that an older version wrote opens as one of today's, with everything in it."""
 
+import hashlib
 import json
+import os
+import shutil
 import sqlite3
 import zlib
 from pathlib import Path
 
+import mutagen
 import numpy as np
 import pytest
 
-from client import LibraryError
+from client import LibraryError, MusicSearch
+from client.encoders.local import LocalEncoder
 from client.index import schema
-from client.index.catalogue import FILE_NAME, Catalogue, Model, Position
-from client.index.maintenance import verify
-from tests.client.test_catalogue import DIM, new_track, unit
+from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model, Position, Track
+from client.index.maintenance import import_library, verify
+from client.reembed import reembed
+from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
+from tests.client.test_search import Counting
+from tests.tiny_repository import build_tiny_repository
 
 VERSION_1 = """
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -96,3 +104,157 @@ def test_a_migration_that_fails_leaves_the_old_library(tmp_path: Path) -> None:
     assert db.execute("PRAGMA user_version").fetchone() == (1,)
     assert db.execute("SELECT count(*) FROM tracks WHERE vector IS NOT NULL").fetchone() == (3,)
     db.close()
+
+
+def as_version_2(folder: Path, *, hashes: dict[str, str] | None = None) -> None:
+    """Make a library what version 2 would have written: no ctime, no warnings, and hashes of whole files, by path."""
+    db = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    schema.add_functions(db)
+    db.executescript("""
+        ALTER TABLE tracks RENAME COLUMN content_hash TO content_sha256;
+        ALTER TABLE tracks DROP COLUMN ctime_ns;
+        ALTER TABLE tracks DROP COLUMN warning;
+        ALTER TABLE failed DROP COLUMN ctime_ns;
+        PRAGMA user_version = 2;
+    """)
+    db.executemany("UPDATE tracks SET content_sha256 = ? WHERE path = ?", [(v, k) for k, v in (hashes or {}).items()])
+    columns = "number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, missing"
+    db.execute(f"UPDATE tracks SET crc32 = checksum({columns})")
+    assert [row[1] for row in db.execute("PRAGMA table_info(tracks)")] == [*columns.split(", "), "crc32"]
+    assert [row[1] for row in db.execute("PRAGMA table_info(failed)")] == ["path", "size", "mtime_ns", "reason"]
+    db.close()
+
+
+def write_version_2(folder: Path) -> list[Track]:
+    """Three tracks with all that version 2 knew, and a file that failed."""
+    catalogue = Catalogue(folder, create=MODEL)
+    catalogue.put([new_track(name, seed=seed) for seed, name in enumerate("abc")])
+    catalogue.annotate({catalogue.by_label(1).track_id: {"mood": "calm"}})
+    catalogue.mark_missing([catalogue.by_label(2).number])
+    catalogue.note_failed([FailedFile("/bad", 1, 2, "damaged")])
+    tracks = [catalogue.by_label(label) for label in (1, 2, 3)]
+    catalogue.close()
+    as_version_2(folder)
+    return tracks
+
+
+def test_version_2(tmp_path: Path) -> None:
+    before = write_version_2(tmp_path / "library")
+    catalogue = Catalogue(tmp_path / "library")
+    assert [catalogue.by_label(label) for label in (1, 2, 3)] == before
+    assert [(track.file.ctime_ns, track.warning) for track in before] == 3 * [(0, "")]
+    assert not catalogue.knows_sounds()
+    assert [track.label for track in catalogue.missing()] == [2]
+    assert catalogue.labels({"mood": "calm"}).tolist() == [1]
+    assert catalogue.failed() == []  # today's decoding may well take it
+    np.testing.assert_array_equal(catalogue.windows(3)[1], new_track("c", seed=2).vectors.windows)
+    catalogue.put([new_track("d", seed=3)])
+    catalogue.note_failed([FailedFile("/bad", 1, 2, "damaged", 3)])
+    catalogue.close()
+    assert verify(tmp_path / "library").problems == []
+    new = Catalogue(tmp_path / "new", create=MODEL)
+    columns = [
+        {row[1:4] for row in db.execute(f"PRAGMA table_info({table})")}
+        for db in (new._db, Catalogue(tmp_path / "library")._db)
+        for table in ("tracks", "failed")
+    ]
+    assert columns[:2] == columns[2:]
+
+
+def test_a_sound_library_of_version_2_is_sound(tmp_path: Path) -> None:
+    before = write_version_2(tmp_path / "library")
+    shutil.copyfile(tmp_path / "library" / FILE_NAME, tmp_path / "exported")
+    assert verify(tmp_path / "library").problems == []
+    assert import_library(tmp_path / "exported", tmp_path / "other").problems == []
+    for name in ("library", "other"):
+        assert [Catalogue(tmp_path / name).by_label(label) for label in (1, 2, 3)] == before
+
+
+def test_damage_in_version_2_stays_visible_and_is_repaired(tmp_path: Path) -> None:
+    before = write_version_2(tmp_path / "library")
+    db = sqlite3.connect(tmp_path / "library" / FILE_NAME)
+    db.execute("UPDATE tracks SET duration_s = 31 WHERE number = 2")
+    db.commit()
+    db.close()
+    shutil.copytree(tmp_path / "library", tmp_path / "opened")
+    with pytest.raises(LibraryError, match=r"track number 2 .* is damaged"):
+        Catalogue(tmp_path / "opened").by_label(2)
+    for name in ("library", "opened"):
+        assert verify(tmp_path / name).problems == ["rows of tracks that do not match their checksums: 1"]
+        assert verify(tmp_path / name, repair=True).tracks == 2
+        catalogue = Catalogue(tmp_path / name)
+        assert [catalogue.by_label(label) for label in (1, 2, 3)] == [before[0], None, before[2]]
+        assert verify(tmp_path / name).problems == []
+
+
+def test_a_library_of_the_first_version_is_verified(tmp_path: Path) -> None:
+    write_version_1(tmp_path / "library")
+    assert verify(tmp_path / "library").problems == []
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_version_that_is_damaged_is_no_version(tmp_path: Path, version: int) -> None:
+    make(tmp_path / "library", "a").close()
+    db = sqlite3.connect(tmp_path / "library" / FILE_NAME)
+    db.execute(f"PRAGMA user_version = {version}")
+    db.close()
+    with pytest.raises(LibraryError, match="damaged or not a catalogue"):
+        Catalogue(tmp_path / "library")
+
+
+def test_after_the_migration_nothing_is_embedded_again(
+    tmp_path: Path, tones: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting(encoder)
+    with MusicSearch(tmp_path / "library", encoder=counting) as ms:
+        ms.add(tones, progress=False)
+        ids = {Path(hit.path).name: hit.track_id for hit in ms.search("low", k=3)}
+        ms.annotate({track_id: {"mood": "calm"} for track_id in ids.values()})
+    hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in tones.rglob("*.*")}
+    as_version_2(tmp_path / "library", hashes=hashes)
+    counting.windows = 0
+    # Since it was last added: one is where it was, one has moved, one has another time, and one is a copy.
+    (tones / "album/middle.flac").rename(tones / "moved.flac")
+    shutil.copyfile(tones / "low.wav", tones / "copy.wav")
+    os.utime(tones / "album/high.mp3", (1, 1))
+
+    with MusicSearch(tmp_path / "library", encoder=counting) as ms:
+        report = ms.add(tones, progress=False)
+        assert (report.added, report.updated, report.unchanged, report.missing) == (1, 0, 3, 0)
+        assert counting.windows == 0
+        hits = {Path(hit.path).name: hit for hit in ms.search("low", k=9)}
+        assert hits.keys() == {"low.wav", "moved.flac", "high.mp3", "copy.wav"}
+        kept = {name.replace("moved", "middle"): hit for name, hit in hits.items() if name != "copy.wav"}
+        assert {name: hit.track_id for name, hit in kept.items()} == ids
+        assert {hit.metadata["mood"] for hit in kept.values()} == {"calm"}
+        assert ms._catalogue.knows_sounds()
+
+        # From now on they are known by their sounds.
+        monkeypatch.setattr("client.ingest._hash_file", lambda path: pytest.fail(f"{path} is read whole"))
+        file = mutagen.File(tones / "moved.flac", easy=True)
+        file["title"] = "Another title"
+        file.save()
+        (tones / "moved.flac").rename(tones / "again.flac")
+        report = ms.add(tones, progress=False)
+        assert (report.added, report.updated, report.unchanged, report.retagged) == (0, 0, 4, 1)
+        assert counting.windows == 0
+        hits = {Path(hit.path).name: hit for hit in ms.search("low", k=9)}
+        assert hits["again.flac"].track_id == ids["middle.flac"]
+        assert hits["again.flac"].metadata == {"title": "Another title", "mood": "calm"}
+
+
+def test_reembedding_a_library_of_version_2_keeps_the_former_vectors(
+    tmp_path: Path, tones: Path, encoder: LocalEncoder
+) -> None:
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        ms.add(tones, progress=False)
+        before = ms.search("low", k=3)
+    hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in tones.rglob("*.*")}
+    as_version_2(tmp_path / "library", hashes=hashes)
+    os.utime(tones / "low.wav", (1, 1))
+    other = LocalEncoder(build_tiny_repository(tmp_path / "other", dim=24, seed=1), device="cpu")
+    done = reembed(tmp_path / "library", other, progress=False)
+    assert (done.added.updated, done.added.failed, done.lacking) == (3, [], 0)
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        assert ms.search("low", k=3) == before
+    other.close()

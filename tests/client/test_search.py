@@ -377,7 +377,7 @@ def test_a_reason_that_may_pass_is_not_remembered(
 
     write_audio(tones / "new.wav", tone(300, seconds=1))
     with monkeypatch.context() as patch:
-        patch.setattr("client.ingest.hashlib.file_digest", fail)
+        patch.setattr("client.packets._Untagged.read", fail)
         (failed,) = ms.add(tones).failed
     assert failed.reason == "cannot be read (Input/output error)"
     assert ms.failed() == []
@@ -658,18 +658,25 @@ def test_what_has_vanished_is_marked_until_it_is_back(ms: MusicSearch, tones: Pa
     assert not ms.search("low", k=1)[0].is_missing
 
 
-def test_a_failed_file_is_not_tried_again_before_it_changes(ms: MusicSearch, tones: Path) -> None:
+def test_a_failed_file_is_not_tried_again_before_it_changes(
+    ms: MusicSearch, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = tones / "bad.wav"
     bad.write_bytes(b"RIFF" + bytes(100))
     (reason,) = [failed.reason for failed in ms.add(tones, progress=False).failed]
     assert [(failed.path, failed.reason) for failed in ms.failed()] == [(str(bad), reason)]
     status = bad.stat()
+    with monkeypatch.context() as patch:
+        patch.setattr("client.ingest.hash_packets", lambda path: pytest.fail(f"{path} is read"))
+        assert [failed.reason for failed in ms.add(tones, progress=False).failed] == [reason]
+    with monkeypatch.context() as patch:
+        patch.setattr("client.ingest.hash_packets", lambda path: "packets:0")
+        assert [failed.reason for failed in ms.add(tones, progress=False, retry=True).failed] == [reason]
+    assert [failed.reason for failed in ms.add(tones, progress=False, retry=True).failed] == [reason]
     write_audio(tones.parent / "good.wav", tone(600, seconds=1))
     bad.write_bytes((tones.parent / "good.wav").read_bytes()[: status.st_size])
-    os.truncate(bad, status.st_size)
-    os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert [failed.reason for failed in ms.add(tones, progress=False).failed] == [reason]  # not read
-    assert [failed.reason for failed in ms.add(tones, progress=False, retry=True).failed] != [reason]
+    os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))  # only the time that nobody can set tells
+    assert [failed.reason for failed in ms.add(tones, progress=False).failed] != [reason]
     shutil.copy(tones.parent / "good.wav", bad)
     assert ms.add(tones, progress=False).added == 1
     assert ms.failed() == []

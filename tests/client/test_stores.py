@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -324,7 +325,7 @@ def test_names_of_any_kind(store: Store) -> None:
     for name in names:
         known = store.by_path(f"/music/{name}.wav")
         assert known == store.by_id(known.track_id) == store.named(f"/music/{name}.wav")
-        assert [known] == store.by_content(known.file.content_sha256)
+        assert [known] == store.by_content(known.file.content_hash)
         store.annotate({known.track_id: {name: name, f"{name} n": 3}})
         for where in ({name: name.upper()}, {f"{name} n": (1, 3)}, {f"{name} n": 3}):
             assert open_index(store).search(unit(seed=0)[0], k=9, where=where)[0].tolist() == [known.label]
@@ -378,6 +379,8 @@ def exported(tmp_path: Path) -> tuple[catalogue.Catalogue, str]:
     address = milvus_address(tmp_path)
     source = catalogue.Catalogue(tmp_path / "source", create=MODEL)
     source.put([track(n, seed=n, genre="Jazz") for n in range(30)])
+    file = track(7, seed=7).file
+    source.put([NewTrack(replace(file, ctime_ns=123_456_789_012_345_678), 20.0, track(7, seed=7).vectors, {}, "1 s")])
     source.annotate({source.by_path("/music/3").track_id: {"genre": "Folk", "bpm": 90}})
     source.mark_missing([source.by_path("/music/4").number])
     source.put_probes({"music": unit(seed=1, count=3), "unrelated": unit(seed=2, count=2)})
@@ -412,6 +415,7 @@ def test_export_goes_on_where_it_was_and_follows_changes(
         before, after = source.by_path(f"/music/{n}"), target.by_path(f"/music/{n}")
         assert (after.track_id, after.file, after.is_missing) == (before.track_id, before.file, before.is_missing)
         assert (after.tags, after.annotations) == (before.tags, before.annotations)
+        assert (after.warning, after.file.ctime_ns) == ((("1 s", 123_456_789_012_345_678)) if n == 7 else ("", 0))
         np.testing.assert_array_equal(target.vector(after.label), source.vector(before.label))
         np.testing.assert_array_equal(target.windows(after.label)[1], source.windows(before.label)[1])
     assert target.probes("unrelated").shape == (2, DIM)
@@ -573,7 +577,7 @@ def test_two_writers_make_one_track_of_a_file(tmp_path: Path, monkeypatch: pytes
     first = store.by_path("/music/1")
     assert first.file == track(1, seed=2).file
 
-    store.touch({first.track_id: FileState("/music/moved", 1, 1, first.file.content_sha256)})
+    store.touch({first.track_id: FileState("/music/moved", 1, 1, first.file.content_hash)})
     store.put([track(1, seed=3)])
     assert store.by_path("/music/moved").track_id == first.track_id != store.by_path("/music/1").track_id
     assert len(store) == 2

@@ -44,8 +44,8 @@ _LEAD_IN_S = 0.5
 _TAIL_PACKETS = 32  # more than a decoder holds back, or drops at the end of a stream
 _MISCOUNTED = frozenset({"libspeex", "speex"})  # 325 samples a packet by its times, of which 320 decode
 _MAX_ERRORS = 8  # of the demuxer in a row, until the rest is given up
-# PyAV 19 has no such option: it always replaces what is no UTF-8.
-_TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+# Tags that are no UTF-8 keep their bytes as surrogates; PyAV 19 does so by itself, and knows no other way.
+_TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
 
 
 class Extent(NamedTuple):
@@ -113,6 +113,19 @@ class Recording:
         if self.lost_s > self.decoded_s:
             length_s = self.decoded_s + self.lost_s
             raise DecodeError(f"truncated or damaged: only {self.decoded_s:.1f} s of {length_s:.1f} s decode")
+
+    def payloads(self) -> Iterator[bytes]:
+        """The sound as it is stored: for each link its codec, rate and channels, and then its packets, none decoded.
+
+        Raises:
+            DecodeError: it is no audio file.
+        """
+        with self._file() as file:
+            for link in _links(file):
+                with _open(link) as (container, stream):
+                    codec = stream.codec_context
+                    yield f"{codec.name} {codec.sample_rate} {codec.layout.nb_channels} ".encode()
+                    yield from map(bytes, _packets(container, stream))
 
     def measure(self) -> Extent:
         """Its extent by its packets, of which only the first and the last are decoded: a tenth of the time.
