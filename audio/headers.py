@@ -1,15 +1,13 @@
 """Files that contradict a header which announces more than decodes."""
 
-from typing import BinaryIO
-
-from .ogg import Part
+from .files import ByteFile
 
 _ID3_BYTES = 10
 _XING_WITHIN = 256  # of the first frame's start: 4 bytes of header, 2 of checksum, 32 of side information at most
 _FRAMES, _BYTES = 1, 2  # flags of a Xing header: which of its fields are there
 
 
-def contradicts_header(file: BinaryIO | Part, *, format_name: str) -> bool:
+def contradicts_header(file: ByteFile, *, format_name: str) -> bool:
     """Whether a file shows that it is shorter than announced because its header is wrong, and nothing is missing.
 
     A FLAC frame tells its place in the recording (RFC 9639, section 9.1.5): where the first one's is not 0, the
@@ -22,7 +20,7 @@ def contradicts_header(file: BinaryIO | Part, *, format_name: str) -> bool:
     return format_name == "mp3" and _xing_bytes_are_there(file, start)
 
 
-def _after_id3(file: BinaryIO | Part) -> int:
+def _after_id3(file: ByteFile) -> int:
     file.seek(0)
     header = file.read(_ID3_BYTES)
     if not header.startswith(b"ID3") or len(header) < _ID3_BYTES:
@@ -33,7 +31,7 @@ def _after_id3(file: BinaryIO | Part) -> int:
     return _ID3_BYTES + size
 
 
-def _first_flac_number(file: BinaryIO | Part, start: int) -> int:
+def _first_flac_number(file: ByteFile, start: int) -> int:
     """The first byte of the first frame's number, which is coded like UTF-8: 0 for frame or sample 0."""
     file.seek(start)
     if file.read(4) != b"fLaC":
@@ -49,7 +47,7 @@ def _first_flac_number(file: BinaryIO | Part, start: int) -> int:
     return frame[4] if len(frame) == 5 and frame.startswith(b"\xff") else 0
 
 
-def _xing_bytes_are_there(file: BinaryIO | Part, start: int) -> bool:
+def _xing_bytes_are_there(file: ByteFile, start: int) -> bool:
     file.seek(start)
     head = file.read(_XING_WITHIN)
     places = [place for name in (b"Xing", b"Info") if (place := head.find(name)) >= 0]

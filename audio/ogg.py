@@ -4,8 +4,7 @@ RFC 3533, section 4: each link begins with pages that are marked as beginnings o
 first link's decoder, and counts times from anew at each.
 """
 
-import io
-from typing import BinaryIO
+from .files import ByteFile
 
 _PAGE = b"OggS"
 _HEADER_BYTES = 27
@@ -13,7 +12,7 @@ _BEGINS = 0x02
 _BLOCK_BYTES = 65_536
 
 
-def find_links(file: BinaryIO) -> list[int]:
+def find_links(file: ByteFile) -> list[int]:
     """Where in the file each link begins, in bytes; nothing where it holds no page. Only headers are read."""
     begins: list[int] = []
     was_beginning = False
@@ -34,7 +33,7 @@ def find_links(file: BinaryIO) -> list[int]:
     return begins
 
 
-def _find_page(file: BinaryIO, position: int) -> int | None:
+def _find_page(file: ByteFile, position: int) -> int | None:
     while True:
         file.seek(position)
         block = file.read(_BLOCK_BYTES)
@@ -44,34 +43,3 @@ def _find_page(file: BinaryIO, position: int) -> int | None:
         if len(block) < _BLOCK_BYTES:
             return None
         position += len(block) - len(_PAGE) + 1
-
-
-class Part(io.RawIOBase):
-    """The bytes of an open file from `begin` to `end` (None: to its end), as a file of its own."""
-
-    def __init__(self, file: BinaryIO, begin: int, end: int | None) -> None:
-        self._file = file
-        self._begin = begin
-        self._end = file.seek(0, io.SEEK_END) if end is None else end
-        self._position = begin
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: self._begin, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
-        self._position = max(origin + offset, self._begin)
-        return self.tell()
-
-    def tell(self) -> int:
-        return self._position - self._begin
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self._end - self._position, 0)
-        self._file.seek(self._position)
-        content = self._file.read(left if size < 0 else min(size, left))
-        self._position += len(content)
-        return content

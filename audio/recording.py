@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from .downmix import downmix
 from .errors import DecodeError
+from .files import ByteFile, Part
 from .headers import contradicts_header
-from .ogg import Part, find_links
+from .ogg import find_links
 
 SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
@@ -72,7 +73,7 @@ class Recording:
         lost_s: how much did not decode between and after that, as far as the file says so.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, *, sample_rate_hz: int | None = None) -> None:
+    def __init__(self, source: str | os.PathLike[str] | ByteFile, *, sample_rate_hz: int | None = None) -> None:
         self._source = source
         self._sample_rate_hz = sample_rate_hz
         self._decoded: Counter[int] = Counter()  # samples at each rate: a sum of seconds would be off by rounding
@@ -267,7 +268,7 @@ class Recording:
                 yield frame
 
     @contextmanager
-    def _file(self) -> Iterator[BinaryIO]:
+    def _file(self) -> Iterator[ByteFile]:
         if isinstance(self._source, str | os.PathLike):
             try:
                 file = open(self._source, "rb")  # noqa: SIM115
@@ -319,7 +320,7 @@ _NOTHING = np.empty(0, np.float32)
 
 
 @contextmanager
-def open_container(file: BinaryIO | Part) -> Iterator[InputContainer]:
+def open_container(file: ByteFile) -> Iterator[InputContainer]:
     """What FFmpeg says of a file before anything of it is decoded.
 
     Raises:
@@ -337,7 +338,7 @@ def open_container(file: BinaryIO | Part) -> Iterator[InputContainer]:
 
 
 @contextmanager
-def _open(file: BinaryIO | Part) -> Iterator[tuple[InputContainer, AudioStream]]:
+def _open(file: ByteFile) -> Iterator[tuple[InputContainer, AudioStream]]:
     """The container in a file, and its stream that plays."""
     with open_container(file) as container:
         stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
@@ -356,7 +357,7 @@ def _seeking() -> Iterator[None]:
         raise NotSeekable from exc
 
 
-def _links(file: BinaryIO) -> list[BinaryIO | Part]:
+def _links(file: ByteFile) -> list[ByteFile]:
     """The parts of a file that need a decoder each: most files have one."""
     file.seek(0)
     begins = find_links(file) if file.read(4) == b"OggS" else []

@@ -3,12 +3,13 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DecodeError
+from .files import ByteFile
 from .recording import NotSeekable, Recording
 
 MIN_DURATION_S = 0.5
@@ -71,7 +72,7 @@ class WindowReader:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO,
+        source: str | os.PathLike[str] | ByteFile,
         *,
         sample_rate_hz: int,
         window_samples: int,
