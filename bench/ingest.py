@@ -21,9 +21,9 @@ from mutagen.id3 import ID3, TIT2
 from numpy.typing import NDArray
 
 from client import MusicSearch
-from client.embedding import open_windows, track_vector
+from client.embedding import open_windows, track_vectors
 from client.encoders import Encoder, EncoderSpec, open_encoder
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue, FileState, Model, NewTrack
 from train.evaluate.metrics import retrieval_metrics
 
 TITLE = "Adding files"
@@ -176,8 +176,8 @@ def _alone(paths: Sequence[str]) -> _Alone:
         ready = []
         for path, track in zip(paths, tracks, strict=True):
             own, vectors = np.split(vectors, [len(track)])
-            starts_s = np.array(track, np.float32)
-            ready.append(NewTrack(FileState(path, 1, 1, path), 1.0, TrackVectors(track_vector(own), starts_s, own), {}))
+            made = track_vectors(own, starts_s=track, powers=[1.0] * len(track))
+            ready.append(NewTrack(FileState(path, 1, 1, path), 1.0, made, {}))
         writing = time.process_time()
         for start in range(0, len(ready), GROUP):
             catalogue.put(ready[start : start + GROUP])

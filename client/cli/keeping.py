@@ -41,7 +41,9 @@ def _as_text(report: AddReport, *, device: str) -> str:
         f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
         f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )
-    return "\n".join([summary, *_others(report), *(f"  {failed.path}: {failed.reason}" for failed in report.failed)])
+    damaged = [f"  {track.path}: {track.warning}" for track in report.warnings]
+    failed = [f"  {failed.path}: {failed.reason}" for failed in report.failed]
+    return "\n".join([summary, *_others(report), *damaged, *failed])
 
 
 def _others(report: AddReport) -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 
 from client import QueryError
 from client.duplicates import Duplicate, find_duplicates
-from client.embedding import track_vector
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.embedding import track_vectors
+from client.index.catalogue import Catalogue, FileState, Model, NewTrack
 from client.index.live import LiveIndex
 
 DIM = 16
@@ -26,7 +26,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 def track(name: str, *windows: np.ndarray) -> NewTrack:
     rows = np.stack(windows)
-    vectors = TrackVectors(track_vector(rows), np.arange(len(rows), dtype=np.float32), rows)
+    vectors = track_vectors(rows, starts_s=range(len(rows)), powers=[1.0] * len(rows))
     return NewTrack(FileState(f"/{name}", 1, 1, name), float(len(rows)), vectors)
 
 
