@@ -341,6 +341,7 @@ def parameter(key: str, value: str) -> str:
 NPU = 'optimization { execution_accelerators { cpu_execution_accelerator [ { name: "npu" } ] } }'
 A_WINDOW = "dims: [ 16000 ]"
 
+
 def remove_a_step(repository: Path) -> None:
     shutil.rmtree(repository / "text_encoder")
 
@@ -381,7 +382,13 @@ def cut_the_vocabulary(repository: Path) -> None:
                 ("audio_encoder", A_WINDOW, "dims: [ 8000 ]", r"'waveform' as .*\[8000\]", r"\[-1, 16000\]"),
                 ("audio_encoder", A_WINDOW, "dims: [ -1 ]", r"'waveform' as .*\[-1\]", r"\[-1, 16000\]"),
                 ("audio_encoder", A_WINDOW, "dims: [ 1, 16000 ]", r"'waveform' as .*\[1, 16000\]", r"\[-1, 16000\]"),
-                ("audio_encoder", "max_batch_size: 8", "max_batch_size: 0", r"'waveform' as \[16000\]", r"\[-1, 16000\]"),
+                (
+                    "audio_encoder",
+                    "max_batch_size: 8",
+                    "max_batch_size: 0",
+                    r"'waveform' as \[16000\]",
+                    r"\[-1, 16000\]",
+                ),
                 ("text_encoder", "dims: [ 16 ]", "dims: [ -1 ]", r"'embedding' as .*\[-1\]", r"\[-1, 16\]"),
             ]
         ),
