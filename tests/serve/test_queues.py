@@ -28,7 +28,7 @@ name: "audio_encoder" backend: "python" max_batch_size: 1
 input [ { name: "waveform" data_type: TYPE_FP32 dims: [ 160000 ] } ]
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ 256 ] } ]
 dynamic_batching { default_queue_policy {
-  max_queue_size: 1 default_timeout_microseconds: 30000000 timeout_action: REJECT allow_timeout_override: true
+  max_queue_size: 1 default_timeout_microseconds: %d timeout_action: REJECT allow_timeout_override: true
 } }
 """
 MODEL = """
@@ -44,14 +44,19 @@ class TritonPythonModel:
 """
 
 
+def slow_encoder(folder: Path, *, longest_wait_us: int) -> None:
+    """Put audio_embedding and the encoder that it calls into `folder`."""
+    shutil.copytree(SHIPPED / "audio_embedding", folder / "audio_embedding")
+    (folder / "audio_encoder/1").mkdir(parents=True)
+    (folder / "audio_encoder/config.pbtxt").write_text(CONFIG % longest_wait_us)
+    (folder / "audio_encoder/1/model.py").write_text(MODEL)
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, triton: Server) -> Iterator[grpc.InferenceServerClient]:
     """audio_embedding over an encoder that takes a second and lets one request wait; `triton` is for its skip."""
     folder = tmp_path_factory.mktemp("slow")
-    shutil.copytree(SHIPPED / "audio_embedding", folder / "audio_embedding")
-    (folder / "audio_encoder/1").mkdir(parents=True)
-    (folder / "audio_encoder/config.pbtxt").write_text(CONFIG)
-    (folder / "audio_encoder/1/model.py").write_text(MODEL)
+    slow_encoder(folder, longest_wait_us=30_000_000)
     with (
         running_server(folder, ports=Ports(0, 0, 0)) as server,
         grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
@@ -113,6 +118,21 @@ def test_a_caller_may_ask_to_wait_less(client) -> None:
         running = pool.submit(encode, client)
         time.sleep(0.3)
         answer = encode(client, timeout_us=1000)
+        assert running.result() == "answered"
+    assert answer.startswith("StatusCode.UNAVAILABLE")
+    assert "timeout expired" in answer
+
+
+def test_a_wait_in_the_encoders_queue_that_was_too_long_is_the_same_error(triton: Server, tmp_path: Path) -> None:
+    slow_encoder(tmp_path, longest_wait_us=200_000)
+    with (
+        running_server(tmp_path, ports=Ports(0, 0, 0)) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        running = pool.submit(encode, client)
+        time.sleep(0.3)
+        answer = embed(client)
         assert running.result() == "answered"
     assert answer.startswith("StatusCode.UNAVAILABLE")
     assert "timeout expired" in answer

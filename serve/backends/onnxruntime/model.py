@@ -16,11 +16,10 @@ and onnxruntime_utils.cc):
 
 Not here: strings, ragged batches, sequences, custom operators, and sessions that instances share.
 
-The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. One that
-ONNX Runtime refuses fails alone; the C++ backend fails all of a batch, so a graph should refuse nothing.
+The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. Where it
+fails, all of them fail, as they do there: a graph must refuse nothing that one caller may send (`export/towers.py`).
 """
 
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -43,49 +42,38 @@ class TritonPythonModel:
         _check_outputs(config["output"], self._session.get_outputs(), batched=self._batched)
 
     def execute(self, requests):
+        runs = [requests] if self._batched else [[request] for request in requests]
+        return [response for run in runs for response in self._respond(run)]
+
+    def _respond(self, requests):
+        """Requests of one run of the graph, joined along the batch axis -> a response to each."""
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
             for request in requests
         ]
-        results = []
-        if self._batched and len(feeds) > 1:
-            # One bad request must not fail its neighbours, and only running them apart tells which one it is.
-            with contextlib.suppress(Exception):  # ONNX Runtime's errors have no common class
-                results = self._run_together(feeds)
+        joined = feeds[0]
+        if len(feeds) > 1:
+            joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
+        try:
+            outputs = self._session.run(self._outputs, joined)
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in joined.items())
+            failure = pb_utils.TritonError(f"the graph failed on {shapes}: {error}")
+            return [pb_utils.InferenceResponse(error=failure) for _ in requests]
+        rows = [[output] for output in outputs]
+        if len(feeds) > 1:
+            starts = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
+            rows = [np.split(output, starts) for output in outputs]
         return [
-            self._respond(request, result)
-            for request, result in zip(requests, results or self._run_apart(feeds), strict=True)
+            pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(name, tensor)
+                    for name, tensor in zip(self._outputs, tensors, strict=True)
+                    if name in request.requested_output_names()
+                ]
+            )
+            for request, tensors in zip(requests, zip(*rows, strict=True), strict=True)
         ]
-
-    def _run(self, feed):
-        """Tensors by name -> tensors by name."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
-
-    def _run_together(self, feeds):
-        """Concatenate along the batch axis, run once -> the outputs of each feed."""
-        outputs = self._run({name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs})
-        starts = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
-        split = {name: np.split(tensor, starts) for name, tensor in outputs.items()}
-        return [{name: parts[row] for name, parts in split.items()} for row in range(len(feeds))]
-
-    def _run_apart(self, feeds):
-        """Run each feed -> for each its outputs, or the TritonError it caused."""
-        results = []
-        for feed in feeds:
-            try:
-                results.append(self._run(feed))
-            except Exception as error:
-                shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in feed.items())
-                results.append(pb_utils.TritonError(f"the graph failed on {shapes}: {error}"))
-        return results
-
-    def _respond(self, request, result):
-        if isinstance(result, pb_utils.TritonError):
-            return pb_utils.InferenceResponse(error=result)
-        wanted = request.requested_output_names()
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, result[name]) for name in self._outputs if name in wanted]
-        )
 
 
 def _options(config):
