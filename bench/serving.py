@@ -117,13 +117,15 @@ def measure() -> str:
     device = graph["instance_group"][0]["kind"].removeprefix("KIND_")
     return "\n\n".join(
         [
-            f"Closed loop, on the {device}: each caller, a thread of a second process, sends a window of 10 s, a text "
-            "that nobody asked before or a file of 12 s (Opus), waits for the answer over gRPC, and sends the next. "
-            "*Batch* is the mean that Triton made. *÷ direct*: of the rate of ONNX Runtime called in a loop, in one "
-            "process, with the server's number of threads, on batches of the size that Triton had just made (*1*: of "
-            f"one), inputs ready; the texts have {TOKENS} tokens with their padding, and the direct side does not "
-            "tokenize. *÷ unbatched*: of the same repository's without its `dynamic_batching` blocks. The sides of a "
-            f"row alternate, {ROUNDS} turns of {TURN_S:g} s each; server, callers and direct calls share the cores.",
+            "On the wheel's tritonserver with the stand-in for the ONNX Runtime backend (`serve/backends/`), not on "
+            f"Triton's own in C++. Closed loop, on the {device}: each caller, a thread of a second process, sends a "
+            "window of 10 s, a text that nobody asked before or a file of 12 s (Opus), waits for the answer over "
+            "gRPC, and sends the next. *Batch* is the mean that Triton made. *÷ direct*: of the rate of ONNX Runtime "
+            "called in a loop, in one process, with as many threads as an encoder's instances have together "
+            f"({_threads(AUDIO.graph)}), on batches of the size that Triton had just made (*1*: of one), inputs ready; "
+            f"the texts have {TOKENS} tokens with their padding, and the direct side does not tokenize. *÷ unbatched*: "
+            "of the same repository's without its `dynamic_batching` blocks. The sides of a row alternate, "
+            f"{ROUNDS} turns of {TURN_S:g} s each; server, callers and direct calls share the cores.",
             _verdict(audio[JUDGED_CALLERS], wide_audio[JUDGED_CALLERS], text[JUDGED_CALLERS]),
             _table("windows", audio, BESIDE),
             f"The same windows, served and directly, by a {WIDE}, the size of the papers' (random weights):",
@@ -216,6 +218,14 @@ def _export_wide() -> bytes:
     return export_audio(model, samples=config.frontend.window_samples).SerializeToString()
 
 
+def _threads(graph: str) -> int:
+    """How many compute in all instances of a graph's model."""
+    text = (REPOSITORY / graph / "config.pbtxt").read_text(encoding="utf-8")
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    each = int(config.parameters["intra_op_thread_count"].string_value)
+    return each * sum(group.count for group in config.instance_group)
+
+
 def _open_audio(repository: Path = REPOSITORY) -> Callable[[int], Side]:
     return _open_direct(AUDIO.graph, {"waveform": _windows()}, repository=repository)
 
@@ -226,8 +236,10 @@ def _open_text() -> Callable[[int], Side]:
 
 
 def _open_direct(graph: str, feed: dict[str, np.ndarray], *, repository: Path = REPOSITORY) -> Callable[[int], Side]:
-    # Default options, as the server's: as many threads as there are cores.
-    session = onnxruntime.InferenceSession(repository / graph / "1/model.onnx", providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads(graph)
+    path = repository / graph / "1/model.onnx"
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(batch: int) -> Side:
         part = {name: rows[:batch] for name, rows in feed.items()}

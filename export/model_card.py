@@ -19,7 +19,7 @@ they fit. Written by `export/to_onnx.py` of MusicSearch; fingerprint `{fingerpri
 ## Use
 
 Serve this folder with Triton, or read it with ONNX Runtime: `MusicSearch("library", encoder="path/of/this/folder")`.
-
+{needs}
 {graphs}
 
 A waveform is mono, -1 to 1, at {rate} Hz, {seconds:g} s long; the log-mel front end is inside the graph. Text is cut
@@ -41,6 +41,8 @@ Nothing is written unless this holds; `parity.json` has each item.
 
 {search}
 """
+
+_NEEDS_OF_INT8 = "Its INT8 graph wants ONNX Runtime 1.22 or newer, which Triton has from 25.06 on.\n"
 
 
 def write_model_card(
@@ -67,6 +69,7 @@ def write_model_card(
                 ("`text_encoder`", "`input_ids`, `attention_mask` INT32 [n, length]", f"`embedding` FP32 [n, {dim}]"),
             ],
         ),
+        needs=_NEEDS_OF_INT8 if "int8" in parity.precisions else "",
         rate=f"{parameters.sample_rate_hz:,}",
         seconds=source.window.seconds,
         tokens=parameters.max_text_tokens,

@@ -167,7 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--text-int8",
         action="store_true",
-        help="quantise the text graph, for servers without a GPU (see export/int8.py)",
+        help=(
+            "quantise the text graph, for servers without a GPU that have ONNX Runtime 1.22 or newer, as Triton has "
+            "from 25.06 on (see export/int8.py)"
+        ),
     )
     parser.add_argument(
         "--text-tensorrt",

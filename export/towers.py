@@ -11,14 +11,17 @@ or Add: it computes them in float32 and drops the casts between them, so nothing
 Transpose, Concat and ReduceMean it does have, and there a value really becomes float16: a difference of 1e-7 between
 two batch sizes grows to a float16 step, 2e-5 to 4e-5 in the embedding. With those in float32 no rounding is left, and
 a vector is the same alone and in any batch.
+
+A token id outside the vocabulary counts as the nearest one inside: see `clip_token_ids`.
 """
 
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import onnx
 import onnx_ir
 import torch
@@ -81,10 +84,43 @@ def export_audio(model: nn.Module, *, samples: int) -> onnx.ModelProto:
 
 
 def export_text(model: nn.Module, *, max_tokens: int) -> onnx.ModelProto:
-    """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm."""
+    """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm.
+
+    Any int32 is a token id to the graph (`clip_token_ids`).
+    """
     ones = torch.ones(EXAMPLE_BATCH, min(EXAMPLE_TOKENS, max_tokens), dtype=torch.int32)
     axes = {0: Dim("batch"), 1: Dim("length", max=max_tokens)}
-    return _export(_Text(model), {"input_ids": ones, "attention_mask": ones.clone()}, axes=axes)
+    example = {"input_ids": ones, "attention_mask": ones.clone()}
+    return _export(_Text(model), example, axes=axes, rewrite=clip_token_ids)
+
+
+def clip_token_ids(graph: onnx_ir.Graph) -> None:
+    """Let a text graph read each of its `input_ids` as the nearest id of its vocabulary.
+
+    A lookup fails on any other id, and with it the whole batch that a server made of several callers' texts; on a GPU
+    it reads what lies beside the table. Max and Min, because TensorRT's Clip takes no integers.
+
+    Raises:
+        ExportError: the graph looks nothing up by them.
+    """
+    ids = next(value for value in graph.inputs if value.name == "input_ids")
+    tables = [lookup.inputs[0] for lookup in _lookups(ids)]
+    if not tables:
+        raise ExportError("the text graph looks up no table by input_ids; expected a tower with token embeddings")
+    last_id = min(table.shape[0] for table in tables) - 1
+    bounds = [
+        onnx_ir.Value(name=name, const_value=onnx_ir.tensor(np.array(bound, np.int32), name=name))
+        for name, bound in (("first_token_id", 0), ("last_token_id", last_id))
+    ]
+    for bound in bounds:
+        graph.register_initializer(bound)
+    raised = onnx_ir.node("Max", [ids, bounds[0]], name="clip_token_ids/Max")
+    clipped = onnx_ir.node("Min", [raised.outputs[0], bounds[1]], name="clip_token_ids/Min")
+    for node, name in ((raised, "raised_token_ids"), (clipped, "token_ids")):
+        node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = name, ids.type, ids.shape
+    ids.replace_all_uses_with(clipped.outputs[0])
+    raised.replace_input_with(0, ids)
+    graph.insert_before(graph[0], [raised, clipped])
 
 
 class _Audio(nn.Module):
@@ -103,6 +139,17 @@ class _Text(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.model.embed_text(input_ids, attention_mask)
+
+
+def _lookups(ids: onnx_ir.Value) -> list[onnx_ir.Node]:
+    """The nodes that look up a table by these ids, as they are or cast to another integer."""
+    found = []
+    for node, index in ids.uses():
+        if node.op_type == "Gather" and index == 1:
+            found.append(node)
+        elif node.op_type == "Cast":
+            found += _lookups(node.outputs[0])
+    return found
 
 
 def _check_range(typed: nn.Module, *, advice: str) -> None:
@@ -135,7 +182,13 @@ def _type_layers(tower: nn.Module) -> None:
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
 
 
-def _export(graph: nn.Module, example: dict[str, Tensor], *, axes: dict[int, Dim]) -> onnx.ModelProto:
+def _export(
+    graph: nn.Module,
+    example: dict[str, Tensor],
+    *,
+    axes: dict[int, Dim],
+    rewrite: Callable[[onnx_ir.Graph], None] = lambda _: None,
+) -> onnx.ModelProto:
     with torch.no_grad(), quiet(), _plain_attention(graph):
         program = torch.onnx.export(
             graph.eval(),
@@ -151,6 +204,7 @@ def _export(graph: nn.Module, example: dict[str, Tensor], *, axes: dict[int, Dim
     _name_output(model.graph, "embedding")
     _cast_before_relu(model.graph)
     name_by_module(model.graph)
+    rewrite(model.graph)
     _strip_notes(model)
     proto = onnx_ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)

@@ -59,6 +59,7 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
     text = profile_of(tokens, max_tokens=parameters.max_text_tokens)
     lengths = padded_lengths(parameters.max_text_tokens)
     values = asdict(parameters) | {
+        "threads": _THREADS,
         "max_batch": MAX_BATCH,
         "lengths": f"{', '.join(map(str, lengths[:-1]))} or {lengths[-1]}" if lengths[1:] else str(lengths[0]),
         "version": _VERSION,
@@ -145,6 +146,13 @@ _VERSION = """\
 version_policy { latest { num_versions: 1 } }
 """
 
+_THREADS = """\
+# On a CPU: one thread an instance, so raise `count` to the number of cores. ONNX Runtime's threads spin while they wait
+# for each other, and instances with a thread for each core take the cores from one another: up to twice the CPU time a
+# run, and half the rate. On a GPU hardly anything is left to these threads.
+parameters { key: "intra_op_thread_count" value: { string_value: "1" } }
+"""
+
 _TEXT_QUEUE = """\
   default_queue_policy {
     # More than 256 waiting queries, four full batches, are refused at once.
@@ -189,6 +197,7 @@ dynamic_batching {
 # the weights a second time.
 instance_group [ { count: 2 } ]
 
+$threads
 # Ready only when both have run: a lone window, and what the client and audio_embedding send at a time. On the CUDA
 # provider the first run of a shape searches the convolutions' kernels.
 $audio_warmup
@@ -207,6 +216,8 @@ backend: "onnxruntime"
 
 $version
 max_batch_size: $max_batch
+# A graph cannot refuse: an id outside the vocabulary counts as the nearest inside, so that no other text of its batch
+# fails with it. text_tokenizer sends none.
 input [
   { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] },
   { name: "attention_mask" data_type: TYPE_INT32 dims: [ -1 ] }  # 1 for a token, 0 for padding
@@ -223,6 +234,7 @@ $text_queue
 # No kind: a GPU where there is one, else the CPU. Two for the reason in audio_encoder's file.
 instance_group [ { count: 2 } ]
 
+$threads
 # Ready only when these have run: a query of each padded length, and a full batch of the shortest, which most fit.
 $text_warmup
 $text_accelerator
@@ -295,8 +307,10 @@ backend: "python"
 
 $version
 # One file a request, because files have different numbers of windows; audio_encoder batches the windows of all. So a
-# file is also a whole HTTP body: curl -H 'Inference-Header-Content-Length: 0' --data-binary @song.mp3 URL. The answer
-# is JSON, as long as its header of that name says, and then the tensors' bytes in the same order.
+# file is also a whole HTTP body:
+#   curl -H 'Content-Type: application/octet-stream' -H 'Inference-Header-Content-Length: 0' --data-binary @song.mp3 URL
+# Always with that type, as curl's own says that the body is a web form, and Triton would read it as one. The answer is
+# JSON, as long as its header of that name says, and then the tensors' bytes in the same order.
 max_batch_size: 0
 input [ { name: "audio" data_type: TYPE_STRING dims: [ 1 ] } ]  # the bytes of a file: mp3, flac, ogg, m4a, wav, ...
 output [

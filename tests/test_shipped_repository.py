@@ -4,6 +4,9 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
+import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -49,3 +52,15 @@ def test_the_parity_report_and_the_model_card_are_of_these_graphs():
 
 def test_all_of_it_is_under_90_mb():
     assert sum(path.stat().st_size for path in REPOSITORY.rglob("*") if path.is_file()) < 90e6
+
+
+@pytest.mark.parametrize("wrong_id", [-1, -(2**31), 10**6, 2**31 - 1])
+def test_a_wrong_token_id_harms_no_other_text_of_its_batch(wrong_id: int):
+    path = REPOSITORY / "text_encoder/1/model.onnx"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    ids = np.arange(1000, 1048, dtype=np.int32).reshape(3, 16)
+    expected = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+    ids[1, 7] = wrong_id
+    answer = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+    np.testing.assert_allclose(answer[::2], expected[::2], rtol=0, atol=1e-6)
+    assert np.isfinite(answer[1]).all()

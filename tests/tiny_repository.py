@@ -142,9 +142,13 @@ def _text_graph(bands_hz: np.ndarray, *, seed: int) -> bytes:
         "table": table.astype(np.float32),
         "token_axis": np.array([1]),
         "last_axis": np.array([2]),
+        "first_id": np.array(0, np.int32),
+        "last_id": np.array(len(vocabulary) - 1, np.int32),
     }
     nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["vectors"]),
+        helper.make_node("Max", ["input_ids", "first_id"], ["raised"]),  # as the exporter's graphs do
+        helper.make_node("Min", ["raised", "last_id"], ["ids"]),
+        helper.make_node("Gather", ["table", "ids"], ["vectors"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last_axis"], ["weights"]),
         helper.make_node("Mul", ["vectors", "weights"], ["kept"]),

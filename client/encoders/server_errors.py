@@ -68,6 +68,7 @@ MESSAGE_MEANINGS = {
     "Server is stopping": _RESTARTING,
     "has no available versions": _RESTARTING,  # Triton unloads its models before it exits
     "is not at ready state": _RESTARTING,
+    "is not ready.": _RESTARTING,  # of a model that another model called
     "is not healthy": _CRIPPLED,  # what another instance, or another server, can still answer
     "unknown model": _WITHOUT_MODELS,
     "message larger than max": _REFUSES_SIZE,

@@ -169,6 +169,7 @@ def test_every_grpc_status_has_its_error(
         ("NOT_FOUND", "Request for unknown model: 'e' is not found", ServerMismatch),
         ("UNAVAILABLE", "Request for unknown model: 'e' is not found", ServerMismatch),  # as older ones said it
         ("UNAVAILABLE", "Request for unknown model: 'e' version 1 is not at ready state", ServerUnavailable),
+        ("UNAVAILABLE", "Failed for execute the inference request. Model 'm' is not ready.", ServerUnavailable),
         ("INTERNAL", "in ensemble 'e', Stub process 'text_tokenizer_0_1' is not healthy.", ServerUnavailable),
         ("UNAVAILABLE", "Received http2 header with status: 429", ServerBusy),  # of a gateway, as gRPC tells it
         ("UNKNOWN", "Received http2 header with status: 413", ServerMismatch),
@@ -180,6 +181,14 @@ def test_every_grpc_status_has_its_error(
 )
 def test_what_triton_says_tells_what_its_status_does_not(status: str, words: str, error: type) -> None:
     assert meaning_of(status, words).error is error
+
+
+def test_a_model_that_is_not_ready_is_no_address_to_correct() -> None:
+    meaning = meaning_of("UNAVAILABLE", "Failed for execute the inference request. Model 'm' is not ready.")
+    assert (meaning.advice, meaning.is_transient) == (
+        "is stopping, or still loads its models: try again later",
+        True,
+    )
 
 
 def test_only_an_unreachable_or_restarting_server_is_worth_another_try() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -86,6 +87,7 @@ def test_text(tower: str, precision: str, tmp_path: Path):
     row = compare_texts(graph, model=model, typed=typed, precision=precision)
     assert (row.truth @ row.truth.T).min() < 0.99
     check_promises(graph, precision=precision, folder=tmp_path)
+    check_wrong_ids(graph, last_id=31)
 
 
 @pytest.mark.parametrize("tower", TEXT)
@@ -96,6 +98,7 @@ def test_int8_text(tower: str):
     assert (row.truth @ row.truth.T).min() < 0.99
     linear = {"word2vec": 0, "transformer": 8}.get(tower, 6)  # four of attention, two of feed-forward in each layer
     assert sum(node.op_type == "MatMulNBits" for node in graph.graph.node) == linear
+    check_wrong_ids(graph, last_id=31)
 
 
 @pytest.mark.parametrize("max_tokens", [3, 5])  # fewer than the exporter's example has, and as many as its batch
@@ -121,6 +124,23 @@ def compare_texts(
         max_tokens=max_tokens,
         accept=STRICT[precision],
     )
+
+
+def check_wrong_ids(graph: onnx.ModelProto, *, last_id: int) -> None:
+    """Ids outside the vocabulary count as the nearest inside, and no other text of the batch is touched."""
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    ids = np.random.default_rng(0).integers(4, last_id, (6, 11)).astype(np.int32)
+    mask = np.ones_like(ids)
+    nearest = ids.copy()
+    nearest[1, 3:7] = last_id, last_id, 0, 0
+    nearest[4, 5] = last_id
+    wrong = nearest.copy()
+    wrong[1, 3:7] = last_id + 1, 2**31 - 1, -1, -(2**31)
+    wrong[4, 5] = 10**6
+    expected, answer = (session.run(None, {"input_ids": x, "attention_mask": mask})[0] for x in (nearest, wrong))
+    np.testing.assert_array_equal(answer, expected)
+    alone = session.run(None, {"input_ids": ids[2:3], "attention_mask": mask[2:3]})[0]
+    np.testing.assert_allclose(answer[2:3], alone, rtol=0, atol=1e-6)
 
 
 def check_promises(graph: onnx.ModelProto, *, precision: str, folder: Path) -> None:

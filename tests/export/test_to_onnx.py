@@ -84,6 +84,7 @@ def test_the_model_card_says_where_the_model_comes_from(repository: Path):
     assert "| val R@10 | 0.8333 |" in card
     digest = hashlib.sha256((repository / "audio_encoder/1/model.onnx").read_bytes()).hexdigest()
     assert f"| `{digest}` |" in card
+    assert "1.22" not in card  # which only an INT8 graph needs
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_and_they_name_no_local_path(
@@ -244,6 +245,7 @@ def test_fp32_and_a_text_graph_in_int8(checkpoint: Path, manifest: Path, tmp_pat
     assert not any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in audio.initializer)
     assert any(node.op_type == "MatMulNBits" for node in onnx.load(out / "text_encoder/1/model.onnx").graph.node)
     onnxruntime.InferenceSession(out / "text_encoder/1/model.onnx", providers=["CPUExecutionProvider"])
+    assert "ONNX Runtime 1.22 or newer, which Triton has from 25.06" in (out / "MODEL_CARD.md").read_text()
 
 
 def test_options_that_contradict_each_other_are_refused_before_the_checkpoint_is_read(tmp_path: Path, capsys):

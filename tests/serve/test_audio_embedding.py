@@ -1,9 +1,14 @@
 """audio_embedding gives a file the client's vectors, refuses it in the client's words, and has limits."""
 
 import http.client
+import itertools
 import json
+import re
+import shlex
+import shutil
+import subprocess
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +21,8 @@ from client.embedding import embed_file
 from client.encoders import Encoder, open_encoder
 from serve import Server
 from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -162,16 +169,65 @@ def test_the_encoders_refusal_is_passed_on(shipped_client, tmp_path: Path) -> No
         embed(shipped_client, content, model="audio_embedding_overfull")
 
 
-def test_a_file_is_a_whole_http_body(shipped: Server, shipped_client, tmp_path: Path) -> None:
-    content = write_audio(tmp_path / "a.mp3", melody(seconds=12), kind="mp3").read_bytes()
-    connection = http.client.HTTPConnection("127.0.0.1", shipped.ports.http, timeout=60)
-    headers = {"Inference-Header-Content-Length": "0"}
-    connection.request("POST", "/v2/models/audio_embedding/infer", body=content, headers=headers)
-    response = connection.getresponse()
-    reply, described = response.read(), int(response.getheader("Inference-Header-Content-Length"))
+def documented_command() -> list[str]:
+    """README's `curl ...`, split as a shell splits it."""
+    blocks = re.findall(r"```sh\n(.+?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    [command] = [block for block in blocks if "audio_embedding/infer" in block]
+    return shlex.split(command)
+
+
+def send(command: list[str], *, file: Path, address: str) -> bytes:
+    """What a documented command writes, about another file and to another server."""
+    words = [word.replace("song.mp3", str(file)).replace("127.0.0.1:8000", address) for word in command]
+    words, [redirect, answer] = words[:-2], words[-2:]
+    assert (words[0], redirect, answer) == ("curl", ">", "answer")
+    if shutil.which("curl"):
+        return subprocess.run([*words, "--silent", "--show-error"], check=True, capture_output=True, timeout=60).stdout
+    # The same request where there is no curl.
+    headers = dict(value.split(": ") for option, value in itertools.pairwise(words) if option == "-H")
+    host, _, path = words[-1].partition("/")
+    connection = http.client.HTTPConnection(host, timeout=60)
+    connection.request("POST", f"/{path}", body=file.read_bytes(), headers=headers)
+    content = connection.getresponse().read()
     connection.close()
-    assert response.status == 200
-    first = json.loads(reply[:described])["outputs"][0]
+    return content
+
+
+@pytest.mark.parametrize("size_mb", [0.2, 20])
+def test_the_documented_command_embeds_a_whole_file(
+    shipped: Server, shipped_client, tmp_path: Path, size_mb: float
+) -> None:
+    path = tmp_path / "a song.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(44_100)
+        seconds = size_mb * 1e6 / (4 * 44_100)
+        samples = (30_000 * melody(seconds=seconds * 44_100 / SAMPLE_RATE_HZ)).astype("<i2")
+        file.writeframes(np.repeat(samples, 2).tobytes())
+    assert path.stat().st_size >= size_mb * 1e6
+    reply = send(documented_command(), file=path, address=f"127.0.0.1:{shipped.ports.http}")
+    described, end = json.JSONDecoder().raw_decode(reply.decode("latin-1"))
+    first = described["outputs"][0]
     assert (first["name"], first["shape"]) == ("embedding", [256])
-    embedding = np.frombuffer(reply[described : described + 1024], "<f4")
-    np.testing.assert_allclose(embedding, embed(shipped_client, content)["embedding"], rtol=0, atol=1e-6)
+    embedding = np.frombuffer(reply[end : end + 1024], "<f4")
+    np.testing.assert_allclose(embedding, embed(shipped_client, path.read_bytes())["embedding"], rtol=0, atol=1e-6)
+
+
+def test_every_command_that_sends_a_file_calls_it_binary() -> None:
+    pages = [README, *(path for room in ("serve", "docs", "bench", "model_repository") for path in _pages(room))]
+    commands = [
+        command
+        for page in pages
+        for command in re.findall(r"curl(?:[^\n]|\\\n)*", page.read_text(encoding="utf-8"))
+        if re.search(r"\s(--data|-d\b|--upload-file|-T\b|-F\b)", command)
+    ]
+    assert len(commands) >= 2  # README's, and the model's own
+    for command in commands:
+        assert re.search(r"-H ['\"]Content-Type: application/octet-stream['\"]", command), command
+
+
+def _pages(room: str) -> Iterator[Path]:
+    for path in (README.parent / room).rglob("*"):
+        if path.suffix in {".md", ".py", ".sh", ".conf", ".yaml", ".pbtxt"} or path.name == "Dockerfile":
+            yield path

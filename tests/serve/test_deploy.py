@@ -529,6 +529,13 @@ def test_the_gateway_knows_triton_by_its_name_and_ports_and_hides_the_operators_
     assert conf.count("{") == conf.count("}")
 
 
+def test_the_gateway_tells_triton_that_every_body_is_binary():
+    conf = _read("gateway/nginx.conf")
+    locations = re.findall(r"location [^{]+\{([^}]+proxy_pass [^}]+)\}", conf)
+    assert len(locations) == conf.count("proxy_pass") == 2
+    assert all("proxy_set_header Content-Type application/octet-stream;" in location for location in locations)
+
+
 def test_only_the_gateways_own_health_needs_no_key():
     conf = _read("gateway/nginx.conf")
     [admitted] = re.findall(r"map \$uri \$admitted \{([^}]+)\}", conf)

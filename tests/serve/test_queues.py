@@ -1,7 +1,13 @@
-"""Overload is an error at once, and it is called overload, also where a model called the model."""
+"""Overload is an error at once, and it is called what it is, also where a model called the model.
+
+So is a model that is not there for a while: its callers hear that it is unavailable, which is worth another try.
+"""
 
 import io
+import os
 import shutil
+import signal
+import subprocess
 import time
 import wave
 from collections.abc import Iterator
@@ -14,6 +20,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from serve import Ports, Server, running_server
+from serve.server import LOOPBACK, assemble_backends, claim, environment_of, find_wheel
 
 SHIPPED = Path(__file__).parents[2] / "model_repository"
 CONFIG = """
@@ -21,7 +28,7 @@ name: "audio_encoder" backend: "python" max_batch_size: 1
 input [ { name: "waveform" data_type: TYPE_FP32 dims: [ 160000 ] } ]
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ 256 ] } ]
 dynamic_batching { default_queue_policy {
-  max_queue_size: 1 default_timeout_microseconds: 30000000 timeout_action: REJECT allow_timeout_override: true
+  max_queue_size: 1 default_timeout_microseconds: %d timeout_action: REJECT allow_timeout_override: true
 } }
 """
 MODEL = """
@@ -37,14 +44,19 @@ class TritonPythonModel:
 """
 
 
+def slow_encoder(folder: Path, *, longest_wait_us: int) -> None:
+    """Put audio_embedding and the encoder that it calls into `folder`."""
+    shutil.copytree(SHIPPED / "audio_embedding", folder / "audio_embedding")
+    (folder / "audio_encoder/1").mkdir(parents=True)
+    (folder / "audio_encoder/config.pbtxt").write_text(CONFIG % longest_wait_us)
+    (folder / "audio_encoder/1/model.py").write_text(MODEL)
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, triton: Server) -> Iterator[grpc.InferenceServerClient]:
     """audio_embedding over an encoder that takes a second and lets one request wait; `triton` is for its skip."""
     folder = tmp_path_factory.mktemp("slow")
-    shutil.copytree(SHIPPED / "audio_embedding", folder / "audio_embedding")
-    (folder / "audio_encoder/1").mkdir(parents=True)
-    (folder / "audio_encoder/config.pbtxt").write_text(CONFIG)
-    (folder / "audio_encoder/1/model.py").write_text(MODEL)
+    slow_encoder(folder, longest_wait_us=30_000_000)
     with (
         running_server(folder, ports=Ports(0, 0, 0)) as server,
         grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
@@ -109,3 +121,65 @@ def test_a_caller_may_ask_to_wait_less(client) -> None:
         assert running.result() == "answered"
     assert answer.startswith("StatusCode.UNAVAILABLE")
     assert "timeout expired" in answer
+
+
+def test_a_wait_in_the_encoders_queue_that_was_too_long_is_the_same_error(triton: Server, tmp_path: Path) -> None:
+    slow_encoder(tmp_path, longest_wait_us=200_000)
+    with (
+        running_server(tmp_path, ports=Ports(0, 0, 0)) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        running = pool.submit(encode, client)
+        time.sleep(0.3)
+        answer = embed(client)
+        assert running.result() == "answered"
+    assert answer.startswith("StatusCode.UNAVAILABLE")
+    assert "timeout expired" in answer
+
+
+def test_whom_a_model_calls_is_unavailable_until_it_is_loaded(triton: Server, tmp_path: Path) -> None:
+    wheel, ports = find_wheel(), claim(Ports(0, 0, 0))
+    assemble_backends(tmp_path / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
+    for model in ("audio_embedding", "audio_encoder"):
+        shutil.copytree(SHIPPED / model, tmp_path / "models" / model, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [
+        *(wheel.tritonserver, f"--model-repository={tmp_path}/models", f"--backend-directory={tmp_path}/backends"),
+        *("--disable-auto-complete-config", "--model-control-mode=explicit", "--load-model=audio_embedding"),
+        *(f"--{door}-address={LOOPBACK}" for door in vars(ports)),
+        *(f"--{door}-port={port}" for door, port in vars(ports).items()),
+    ]
+    with (tmp_path / "triton.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment_of(wheel), stdout=log, stderr=log)
+    try:
+        server = Server(process, ports=ports, repository=tmp_path, workspace=tmp_path)
+        give_up = time.monotonic() + 60
+        while not server.is_ready():
+            assert server.is_alive(), server.log()
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        with grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client:
+            answer = embed(client)
+            assert answer.startswith("StatusCode.UNAVAILABLE")
+            assert "Model 'audio_encoder' is not ready" in answer
+            client.load_model("audio_encoder")
+            assert embed(client) == "answered"
+    finally:
+        process.terminate()  # not kill: its models are processes of their own
+        process.wait(60)
+
+
+def test_whom_a_model_calls_is_unavailable_when_its_processes_died(triton: Server, tmp_path: Path) -> None:
+    for model in ("audio_embedding", "audio_encoder"):
+        shutil.copytree(SHIPPED / model, tmp_path / model)
+    with (
+        running_server(tmp_path, ports=Ports(0, 0, 0)) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+    ):
+        assert embed(client) == "answered"
+        for pid, model in server.model_processes().items():
+            if model == "audio_encoder":
+                os.kill(pid, signal.SIGKILL)
+        answers = {embed(client) for _ in range(4)}  # of both instances
+    assert all(answer.startswith("StatusCode.UNAVAILABLE") for answer in answers), answers
+    assert any("is not healthy" in answer for answer in answers), answers

@@ -322,14 +322,24 @@ def break_syntax(repository: Path) -> None:
     (repository / "audio_encoder/config.pbtxt").write_text("nam: 1")
 
 
-def misspell_a_number(repository: Path) -> None:
-    with (repository / "audio_encoder/config.pbtxt").open("a") as config:
-        config.write('parameters { key: "intra_op_thread_count" value: { string_value: "two" } }\n')
+def setting(line: str, *, instead_of: str = "", model: str = "audio_encoder") -> Callable[[Path], None]:
+    """Put a line into a model's configuration, at its end or in the place of another."""
+
+    def change(repository: Path) -> None:
+        config = repository / model / "config.pbtxt"
+        text = config.read_text()
+        assert instead_of in text
+        config.write_text(text.replace(instead_of, line) if instead_of else f"{text}{line}\n")
+
+    return change
 
 
-def ask_for_an_accelerator(repository: Path) -> None:
-    with (repository / "audio_encoder/config.pbtxt").open("a") as config:
-        config.write('optimization { execution_accelerators { cpu_execution_accelerator [ { name: "npu" } ] } }\n')
+def parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}'
+
+
+NPU = 'optimization { execution_accelerators { cpu_execution_accelerator [ { name: "npu" } ] } }'
+A_WINDOW = "dims: [ 16000 ]"
 
 
 def remove_a_step(repository: Path) -> None:
@@ -354,8 +364,34 @@ def cut_the_vocabulary(repository: Path) -> None:
         (break_graph, "'text_encoder' .*broken/text_encoder/1/model.onnx failed:Protobuf parsing failed"),
         (break_input_name, r"'audio_encoder' .* config.pbtxt declares 'wave' tensor\(float\), but the graph has"),
         (break_syntax, r'no field named "nam"\.\n.*broken/audio_encoder/config\.pbtxt'),
-        (misspell_a_number, "'audio_encoder' .*parameter intra_op_thread_count is 'two', expected a whole number"),
-        (ask_for_an_accelerator, "'audio_encoder' .*unknown Execution Accelerator 'npu' is requested"),
+        (setting(NPU), "'audio_encoder' .*unknown Execution Accelerator 'npu' is requested"),
+        *(
+            (setting(parameter(key, value)), f"'audio_encoder' .*parameter {key} is '?{value}'?, expected {expected}")
+            for key, value, expected in [
+                ("intra_op_thread_count", "two", "a whole number"),
+                ("inter_op_thread_count", "", "a whole number"),
+                ("intra_op_thread_count", "99999999999", "a whole number of 32 bits"),
+                ("execution_mode", "2", "0 or 1"),
+                ("enable_mem_arena", "maybe", "true or false"),
+                ("enable_mem_pattern", "2", "true or false"),
+            ]
+        ),
+        *(
+            (setting(new, instead_of=old, model=model), f"{model!r} .*declares {declared}, but the graph has {graph}")
+            for model, old, new, declared, graph in [
+                ("audio_encoder", A_WINDOW, "dims: [ 8000 ]", r"'waveform' as .*\[8000\]", r"\[-1, 16000\]"),
+                ("audio_encoder", A_WINDOW, "dims: [ -1 ]", r"'waveform' as .*\[-1\]", r"\[-1, 16000\]"),
+                ("audio_encoder", A_WINDOW, "dims: [ 1, 16000 ]", r"'waveform' as .*\[1, 16000\]", r"\[-1, 16000\]"),
+                (
+                    "audio_encoder",
+                    "max_batch_size: 8",
+                    "max_batch_size: 0",
+                    r"'waveform' as \[16000\]",
+                    r"\[-1, 16000\]",
+                ),
+                ("text_encoder", "dims: [ 16 ]", "dims: [ -1 ]", r"'embedding' as .*\[-1\]", r"\[-1, 16\]"),
+            ]
+        ),
         (remove_a_step, "ensemble text_embedding contains models that are not available or ambiguous: text_encoder"),
         (remove_whom_a_model_calls, "broken has audio_embedding without audio_encoder, which it calls: export it"),
         (remove_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: No such file"),
@@ -374,6 +410,40 @@ def test_a_broken_model_is_named_with_tritons_own_reason(
     assert len(error.splitlines()) <= 3
     assert list(command.temporary.iterdir()) == []
     assert command.processes() == {}
+
+
+def test_what_the_cpp_backend_takes_is_taken(tiny_repository: Path, tmp_path: Path, triton: Server) -> None:
+    variants = {
+        "audio_encoder": [
+            *(setting(parameter("intra_op_thread_count", value)) for value in ("1024", "-1", " +1", "2 cores", "0x2")),
+            setting(parameter("inter_op_thread_count", "-7")),
+            setting(parameter("execution_mode", "1")),
+            setting(parameter("enable_mem_arena", "OFF")),
+            setting(parameter("enable_mem_pattern", "False")),
+            setting(parameter("share_session_between_instances", "1")),
+            setting(parameter("of_the_models_user", "maybe")),
+        ],
+        "text_encoder": [setting("dims: [ 7 ]", instead_of="dims: [ -1 ]", model="text_encoder")],
+    }
+    unbatched = tmp_path / "unbatched" / "audio_encoder"
+    shutil.copytree(tiny_repository / "audio_encoder", unbatched)
+    setting("max_batch_size: 0", instead_of="max_batch_size: 8")(unbatched.parent)
+    setting("dims: [ -1, 16 ]", instead_of="dims: [ 16 ]")(unbatched.parent)
+    setting("dims: [ 3, 16000 ]", instead_of=A_WINDOW)(unbatched.parent)
+    names = {"unbatched": unbatched}
+    (tmp_path / "repository").mkdir()
+    for model, changes in variants.items():
+        for number, change in enumerate(changes):
+            folder = tmp_path / str(number) / model
+            shutil.copytree(tiny_repository / model, folder)
+            change(folder.parent)
+            names[f"{model}_{number}"] = folder
+    for name, folder in names.items():
+        setting(f'name: "{name}"', instead_of=f'name: "{folder.name}"', model=folder.name)(folder.parent)
+        folder.rename(tmp_path / "repository" / name)
+    with running_server(tmp_path / "repository", ports=Ports(0, 0, 0)) as server:
+        assert {model["name"] for model in server.models()} == names.keys()
+        assert [model["max_batch_size"] for model in server.models()].count(0) == 1
 
 
 def test_a_configuration_written_for_gpus_is_served_as_it_is(

@@ -101,7 +101,10 @@ def _encode(waveforms):
     response = request.exec()
     if response.has_error():
         error = response.error()
-        if "maximum queue size" in error.message():  # Triton calls that "internal" when a model is the caller
+        # Triton calls these "internal" when a model is the caller: a full queue, a wait in it that was too long, a
+        # model that still loads or was unloaded, a server that stops, a process that died.
+        passing = ("maximum queue size", "timeout expired", "is not ready", "Server is stopping", "is not healthy")
+        if any(words in error.message() for words in passing):
             error = pb_utils.TritonError(error.message(), pb_utils.TritonError.UNAVAILABLE)
         raise EncoderError(error)
     # A copy: the response takes its memory with it.

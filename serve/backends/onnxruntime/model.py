@@ -1,24 +1,27 @@
 """Triton backend `onnxruntime` in Python: serves the C++ backend's `config.pbtxt` where only Triton's CPU build exists.
 
 Triton runs this file once for each instance of each model whose configuration says `backend: "onnxruntime"`. It opens
-`<repository>/<model>/<version>/model.onnx` on the CPU. From the configuration it takes, as the C++ backend does:
+`<repository>/<model>/<version>/model.onnx` on the CPU. A configuration loads here if it loads there, on a CPU, and is
+refused here if it is refused there (https://github.com/triton-inference-server/onnxruntime_backend, src/onnxruntime.cc
+and onnxruntime_utils.cc):
 
-* the names and types of the tensors, which must be the graph's;
-* `default_model_filename`;
-* of `parameters`, those that change how the graph runs on a CPU: `intra_op_thread_count` and `inter_op_thread_count`
-  (threads an instance, 0 or absent for one a core) and `execution_mode` (0 or 1). A value that is not such a number
-  refuses the model. Every other parameter is passed over: the C++ backend, too, looks up the keys it knows and leaves
-  the rest to the model's users (https://github.com/triton-inference-server/onnxruntime_backend, src/onnxruntime.cc);
-* of `optimization`, the accelerators for a CPU, and one that is not there refuses the model: here none is. Those for a
-  GPU, where the C++ backend also refuses unknown options of TensorRT, are for instances on a GPU only. The other
-  settings of `optimization` change the speed and not the vectors, and are passed over.
+* names and types of the tensors must be the graph's, and `dims` (or `reshape`) its axes: after the batch axis, which
+  must be open, where `max_batch_size` is above 0, and all of them where it is 0. Where the graph leaves an axis open,
+  an input may say any size, and an output says -1;
+* of `parameters`, the thread counts are read as C++ reads an integer ("2 cores" is 2, and what is not above 0 leaves
+  the choice to ONNX Runtime), `execution_mode` is 0 or 1, and switches are "true", "on", "1" or their opposites. Other
+  parameters are the model's users';
+* of `optimization`, an accelerator for a CPU that is not there refuses the model: here none is. Those for a GPU, where
+  the C++ backend also refuses unknown options of TensorRT, are for instances on a GPU only. `graph` is passed over.
 
-The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. One that
-ONNX Runtime refuses fails alone.
+Not here: strings, ragged batches, sequences, custom operators, and sessions that instances share.
+
+The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. Where it
+fails, all of them fail, as they do there: a graph must refuse nothing that one caller may send (`export/towers.py`).
 """
 
-import contextlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,54 +37,43 @@ class TritonPythonModel:
         self._session = onnxruntime.InferenceSession(path, _options(config), providers=["CPUExecutionProvider"])
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
-        _check_tensors(config["input"], self._session.get_inputs(), all_of_graph=True)
-        _check_tensors(config["output"], self._session.get_outputs(), all_of_graph=False)
         self._batched = config["max_batch_size"] > 0
+        _check_inputs(config["input"], self._session.get_inputs(), batched=self._batched)
+        _check_outputs(config["output"], self._session.get_outputs(), batched=self._batched)
 
     def execute(self, requests):
+        runs = [requests] if self._batched else [[request] for request in requests]
+        return [response for run in runs for response in self._respond(run)]
+
+    def _respond(self, requests):
+        """Requests of one run of the graph, joined along the batch axis -> a response to each."""
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
             for request in requests
         ]
-        results = []
-        if self._batched and len(feeds) > 1:
-            # One bad request must not fail its neighbours, and only running them apart tells which one it is.
-            with contextlib.suppress(Exception):  # ONNX Runtime's errors have no common class
-                results = self._run_together(feeds)
+        joined = feeds[0]
+        if len(feeds) > 1:
+            joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
+        try:
+            outputs = self._session.run(self._outputs, joined)
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in joined.items())
+            failure = pb_utils.TritonError(f"the graph failed on {shapes}: {error}")
+            return [pb_utils.InferenceResponse(error=failure) for _ in requests]
+        rows = [[output] for output in outputs]
+        if len(feeds) > 1:
+            starts = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
+            rows = [np.split(output, starts) for output in outputs]
         return [
-            self._respond(request, result)
-            for request, result in zip(requests, results or self._run_apart(feeds), strict=True)
+            pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(name, tensor)
+                    for name, tensor in zip(self._outputs, tensors, strict=True)
+                    if name in request.requested_output_names()
+                ]
+            )
+            for request, tensors in zip(requests, zip(*rows, strict=True), strict=True)
         ]
-
-    def _run(self, feed):
-        """Tensors by name -> tensors by name."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
-
-    def _run_together(self, feeds):
-        """Concatenate along the batch axis, run once -> the outputs of each feed."""
-        outputs = self._run({name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs})
-        starts = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
-        split = {name: np.split(tensor, starts) for name, tensor in outputs.items()}
-        return [{name: parts[row] for name, parts in split.items()} for row in range(len(feeds))]
-
-    def _run_apart(self, feeds):
-        """Run each feed -> for each its outputs, or the TritonError it caused."""
-        results = []
-        for feed in feeds:
-            try:
-                results.append(self._run(feed))
-            except Exception as error:
-                shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in feed.items())
-                results.append(pb_utils.TritonError(f"the graph failed on {shapes}: {error}"))
-        return results
-
-    def _respond(self, request, result):
-        if isinstance(result, pb_utils.TritonError):
-            return pb_utils.InferenceResponse(error=result)
-        wanted = request.requested_output_names()
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, result[name]) for name in self._outputs if name in wanted]
-        )
 
 
 def _options(config):
@@ -89,40 +81,84 @@ def _options(config):
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
     for accelerator in accelerators.get("cpu_execution_accelerator", []):
         raise ValueError(f"unknown Execution Accelerator '{accelerator['name']}' is requested: the CPU has none here")
+    parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _parameter(config, "intra_op_thread_count")
+    options.intra_op_num_threads = max(0, _integer(parameters, "intra_op_thread_count"))
     # Every instance is a process of its own on the same cores: threads that spin after a run keep the next one waiting.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.inter_op_num_threads = _parameter(config, "inter_op_thread_count")
-    options.execution_mode = _EXECUTION_MODES[_parameter(config, "execution_mode", allowed=range(2))]
+    options.inter_op_num_threads = max(0, _integer(parameters, "inter_op_thread_count"))
+    mode = _integer(parameters, "execution_mode")
+    if mode not in (0, 1):
+        raise ValueError(f"parameter execution_mode is {mode}, expected 0 or 1")
+    options.execution_mode = _EXECUTION_MODES[mode]
+    options.enable_cpu_mem_arena = _switch(parameters, "enable_mem_arena", default=True)
+    options.enable_mem_pattern = _switch(parameters, "enable_mem_pattern", default=True)
+    _switch(parameters, "share_session_between_instances", default=False)
     return options
 
 
-def _parameter(config, name, *, allowed=range(1024)):
-    text = config["parameters"].get(name, {"string_value": "0"})["string_value"]
-    if not text.isdecimal() or int(text) not in allowed:
-        raise ValueError(f"parameter {name} is '{text}', expected a whole number from 0 to {allowed[-1]}")
-    return int(text)
+def _integer(parameters, name):
+    """As C++'s std::stoi reads it, from the text's beginning; 0 if it is absent."""
+    text = parameters.get(name, "0")
+    number = re.match(r"\s*([+-]?[0-9]+)", text)
+    if not number or not -(2**31) <= int(number[1]) < 2**31:
+        raise ValueError(f"parameter {name} is '{text}', expected a whole number of 32 bits")
+    return int(number[1])
 
 
-def _check_tensors(declared, graph, *, all_of_graph):
-    """Raise ValueError where config.pbtxt and the graph disagree on names or types: at load, not at the first call."""
-    types = {node.name: node.type for node in graph}
+def _switch(parameters, name, *, default):
+    if name not in parameters:
+        return default
+    text = parameters[name]
+    if text.lower() not in _SWITCHES:
+        raise ValueError(f"parameter {name} is '{text}', expected true or false")
+    return _SWITCHES[text.lower()]
+
+
+def _check_inputs(declared, graph, *, batched):
+    """Raise ValueError where config.pbtxt and the graph's inputs disagree: at load, not at the first call."""
     for tensor in declared:
-        expected = _ONNX_TYPES.get(tensor["data_type"], tensor["data_type"])
-        if types.get(tensor["name"]) != expected:
-            raise ValueError(f"config.pbtxt declares {tensor['name']!r} {expected}, but the graph has {types}")
-    undeclared = types.keys() - {tensor["name"] for tensor in declared}
-    if all_of_graph and undeclared:
+        if batched and tensor.get("optional"):
+            raise ValueError(f"config.pbtxt calls the input {tensor['name']!r} optional, in a model that batches")
+        _check_tensor(tensor, graph, batched=batched, exactly=False)
+    undeclared = {node.name for node in graph} - {tensor["name"] for tensor in declared}
+    if undeclared:
         raise ValueError(f"config.pbtxt does not declare the graph's inputs {sorted(undeclared)}")
 
 
+def _check_outputs(declared, graph, *, batched):
+    """The same for outputs, of which a graph may have more."""
+    for tensor in declared:
+        _check_tensor(tensor, graph, batched=batched, exactly=True)
+
+
+def _check_tensor(tensor, graph, *, batched, exactly):
+    name = tensor["name"]
+    by_name = {node.name: node for node in graph}
+    expected = _ONNX_TYPES.get(tensor["data_type"], tensor["data_type"])
+    if name not in by_name or by_name[name].type != expected:
+        types = {node.name: node.type for node in graph}
+        raise ValueError(f"config.pbtxt declares {name!r} {expected}, but the graph has {types}")
+    axes = [axis if isinstance(axis, int) else -1 for axis in by_name[name].shape]
+    dims = [int(size) for size in tensor.get("reshape", tensor).get("shape", tensor["dims"])]
+    if not axes:  # a scalar
+        agree = all(size == 1 for size in dims)
+    else:
+        whole = [-1, *dims] if batched else dims
+        agree = len(whole) == len(axes) and all(
+            axis == size or (axis == -1 and not exactly) for axis, size in zip(axes, whole, strict=True)
+        )
+    if not agree:
+        batch = "a batch axis (max_batch_size) before " if batched else ""
+        raise ValueError(f"config.pbtxt declares {name!r} as {batch}{dims}, but the graph has {axes}, -1 for any size")
+
+
 _EXECUTION_MODES = (onnxruntime.ExecutionMode.ORT_SEQUENTIAL, onnxruntime.ExecutionMode.ORT_PARALLEL)
+_SWITCHES = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 _ONNX_TYPES = {
     "TYPE_BOOL": "tensor(bool)",
-    "TYPE_INT32": "tensor(int32)",
-    "TYPE_INT64": "tensor(int64)",
     "TYPE_FP16": "tensor(float16)",
     "TYPE_FP32": "tensor(float)",
     "TYPE_FP64": "tensor(double)",
+    **{f"TYPE_{sign}INT{bits}": f"tensor({sign.lower()}int{bits})" for sign in ("", "U") for bits in (8, 16, 32, 64)},
 }
