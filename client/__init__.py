@@ -24,7 +24,7 @@ from .errors import (
     ServerUnavailable,
 )
 from .ingest import AddReport
-from .query import Clip
+from .query import Clip, Reading, read_query
 from .search import Hit, LibraryInfo, MusicSearch
 from .walk import FailedTrack
 from .zero_shot import Tag, TaggedTrack
@@ -47,6 +47,7 @@ __all__ = [
     "MusicSearch",
     "MusicSearchError",
     "QueryError",
+    "Reading",
     "ServerBusy",
     "ServerMismatch",
     "ServerTimeout",
@@ -54,4 +55,5 @@ __all__ = [
     "Tag",
     "TaggedTrack",
     "TritonEncoder",
+    "read_query",
 ]
