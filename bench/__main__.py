@@ -11,7 +11,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 NAMES = (
-    *("retrieval", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
+    *("retrieval", "negation", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
     *("serving", "soak", "index", "ingest", "latency"),
 )
 

@@ -217,7 +217,7 @@ def _parts_timed(ms: MusicSearch, spent_ms: dict[str, list[float]]) -> Iterator[
     """Within the block, what a search calls notes how long it takes."""
     parts = [
         (ms._encoder, "_tokenise", "tokenise"),
-        (ms._encoder, "embed_texts", "embed"),
+        (ms._encoder, "read_texts", "embed"),
         (ms._index, "search", "search"),
     ]
     for owner, method, name in parts:

@@ -64,14 +64,15 @@ def measure() -> str | None:
     return "\n".join(lines)
 
 
-def _render(sound_font: str, *, tracks: int = PAIRS, seconds: float = 12.0) -> list[dict]:
+def _render(sound_font: str, *, tracks: int = PAIRS, seconds: float = 12.0, seed: int = SEED) -> list[dict]:
     sources = sorted(Path(train.corpus.__file__).parent.rglob("*.py"))
     version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    beside = "" if (tracks, seconds) == (PAIRS, 12.0) else f"{tracks}x{seconds:g}s"
+    beside = "" if (tracks, seconds, seed) == (PAIRS, 12.0, SEED) else f"{tracks}x{seconds:g}s"
+    beside += "" if seed == SEED else f"-{seed}"
     folder = CACHE / beside / f"{Path(sound_font).stem}-{version}"  # a corpus of other code is another corpus
     manifest = folder / "manifest.jsonl"
     if not manifest.is_file():
-        command = [sys.executable, "-m", "train.corpus", "--out", folder, "--tracks", tracks, "--seed", SEED]
+        command = [sys.executable, "-m", "train.corpus", "--out", folder, "--tracks", tracks, "--seed", seed]
         command += ["--seconds", seconds, "--split", "test", "--soundfont", sound_font]
         subprocess.run([str(part) for part in command], check=True)
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]

@@ -24,7 +24,7 @@ from .errors import (
     ServerUnavailable,
 )
 from .ingest import AddReport, TrackWarning
-from .query import Clip
+from .query import Clip, Reading, read_query
 from .search import Hit, LibraryInfo, MusicSearch
 from .walk import FailedTrack
 from .zero_shot import Tag, TaggedTrack
@@ -47,6 +47,7 @@ __all__ = [
     "MusicSearch",
     "MusicSearchError",
     "QueryError",
+    "Reading",
     "ServerBusy",
     "ServerMismatch",
     "ServerTimeout",
@@ -55,4 +56,5 @@ __all__ = [
     "TaggedTrack",
     "TrackWarning",
     "TritonEncoder",
+    "read_query",
 ]

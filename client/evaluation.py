@@ -14,7 +14,8 @@ from .errors import LibraryError, ModelMismatch, QueryError
 from .index.catalogue import Catalogue, Model
 from .index.exact import scan
 from .index.store import Store, open_index
-from .zero_shot import check_texts
+from .query import check_texts, read_query
+from .wish import WishMaker, nearest
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -48,7 +49,7 @@ class Ranking:
         return sum(len(found & best) for found, best in pairs) / max(sum(len(best) for _, best in pairs), 1)
 
 
-def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
+def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: bool = False) -> Ranking:
     """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
 
     Raises:
@@ -58,7 +59,7 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
     """
     check_texts(queries, what="queries")
     spec = encoder.spec
-    vectors = encoder.embed_texts(queries)
+    readings = [read_query(query, literal=literal) for query in queries]
     with ExitStack() as stack:
         embedded = library
         if spec.fingerprint != library.model.fingerprint:
@@ -78,8 +79,10 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str]) -> Ranking:
                 )
         with embedded.reading():
             index = open_index(embedded)
-            found = [index.search(vector, k=10)[0] for vector in vectors]
-            exact = scan(embedded.vectors(), vectors, k=10)
+            maker = WishMaker(embedded, encoder)
+            wishes = [maker.make(reading.wanted, unwanted=reading.unwanted)[0] for reading in readings]
+            found = [nearest(wish, store=embedded, index=index, k=10)[0] for wish in wishes]
+            exact = scan(embedded.vectors(), [wish.score for wish in wishes], k=10)
             ids = [[_ids(embedded, labels.tolist()) for labels in best] for best in (found, exact)]
     return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in ids))
 

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import QueryError
+from .negation import read_negation
 
-MINUS_WEIGHT = 0.5
-"""Of what a query shall be unlike, beside 1 for what it asks for: a text that is taken away whole takes the query's
-meaning with it, as all texts about music have much in common."""
+MOST_TEXT_BYTES = 16_384
+"""In UTF-8, of one text: a server's limit too (`max_text_bytes` in text_tokenizer/config.pbtxt)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A query as it is read.
+
+    Attributes:
+        wanted: texts and their weights.
+        unwanted: what there shall not be, and its weight: what was given as `minus`, and what the texts negate.
+        parts: by text that is longer than the model takes, what it was split into; the mean stands for it. Only known
+            once it was searched for.
+    """
+
+    wanted: dict[str, float]
+    unwanted: dict[str, float]
+    parts: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Clip(NamedTuple):
@@ -57,6 +74,36 @@ def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) 
     return pairs
 
 
+def read_query(
+    query: str | Sequence[str] | Mapping[str, float],
+    *,
+    minus: str | Sequence[str] | Mapping[str, float] = (),
+    literal: bool = False,
+) -> Reading:
+    """How `MusicSearch.search` reads a query, before it searches; the arguments are the same.
+
+    >>> read_query("calm jazz without saxophone")
+    Reading(wanted={'calm jazz': 1.0}, unwanted={'saxophone': 1.0}, parts={})
+
+    Raises:
+        QueryError: a text or a weight is none.
+    """
+    given = weighted(query, weight=1.0, name="query", single=(str,))
+    unwanted = weighted(minus, weight=1.0, name="minus", single=(str,))
+    for text in (*given, *unwanted):
+        check_text(text, what="the query")
+    if literal:
+        return Reading(given, unwanted)
+    wanted: dict[str, float] = {}
+    for text, share in given.items():
+        read = read_negation(text)
+        if read.wanted:
+            wanted[read.wanted] = wanted.get(read.wanted, 0.0) + share
+        for item in read.unwanted:
+            unwanted.setdefault(item, share)
+    return Reading(wanted, unwanted)
+
+
 def check_count(value: int, *, name: str, least: int) -> None:
     """Raise `QueryError` unless it is a whole number of at least so many."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
@@ -93,3 +140,23 @@ def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
         )
     normalised: NDArray[np.float32] = array / np.float32(norm)
     return normalised
+
+
+def check_texts(texts: Sequence[str], *, what: str) -> None:
+    """Raise `QueryError` unless `texts` is a sequence of non-empty strings."""
+    if isinstance(texts, str):
+        raise QueryError(f"{what} is one string, expected a list of strings: [{texts!r}]")
+    for index, text in enumerate(texts):
+        check_text(text, what=f"{what}[{index}]")
+
+
+def check_text(text: str, *, what: str) -> None:
+    """Raise `QueryError` unless `text` is a non-empty string of valid Unicode and at most 16,384 bytes."""
+    if isinstance(text, str) and (size := len(text.encode(errors="surrogatepass"))) > MOST_TEXT_BYTES:
+        raise QueryError(f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: say it in fewer words")
+    if not isinstance(text, str) or not text.strip():
+        raise QueryError(f"{what} is {text!r}, expected a text that is not empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise QueryError(f"{what} is {text!r}, which is not valid Unicode") from exc

@@ -12,9 +12,8 @@ from .index.catalogue import Catalogue, Model
 from .index.live import LiveIndex
 from .ingest import AddReport, Ingest
 from .progress import show_progress
-from .query import check_count
+from .query import check_count, check_texts
 from .walk import Found
-from .zero_shot import check_texts
 
 
 @dataclass(frozen=True)

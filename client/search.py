@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,9 +23,10 @@ from .index.fields import Value, folded
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
-from .query import MINUS_WEIGHT, Clip, Source, check_count, check_source, unit, weighted
+from .query import Clip, Reading, Source, check_count, check_source, check_texts, read_query, unit, weighted
 from .walk import FailedTrack, find_audio
-from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack, check_text, check_texts
+from .wish import Wish, WishMaker, nearest
+from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,19 @@ class Hit:
     Attributes:
         track_id: stays the same when the file changes or moves.
         path: where the file was when it was last added.
-        score: cosine between the query and the track, -1...1.
+        score: cosine between the query and the track, -1...1; less what it has of what is unwanted, where that is more
+            than usual in the library. Where nothing is wanted, the cosine with the opposite of what is not.
         start_s: where in the track the window begins that fits the query best.
             None where it was not asked for.
         metadata: title, artist, album, genre, year, bpm and key, as far as the file names them, and what was
             annotated.
         probability: share of the queries to which nothing in the library belongs whose best hit scores lower, 0 to
-            1; None where the query is no text, or the library's background is not known yet.
+            1; where nothing is wanted, of those whose best hit scores higher than the track does with what is not.
+            None where the query is no text, or the library's background is not known yet.
         weak: the best hit of this search is no better than such queries get, so it found nothing that fits.
         is_missing: the file was not there when its folder was last added.
         warning: what of the file does not decode; empty where all of it does.
+        reading: how the texts of the query were read; None where it has none.
     """
 
     track_id: str
@@ -56,6 +60,7 @@ class Hit:
     weak: bool = False
     is_missing: bool = False
     warning: str = ""
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ class MusicSearch:
         try:
             self._catalogue = _open_library(library, spec=self._encoder.spec)
             self._index = open_index(self._catalogue, recall=recall)
+            self._wishes = WishMaker(self._catalogue, self._encoder, lock=self._lock)
         except BaseException:
             if self._owns_encoder:
                 self._encoder.close()
@@ -213,27 +219,46 @@ class MusicSearch:
         where: Mapping[str, Any] | None = None,
         per_artist: int | None = None,
         starts: bool = True,
+        literal: bool = False,
     ) -> list[Hit]:
         """The k tracks that fit a description best, best first.
+
+        What a text negates ("jazz without drums", "no vocals", "not sad", "instrumental") is taken out of it and counts
+        as `minus`: `hit.reading` and `read_query` tell how a query was read. A query may be negative alone.
 
         Args:
             query: a text, or several together; a dict gives each its weight (else 1).
             like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
-            minus: texts that they shall be unlike; a dict gives each its weight (else 0.5).
+            minus: what there shall not be; a dict gives each its weight (else 1). Tracks in which there is more of it
+                than usual in the library come after the others.
             offset: how many of the best to leave out, for paging.
             where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
                 accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both
                 included.
             per_artist: at most so many tracks of one artist; a track of several counts for each of them.
             starts: find out where in each track it fits best; costs a read from the disk for each hit.
+            literal: read no negation out of the texts.
 
         Raises:
             QueryError: an empty query, k < 1, an unknown field, or another argument out of its range.
             AudioError: a file of `like` cannot be used.
         """
-        vector, is_text = self._query_vector(query, like=like, minus=minus)
+        reading = read_query(query, minus=minus, literal=literal)
+        sounds = weighted(like, weight=1.0, name="like", single=(str, Path, Clip))
+        if not reading.wanted and not reading.unwanted and not sounds:
+            raise QueryError("the query is empty: say what the tracks shall be like")
+        heard = [(self._vector_of(sound), weight) for sound, weight in sounds.items()]
+        wish, parts = self._wishes.make(reading.wanted, unwanted=reading.unwanted, sounds=heard)
+        reading = replace(reading, parts=parts)
         return self._nearest(
-            vector, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts, is_text=is_text
+            wish,
+            k=k,
+            offset=offset,
+            where=where,
+            per_artist=per_artist,
+            starts=starts,
+            reading=reading if reading.wanted or reading.unwanted else None,
+            is_text=not sounds,
         )
 
     def search_audio(
@@ -271,8 +296,8 @@ class MusicSearch:
         Raises:
             QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
         """
-        query = unit(vector, dim=self._encoder.spec.embedding_dim)
-        return self._nearest(query, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts)
+        wish = Wish(unit(vector, dim=self._encoder.spec.embedding_dim))
+        return self._nearest(wish, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts)
 
     def zero_shot(
         self,
@@ -431,20 +456,6 @@ class MusicSearch:
     ) -> None:
         self.close()
 
-    def _query_vector(self, query: Any, *, like: Any, minus: Any) -> tuple[NDArray[np.float32], bool]:
-        """float32 [dim], and whether it was made from texts alone."""
-        wanted = weighted(query, weight=1.0, name="query", single=(str,))
-        unwanted = weighted(minus, weight=MINUS_WEIGHT, name="minus", single=(str,))
-        sounds = weighted(like, weight=1.0, name="like", single=(str, Path, Clip))
-        for text in (*wanted, *unwanted):
-            check_text(text, what="the query")
-        if not wanted and not sounds:
-            raise QueryError("the query is empty: say what the tracks shall be like")
-        texts = self.embed_text([*wanted, *unwanted])
-        vectors = np.concatenate([texts, *(self._vector_of(sound)[None] for sound in sounds)])
-        weights = [*wanted.values(), *(-weight for weight in unwanted.values()), *sounds.values()]
-        return unit(np.array(weights, np.float32) @ vectors, dim=vectors.shape[1]), not sounds
-
     def _vector_of(self, source: Source) -> NDArray[np.float32]:
         """The track vector of a file, a part of one or a track id, from the library where that is up to date."""
         check_source(source)
@@ -465,13 +476,14 @@ class MusicSearch:
 
     def _nearest(
         self,
-        query: NDArray[np.float32],
+        wish: Wish,
         *,
         k: int,
         offset: int = 0,
         where: Mapping[str, Any] | None = None,
         per_artist: int | None = None,
         starts: bool = True,
+        reading: Reading | None = None,
         is_text: bool = False,
     ) -> list[Hit]:
         check_count(k, name="k", least=1)
@@ -479,32 +491,41 @@ class MusicSearch:
         if per_artist is not None:
             check_count(per_artist, name="per_artist", least=1)
         with self._lock, self._catalogue.reading():
-            found = self._found(query, count=offset + k, where=where, per_artist=per_artist)
+            found = self._found(wish, count=offset + k, where=where, per_artist=per_artist)
             background = self._background() if is_text else None
-            weak = bool(background and found and background.probability(found[0][1]) < WEAK_BELOW)
+
+            def fits(score: float) -> float | None:
+                if background is None:
+                    return None
+                # Where nothing is wanted, it fits as surely as what is not wanted does not.
+                return 1 - background.probability(-score) if wish.is_opposite else background.probability(score)
+
+            best = fits(found[0][1]) if found else None
+            weak = best is not None and best < WEAK_BELOW
             windows = self._catalogue.windows_of([label for label, _, _ in found[offset:]]) if starts else {}
             return [
                 Hit(
                     track.track_id,
                     track.file.path,
                     score,
-                    _best_start_s(*windows[label], query) if label in windows else None,
+                    _best_start_s(*windows[label], wish) if label in windows else None,
                     track.metadata,
-                    probability=background.probability(score) if background else None,
+                    probability=fits(score),
                     weak=weak,
                     is_missing=track.is_missing,
                     warning=track.warning,
+                    reading=reading,
                 )
                 for label, score, track in found[offset:]
             ]
 
     def _found(
-        self, query: NDArray[np.float32], *, count: int, where: Mapping[str, Any] | None, per_artist: int | None
+        self, wish: Wish, *, count: int, where: Mapping[str, Any] | None, per_artist: int | None
     ) -> list[tuple[int, float, Track]]:
         """The `count` best labels with their scores and tracks, best first."""
         asked = count
         while True:
-            labels, scores = self._index.search(query, k=asked, where=where)
+            labels, scores = nearest(wish, store=self._catalogue, index=self._index, k=asked, where=where)
             tracks = {track.label: track for track in self._catalogue.by_labels(labels.tolist())}
             of_artist: Counter[str] = Counter()
             found = []
@@ -572,13 +593,14 @@ def remove_missing(catalogue: Store) -> RemovedMissing:
 
     The caller holds the catalogue's `writing()`; needs no model.
     """
-    missing = catalogue.missing()
-    back = [track for track in missing if os.path.exists(track.file.path)]
-    gone = [track for track in missing if track not in back]
+    back: list[Track] = []
+    gone: list[Track] = []
+    for track in catalogue.missing():
+        (back if os.path.exists(track.file.path) else gone).append(track)
     catalogue.touch({track.track_id: track.file for track in back})
     catalogue.remove(track.track_id for track in gone)
     return RemovedMissing([track.track_id for track in gone], [track.file.path for track in back])
 
 
-def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], query: NDArray[np.float32]) -> float:
-    return float(starts_s[np.argmax(windows @ query)])
+def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], wish: Wish) -> float:
+    return float(starts_s[np.argmax(wish.score(windows))])

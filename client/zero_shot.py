@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 
 from .encoders import Encoder
 from .errors import QueryError
+from .query import check_texts
 
 DEFAULT_TEMPLATES = ("A {} track",)
 
 TEMPERATURE = 0.07
 """Divides cosines before the softmax: CLIP's initial temperature (Radford et al., 2021, section 2.5)."""
-
-MOST_TEXT_BYTES = 16_384
-"""In UTF-8, of one text: a server's limit too (`max_text_bytes` in text_tokenizer/config.pbtxt)."""
 
 
 @dataclass(frozen=True)
@@ -140,23 +138,3 @@ def _best_threshold(own: NDArray[np.float32], others: NDArray[np.float32]) -> fl
     candidates = np.concatenate([scores[:1] - 1e-3, between, scores[-1:] + 1e-3])
     accuracy = [float((own >= limit).mean() + (others < limit).mean()) for limit in candidates]
     return float(candidates[int(np.argmax(accuracy))])
-
-
-def check_texts(texts: Sequence[str], *, what: str) -> None:
-    """Raise `QueryError` unless `texts` is a sequence of non-empty strings."""
-    if isinstance(texts, str):
-        raise QueryError(f"{what} is one string, expected a list of strings: [{texts!r}]")
-    for index, text in enumerate(texts):
-        check_text(text, what=f"{what}[{index}]")
-
-
-def check_text(text: str, *, what: str) -> None:
-    """Raise `QueryError` unless `text` is a non-empty string of valid Unicode and at most 16,384 bytes."""
-    if isinstance(text, str) and (size := len(text.encode(errors="surrogatepass"))) > MOST_TEXT_BYTES:
-        raise QueryError(f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: say it in fewer words")
-    if not isinstance(text, str) or not text.strip():
-        raise QueryError(f"{what} is {text!r}, expected a text that is not empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise QueryError(f"{what} is {text!r}, which is not valid Unicode") from exc

@@ -65,7 +65,11 @@ def write_model_card(
             ("model", "inputs", "output"),
             [
                 ("`audio_encoder`", f"`waveform` FP32 [n, {samples}]", f"`embedding` FP32 [n, {dim}]"),
-                ("`text_embedding`", "`text` BYTES [n, 1], UTF-8", f"`embedding` FP32 [n, {dim}]"),
+                (
+                    "`text_embedding`",
+                    "`text` BYTES [n, 1], UTF-8",
+                    f"`embedding` FP32 [n, {dim}], `token_count` INT32 [n, 1]",
+                ),
                 ("`text_encoder`", "`input_ids`, `attention_mask` INT32 [n, length]", f"`embedding` FP32 [n, {dim}]"),
             ],
         ),

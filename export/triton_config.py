@@ -251,7 +251,8 @@ max_batch_size: $max_batch
 input [ { name: "text" data_type: TYPE_STRING dims: [ 1 ] } ]  # UTF-8
 output [
   { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] },
-  { name: "attention_mask" data_type: TYPE_INT32 dims: [ -1 ] }
+  { name: "attention_mask" data_type: TYPE_INT32 dims: [ -1 ] },
+  { name: "token_count" data_type: TYPE_INT32 dims: [ 1 ] }  # of the whole text
 ]
 
 dynamic_batching {
@@ -263,7 +264,7 @@ $text_queue
 # would start them for each GPU.
 instance_group [ { count: 2 kind: KIND_CPU } ]
 
-# Longer texts are cut to max_text_tokens, and refused beyond max_text_bytes (UTF-8).
+# Longer texts are cut to max_text_tokens, which token_count tells, and refused beyond max_text_bytes (UTF-8).
 $token_parameters
 """),
     "text_embedding": Template("""\
@@ -275,7 +276,11 @@ $version
 # An ensemble does not batch by itself; its steps do, and their queues bound it.
 max_batch_size: $max_batch
 input [ { name: "text" data_type: TYPE_STRING dims: [ 1 ] } ]  # UTF-8
-output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
+# A text of more tokens than max_text_tokens (in text_encoder's file) is cut: embed its sentences apart, and average.
+output [
+  { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] },  # unit L2 norm
+  { name: "token_count" data_type: TYPE_INT32 dims: [ 1 ] }
+]
 
 # The same words are searched again and again, and the same bytes always give the same vector. A server without
 # --cache-config passes this over.
@@ -289,6 +294,7 @@ ensemble_scheduling {
       input_map { key: "text" value: "text" }
       output_map { key: "input_ids" value: "input_ids" }
       output_map { key: "attention_mask" value: "attention_mask" }
+      output_map { key: "token_count" value: "token_count" }
     },
     {
       model_name: "text_encoder"

@@ -61,6 +61,7 @@ def build_tiny_repository(
         '{ name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] }, '
         '{ name: "attention_mask" data_type: TYPE_INT32 dims: [ -1 ] }'
     )
+    length = '{ name: "token_count" data_type: TYPE_INT32 dims: [ 1 ] }'
     text_input = 'input [ { name: "text" data_type: TYPE_STRING dims: [ 1 ] } ]\n'
     _write_config(
         folder / "audio_encoder",
@@ -75,17 +76,18 @@ def build_tiny_repository(
     )
     _write_config(
         folder / "text_tokenizer",
-        f'backend: "python"\nmax_batch_size: 16\n{text_input}output [ {token_tensors} ]\n',
+        f'backend: "python"\nmax_batch_size: 16\n{text_input}output [ {token_tensors}, {length} ]\n',
         {"max_text_tokens": MAX_TEXT_TOKENS, "max_text_bytes": 8192},
     )
     _write_config(
         folder / "text_embedding",
-        f'platform: "ensemble"\nmax_batch_size: 16\n{text_input}{embedding}'
+        f'platform: "ensemble"\nmax_batch_size: 16\n{text_input}{embedding}output [ {length} ]\n'
         "ensemble_scheduling { step [\n"
         '  { model_name: "text_tokenizer" model_version: -1\n'
         '    input_map { key: "text" value: "text" }\n'
         '    output_map { key: "input_ids" value: "input_ids" }\n'
-        '    output_map { key: "attention_mask" value: "attention_mask" } },\n'
+        '    output_map { key: "attention_mask" value: "attention_mask" }\n'
+        '    output_map { key: "token_count" value: "token_count" } },\n'
         '  { model_name: "text_encoder" model_version: -1\n'
         '    input_map { key: "input_ids" value: "input_ids" }\n'
         '    input_map { key: "attention_mask" value: "attention_mask" }\n'

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .long_texts import ReadTexts
+
 AUDIO_MODEL = "audio_encoder"
 TEXT_MODEL = "text_encoder"
 
@@ -19,7 +21,7 @@ class EncoderSpec:
         sample_rate_hz: rate of the waveform input.
         window_samples: length of the waveform input.
         embedding_dim: length of every embedding.
-        max_text_tokens: longer texts are truncated.
+        max_text_tokens: of longer texts, the parts are embedded apart (`long_texts`).
         model_name: for people.
         fingerprint: hex SHA-256 over both graphs and the tokenizer; embeddings compare only within one.
     """
@@ -54,7 +56,10 @@ class Encoder(Protocol):
         """float32 [n, window_samples] in -1...1 -> float32 [n, embedding_dim]."""
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """n non-empty texts -> float32 [n, embedding_dim]."""
+        """n non-empty texts of any length -> float32 [n, embedding_dim]."""
+
+    def read_texts(self, texts: Sequence[str]) -> ReadTexts:
+        """As `embed_texts`, and what those that are longer than `max_text_tokens` were split into."""
 
     def close(self) -> None: ...
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from numpy.typing import NDArray
 from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 
 from ..errors import EncoderError, ServerMismatch, ServerTimeout
@@ -151,8 +150,8 @@ class ServerPool:
         self._send(call)
         return call
 
-    def wait(self, call: Call) -> NDArray[Any] | None:
-        """The reply's tensor `embedding`; None if it has no such tensor.
+    def wait(self, call: Call) -> InferResult:
+        """The reply.
 
         Raises:
             EncoderError: a failure that is final, or a transient one that lasted until the deadline.
@@ -160,8 +159,7 @@ class ServerPool:
         while True:
             outcome = self._outcome(call)
             if not isinstance(outcome, _Failure):
-                embedding: NDArray[Any] | None = InferResult(outcome).as_numpy("embedding")
-                return embedding
+                return InferResult(outcome)
             # That the last try, in the little time that was left, got no answer tells less than what was said before.
             is_late = isinstance(outcome.error, ServerTimeout)
             error = call.error if is_late and call.error else outcome.error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import EncoderError
 from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
+from .long_texts import ReadTexts, read_texts
 
 _PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
@@ -86,7 +87,14 @@ class LocalEncoder:
         return np.concatenate([np.empty((0, self._spec.embedding_dim), np.float32), *parts])
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        encodings = self._tokenise(texts)
+        return self.read_texts(texts).vectors
+
+    def read_texts(self, texts: Sequence[str]) -> ReadTexts:
+        return read_texts(texts, embed=self._embed_cut, max_tokens=self._spec.max_text_tokens)
+
+    def _embed_cut(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What the model takes of texts to float32 [n, embedding_dim], and their whole lengths in tokens, int64 [n]."""
+        encodings, lengths = self._tokenise(texts)
         longest = self._spec.max_text_tokens
         buckets = [*(size for size in _TEXT_BUCKETS if size < longest), longest]
         by_length: dict[int, list[int]] = {}
@@ -104,19 +112,24 @@ class LocalEncoder:
                     attention_mask[index, : len(encodings[row])] = 1
                 feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
                 embeddings[rows] = self._run(TEXT_MODEL, feeds, count=len(rows))
-        return embeddings
+        return embeddings, lengths
 
     def close(self) -> None:
         self._sessions.clear()
 
-    def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+    def _tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """Token ids, cut to what the model takes, and how many there were."""
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer, self._pad_id = _load_tokenizer(
                     _version_folder(self._repository / "text_tokenizer") / "tokenizer.json",
                     max_tokens=self._spec.max_text_tokens,
                 )
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        encodings = self._tokenizer.encode_batch(list(texts))
+        # What was cut off is in `overflowing`, in parts that have special tokens of their own.
+        lengths = [len(cut.ids) + sum(len(part.ids) - special for part in cut.overflowing) for cut in encodings]
+        return [encoding.ids for encoding in encodings], np.array(lengths, np.int64)
 
     def _run(self, model: str, feeds: dict[str, Any], *, count: int) -> NDArray[np.float32]:
         session = self._session(model)

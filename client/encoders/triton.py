@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ..errors import ServerMismatch
 from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
+from .long_texts import ReadTexts, read_texts
 
 TEXT_SERVICE = "text_embedding"  # tokenizer + text encoder, so that a client sends plain text
+TEXT_LENGTH = "token_count"  # beside an embedding: tokens of the whole text, of which the model takes max_text_tokens
 
 # 13 windows of 10 s at 16 kHz. Gateways often end a message at 64 MiB, and one is held a few times over while it is
 # packed; Triton batches those that are in flight together, so smaller ones cost it nothing.
@@ -89,25 +91,49 @@ class TritonEncoder:
             (np.asarray(waveforms[rows], "<f4").tobytes(), list(waveforms[rows].shape))
             for rows in batches(len(waveforms), size=self._request_windows)
         )
-        return self._embed(AUDIO_MODEL, "waveform", "FP32", requests, timeout_s=self._audio_timeout_s)
+        (embeddings,) = self._infer(AUDIO_MODEL, "waveform", "FP32", requests, timeout_s=self._audio_timeout_s)
+        return embeddings
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.read_texts(texts).vectors
+
+    def read_texts(self, texts: Sequence[str]) -> ReadTexts:
+        return read_texts(texts, embed=self._embed_cut, max_tokens=self.spec.max_text_tokens)
+
+    def _embed_cut(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What the model takes of texts to float32 [n, embedding_dim], and their whole lengths in tokens, int64 [n]."""
         requests = _text_requests(texts, size=self._request_texts)
-        return self._embed(TEXT_SERVICE, "text", "BYTES", requests, timeout_s=self._text_timeout_s)
+        embeddings, lengths = self._infer(
+            TEXT_SERVICE, "text", "BYTES", requests, timeout_s=self._text_timeout_s, beside=TEXT_LENGTH
+        )
+        return embeddings, lengths.reshape(-1).astype(np.int64)
 
     def close(self) -> None:
         self._servers.close()
 
-    def _embed(
-        self, model: str, name: str, kind: str, requests: Iterator[tuple[bytes, list[int]]], *, timeout_s: float
-    ) -> NDArray[np.float32]:
-        """Embeddings of one tensor's rows, in order; `requests` are its bytes and shape in parts, made when needed."""
-        parts = [np.empty((0, self.spec.embedding_dim), np.float32)]
+    def _infer(
+        self,
+        model: str,
+        name: str,
+        kind: str,
+        requests: Iterator[tuple[bytes, list[int]]],
+        *,
+        timeout_s: float,
+        beside: str | None = None,
+    ) -> list[NDArray[Any]]:
+        """Embeddings of one tensor's rows, in order, and what the model says `beside` them, int32 [n, 1].
+
+        Args:
+            requests: the tensor's bytes and shape in parts, made when needed.
+        """
+        parts: list[list[NDArray[Any]]] = [[np.empty((0, self.spec.embedding_dim), np.float32)]]
+        if beside:
+            parts[0].append(np.empty((0, 1), np.int32))
         in_flight: deque[tuple[Any, int]] = deque()
 
         def take_oldest() -> None:
             call, count = in_flight[0]
-            parts.append(self._wait(call, model=model, count=count))
+            parts.append(self._wait(call, model=model, count=count, beside=beside))
             in_flight.popleft()
 
         try:
@@ -121,14 +147,21 @@ class TritonEncoder:
         finally:
             for call, _ in in_flight:
                 call.reply.cancel()
-        return np.concatenate(parts)
+        return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
 
-    def _wait(self, call: Any, *, model: str, count: int) -> NDArray[np.float32]:
+    def _wait(self, call: Any, *, model: str, count: int, beside: str | None) -> list[NDArray[Any]]:
         try:
-            embeddings = self._servers.wait(call)
-            if embeddings is None:
-                raise ServerMismatch(f"{model} at {call.server.url} sent no tensor named embedding")
-            return check_embeddings(embeddings, count=count, dim=self.spec.embedding_dim)
+            reply = self._servers.wait(call)
+            tensors = [reply.as_numpy(name) for name in ("embedding", beside) if name]
+            for name, tensor in zip(("embedding", beside), tensors, strict=False):
+                if tensor is None:
+                    raise ServerMismatch(f"{model} at {call.server.url} sent no tensor named {name}")
+            check_embeddings(tensors[0], count=count, dim=self.spec.embedding_dim)
+            if beside and (tensors[1].shape != (count, 1) or tensors[1].dtype != np.int32):
+                raise ValueError(
+                    f"got {beside} of {tensors[1].dtype} {list(tensors[1].shape)}, expected int32 {[count, 1]}"
+                )
+            return tensors
         except ValueError as exc:
             raise ServerMismatch(f"{model} at {call.server.url} sent a wrong reply: {exc}") from exc
 
@@ -141,6 +174,11 @@ class TritonEncoder:
             raise ServerMismatch(
                 f"{url} serves other models than ours: {exc}; load the exported model_repository"
             ) from exc
+        if TEXT_LENGTH not in [output.name for output in service.output]:
+            raise ServerMismatch(
+                f"{url} serves {TEXT_SERVICE} without the output {TEXT_LENGTH}, which an export by this version has: "
+                "export the model again"
+            )
         if self._spec is None:
             self._spec = spec
             self._request_windows = max(1, min(audio.max_batch_size, _REQUEST_BYTES // (4 * spec.window_samples)))

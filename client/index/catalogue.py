@@ -626,7 +626,7 @@ class Catalogue:
         """The last living vectors up to `label`: labels int64 [n] descending, vectors float32 [n, dim]."""
         return self._vectors("label <= ? ORDER BY label DESC", label, rows=rows)
 
-    def _vectors(self, condition: str, label: int, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _vectors(self, condition: str, label: int | str, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         query = (
             "SELECT label, vector, checksum(label, model, track, vector) = crc32 FROM vectors "
             f"WHERE model = ? AND {condition} LIMIT ?"
@@ -639,6 +639,22 @@ class Catalogue:
         if len(np.unique(labels)) < len(labels):
             raise self._damaged("the list of vectors")
         return labels, _from_blob(b"".join(row[1] for row in found), dim=self.dim)
+
+    def vectors_of(self, labels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """By label, float32 [dim]; those that are not here are left out."""
+        condition = "label IN (SELECT value FROM json_each(?)) ORDER BY label"
+        found, vectors = self._vectors(condition, json.dumps(list(labels)), rows=len(labels))
+        return dict(zip(found.tolist(), vectors, strict=True))
+
+    def sample(self, rows: int) -> NDArray[np.float32]:
+        """About so many living vectors from everywhere, float32 [n, dim], the same at each call; all where there are
+        not many more."""
+        if len(self) > 2 * rows:
+            drawn = np.random.default_rng(0).integers(1, self.position().label + 1, size=rows)
+            found = list(self.vectors_of(drawn.tolist()).values())
+            if len(found) >= rows // 4:  # else most labels are those of removed tracks
+                return np.array(found, np.float32)
+        return next(self.vectors(rows_at_once=2 * rows), (None, np.empty((0, self.dim), np.float32)))[1]
 
     def tombstones_after(self, sequence: int) -> NDArray[np.int64]:
         """Labels that were removed beyond `sequence`, int64 [n]."""

@@ -1,6 +1,6 @@
 """Exact search over vectors in memory: one matrix product. The right index for thousands of tracks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,17 +49,21 @@ class ExactIndex:
 
 
 def scan(
-    parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], queries: NDArray[np.float32], *, k: int
+    parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
+    queries: NDArray[np.float32] | Sequence[Callable[[NDArray[np.float32]], NDArray[np.float32]]],
+    *,
+    k: int,
 ) -> list[NDArray[np.int64]]:
     """By query, the k best labels, best first, among vectors that need not be in memory together.
 
     Args:
         parts: labels int64 [n] and unit vectors float32 [n, dim]; see `Catalogue.vectors`.
-        queries: float32 [queries, dim].
+        queries: float32 [queries, dim]; or what scores vectors float32 [n, dim], each.
     """
     nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
     for labels, vectors in parts:
-        for row, scores in enumerate(queries @ vectors.T):
+        scored = queries @ vectors.T if isinstance(queries, np.ndarray) else [score(vectors) for score in queries]
+        for row, scores in enumerate(scored):
             before, before_scores = nearest[row]
             nearest[row] = best(np.concatenate([before, labels]), np.concatenate([before_scores, scores]), k=k)
     return [labels for labels, _ in nearest]

@@ -350,6 +350,14 @@ class MilvusStore:
             labels = np.array([to_label(row["track_id"]) for row in rows], np.int64)
             yield labels, np.array([row["vector"] for row in rows], np.float32)
 
+    def vectors_of(self, labels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        rows = self._by_ids(list(map(to_id, labels)), "vector")
+        return {to_label(row["track_id"]): np.array(row["vector"], np.float32) for row in rows}
+
+    def sample(self, rows: int) -> NDArray[np.float32]:
+        """Those of the first ids, which are drawn by chance."""
+        return next(self.vectors(rows_at_once=rows), (None, np.empty((0, self.model.dim), np.float32)))[1]
+
     def vector(self, label: int) -> NDArray[np.float32]:
         return np.array(self._one(label, "vector"), np.float32)
 

@@ -55,11 +55,14 @@ def configs_of(repository: Path, **edits: tuple[str, str]) -> Handler:
 
 
 def infers(embeddings: np.ndarray, *, name: str = "embedding") -> Handler:
-    """Answers every ModelInfer with these float32 embeddings."""
+    """Answers every ModelInfer with these float32 embeddings, as of texts of three tokens each."""
 
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        reply = service_pb2.ModelInferResponse(raw_output_contents=[embeddings.astype(np.float32).tobytes()])
+        lengths = np.full((len(embeddings), 1), 3, np.int32)
+        contents = [embeddings.astype(np.float32).tobytes(), lengths.tobytes()]
+        reply = service_pb2.ModelInferResponse(raw_output_contents=contents)
         reply.outputs.add(name=name, datatype="FP32", shape=embeddings.shape)
+        reply.outputs.add(name="token_count", datatype="INT32", shape=lengths.shape)
         return reply.SerializeToString()
 
     return answer

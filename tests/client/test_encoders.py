@@ -72,7 +72,8 @@ def test_padding_changes_nothing(encoder: LocalEncoder, tiny_repository: Path) -
 def test_long_texts_are_cut_at_the_models_limit_and_not_at_the_tokenizer_files(encoder: LocalEncoder) -> None:
     # The file asks for 24 tokens; [CLS] + 38 words + [SEP] are the model's 40.
     words = ["low"] * 30 + ["high"] * 8
-    kept, over = encoder.embed_texts([" ".join(words), " ".join(words + ["middle"] * 20)])
+    (kept, over), lengths = encoder._embed_cut([" ".join(words), " ".join(words + ["middle"] * 20)])
+    assert lengths.tolist() == [40, 60]
     np.testing.assert_allclose(over, kept, atol=1e-6)
     (cut_at_24,) = encoder.embed_texts([" ".join(words[:22])])
     assert cut_at_24 @ kept < 0.999
@@ -89,7 +90,7 @@ def test_the_padding_length_is_the_smallest_that_holds_the_text(
         lambda model, feeds, count: shapes.append(feeds["input_ids"].shape) or original(model, feeds, count=count),
     )
     words = [1, 14, 15, 30, 31, 38, 39]  # each text has two special tokens more
-    encoder.embed_texts([" ".join(["low"] * count) for count in words])
+    encoder._embed_cut([" ".join(["low"] * count) for count in words])
     assert shapes == [(2, 16), (2, 32), (3, 40)]
 
 

@@ -45,12 +45,13 @@ def shapes(tensors) -> dict[str, tuple[str, list[int]]]:
 
 def test_tensors_follow_the_contract(configs: dict[str, ModelConfig]):
     tokens = {"input_ids": ("TYPE_INT32", [-1]), "attention_mask": ("TYPE_INT32", [-1])}
+    length = {"token_count": ("TYPE_INT32", [1])}
     text, embedding = {"text": ("TYPE_STRING", [1])}, {"embedding": ("TYPE_FP32", [48])}
     expected = {
         "audio_encoder": ("onnxruntime", {"waveform": ("TYPE_FP32", [44_100])}, embedding),
         "text_encoder": ("onnxruntime", tokens, embedding),
-        "text_tokenizer": ("python", text, tokens),
-        "text_embedding": ("", text, embedding),
+        "text_tokenizer": ("python", text, tokens | length),
+        "text_embedding": ("", text, embedding | length),
         "audio_embedding": (
             "python",
             {"audio": ("TYPE_STRING", [1])},

@@ -144,9 +144,9 @@ def test_check_calls_each_model_once(serve, tiny_repository: Path, tmp_path: Pat
     assert {name: answer for name, (_, answer) in rows.items()} == {
         "audio_embedding": "embedding [16], window_embeddings [1, 16], window_start_s [1]",
         "audio_encoder": "embedding [1, 16]",
-        "text_embedding": "embedding [1, 16]",
+        "text_embedding": "token_count [1, 1], embedding [1, 16]",
         "text_encoder": "embedding [1, 16]",
-        "text_tokenizer": "input_ids [1, 16], attention_mask [1, 16]",
+        "text_tokenizer": "input_ids [1, 16], attention_mask [1, 16], token_count [1, 1]",
     }
     assert command.process.returncode == 0
     assert command.processes() == {}

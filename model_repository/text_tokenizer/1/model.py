@@ -1,9 +1,10 @@
 """Triton model: texts -> token ids and attention masks, with the `tokenizer.json` beside this file.
 
-Input `text` [batch, 1] UTF-8. Outputs `input_ids` and `attention_mask`, int32 [batch, length]. A text is truncated
-to the model parameter `max_text_tokens`, and refused beyond `max_text_bytes`; `length` is the smallest of 16, 32, 77
-and `max_text_tokens` that holds the longest text of the request. A few lengths instead of any: Triton batches the
-requests of equal shape together.
+Input `text` [batch, 1] UTF-8. Outputs `input_ids` and `attention_mask`, int32 [batch, length], and `token_count`, int32
+[batch, 1]. A text is truncated to the model parameter `max_text_tokens`, which `token_count`, that of the whole text,
+tells the caller; and refused beyond `max_text_bytes`. `length` is the smallest of 16, 32, 77 and `max_text_tokens`
+that holds the longest text of the request. A few lengths instead of any: Triton batches the requests of equal shape
+together.
 
 Runs in Triton's own Python, so it imports nothing but numpy and tokenizers.
 """
@@ -33,6 +34,7 @@ class TritonPythonModel:
         self._pad_id = padding["pad_id"] if padding else self._tokenizer.token_to_id("[PAD]") or 0
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
+        self._special = self._tokenizer.num_special_tokens_to_add(False)
 
     def execute(self, requests):
         texts, errors = [], []  # by request; a bad request fails alone
@@ -49,12 +51,16 @@ class TritonPythonModel:
         return [
             pb_utils.InferenceResponse(error=error)
             if error
-            else pb_utils.InferenceResponse(self._tensors([next(encodings).ids for _ in batch]))
+            else pb_utils.InferenceResponse(self._tensors([next(encodings) for _ in batch]))
             for batch, error in zip(texts, errors, strict=True)
         ]
 
-    def _tensors(self, token_ids):
-        """Lists of token ids, one a text -> the two output tensors of one request."""
+    def _tensors(self, encodings):
+        """One encoding a text -> the three output tensors of one request."""
+        token_ids = [encoding.ids for encoding in encodings]
+        # What was cut off is in `overflowing`, in parts that have special tokens of their own.
+        overflows = [sum(len(part.ids) - self._special for part in encoding.overflowing) for encoding in encodings]
+        token_count = np.array([[len(ids) + over] for ids, over in zip(token_ids, overflows, strict=True)], np.int32)
         longest = max(map(len, token_ids))
         length = next(length for length in self._lengths if length >= longest)
         input_ids = np.full((len(token_ids), length), self._pad_id, np.int32)
@@ -62,7 +68,8 @@ class TritonPythonModel:
         for row, ids in enumerate(token_ids):
             input_ids[row, : len(ids)] = ids
             attention_mask[row, : len(ids)] = 1
-        return [pb_utils.Tensor("input_ids", input_ids), pb_utils.Tensor("attention_mask", attention_mask)]
+        tensors = {"input_ids": input_ids, "attention_mask": attention_mask, "token_count": token_count}
+        return [pb_utils.Tensor(name, tensor) for name, tensor in tensors.items()]
 
 
 def _texts(tensor, *, max_bytes):

@@ -1,0 +1,186 @@
+"""What a search looks for: how well a track fits what is wanted, less what it has of what is not.
+
+Taking the vector of what is unwanted away from that of what is wanted does not do: little of it leaves the unwanted in,
+and much of it finds whatever is most unlike it, wanted or not (`bench/negation.py` measures both). So what is unwanted
+only counts against the tracks in which there is more of it than usual in the library, and among the others what is
+wanted decides alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoders import Encoder
+from .errors import QueryError
+from .index.exact import best
+from .index.store import Index, Store
+from .query import unit
+
+STEEPNESS = 4.0
+"""How much a cosine with what is unwanted, beyond the limit, takes from the score, at a weight of 1: at 4 the tracks
+above the limit are soon behind all others."""
+
+LIMIT_DEVIATIONS = -0.5
+"""Where the limit lies: so many standard deviations from the library's mean. What is heard in few tracks or in half of
+them lies well above it, and what is not heard about there or below."""
+
+TEMPLATES = ("{}", "music with {}", "A {} track")
+"""The mean of these sentences stands for what is unwanted: of its name alone a model is less sure."""
+
+_SAMPLE = 1_000  # tracks of the library that tell what is usual
+_FIRST_CANDIDATES, _MOST_CANDIDATES = 200, 10_000
+
+
+@dataclass(frozen=True)
+class Against:
+    """Something unwanted.
+
+    Attributes:
+        vector: float32 [dim], unit L2 norm.
+        limit: from which cosine on it counts.
+        steepness: how much, above 0.
+    """
+
+    vector: NDArray[np.float32]
+    limit: float
+    steepness: float
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A query as numbers.
+
+    Attributes:
+        vector: float32 [dim], unit L2 norm.
+        against: what takes from the score.
+        is_opposite: nothing is wanted, so the vector is the opposite of what is not.
+    """
+
+    vector: NDArray[np.float32]
+    against: tuple[Against, ...] = ()
+    is_opposite: bool = False
+
+    def score(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of unit vectors float32 [n, dim]: their cosines with what is wanted, less what counts against them."""
+        scores: NDArray[np.float32] = vectors @ self.vector
+        for item in self.against:
+            scores = scores - np.float32(item.steepness) * np.maximum(0, vectors @ item.vector - np.float32(item.limit))
+        return scores
+
+
+def nearest(
+    wish: Wish, *, store: Store, index: Index, k: int, where: Mapping[str, object] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The k labels with the best scores, and these, best first.
+
+    The index compares with one vector only, so candidates come from it, and are scored: as many as it takes until no
+    other track can be better, but at most 10,000.
+    """
+    if not wish.against:
+        return index.search(wish.vector, k=k, where=where)
+    # As max(0, x) >= share * x for shares from 0 to 1, a score is at most that of this vector plus an offset.
+    vector, offset = wish.vector.astype(np.float64), 0.0
+    for item in wish.against:
+        slope = min(item.steepness, 0.5)
+        vector, offset = vector - slope * item.vector, offset + slope * item.limit
+    norm = float(np.linalg.norm(vector))
+    direction = unit(vector, dim=len(vector))
+    asked = max(_FIRST_CANDIDATES, 4 * k)
+    most = max(_MOST_CANDIDATES, asked)
+    while True:
+        found, cosines = index.search(direction, k=asked, where=where)
+        vectors = store.vectors_of(found.tolist())
+        labels = np.array([label for label in found.tolist() if label in vectors], np.int64)
+        scores = wish.score(
+            np.array([vectors[label] for label in labels.tolist()], np.float32).reshape(-1, len(vector))
+        )
+        labels, scores = best(labels, scores, k=k)
+        is_all = len(found) < asked or asked == most
+        if is_all or (len(scores) == k and scores[-1] >= norm * cosines[-1] + offset):
+            return labels, scores
+        asked = min(4 * asked, most)
+
+
+class WishMaker:
+    """Makes wishes of texts and sounds, for one library.
+
+    Args:
+        lock: held while the store is read.
+    """
+
+    def __init__(self, store: Store, encoder: Encoder, *, lock: AbstractContextManager[Any] | None = None) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._lock = lock or nullcontext()
+        self._usual: tuple[int, NDArray[np.float32]] | None = None  # how many tracks there were, and some of them
+
+    def make(
+        self,
+        wanted: Mapping[str, float],
+        *,
+        unwanted: Mapping[str, float],
+        sounds: Sequence[tuple[NDArray[np.float32], float]] = (),
+    ) -> tuple[Wish, dict[str, list[str]]]:
+        """A wish, and what texts that are longer than the model takes were split into.
+
+        Args:
+            wanted, unwanted: texts and their weights, above 0.
+            sounds: vectors of what is wanted, and their weights.
+
+        Raises:
+            QueryError: what is wanted and what is not cancel out.
+        """
+        sentences = [template.replace("{}", text) for text in unwanted for template in TEMPLATES]
+        vectors, parts = self._encoder.read_texts([*wanted, *sentences])
+        parts = {text: parts[text] for text in (*wanted, *unwanted) if text in parts}
+        dim = vectors.shape[1]
+        positive = [*vectors[: len(wanted)], *(vector for vector, _ in sounds)]
+        negative = vectors[len(wanted) :].reshape(len(unwanted), len(TEMPLATES), dim).mean(axis=1)
+        if wanted and not sounds and wanted.keys() <= unwanted.keys():
+            raise QueryError(f"what is wanted and what is not cancel out: {', '.join(map(repr, wanted))}")
+        if positive:
+            weights = np.array([*wanted.values(), *(weight for _, weight in sounds)], np.float32)
+            vector = unit(weights @ np.array(positive, np.float32), dim=dim)
+            if not unwanted:
+                return Wish(vector), parts
+        with self._lock:
+            common, sample = self._common(dim), self._sample()
+        negative = np.array([unit(_without(vector, common), dim=dim) for vector in negative]).reshape(-1, dim)
+        weights = np.array(list(unwanted.values()), np.float32)
+        if not positive:
+            return Wish(unit(-weights @ negative, dim=dim), is_opposite=True), parts
+        own = _without(vector, common)
+        against = []
+        for weight, direction in zip(weights.tolist(), negative, strict=True):
+            # "Jazz without saxophone": what jazz has in common with it stays wanted.
+            rest = unit(_without(direction, own), dim=dim)
+            against.append(_against(rest, sample=sample, steepness=STEEPNESS * weight))
+        return Wish(vector, tuple(against)), parts
+
+    def _common(self, dim: int) -> NDArray[np.float32]:
+        """What texts about music have in common, float32 [dim]; 0 in a library that holds none of them."""
+        probes = self._store.probes("music")
+        return probes.mean(axis=0) if len(probes) else np.zeros(dim, np.float32)
+
+    def _sample(self) -> NDArray[np.float32]:
+        """Tracks of the library as it is now; drawn anew when it has grown or shrunk by a tenth."""
+        tracks = len(self._store)
+        if self._usual is None or abs(tracks - self._usual[0]) > 0.1 * self._usual[0]:
+            self._usual = tracks, self._store.sample(_SAMPLE)
+        return self._usual[1]
+
+
+def _against(direction: NDArray[np.float32], *, sample: NDArray[np.float32], steepness: float) -> Against:
+    cosines = sample @ direction
+    limit = float(cosines.mean() + LIMIT_DEVIATIONS * cosines.std()) if len(cosines) else 0.0
+    return Against(direction, limit, steepness)
+
+
+def _without(vector: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What of a vector is at a right angle to another; all of it where that is 0."""
+    length = float(other @ other)
+    return vector - (vector @ other) / np.float32(length) * other if length > 1e-12 else vector
