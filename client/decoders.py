@@ -13,11 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ _COMMAND = "from client.decoders import main; main()"
 _START_S = 30.0  # it takes 0.2
 _ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # the latter also where memory is short
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_Said = TypeVar("_Said")
 
 log = logging.getLogger(__name__)
 
@@ -78,22 +80,44 @@ class Decoder:
         Raises:
             AudioError: it cannot be used; see `WindowReader`.
         """
+        process = self._started()
+        if process is None:
+            reader = WindowReader(path, **self._options)
+            yield from _expected(reader)
+            self.duration_s, self.warning = reader.duration_s, reader.warning
+            return
+        with self._noticing_its_end(path, process):
+            end = yield from process.windows(path)
+            self.duration_s, self.warning = end.duration_s, end.warning
+
+    def call(self, function: Callable[[str], _Said], path: str) -> _Said:
+        """What a function of this package says of a file, which it opens with FFmpeg too.
+
+        Raises:
+            AudioError: the function raised it, or the process ended.
+        """
+        process = self._started()
+        if process is None:
+            return function(path)
+        with self._noticing_its_end(path, process):
+            said: _Said = process.call(function, path)
+        return said
+
+    def _started(self) -> "_Process | None":
         if self._process is None and self._may_start:
             try:
                 self._process = _Process(self._options)
             except OSError as exc:
                 self._may_start = False
                 log.warning("decoding goes on in one process, which is slower: %s", exc)
-        if self._process is None:
-            reader = WindowReader(path, **self._options)
-            yield from _expected(reader)
-            self.duration_s, self.warning = reader.duration_s, reader.warning
-            return
+        return self._process
+
+    @contextmanager
+    def _noticing_its_end(self, path: str, process: "_Process") -> Iterator[None]:
         try:
-            end = yield from self._process.windows(path)
-            self.duration_s, self.warning = end.duration_s, end.warning
+            yield
         except (OSError, EOFError) as exc:
-            code = self._process.end()
+            code = process.end()
             self._process = None
             reason = f"decoding it ended with {_named(code)}: the file is damaged, or memory ran out"
             raise AudioError(path, reason, may_pass=code in _ENDED_FROM_OUTSIDE) from exc
@@ -157,10 +181,17 @@ class _Process:
                 start_s, power = answer
                 number += 1
                 yield Window(start_s, waveform, power)
-            elif answer.reason is not None:
-                raise AudioError(path, answer.reason, may_pass=answer.may_pass, is_unexpected=answer.is_unexpected)
             else:
+                _raise_if_bad(answer, path)
                 return answer
+
+    def call(self, function: Callable[[str], Any], path: str) -> Any:
+        """As `Decoder.call`; OSError, EOFError: the process has ended."""
+        self._connection.send((function, path))
+        answer = self._connection.recv()
+        if isinstance(answer, _End):
+            _raise_if_bad(answer, path)
+        return answer
 
     def kill(self) -> None:
         self._process.kill()
@@ -173,6 +204,11 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+
+def _raise_if_bad(end: _End, path: str) -> None:
+    if end.reason is not None:
+        raise AudioError(path, end.reason, may_pass=end.may_pass, is_unexpected=end.is_unexpected)
 
 
 def _named(code: int) -> str:
@@ -189,11 +225,22 @@ def main() -> None:
         slots = _slots(memory, window_samples=options["window_samples"])
         connection.send(_READY)
         while True:
-            if (path := connection.recv()) != _TAKEN:  # of the last windows of a file
-                _decode(WindowReader(path, **options), slots, connection)
+            request = connection.recv()
+            if isinstance(request, tuple):
+                connection.send(_called(*request))
+            elif request != _TAKEN:  # of the last windows of a file
+                connection.send(_decoded(WindowReader(request, **options), slots, connection))
 
 
-def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connection) -> None:
+def _called(function: Callable[[str], Any], path: str) -> Any:
+    try:
+        with unexpected_as_such(path):
+            return function(path)
+    except AudioError as exc:
+        return _failed(exc)
+
+
+def _decoded(reader: WindowReader, slots: NDArray[np.float32], connection: Connection) -> _End:
     waiting = 0  # windows that were not taken yet
     try:
         for number, window in enumerate(_expected(reader)):
@@ -203,10 +250,13 @@ def _decode(reader: WindowReader, slots: NDArray[np.float32], connection: Connec
             slots[number % _SLOTS] = window.waveform
             connection.send((window.start_s, window.power))
             waiting += 1
-        end = _End(reader.duration_s, reader.warning)
     except AudioError as exc:
-        end = _End(reason=exc.reason, may_pass=exc.may_pass, is_unexpected=exc.is_unexpected)
-    connection.send(end)
+        return _failed(exc)
+    return _End(reader.duration_s, reader.warning)
+
+
+def _failed(error: AudioError) -> _End:
+    return _End(reason=error.reason, may_pass=error.may_pass, is_unexpected=error.is_unexpected)
 
 
 def _expected(reader: WindowReader) -> Iterator[Window]:

@@ -274,7 +274,7 @@ class Ingest:
         try:
             with unexpected_as_such(track.path):
                 with self._timed("decode_s"):
-                    self._look_up(track)
+                    self._look_up(track, decoder)
                 if not track.is_unchanged and not track.is_passed_over and not track.vectors:
                     self._cut(track, decoder)
                     self._note_outcome(None)
@@ -304,7 +304,7 @@ class Ingest:
                     "See `music-search doctor`, and what was installed or upgraded last"
                 )
 
-    def _look_up(self, track: _Track) -> None:
+    def _look_up(self, track: _Track, decoder: Decoder) -> None:
         """Take what the catalogue knows about this file: by its path and times, or by its sound.
 
         A file that looks as it did is not opened. Of any other, the sound is compared, and if it is known the tags are
@@ -332,30 +332,30 @@ class Ingest:
         before = self._failed.get(track.path)
         if before and before.looks_like(status):
             raise AudioError(track.path, before.reason)
-        if track.is_new and track.path in self._unless_video and has_pictures(track.path):
+        if track.is_new and track.path in self._unless_video and decoder.call(has_pictures, track.path):
             track.is_passed_over = True
             return
         if known and known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
             track.content_hash = known.file.content_hash
         else:
-            track.content_hash = hash_packets(track.path)
+            track.content_hash = decoder.call(hash_packets, track.path)
         if known:
-            self._compare(track, known, status)
+            self._compare(track, known, status, decoder)
         if not track.is_unchanged:
-            self._look_for_twins(track)
+            self._look_for_twins(track, decoder)
 
-    def _compare(self, track: _Track, known: StoredTrack, status: os.stat_result) -> None:
+    def _compare(self, track: _Track, known: StoredTrack, status: os.stat_result, decoder: Decoder) -> None:
         """Whether the sound is still that of the track at this path."""
         if known.file.knows_sound:
             is_same = known.file.content_hash == track.content_hash
         else:
             is_same = known.file.looks_like(status) or known.file.content_hash == _hash_file(track.path)
         if is_same:
-            self._become(track, known)
+            self._become(track, known, tags=decoder.call(read_tags, track.path))
         elif not self._is_current:
             raise AudioError(track.path, "has changed since it was added: add it again first", may_pass=True)
 
-    def _look_for_twins(self, track: _Track) -> None:
+    def _look_for_twins(self, track: _Track, decoder: Decoder) -> None:
         """Be the track with this sound whose file has gone, or take the vectors of one that is there."""
         with self._lock:
             twins = self._catalogue.by_content(track.content_hash)
@@ -365,7 +365,7 @@ class Ingest:
                 twins += self._catalogue.by_content(hash_of_file)
         if not twins:
             return
-        tags = read_tags(track.path)
+        tags = decoder.call(read_tags, track.path)
         with self._lock:
             for twin in twins if track.is_new else []:
                 if _is_same_file(twin.file.path, track.path):
@@ -388,16 +388,16 @@ class Ingest:
                     track.metadata, track.duration_s, track.warning = tags, twin.duration_s, twin.warning
                     return
 
-    def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value] | None = None) -> None:
+    def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value]) -> None:
         """Be this track of the catalogue, which has the same sound; what is new about the file is noted."""
         track.is_unchanged = known.label is not None
-        track.metadata = read_tags(track.path) if tags is None else tags
+        track.metadata = tags
         track.is_retagged = track.metadata != known.tags
         if track.is_retagged or known.is_missing or known.file != track.file:
             track.touch = known.track_id
 
     def _cut(self, track: _Track, decoder: Decoder) -> None:
-        track.metadata = read_tags(track.path)
+        track.metadata = decoder.call(read_tags, track.path)
         windows = decoder.windows(track.path)
         while True:
             with self._timed("decode_s"):

@@ -14,6 +14,7 @@ from client import AudioError, MusicSearch, decoders
 from client.audio import Window, WindowReader
 from client.decoders import Decoder
 from client.encoders.local import LocalEncoder
+from client.tags import read_tags
 from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
 
 WINDOW_SAMPLES = SAMPLE_RATE_HZ // 2
@@ -99,6 +100,15 @@ def test_a_crash_costs_one_file(
             ("low.wav", "decoding it ended with SIGSEGV: the file is damaged, or memory ran out")
         ]
         assert (report.added, ms.info().failed) == (2, 1)
+
+
+def test_a_crash_while_tags_are_read_costs_one_file(decoder: Decoder, tones: Path) -> None:
+    assert decoder.call(read_tags, str(tones / "album/high.mp3")) == {"title": "High [live]"}
+    assert decoder._process is not None
+    os.kill(decoder._process._process.pid, signal.SIGSEGV)
+    with pytest.raises(AudioError, match="decoding it ended with SIGSEGV"):
+        decoder.call(read_tags, str(tones / "low.wav"))
+    assert len(list(decoder.windows(str(tones / "low.wav")))) == len(read(tones / "low.wav")[0])
 
 
 def test_a_decoder_that_hangs_can_be_stopped(decoder: Decoder, begun: Iterator[Window]) -> None:
