@@ -1,7 +1,7 @@
 """Adding files to a catalogue: skip what is unchanged, decode on every core, embed in full batches, commit in groups.
 
-A track is known by its sound, whatever its tags say and wherever its file is. Two files with the same sound are two tracks
-if both are there, each with an id, tags and annotations of its own; the later one takes the vectors of the other.
+A track is known by its sound, whatever its tags say and wherever its file is. Two files with the same sound, both
+there, are two tracks, each with an id, tags and annotations of its own; the later one takes the vectors of the other.
 
 Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
 nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
