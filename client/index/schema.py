@@ -204,6 +204,13 @@ def migrate(db: sqlite3.Connection, *, version: int) -> None:
             put_fields(db, track, json.loads(metadata))
     elif version == 2:
         _run(db, _FROM_2)
+        # It compared texts beyond ASCII in another way.
+        query = (
+            "SELECT number, metadata, annotations FROM tracks WHERE metadata || annotations GLOB '*[^ -~]*' "
+            f"AND crc32 = checksum({CHECKED['tracks']})"
+        )
+        for track, metadata, annotations in db.execute(query).fetchall():
+            put_fields(db, track, {**json.loads(metadata), **json.loads(annotations)})
     else:
         raise sqlite3.DatabaseError(f"there has been no version {version}")
 

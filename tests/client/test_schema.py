@@ -140,7 +140,13 @@ def write_version_2(folder: Path) -> list[Track]:
 
 def test_version_2(tmp_path: Path) -> None:
     before = write_version_2(tmp_path / "library")
+    db = sqlite3.connect(tmp_path / "library" / FILE_NAME)
+    schema.add_functions(db)
+    db.executescript("DELETE FROM fields WHERE track = 3; INSERT INTO fields VALUES ('title', 'folded otherwise', 3);")
+    db.close()
     catalogue = Catalogue(tmp_path / "library")
+    assert catalogue.labels({"title": "C É"}).tolist() == [3]
+    assert catalogue.labels({"title": "folded otherwise"}).tolist() == []
     assert [catalogue.by_label(label) for label in (1, 2, 3)] == before
     assert [(track.file.ctime_ns, track.warning) for track in before] == 3 * [(0, "")]
     assert not catalogue.knows_sounds()
