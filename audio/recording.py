@@ -26,6 +26,7 @@ from .errors import DecodeError
 from .files import ByteFile, Part
 from .headers import contradicts_header
 from .ogg import find_links
+from .trailing_tags import size_untagged
 
 SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
@@ -269,17 +270,17 @@ class Recording:
 
     @contextmanager
     def _file(self) -> Iterator[ByteFile]:
-        if isinstance(self._source, str | os.PathLike):
-            try:
-                file = open(self._source, "rb")  # noqa: SIM115
-            except (OSError, ValueError) as exc:  # a NUL character in a path is a ValueError
-                problem = f"cannot be opened ({getattr(exc, 'strerror', None) or exc})"
-                raise DecodeError(problem, may_pass=True) from exc
-            with file:
-                yield file
-        else:
-            self._source.seek(0)
-            yield self._source
+        """The file, without the tags at its end."""
+        if not isinstance(self._source, str | os.PathLike):
+            yield _untagged(self._source)
+            return
+        try:
+            file = open(self._source, "rb")  # noqa: SIM115
+        except (OSError, ValueError) as exc:  # a NUL character in a path is a ValueError
+            problem = f"cannot be opened ({getattr(exc, 'strerror', None) or exc})"
+            raise DecodeError(problem, may_pass=True) from exc
+        with file:
+            yield _untagged(file)
 
 
 class _Clock:
@@ -355,6 +356,15 @@ def _seeking() -> Iterator[None]:
         yield
     except av.FFmpegError as exc:
         raise NotSeekable from exc
+
+
+def _untagged(file: ByteFile) -> ByteFile:
+    try:
+        size, untagged = file.seek(0, os.SEEK_END), size_untagged(file)
+        file.seek(0)
+    except OSError as exc:
+        raise DecodeError(f"cannot be read ({exc.strerror or exc})", may_pass=True) from exc
+    return file if size == untagged else Part(file, 0, untagged)
 
 
 def _links(file: ByteFile) -> list[ByteFile]:

@@ -25,9 +25,9 @@ TONES_HZ = (7000, 7400, 7800, 8200, 9000)
 def measure() -> str:
     lines = [
         f"CPU time of a stereo file of {SECONDS // 60} minutes, in ms, on one thread; the sides alternate in one "
-        f"process, {ROUNDS} rounds, medians. *Decoding*: FFmpeg's decoder alone. *Default*: with a mean of the channels "
-        "and swresample's default filter, by PyAV. *Ours*: `audio.Recording`, with damage counted, BS.775's downmix and a "
-        "steep filter. *Ratio*: ours to the default.",
+        f"process, {ROUNDS} rounds, medians. *Decoding*: FFmpeg's decoder alone. *Default*: with a mean of the "
+        "channels and swresample's default filter, by PyAV. *Ours*: `audio.Recording`, with damage counted, BS.775's "
+        "downmix and a steep filter. *Ratio*: ours to the default.",
         "",
         "| format | decoding | default | ours | ratio |",
         "|---|---|---|---|---|",

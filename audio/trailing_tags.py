@@ -1,0 +1,42 @@
+"""Tags at the end of a file, which FFmpeg takes for sound.
+
+It gives those behind MP3 and Monkey's Audio to the decoder, as the end of the last packet or, where a picture in them
+looks like it, as packets of their own.
+"""
+
+import io
+
+from .files import ByteFile
+
+
+def size_untagged(file: ByteFile) -> int:
+    """How many bytes come before the tags at its end; any number of them, in any order."""
+    size = file.seek(0, io.SEEK_END)
+    while tag := _size_of_tag(file, size):
+        size -= tag
+    return size
+
+
+def _size_of_tag(file: ByteFile, end: int) -> int:
+    """Of a tag that ends at this byte; 0 where none does."""
+
+    def before(length: int) -> bytes:
+        """So many bytes up to the end; fewer where there are not as many."""
+        file.seek(max(end - length, 0))
+        return file.read(min(length, end))
+
+    last = before(227)
+    size = 0
+    if last[-128:].startswith(b"TAG") and len(last) >= 128:  # ID3v1
+        size = 128
+    elif len(last) == 227 and last.startswith(b"TAG+"):  # its extension, which stands before it
+        size = 227
+    elif last[-32:].startswith(b"APETAGEX") and len(last) >= 32:  # all but its header, which is optional
+        has_header = last[-32:][23] & 0x80
+        size = int.from_bytes(last[-20:-16], "little") + (32 if has_header else 0)
+    elif last.endswith(b"LYRICS200") and last[-15:-9].isdigit():
+        size = int(last[-15:-9]) + 15
+    elif last[-10:].startswith(b"3DI") and len(last) >= 10:  # ID3v2.4 with a footer: four digits of base 128
+        first, second, third, fourth = last[-4:]
+        size = (first << 21 | second << 14 | third << 7 | fourth) + 20
+    return size if size <= end else 0
