@@ -46,8 +46,8 @@ def downmix(frame: av.AudioFrame) -> NDArray[np.float32]:
     mono = heard[0][0] * heard[0][1]
     for weight, channel in heard[1:]:
         mono += weight * channel
-    powers = [_power(channel) for _, channel in heard]
-    if _power(mono) < _CANCELLED * max(powers) * scale**2:
+    powers = [_power(channel, scale=scale) for _, channel in heard]
+    if _power(mono, scale=np.float32(1)) < _CANCELLED * max(powers):
         return scale * next(
             channel for power, (_, channel) in zip(powers, heard, strict=True) if 2 * power >= max(powers)
         )
@@ -81,7 +81,7 @@ def _weights(names: Sequence[str]) -> list[np.float32]:
     return [np.float32(weight / total) for weight in weights]
 
 
-def _power(signal: NDArray[np.float32]) -> float:
+def _power(signal: NDArray[np.float32], *, scale: np.float32) -> float:
     """Mean square of every fourth sample, which is telling enough. Not by `dot`, which starts BLAS threads."""
-    some = signal[::4]
+    some = signal[::4] * scale
     return float(np.einsum("i,i", some, some)) / max(len(some), 1)
