@@ -30,7 +30,7 @@ FORMATS = {
 
 # Of these a file's place in time is known less well, or they are variants.
 MORE_FORMATS = {
-    "vbr.mp3": ("libmp3lame", "fltp", {"compression_level": "5", "q": "4"}),
+    "vbr.mp3": ("libmp3lame", "fltp", {"flags": "+qscale", "global_quality": str(4 * 118)}),  # FF_QP2LAMBDA
     "alac.m4a": ("alac", "s16p", {}),
     "mka": ("aac", "fltp", {"b": "192k"}),
     "webm": ("libopus", "flt", {"b": "128k"}),

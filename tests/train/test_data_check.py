@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio import Recording
+from tests.audio.sounds import music, write_audio
 from train.data.__main__ import main
+from train.data.audio import load_crop
 from train.data.check import Report, check_manifest, decode
 from train.data.manifest import ManifestError
 
@@ -54,18 +57,62 @@ def test_audio_that_cannot_be_used_is_found(folder: Path):
     (folder / "text.flac").write_text("no audio")
     tone(folder / "whole.flac", seconds=20)
     whole = (folder / "whole.flac").read_bytes()
-    (folder / "half.flac").write_bytes(whole[: len(whole) // 2])
+    (folder / "third.flac").write_bytes(whole[: len(whole) // 3])
+    (folder / "most.flac").write_bytes(whole[: len(whole) * 2 // 3])
     tone(folder / "silent.wav", gain=8e-5)
     tone(folder / "short.wav", seconds=0.99)
     soundfile.write(folder / "nan.wav", np.full(RATE_HZ, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
     (folder / "headless.raw").write_bytes(bytes(100))
-    names = ["gone.wav", "text.flac", "half.flac", "silent.wav", "short.wav", "nan.wav", "headless.raw", "0.wav"]
+    names = [
+        "gone.wav",
+        "text.flac",
+        "third.flac",
+        "silent.wav",
+        "short.wav",
+        "nan.wav",
+        "headless.raw",
+        "0.wav",
+        "most.flac",
+    ]
     report = check_manifest(write(folder, *map(row, names)))
-    assert report.counts() == {"missing": 1, "unreadable": 4, "silent": 1, "too_short": 1}
+    assert report.counts() == {"missing": 1, "unreadable": 4, "damaged": 1, "silent": 1, "too_short": 1}
     kinds = {name: [f.kind for f in report.findings if name in f.detail] for name in names}
-    assert kinds["half.flac"] == kinds["text.flac"] == kinds["nan.wav"] == ["unreadable"]
+    assert kinds["third.flac"] == kinds["text.flac"] == kinds["nan.wav"] == ["unreadable"]
+    assert kinds["most.flac"] == ["damaged"]
     assert kinds["0.wav"] == []
     assert report.hurts
+
+
+def test_headers_that_lie_about_lengths_break_nothing(tmp_path: Path):
+    signal = music(seconds=20)
+    chain = write_audio(tmp_path / "chain.opus", signal, kind="opus")
+    chain.write_bytes(2 * chain.read_bytes())
+    vbr = write_audio(tmp_path / "vbr.mp3", signal, kind="vbr.mp3")
+    content = vbr.read_bytes()
+    vbr.write_bytes(content[content.index(b"\xff\xfb", content.index(b"Xing")) :])
+    wav = write_audio(tmp_path / "size.wav", signal)
+    content = bytearray(wav.read_bytes())
+    content[content.index(b"data") + 4 : content.index(b"data") + 8] = bytes(4)
+    wav.write_bytes(content)
+    flac = write_audio(tmp_path / "unknown.flac", 0.5 * signal, kind="flac")
+    content = bytearray(flac.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    flac.write_bytes(content)
+    lengths_s = {"chain.opus": 40, "vbr.mp3": 20, "size.wav": 20, "unknown.flac": 20}
+    report = check_manifest(write(tmp_path, *map(row, lengths_s)))
+    assert report.findings == ()
+    for name, length_s in lengths_s.items():
+        assert decode(tmp_path / name).seconds == pytest.approx(length_s, abs=0.1), name
+        # Crops come from all of it: the last is sound to its end, and none is silent.
+        samples = 2 * RATE_HZ
+        path = tmp_path / name
+        places = (0, 0.5, 0.8, 1)
+        crops = [load_crop(path, sample_rate_hz=RATE_HZ, samples=samples, place=place) for place in places]
+        for crop in crops:
+            assert np.abs(crop.reshape(20, -1)).max(axis=1).min() > 0.01, name
+        whole = np.concatenate(list(Recording(path, sample_rate_hz=RATE_HZ).blocks()))
+        np.testing.assert_allclose(crops[-1][1000:], whole[-samples:][1000:], atol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize(("seconds", "gain", "problem"), [(1.0, 0.3, ""), (1.0, 3e-4, ""), (0.5, 0.3, "too_short")])
