@@ -32,9 +32,11 @@ from train.checkpoint import CheckpointError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
 
-PROJECT = Path(__file__).resolve().parents[1]
-REPOSITORY = PROJECT / "model_repository"
+PROJECT = Path(__file__).resolve().parents[1]  # a checkout, or the site-packages that a wheel was installed into
+STARTER = PROJECT / "model_repository"
 PARITY_DATA = PROJECT / "demo/collection/manifest.jsonl"
+IN_CHECKOUT = (PROJECT / "tests/export").is_dir()  # no wheel carries them
+OUT = STARTER if IN_CHECKOUT else Path("model_repository")  # what pip installed is pip's to change
 # Source code, kept in the project's own repository.
 PYTHON_MODELS = ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")
 FILES = frozenset(
@@ -141,7 +143,7 @@ def export_checkpoint(
     files = graphs | {
         "text_tokenizer/1/tokenizer.json": tokenizer_json,
         "text_embedding/1/.gitkeep": b"",
-        **{name: (REPOSITORY / name).read_bytes() for name in PYTHON_MODELS},
+        **{name: (STARTER / name).read_bytes() for name in PYTHON_MODELS},
         "parity.json": parity.to_json(parameters).encode(),
         "MODEL_CARD.md": write_model_card(source, parameters=parameters, parity=parity, graphs=graphs).encode(),
     }
@@ -159,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="CKPT",
         help="the ckpt.pt of `python -m train`, a CLAP's folder or hub name, or MusCALL's best_model.pth.tar",
     )
-    parser.add_argument("--out", type=Path, default=REPOSITORY, metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--precision", choices=("fp16", "fp32"), default="fp16", help="of the towers in both graphs; default: fp16"
     )
