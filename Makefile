@@ -1,16 +1,32 @@
 # Two commands set everything up: `make demo` (search; no torch) and `make test` (everything).
+# `make latest` and `make oldest` test the client with other versions than constraints.txt names; they need an index.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test serve check bench clean fluidsynth
+.PHONY: demo test latest oldest serve check bench clean fluidsynth
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
 
 test: $(VENV)/.all fluidsynth
 	$(BIN)/python -m pytest
+
+# The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
+# PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows. Without the
+# extras [train] and [serve], which hold back NumPy.
+latest: CONSTRAINTS :=
+oldest: CONSTRAINTS := --constraint .venv-oldest/constraints.txt
+latest oldest:
+	$(PYTHON) -m venv --clear .venv-$@
+	.venv-$@/bin/python tests/lower_bounds.py > .venv-$@/constraints.txt
+	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(CONSTRAINTS) \
+		--editable '.[milvus,dev]' onnx scikit-learn soundfile
+	.venv-$@/bin/python -m pip list --disable-pip-version-check
+	.venv-$@/bin/python -m pytest tests/audio tests/client
+	rm -rf demo/library
+	.venv-$@/bin/python -m demo
 
 serve: $(VENV)/.all
 	$(BIN)/python -m serve
@@ -24,7 +40,7 @@ bench: $(VENV)/.all fluidsynth
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo/library bench/cache
+	rm -rf $(VENV) .venv-latest .venv-oldest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo/library bench/cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv:

@@ -32,11 +32,13 @@ from train.checkpoint import CheckpointError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
 
-PROJECT = Path(__file__).resolve().parents[1]
-REPOSITORY = PROJECT / "model_repository"
+PROJECT = Path(__file__).resolve().parents[1]  # a checkout, or the site-packages that a wheel was installed into
+STARTER = PROJECT / "model_repository"
 PARITY_DATA = PROJECT / "demo/collection/manifest.jsonl"
+IN_CHECKOUT = (PROJECT / "tests/export").is_dir()  # no wheel carries them
+OUT = STARTER if IN_CHECKOUT else Path("model_repository")  # what pip installed is pip's to change
 # Source code: the models' own, and the room that reads audio files, which Triton's Python finds beside its model.
-PYTHON_MODELS = {name: REPOSITORY / name for name in ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")}
+PYTHON_MODELS = {name: STARTER / name for name in ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")}
 PYTHON_MODELS |= {f"audio_embedding/1/audio/{path.name}": path for path in (PROJECT / "audio").glob("*.py")}
 FILES = frozenset(
     {
@@ -160,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="CKPT",
         help="the ckpt.pt of `python -m train`, a CLAP's folder or hub name, or MusCALL's best_model.pth.tar",
     )
-    parser.add_argument("--out", type=Path, default=REPOSITORY, metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--precision", choices=("fp16", "fp32"), default="fp16", help="of the towers in both graphs; default: fp16"
     )

@@ -21,6 +21,7 @@ from typing import Any
 from serve.server import Ports, ServeError, Server, is_running, running_server
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STARTER = Path(__file__).resolve().parents[1] / "model_repository"  # beside this package, in a checkout or a wheel
 # tritonserver's own, and what people try first.
 _ADDRESS_OPTIONS = ("--http-address", "--grpc-address", "--metrics-address", "--host", "--address", "--bind")
 
@@ -37,18 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m serve", description="Serve a model repository on this machine's CPU, on 127.0.0.1 only."
     )
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        help="default: model_repository in the current folder, where an export writes; if there is none, the starter",
+    )
     for name, port in vars(Ports()).items():
         parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: a free one")
     parser.add_argument("--check", action="store_true", help="call every model once on free ports, and stop")
     parser.add_argument(*_ADDRESS_OPTIONS, action=_RefuseAddress, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    here = Path("model_repository")
+    repository = options.repository or (here if here.is_dir() else _STARTER)
     ports = Ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port)
 
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
     try:
-        with running_server(options.repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
+        with running_server(repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
             if options.check:
                 return _check(server)
             processes = server.model_processes()  # before anybody knows that they may be called

@@ -201,7 +201,7 @@ def find_wheel() -> Wheel:
         wheel = importlib.metadata.distribution("nvidia-pytriton")
     except importlib.metadata.PackageNotFoundError:
         raise ServeError(
-            "tritonserver is not installed: run `make test` once, or pip install -e '.[serve]' in the checkout "
+            "tritonserver is not installed: run `make test` once in a checkout, or pip install 'musicsearch[serve]' "
             "(the wheel nvidia-pytriton, for Linux and Python 3.11 or 3.12)"
         ) from None
     triton = Path(str(wheel.locate_file("pytriton/tritonserver")))

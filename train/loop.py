@@ -551,11 +551,14 @@ def _provenance(config: Config, manifest: str, device: torch.device, *, digest: 
 
 
 def _git_commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    project = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(project), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    top, commit = printed.splitlines()
+    return commit if project.samefile(top) else "unknown"  # an installed wheel may lie in somebody else's checkout
 
 
 def _device_name(device: torch.device) -> str:

@@ -19,7 +19,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import export.to_onnx
 from export.output_folder import replace_folder
-from export.to_onnx import FILES, PYTHON_MODELS, REPOSITORY, main
+from export.to_onnx import FILES, PYTHON_MODELS, STARTER, main
 from tests.export.conftest import CONFIG, tokenizer_json
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.dual_encoder import DualEncoder
@@ -43,7 +43,7 @@ def test_everything_that_triton_needs_is_written(repository: Path):
     assert set(files) == FILES
     assert files["text_tokenizer/1/tokenizer.json"].decode() == tokenizer_json()
     for name in PYTHON_MODELS:
-        assert files[name] == (REPOSITORY / name).read_bytes()
+        assert files[name] == (STARTER / name).read_bytes()
     assert list(repository.parent.iterdir()) == [repository]
 
 

@@ -291,7 +291,7 @@ def test_without_the_wheel_it_says_what_to_install(tiny_repository: Path) -> Non
     command = [sys.executable, "-S", "-m", "serve", "--repository", tiny_repository]  # -S: no site-packages
     stopped = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert stopped.returncode == 2
-    assert "pip install -e '.[serve]'" in stopped.stderr
+    assert "pip install 'musicsearch[serve]'" in stopped.stderr
 
 
 def test_a_temporary_folder_that_a_shell_would_split_is_refused(tiny_repository: Path, tmp_path: Path) -> None:
