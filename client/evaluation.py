@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from .errors import LibraryError, ModelMismatch, QueryError
 from .index.catalogue import Catalogue, Model
 from .index.exact import scan
 from .index.store import Store, open_index
-from .query import check_texts, read_query
+from .query import Reading, check_texts, read_query
 from .wish import WishMaker, nearest
 
 _DRAWS = 1000  # of the bootstrap
@@ -36,11 +36,13 @@ class Ranking:
     Attributes:
         found, exact: by query, the ids of the ten best tracks, best first: as searches find them, and by a comparison
             with every track.
+        readings: by query, how it was read.
     """
 
     model: str
     found: dict[str, list[str]]
     exact: dict[str, list[str]]
+    readings: dict[str, Reading]
 
     @property
     def recall(self) -> float:
@@ -51,6 +53,9 @@ class Ranking:
 
 def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: bool = False) -> Ranking:
     """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
+
+    Args:
+        literal: read no negation out of the queries; see `MusicSearch.search`.
 
     Raises:
         QueryError: a query is empty or too long.
@@ -80,11 +85,14 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: b
         with embedded.reading():
             index = open_index(embedded)
             maker = WishMaker(embedded, encoder)
-            wishes = [maker.make(reading.wanted, unwanted=reading.unwanted)[0] for reading in readings]
+            made = [maker.make(reading.wanted, unwanted=reading.unwanted) for reading in readings]
+            readings = [replace(reading, parts=parts) for reading, (_, parts) in zip(readings, made, strict=True)]
+            wishes = [wish for wish, _ in made]
             found = [nearest(wish, store=embedded, index=index, k=10)[0] for wish in wishes]
             exact = scan(embedded.vectors(), [wish.score for wish in wishes], k=10)
             ids = [[_ids(embedded, labels.tolist()) for labels in best] for best in (found, exact)]
-    return Ranking(spec.model_name, *(dict(zip(queries, best, strict=True)) for best in ids))
+    found_ids, exact_ids = (dict(zip(queries, best, strict=True)) for best in ids)
+    return Ranking(spec.model_name, found_ids, exact_ids, dict(zip(queries, readings, strict=True)))
 
 
 def _ids(store: Store, labels: Sequence[int]) -> list[str]:

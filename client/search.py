@@ -43,9 +43,10 @@ class Hit:
         metadata: title, artist, album, genre, year, bpm and key, as far as the file names them, and what was
             annotated.
         probability: share of the queries to which nothing in the library belongs whose best hit scores lower, 0 to
-            1; where nothing is wanted, of those whose best hit scores higher than the track does with what is not.
-            None where the query is no text, or the library's background is not known yet.
-        weak: the best hit of this search is no better than such queries get, so it found nothing that fits.
+            1; where nothing is wanted, of the library's tracks that have more of what is not (see `Wish.fits`). None
+            where the query is no text, or the library's background is not known yet.
+        weak: the best hit of this search is no better than such queries get, so it found nothing that fits. Never
+            where nothing is wanted.
         is_missing: the file was not there when its folder was last added.
         warning: what of the file does not decode; empty where all of it does.
         reading: how the texts of the query were read; None where it has none.
@@ -493,15 +494,8 @@ class MusicSearch:
         with self._lock, self._catalogue.reading():
             found = self._found(wish, count=offset + k, where=where, per_artist=per_artist)
             background = self._background() if is_text else None
-
-            def fits(score: float) -> float | None:
-                if background is None:
-                    return None
-                # Where nothing is wanted, it fits as surely as what is not wanted does not.
-                return 1 - background.probability(-score) if wish.is_opposite else background.probability(score)
-
-            best = fits(found[0][1]) if found else None
-            weak = best is not None and best < WEAK_BELOW
+            # Where nothing is wanted, there is nothing to find.
+            is_weak = background and found and not wish.usual and background.probability(found[0][1]) < WEAK_BELOW
             windows = self._catalogue.windows_of([label for label, _, _ in found[offset:]]) if starts else {}
             return [
                 Hit(
@@ -510,8 +504,8 @@ class MusicSearch:
                     score,
                     _best_start_s(*windows[label], wish) if label in windows else None,
                     track.metadata,
-                    probability=fits(score),
-                    weak=weak,
+                    probability=wish.fits(score, background=background) if background else None,
+                    weak=bool(is_weak),
                     is_missing=track.is_missing,
                     warning=track.warning,
                     reading=reading,

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .background import Background
 from .encoders import Encoder
 from .errors import QueryError
 from .index.exact import best
 from .index.store import Index, Store
 from .query import unit
 
-STEEPNESS = 4.0
-"""How much a cosine with what is unwanted, beyond the limit, takes from the score, at a weight of 1: at 4 the tracks
-above the limit are soon behind all others."""
+STEEPNESS = 8.0
+"""How much a cosine with what is unwanted, beyond the limit, takes from the score, at a weight of 1: at 8 the tracks
+above the limit are soon behind all others, and twice as much hardly changes an order."""
 
 LIMIT_DEVIATIONS = -0.5
 """Where the limit lies: so many standard deviations from the library's mean. What is heard in few tracks or in half of
@@ -31,6 +32,7 @@ them lies well above it, and what is not heard about there or below."""
 TEMPLATES = ("{}", "music with {}", "A {} track")
 """The mean of these sentences stands for what is unwanted: of its name alone a model is less sure."""
 
+_STEEPEST = 1e6  # what a float32 score can bear
 _SAMPLE = 1_000  # tracks of the library that tell what is usual
 _FIRST_CANDIDATES, _MOST_CANDIDATES = 200, 10_000
 
@@ -57,12 +59,22 @@ class Wish:
     Attributes:
         vector: float32 [dim], unit L2 norm.
         against: what takes from the score.
-        is_opposite: nothing is wanted, so the vector is the opposite of what is not.
+        usual: the library's own scores, where nothing is wanted and the vector is the opposite of what is not.
     """
 
     vector: NDArray[np.float32]
     against: tuple[Against, ...] = ()
-    is_opposite: bool = False
+    usual: Background | None = None
+
+    def fits(self, score: float, *, background: Background) -> float:
+        """How surely a track with this score fits, 0 to 1: better than that share of unrelated queries' best hits.
+
+        Where nothing is wanted, any score may be such a query's. Then it is the share of the library's tracks that
+        have more of what is not; no more, however, than the share of unrelated queries that do better than what is not.
+        """
+        if self.usual is None:
+            return background.probability(score)
+        return min(self.usual.probability(score), 1 - background.probability(-score))
 
     def score(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of unit vectors float32 [n, dim]: their cosines with what is wanted, less what counts against them."""
@@ -150,15 +162,18 @@ class WishMaker:
         with self._lock:
             common, sample = self._common(dim), self._sample()
         negative = np.array([unit(_without(vector, common), dim=dim) for vector in negative]).reshape(-1, dim)
-        weights = np.array(list(unwanted.values()), np.float32)
         if not positive:
-            return Wish(unit(-weights @ negative, dim=dim), is_opposite=True), parts
+            weights = np.array(list(unwanted.values())) / max(unwanted.values())
+            opposite = unit(-weights @ negative, dim=dim)
+            return Wish(
+                opposite, usual=Background(sample @ opposite if len(sample) else np.zeros(1, np.float32))
+            ), parts
         own = _without(vector, common)
         against = []
-        for weight, direction in zip(weights.tolist(), negative, strict=True):
+        for weight, direction in zip(unwanted.values(), negative, strict=True):
             # "Jazz without saxophone": what jazz has in common with it stays wanted.
-            rest = unit(_without(direction, own), dim=dim)
-            against.append(_against(rest, sample=sample, steepness=STEEPNESS * weight))
+            rest = unit(_without(direction, own) if direction @ own > 0 else direction, dim=dim)
+            against.append(_against(rest, sample=sample, steepness=min(STEEPNESS * weight, _STEEPEST)))
         return Wish(vector, tuple(against)), parts
 
     def _common(self, dim: int) -> NDArray[np.float32]:

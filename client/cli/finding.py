@@ -17,7 +17,7 @@ from ..errors import QueryError
 from ..evaluation import Measure, measure, rank, read_queries
 from ..index.catalogue import FILE_NAME
 from ..index.store import is_milvus, open_index, open_store
-from ..query import Clip
+from ..query import Clip, Reading, read_query
 from ..search import MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 from .lines import read_lines
@@ -32,7 +32,17 @@ def open_existing(options: argparse.Namespace) -> MusicSearch:
 
 
 def search(options: argparse.Namespace) -> int:
-    return _find(options, query=options.query, like=options.like, minus=options.minus)
+    reading = read_query(options.query, literal=options.literal)
+    if reading.unwanted:
+        _say_read(reading)
+    return _find(options, query=options.query, like=options.like, minus=options.minus, literal=options.literal)
+
+
+def _say_read(reading: Reading) -> None:
+    wanted, unwanted = (" and ".join(f'"{text}"' for text in texts) for texts in (reading.wanted, reading.unwanted))
+    print(
+        f"music-search: read as {wanted or 'anything'} without {unwanted}; --literal takes it as it is", file=sys.stderr
+    )
 
 
 def similar(options: argparse.Namespace) -> int:
@@ -120,7 +130,7 @@ def evaluate(options: argparse.Namespace) -> int:
         right = {query: {store.named(name).track_id for name in names} for query, names in wanted.items()}
         for source in (options.encoder, options.beside) if options.beside else (options.encoder,):
             with closing(open_encoder(source, device=options.device)) as encoder:
-                rankings.append(rank(store, encoder, list(right)))
+                rankings.append(rank(store, encoder, list(right), literal=options.literal))
     measured = [measure(ranking.found, right) for ranking in rankings]
     difference = measure(rankings[1].found, right, than=rankings[0].found) if options.beside else None
     if options.json:
@@ -133,7 +143,15 @@ def evaluate(options: argparse.Namespace) -> int:
             }
             for ranking, measures in zip(rankings, measured, strict=True)
         ]
-        print_json({"queries": len(right), "models": models, "difference": difference and _as_dicts(difference)})
+        read = {query: asdict(reading) for query, reading in rankings[0].readings.items() if _is_told(reading)}
+        print_json(
+            {
+                "queries": len(right),
+                "models": models,
+                "difference": difference and _as_dicts(difference),
+                "readings": read,
+            }
+        )
         return 0
     columns = [(ranking.model, measures) for ranking, measures in zip(rankings, measured, strict=True)]
     if difference:
@@ -144,6 +162,10 @@ def evaluate(options: argparse.Namespace) -> int:
     for ranking in rankings:
         print(f"{ranking.model}: searches find {ranking.recall:.1%} of the ten tracks that an exact search finds")
     return 0
+
+
+def _is_told(reading: Reading) -> bool:
+    return bool(reading.unwanted or reading.parts)
 
 
 def _as_dicts(measures: Mapping[str, Measure]) -> dict[str, dict[str, float]]:

@@ -95,11 +95,15 @@ def make_parser() -> argparse.ArgumentParser:
         "tracks that fit a description",
         'library "calm solo piano at night" --where genre=jazz --where year=1990..',
         'library "string quartet" --minus vocals --per-artist 2 -k 20',
+        'library "calm jazz without saxophone"    as: "calm jazz" --minus saxophone',
         'library "but faster" --like clip.mp3',
         model=True,
     )
     search.add_argument("query", metavar="QUERY", nargs="+", help="a text, or several together")
-    search.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what they shall be unlike")
+    search.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what there shall not be")
+    search.add_argument(
+        "--literal", action="store_true", help='read no negation: "jazz without drums" is one text, which finds drums'
+    )
     search.add_argument("--like", metavar="FILE", action="append", default=[], help="what they shall sound like too")
     similar = command(
         "similar",
@@ -157,6 +161,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("queries", metavar="CSV", type=Path, help='with the columns "query" and "track" (id or path)')
     evaluate.add_argument("--beside", metavar="MODEL", help="another model, to compare the two")
+    evaluate.add_argument("--literal", action="store_true", help="read no negation out of the queries")
 
     remove = command(
         "remove", keeping.remove, "forget tracks; files stay", "library ~/Music/song.mp3", "library --missing"

@@ -59,8 +59,19 @@ def test_search(run, library: Path, tones: Path) -> None:
     status, out, _ = run("search", library, "low", "-k", 2, "--json")
     hits = json.loads(out)
     assert (status, len(hits), hits[0]["path"]) == (0, 2, str(tones / "low.wav"))
-    names = ("track_id", "path", "score", "start_s", "metadata", "probability", "weak", "is_missing", "warning")
-    assert set(hits[0]) == {*names}
+    names = {
+        "track_id",
+        "path",
+        "score",
+        "start_s",
+        "metadata",
+        "probability",
+        "weak",
+        "is_missing",
+        "warning",
+        "reading",
+    }
+    assert set(hits[0]) == names
     status, out, _ = run("search", library, "high")
     header, best, *_ = out.splitlines()
     score, fits, at, track_id, track = best.split("\t")
@@ -69,6 +80,39 @@ def test_search(run, library: Path, tones: Path) -> None:
     assert (status, len(track_id), track) == (0, 16, str(tones / "album/high.mp3"))
     assert float(score) > 0.5
     assert at in ("0:00", "0:01")
+
+
+def test_a_search_shows_how_it_read_a_negation(run, library: Path, tones: Path) -> None:
+    query = ("search", library, "low tone without high")
+    status, out, err = run(*query, "--json")
+    assert (status, err) == (0, 'music-search: read as "low tone" without "high"; --literal takes it as it is\n')
+    assert json.loads(out)[0]["reading"] == {"wanted": {"low tone": 1.0}, "unwanted": {"high": 1.0}, "parts": {}}
+    status, out, err = run(*query, "--literal", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)[0]["reading"] == {"wanted": {query[-1]: 1.0}, "unwanted": {}, "parts": {}}
+    _, out, err = run("search", library, "no high")
+    assert 'read as anything without "high"' in err
+    assert out.splitlines()[-1].endswith("high.mp3")
+    _, out, err = run("search", library, "low", "--minus", "high")
+    assert err == ""
+
+
+def test_a_search_says_that_a_text_is_too_long(library: Path, tiny_repository: Path) -> None:
+    long = "Low " * 30 + ". " + "Low " * 30 + "."
+    main_of = "import sys; from client.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", main_of, "search", library, long, "--json", "--encoder", tiny_repository]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    assert "longer than the 40 tokens that the model takes: the mean of its 2 parts stands for it" in done.stderr
+    assert len(json.loads(done.stdout)[0]["reading"]["parts"][long]) == 2
+
+
+def test_an_evaluation_shows_how_it_read_a_negation(run, library: Path, tmp_path: Path, tones: Path) -> None:
+    table = tmp_path / "queries.csv"
+    table.write_text(f"query,track\nno high,{tones / 'low.wav'}\nlow,{tones / 'low.wav'}\n")
+    _, out, _ = run("evaluate", library, table, "--json")
+    assert json.loads(out)["readings"] == {"no high": {"wanted": {}, "unwanted": {"high": 1.0}, "parts": {}}}
+    _, out, _ = run("evaluate", library, table, "--json", "--literal")
+    assert json.loads(out)["readings"] == {}
 
 
 def test_a_library_without_tracks_says_so(run, tmp_path: Path) -> None:

@@ -594,8 +594,6 @@ def test_texts_and_sounds_are_mixed(ms: MusicSearch, tones: Path) -> None:
         (ms.search(["low", "high"]), low + high),
         (ms.search({"low": 3, "high": 1}), 3 * low + high),
         (ms.search({"low": np.float32(3), "high": np.int64(1)}), 3 * low + high),
-        (ms.search("low", minus="high"), low - 0.5 * high),
-        (ms.search("low", minus={"high": 0.2}), low - 0.2 * high),
         (ms.search("low", like=tones / "album/high.mp3"), low + ms.embed_audio([tones / "album/high.mp3"])[0]),
         (
             ms.search(like={str(tones / "low.wav"): 1, Clip(tones / "album/high.mp3", 0, 2): 2}),
