@@ -100,7 +100,7 @@ def export_checkpoint(
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
 
-    typed = type_float16(source.model) if precision == "fp16" else None
+    typed = type_float16(source.model, float32=source.float32) if precision == "fp16" else None
     text_model = type_embeddings(source.model) if text_int8 else typed or source.model
     audio_graph = export_audio(typed or source.model, samples=source.window.samples)
     windows = {name: {"waveform": waveform[None]} for name, waveform in data.windows.items()}
