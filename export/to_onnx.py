@@ -21,7 +21,7 @@ from export import ExportError
 from export.int8 import quantise
 from export.model_card import write_model_card
 from export.output_folder import check_replaceable, replace_folder
-from export.parity import STRICT, Parity, check_audio, check_search, check_text, embed_captions
+from export.parity import SCORE_STEP, STRICT, Parity, check_audio, check_search, check_text, embed_captions
 from export.parity_data import CAPTIONS, SEARCH_CAPTIONS, WINDOWS, check_there, load_parity_data
 from export.sources import load_source
 from export.tensorrt_check import check_graph, refuse_unready
@@ -126,7 +126,8 @@ def export_checkpoint(
         accept=accept_text,
     )
     captions = embed_captions(text, list(data.text_tracks), model=source.model, tokenizer=source.tokenizer)
-    search_parity = check_search(audio_parity, captions, data=data, accept=accept_text)
+    step = max(SCORE_STEP[name] for name in precisions)
+    search_parity = check_search(audio_parity, captions, data=data, accept=accept_text, step=step)
     parity = Parity(precisions, (accept_audio, accept_text), audio_parity, text_parity, search_parity)
     parameters = ModelParameters(
         sample_rate_hz=source.window.sample_rate_hz,

@@ -128,7 +128,11 @@ def _fold_batch_norms(tower: nn.Module) -> None:
 
 def _type_layers(tower: nn.Module, *, kept: Collection[int]) -> None:
     chained = {id(part) for sequence in tower.modules() if isinstance(sequence, nn.Sequential) for part in sequence}
-    for module in [module for module in tower.modules() if id(module) not in kept]:
+    for module in tower.modules():
+        if id(module) in kept:
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+            continue
         if isinstance(module, FLOAT16):
             module.half()
         if isinstance(module, nn.Conv2d | nn.Linear):

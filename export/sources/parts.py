@@ -1,4 +1,4 @@
-"""What people take for a checkpoint and is a part of one, or another form: a sentence that says what to give instead."""
+"""What people take for a checkpoint and is a part or another form of one: a sentence says what to give instead."""
 
 import json
 from pathlib import Path

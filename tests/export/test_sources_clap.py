@@ -330,10 +330,9 @@ def test_a_collapsed_projection_is_refused(clap: Path, manifest: Path, tmp_path:
 
 
 def rename(name: str, *, how: str) -> str:
-    part = name.replace("text_model.", "text_model._orig_mod.", 1)
-    return {"compiled": f"_orig_mod.{name}", "both": f"module._orig_mod.{name}", "part": f"_orig_mod.module.{part}"}[
-        how
-    ]
+    if how == "part":
+        return "_orig_mod.module." + name.replace("text_model.", "text_model._orig_mod.", 1)
+    return {"compiled": "_orig_mod.", "both": "module._orig_mod."}[how] + name
 
 
 @pytest.mark.parametrize("how", ["compiled", "both", "part"])
@@ -389,7 +388,7 @@ def adapter_in_its_base(folder: Path) -> Path:
     [
         (
             bare_safetensors,
-            r"model\.safetensors holds the weights of a model alone; give the whole folder of the model",
+            r"model\.safetensors holds the weights of a model alone; give the whole folder of the",
         ),
         (lambda folder: folder / "model.safetensors", r"alone; give the folder that it lies in, .*/tiny$"),
         (bare_pickle, r"pytorch_model\.bin holds the weights of a CLAP alone; give the whole folder of the model"),
