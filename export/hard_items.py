@@ -37,7 +37,8 @@ def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
         "one click": click,
         "a speech-like voice": 0.5 * _voice(time_s),
         "plucked chords over a beat": 0.5 * _harmony(time_s) + 0.1 * beats,
-        "the same, then silence": np.where(time_s < time_s[-1] / 2, 0.5 * _harmony(time_s) + 0.1 * beats, 0.0),
+        # As a last window is padded, which is at least half full.
+        "the same, then silence": np.where(time_s < 0.6 * time_s[-1], 0.5 * _harmony(time_s) + 0.1 * beats, 0.0),
         "the same, clipped": 8 * _harmony(time_s) + beats,
     }
     return {name: np.clip(signal, -1, 1).astype(np.float32) for name, signal in signals.items()}

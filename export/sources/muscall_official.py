@@ -13,6 +13,11 @@ No such file was at hand when this was written. Its tensors leave two things ope
 * The text tower has 8 heads, as that repository's configuration sets them.
 * The window is the shortest whole number of seconds that leaves as many cells as the attention pool has positions (19
   of 32 frames and 4 of 32 mels each are 20 s).
+
+The stem and the first stage stay float32, 13 % of the tower's products. They see plain decibels, of which float16 keeps
+sixteenths, and what the norms that follow take away is most of it. With all in float16, a model after 48 steps gave a
+chord, silence, and music that ends in zeros cosines of 0.995, 0.996 and 0.9985 with float32, and some whole music
+0.9994; so typed 0.99996 and better.
 """
 
 import math
@@ -103,9 +108,7 @@ def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
         max_text_tokens=text.max_tokens,
         metrics={},
         provenance={"made_by": "the official MusCALL repository", "file": path.name},
-        # Its three convolutions see plain decibels, -100 to 50, of which float16 keeps a sixteenth: rounding the stem
-        # left a quiet window, or one that ends in zeros, a cosine of 0.996 to 0.998. It is 3 % of the arithmetic.
-        float32=("audio_tower.stem",),
+        float32=("audio_tower.stem", *(f"audio_tower.stages.{block}" for block in range(audio.blocks[0]))),
     )
 
 

@@ -331,11 +331,11 @@ def test_a_collapsed_projection_is_refused(clap: Path, manifest: Path, tmp_path:
 
 def rename(name: str, *, how: str) -> str:
     if how == "part":
-        return "_orig_mod.module." + name.replace("text_model.", "text_model._orig_mod.", 1)
-    return {"compiled": "_orig_mod.", "both": "module._orig_mod."}[how] + name
+        return name.replace("text_model.", "text_model._orig_mod.", 1)
+    return {"compiled": "_orig_mod.", "either": "_orig_mod.module.", "other": "module._orig_mod."}[how] + name
 
 
-@pytest.mark.parametrize("how", ["compiled", "both", "part"])
+@pytest.mark.parametrize("how", ["compiled", "either", "other", "part"])
 @pytest.mark.parametrize("pickled", [False, True])
 def test_the_names_of_a_wrapped_model_are_unwrapped(clap: Path, tmp_path: Path, how: str, pickled: bool):
     folder = shutil.copytree(clap, tmp_path / "wrapped")
