@@ -6,6 +6,10 @@ from export.sources import AudioWindow
 
 HARD_TEXTS = ("a", "!?", "piano " * 200, "тихая музыка 静かな曲 🎹")
 
+# Clients refuse a file that is silent throughout, and a silent window of another does not count into its vector: that
+# vector must be finite, no more.
+SILENCE = "silence"
+
 PITCH_HZ = 120.0  # of the voice
 FORMANTS_HZ = ((700.0, 1100.0, 2400.0), (300.0, 2200.0, 2900.0), (400.0, 800.0, 2500.0))  # roughly "a", "i", "o"
 FORMANT_WIDTH_HZ = 90.0
@@ -23,7 +27,7 @@ def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
     click[len(click) // 2] = 1.0
     beats = noise * np.exp(-20 * (time_s % 0.5))
     signals = {
-        "silence": np.zeros_like(time_s),
+        SILENCE: np.zeros_like(time_s),
         "a tone at -60 dB": 1e-3 * tone,
         "noise at -90 dB": 3e-5 * noise,
         "white noise": 0.2 * noise,
@@ -33,6 +37,8 @@ def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
         "one click": click,
         "a speech-like voice": 0.5 * _voice(time_s),
         "plucked chords over a beat": 0.5 * _harmony(time_s) + 0.1 * beats,
+        # As a last window is padded, which is at least half full.
+        "the same, then silence": np.where(time_s < 0.6 * time_s[-1], 0.5 * _harmony(time_s) + 0.1 * beats, 0.0),
         "the same, clipped": 8 * _harmony(time_s) + beats,
     }
     return {name: np.clip(signal, -1, 1).astype(np.float32) for name, signal in signals.items()}

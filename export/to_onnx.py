@@ -21,7 +21,7 @@ from export import ExportError
 from export.int8 import quantise
 from export.model_card import write_model_card
 from export.output_folder import check_replaceable, replace_folder
-from export.parity import STRICT, Parity, check_audio, check_search, check_text, embed_captions
+from export.parity import SCORE_STEP, STRICT, Parity, check_audio, check_search, check_text, embed_captions
 from export.parity_data import CAPTIONS, SEARCH_CAPTIONS, WINDOWS, check_there, load_parity_data
 from export.sources import load_source
 from export.tensorrt_check import check_graph, refuse_unready
@@ -103,7 +103,7 @@ def export_checkpoint(
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
 
-    typed = type_float16(source.model) if precision == "fp16" else None
+    typed = type_float16(source.model, float32=source.float32) if precision == "fp16" else None
     text_model = type_embeddings(source.model) if text_int8 else typed or source.model
     audio_graph = export_audio(typed or source.model, samples=source.window.samples)
     windows = {name: {"waveform": waveform[None]} for name, waveform in data.windows.items()}
@@ -129,7 +129,8 @@ def export_checkpoint(
         accept=accept_text,
     )
     captions = embed_captions(text, list(data.text_tracks), model=source.model, tokenizer=source.tokenizer)
-    search_parity = check_search(audio_parity, captions, data=data, accept=accept_text)
+    step = max(SCORE_STEP[name] for name in precisions)
+    search_parity = check_search(audio_parity, captions, data=data, accept=accept_text, step=step)
     parity = Parity(precisions, (accept_audio, accept_text), audio_parity, text_parity, search_parity)
     parameters = ModelParameters(
         sample_rate_hz=source.window.sample_rate_hz,

@@ -2,9 +2,9 @@
 
 Float16 are the weights of convolutions, linear layers and embeddings, what flows between convolutions, and what
 enters a linear layer. Float32 are the log-mel front end (power overflows 65,504), LayerNorm, BatchNorm that no
-convolution precedes, softmax, attention between its linear layers, recurrent layers, pooling, both projections and the
-L2 norm. torch.autocast draws the same line; here it is written into the types of the graph, so a GPU runs it as it
-stands and TensorRT takes it as a strongly typed network.
+convolution precedes, softmax, attention between its linear layers, recurrent layers, pooling, both projections, the L2
+norm, and what a source says (`Source.float32`). torch.autocast draws the same line; here it is written into the types
+of the graph, so a GPU runs it as it stands and TensorRT takes it as a strongly typed network.
 
 Attention and pooling are float32 for the CPU's sake too. ONNX Runtime's CPU provider has no float16 Conv, MatMul
 or Add: it computes them in float32 and drops the casts between them, so nothing is rounded on the way. Reshape,
@@ -18,7 +18,7 @@ A token id outside the vocabulary counts as the nearest one inside: see `clip_to
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -53,8 +53,11 @@ def check_weights(model: nn.Module) -> None:
             )
 
 
-def type_float16(model: nn.Module) -> nn.Module:
+def type_float16(model: nn.Module, *, float32: Collection[str] = ()) -> nn.Module:
     """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
+
+    Args:
+        float32: the names of modules that stay float32 with all that is in them; `Source.float32`.
 
     Raises:
         ExportError: a weight leaves the range of float16.
@@ -62,7 +65,9 @@ def type_float16(model: nn.Module) -> nn.Module:
     typed = copy.deepcopy(model).eval()
     for tower in (typed.audio_tower, typed.text_tower):
         _fold_batch_norms(tower)
-        _type_layers(tower)
+    kept = {id(module) for name in float32 for module in typed.get_submodule(name).modules()}
+    for tower in (typed.audio_tower, typed.text_tower):
+        _type_layers(tower, kept=kept)
     _check_range(typed, advice="so export with --precision fp32, or train with more weight decay")
     return typed
 
@@ -168,9 +173,13 @@ def _fold_batch_norms(tower: nn.Module) -> None:
                 sequence[index + 1] = nn.Identity()
 
 
-def _type_layers(tower: nn.Module) -> None:
+def _type_layers(tower: nn.Module, *, kept: Collection[int]) -> None:
     chained = {id(part) for sequence in tower.modules() if isinstance(sequence, nn.Sequential) for part in sequence}
     for module in tower.modules():
+        if id(module) in kept:
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+            continue
         if isinstance(module, FLOAT16):
             module.half()
         if isinstance(module, nn.Conv2d | nn.Linear):

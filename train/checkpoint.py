@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -16,6 +17,13 @@ from train.dual_encoder import DualEncoder
 
 FORMAT_VERSION = 1
 KEYS = ("format_version", "config", "state_dict", "tokenizer", "metrics", "provenance")
+WRAPPERS = {"module", "_orig_mod"}  # what DistributedDataParallel and torch.compile call the module that they wrap
+# A measured number is often left as NumPy's, which is no code; its function moved in NumPy 2.
+NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+HARMLESS: list[Any] = [
+    *((NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *(np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}),
+]
 
 
 class CheckpointError(ValueError):
@@ -128,7 +136,28 @@ def check_content(content: Any, *, path: Path) -> Checkpoint:
         Tokenizer.from_str(content["tokenizer"])
     except Exception as exc:  # the library raises no narrower one
         raise CheckpointError(f"{path} holds no usable tokenizer; it was edited: copy or train it again") from exc
+    weights = unwrap_names(weights, path=path)
     return Checkpoint(config, weights, content["tokenizer"], content["metrics"], content["provenance"])
+
+
+def unwrap_names(state_dict: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
+    """The same tensors, without what DistributedDataParallel and torch.compile put into their names.
+
+    Either may wrap the other, and a part of the model as well as the whole.
+
+    Raises:
+        CheckpointError: a tensor is there both ways.
+    """
+    unwrapped = {}
+    for name, tensor in state_dict.items():
+        plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+        if plain in unwrapped:
+            raise CheckpointError(
+                f"{path} holds {plain} twice, as DistributedDataParallel or torch.compile name it and without; "
+                "give a checkpoint of one model"
+            )
+        unwrapped[plain] = tensor
+    return unwrapped
 
 
 def read_tensors(path: Path) -> Any:
@@ -136,7 +165,8 @@ def read_tensors(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt that `python -m train` wrote")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
         if "GLOBAL" in str(exc) or "Unsupported class" in str(exc):
             raise CheckpointError(

@@ -23,12 +23,16 @@ from transformers.utils import logging
 
 from export.sources.assembled import AssembledDualEncoder
 from export.sources.mel_decibels import MelDecibels
+from export.sources.parts import refuse_adapter
 from export.sources.source import AudioWindow, Source, first_names
 from train.checkpoint import CheckpointError
 from train.data.tokenizer import TextTokenizer
 from train.hub import published_file, published_folder
 from train.towers.text_bert import MASKED
 
+# The files of either tokenizer that transformers reads; with neither it makes one that knows no words.
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+WRAPPERS = {r"(?<![^.])((module|_orig_mod)\.)+": ""}  # as `train.checkpoint.unwrap_names`
 CONFIGURATION, SAFE_WEIGHTS, PICKLED_WEIGHTS = ("*.json", "*.txt"), "*.safetensors", "pytorch_model*.bin"
 
 # Buffers that older files lack, and that the configuration determines.
@@ -141,6 +145,7 @@ def load_clap(name: str) -> Source:
     Raises:
         CheckpointError: it cannot be fetched, is no CLAP, or is incomplete.
     """
+    refuse_adapter(Path(name))
     kind = _read_kind(published_file(name, "config.json"))
     if kind != "clap":
         raise CheckpointError(
@@ -149,6 +154,12 @@ def load_clap(name: str) -> Source:
     folder = published_folder(name, patterns=(*CONFIGURATION, SAFE_WEIGHTS))
     if not any(folder.glob(SAFE_WEIGHTS)):
         folder = published_folder(name, patterns=(*CONFIGURATION, PICKLED_WEIGHTS))
+    refuse_adapter(folder)
+    if not any(all((folder / file).is_file() for file in files) for files in TOKENIZERS):
+        raise CheckpointError(
+            f"{name} has no tokenizer (no {' and no '.join(' with '.join(files) for files in TOKENIZERS)}), without "
+            "which all texts are alike; copy or download the whole folder again"
+        )
     clap, processor = _load(folder, name=name)
     extractor, config = processor.feature_extractor, clap.config
     if extractor.padding != "repeatpad":
@@ -197,7 +208,12 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
     try:
         processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
         clap, report = ClapModel.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
+            folder,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            key_mapping=WRAPPERS,
         )
     except Exception as exc:  # transformers, safetensors, tokenizers and pickle each raise their own
         raise CheckpointError(f"{name} holds no complete CLAP: {_reason(exc)}; copy or download it again") from exc

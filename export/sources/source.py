@@ -32,6 +32,7 @@ class Source:
             In eval mode, on the CPU, in float32.
         metrics: what its training measured.
         provenance: what it was made from.
+        float32: names of modules of the towers that stay float32 when the rest of them becomes float16.
     """
 
     model: nn.Module
@@ -42,6 +43,7 @@ class Source:
     max_text_tokens: int
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    float32: tuple[str, ...] = ()
 
 
 def first_names(names: Sequence[str]) -> str:

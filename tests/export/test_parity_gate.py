@@ -16,7 +16,16 @@ from onnx import numpy_helper
 from export import ExportError
 from export.hard_items import FORMANTS_HZ, HARD_TEXTS, hard_signals
 from export.int8 import quantise
-from export.parity import STRICT, GraphParity, Thresholds, check_audio, check_search, check_text, embed_captions
+from export.parity import (
+    SCORE_STEP,
+    STRICT,
+    GraphParity,
+    Thresholds,
+    check_audio,
+    check_search,
+    check_text,
+    embed_captions,
+)
 from export.parity_data import ParityData, load_parity_data
 from export.sources import AudioWindow
 from export.towers import export_text, type_embeddings, type_float16
@@ -177,6 +186,22 @@ def test_captions_that_lose_their_tracks_are_refused_and_one_is_not(data: Parity
     assert check_search(centred, (own, turned[2]), data=data, accept=replace(accept, max_recall_drop=0.04)).recall < 1
     with pytest.raises(ExportError, match=r"ten best windows for a text, a share of 0\.9\d\d is .* at least 0\.99"):
         check_search(centred, (own, turned[2]), data=data, accept=STRICT["fp16"])
+
+
+def test_windows_that_torch_can_hardly_tell_apart_may_change_places(data: ParityData, audio: GraphParity):
+    """The eleventh best window takes the place of the tenth: a tenth of the ten, if their scores are a step apart."""
+    axis = np.eye(16, dtype=np.float32)[0]
+    texts = np.tile(axis, (len(data.text_tracks), 1))
+    overlaps = []
+    for apart in (2**-12, 2**-10):
+        scores = 0.9 - apart * np.arange(len(audio.items), dtype=np.float32)
+        changed = scores.copy()
+        changed[[9, 10]] = scores[[10, 9]]
+        changed_places = replace(audio, truth=scores[:, None] * axis, exported=changed[:, None] * axis)
+        accept = replace(STRICT["fp16"], min_overlap=0.0)
+        search = check_search(changed_places, (texts, texts), data=data, accept=accept, step=SCORE_STEP["fp16"])
+        overlaps.append(search.top_10_overlap)
+    assert overlaps == pytest.approx([1.0, 0.9])
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1])

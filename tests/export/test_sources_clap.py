@@ -1,6 +1,7 @@
 """A CLAP becomes graphs that give what transformers' own processor and model give, or one sentence."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -231,6 +232,12 @@ def cut_weights(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
+def drop_tokenizer(folder: Path) -> None:
+    """transformers then makes one for which every text is <unk>."""
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+
+
 def drop_weight(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["text_projection.linear1.weight"]
@@ -281,7 +288,7 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
     ("damage", "message"),
     [
         (cut_weights, "holds no complete CLAP: "),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no complete CLAP: "),
+        (drop_tokenizer, r"has no tokenizer \(no tokenizer\.json and no vocab\.json with merges\.txt\), without which"),
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
         (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
@@ -294,4 +301,105 @@ def test_an_incomplete_folder_is_refused(clap: Path, tmp_path: Path, damage, mes
     damage(folder)
     with pytest.raises(CheckpointError, match=message) as refusal:
         load_source(folder)
+    assert "\n" not in str(refusal.value)
+
+
+def collapse(folder: Path, *, side: str) -> None:
+    """As in a published CLAP: a projection that is all but its bias."""
+    weights = load_file(folder / "model.safetensors")
+    weights[f"{side}_projection.linear2.weight"] *= 1e-4
+    weights[f"{side}_projection.linear2.bias"] += 1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        ("audio", r"audio_encoder: different windows get the same vector in torch itself \(median cosine (0\.99|1)"),
+        ("text", r"text_encoder: different texts get the same vector in torch itself \(median cosine (0\.99|1)"),
+    ],
+)
+def test_a_collapsed_projection_is_refused(clap: Path, manifest: Path, tmp_path: Path, capsys, side: str, message: str):
+    folder = shutil.copytree(clap, tmp_path / "collapsed")
+    collapse(folder, side=side)
+    assert main([str(folder), "--out", str(tmp_path / "out"), "--parity-data", str(manifest)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "give another checkpoint; nothing was written" in error
+    assert error.count("\n") == 1
+
+
+def rename(name: str, *, how: str) -> str:
+    if how == "part":
+        return name.replace("text_model.", "text_model._orig_mod.", 1)
+    return {"compiled": "_orig_mod.", "either": "_orig_mod.module.", "other": "module._orig_mod."}[how] + name
+
+
+@pytest.mark.parametrize("how", ["compiled", "either", "other", "part"])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_the_names_of_a_wrapped_model_are_unwrapped(clap: Path, tmp_path: Path, how: str, pickled: bool):
+    folder = shutil.copytree(clap, tmp_path / "wrapped")
+    weights = {rename(name, how=how): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    if pickled:
+        (folder / "model.safetensors").unlink()
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    tokens = load_source(clap).tokenizer(TEXTS)
+    with torch.no_grad():
+        found, expected = (load_source(path).model.embed_text(*tokens) for path in (folder, clap))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def bare_safetensors(folder: Path) -> Path:
+    return shutil.copy(folder / "model.safetensors", folder.parent / "model.safetensors")
+
+
+def bare_pickle(folder: Path) -> Path:
+    torch.save(load_file(folder / "model.safetensors"), folder.parent / "pytorch_model.bin")
+    return folder.parent / "pytorch_model.bin"
+
+
+def laions_own(folder: Path) -> Path:
+    """With NumPy's numbers beside the tensors, as LAION's training code saves."""
+    names = ("logit_scale_a", "audio_branch.bn0.weight", "text_branch.embeddings.word_embeddings.weight")
+    tensors = {f"module.{name}": torch.zeros(1) for name in names}
+    path = folder.parent / "music_audioset_epoch_15_esc_90.14.pt"
+    torch.save({"epoch": 15, "name": "music", "best": np.float64(90.14), "state_dict": tensors}, path)
+    return path
+
+
+def adapter(folder: Path) -> Path:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "laion/some-clap"}')
+    save_file({"base_model.model.text_model.lora_A.weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def adapter_in_its_base(folder: Path) -> Path:
+    """transformers would load the base alone, without a word, where PEFT is not installed."""
+    (folder / "adapter_config.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            bare_safetensors,
+            r"model\.safetensors holds the weights of a model alone; give the whole folder of the",
+        ),
+        (lambda folder: folder / "model.safetensors", r"alone; give the folder that it lies in, .*/tiny$"),
+        (bare_pickle, r"pytorch_model\.bin holds the weights of a CLAP alone; give the whole folder of the model"),
+        (laions_own, r"is a CLAP as LAION's own code writes it, .* give the same model as transformers publishes it"),
+        (adapter, r"is an adapter \(LoRA .*\) for laion/some-clap, not a model: .* merge_and_unload\(\)"),
+        (lambda folder: adapter(folder) / "adapter_model.safetensors", "tiny is an adapter"),
+        (adapter_in_its_base, "is an adapter .* for some other model, not a model"),
+    ],
+)
+def test_a_part_of_a_model_is_told_what_to_give(clap: Path, tmp_path: Path, make, message: str):
+    path = make(shutil.copytree(clap, tmp_path / "tiny"))
+    with pytest.raises(CheckpointError, match=message) as refusal:
+        load_source(path)
     assert "\n" not in str(refusal.value)

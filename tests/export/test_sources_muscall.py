@@ -1,5 +1,6 @@
-"""The official MusCALL checkpoint, by a stand-in of plain torch modules that have its names, shapes and settings."""
+"""The official MusCALL checkpoint, by a stand-in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -7,162 +8,24 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-import torch.nn.functional as F
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
-from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from export.hard_items import hard_signals
+from export.parity import STRICT
 from export.sources import AudioWindow, load_source
 from export.to_onnx import main
+from export.towers import type_float16
 from tests.export.conftest import INSTRUMENTS, MOODS
+from tests.export.muscall_stand_in import OFFICIAL, TINY, MusCALL, train_briefly
 from train.checkpoint import CheckpointError
+from train.data.audio import load_crop
+from train.data.manifest import read_manifest
 
 WINDOW = AudioWindow(sample_rate_hz=16_000, samples=16_000)  # 32 frames, so 4 x 1 cells
 WORDS = [*MOODS, *INSTRUMENTS, "a", "<|startoftext|>", "<|endoftext|>"]  # the end has the highest id, as in CLIP
 TEXTS = ("calm piano", "a", "sad violin bass choir", "zither")
-
-
-class Block(nn.Module):
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        self.conv2, self.bn2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-        self.conv3, self.bn3 = nn.Conv2d(channels, 4 * channels, 1, bias=False), nn.BatchNorm2d(4 * channels)
-        self.stride, self.downsample = stride, None
-        if stride > 1 or channels_in != 4 * channels:
-            layers = {"-1": nn.AvgPool2d(stride), "0": nn.Conv2d(channels_in, 4 * channels, 1, bias=False)}
-            self.downsample = nn.Sequential()
-            for name, layer in (layers | {"1": nn.BatchNorm2d(4 * channels)}).items():
-                self.downsample.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.avg_pool2d(F.relu(self.bn2(self.conv2(y))), self.stride)
-        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
-
-
-class Pool(nn.Module):
-    def __init__(self, cells: int, channels: int, features: int) -> None:
-        super().__init__()
-        self.positional_embedding = nn.Parameter(torch.randn(cells + 1, channels) / channels**0.5)
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(channels, channels) for _ in range(3))
-        self.c_proj = nn.Linear(channels, features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(2).permute(2, 0, 1)
-        x = torch.cat([x.mean(0, keepdim=True), x]) + self.positional_embedding[:, None]
-        pooled, _ = F.multi_head_attention_forward(
-            x[:1],
-            x,
-            x,
-            x.shape[2],
-            8,
-            in_proj_weight=None,
-            in_proj_bias=torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias]),
-            bias_k=None,
-            bias_v=None,
-            add_zero_attn=False,
-            dropout_p=0.0,
-            out_proj_weight=self.c_proj.weight,
-            out_proj_bias=self.c_proj.bias,
-            use_separate_proj_weight=True,
-            q_proj_weight=self.q_proj.weight,
-            k_proj_weight=self.k_proj.weight,
-            v_proj_weight=self.v_proj.weight,
-        )
-        return pooled[0]
-
-
-class AudioBackbone(nn.Module):
-    def __init__(self, width: int, blocks: tuple[int, ...], features: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, width // 2, 3, stride=2, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn1, self.bn2, self.bn3 = nn.BatchNorm2d(width // 2), nn.BatchNorm2d(width // 2), nn.BatchNorm2d(width)
-        channels_in = width
-        for stage, count in enumerate(blocks):
-            channels = width * 2**stage
-            layers = [Block(channels_in, channels, stride=2 if stage else 1)]
-            layers += [Block(4 * channels, channels, stride=1) for _ in range(count - 1)]
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
-            channels_in = 4 * channels
-        self.attnpool = Pool(4, channels_in, features)
-        self.spec = MelSpectrogram(16_000, n_fft=1024, hop_length=512, f_max=11_025.0, n_mels=128, normalized=True)
-        self.decibels = AmplitudeToDB(top_db=100)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        x = self.decibels(self.spec(waveform)).unsqueeze(1)
-        for place in (1, 2, 3):
-            x = F.relu(getattr(self, f"bn{place}")(getattr(self, f"conv{place}")(x)))
-        x = F.avg_pool2d(x, 2)
-        return self.attnpool(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
-
-
-class Normed(nn.Module):
-    """x + fn(norm(x))"""
-
-    def __init__(self, width: int, fn: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.fn = nn.LayerNorm(width), fn
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.fn(self.norm(x))
-
-
-class CausalAttention(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.to_qkv, self.out_projection = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        heads = [part.unflatten(2, (8, -1)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, dim=2)]
-        return self.out_projection(F.scaled_dot_product_attention(*heads, is_causal=True).transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(x)
-
-
-class TextualHead(nn.Module):
-    def __init__(self, width: int, layers: int, length: int) -> None:
-        super().__init__()
-        self.token_embedding, self.position_embedding = nn.Embedding(len(WORDS), width), nn.Embedding(length, width)
-        self.transformer = nn.Module()
-        self.transformer.layers = nn.Sequential(
-            *(
-                nn.Sequential(Normed(width, CausalAttention(width)), Normed(width, FeedForward(width)))
-                for _ in range(layers)
-            )
-        )
-        self.transformer.norm_out = nn.LayerNorm(width)
-        self.ln_final = nn.LayerNorm(width)  # stored, and never applied
-
-    def forward(self, ids: Tensor) -> Tensor:
-        x = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
-        x = self.transformer.norm_out(self.transformer.layers(x))
-        return x[torch.arange(len(ids)), ids.argmax(dim=1)]
-
-
-class MusCALL(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()  # two blocks in the first stage: the second has no shortcut convolution
-        self.audio_backbone = AudioBackbone(4, (2, 1, 1, 1), 24)
-        self.textual_head = TextualHead(64, 2, 20)
-        self.audio_projection, self.text_projection = nn.Linear(24, 16, bias=False), nn.Linear(64, 16, bias=False)
-        self.logit_scale = nn.Parameter(torch.tensor(2.6))
-
-    def embed_audio(self, waveform: Tensor) -> Tensor:
-        return F.normalize(self.audio_projection(self.audio_backbone(waveform)), dim=-1)
-
-    def embed_text(self, ids: Tensor) -> Tensor:
-        return F.normalize(self.text_projection(self.textual_head(ids)), dim=-1)
+EPOCHS = 12
 
 
 def without_transform(model: nn.Module) -> dict[str, Tensor]:
@@ -177,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filterbank has 
 def muscall() -> MusCALL:
     """Random weights whose BatchNorm statistics fit what they see."""
     torch.manual_seed(0)
-    model = MusCALL()
+    model = MusCALL(TINY, vocab_size=len(WORDS))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.3, 1)
@@ -220,8 +83,8 @@ def test_the_exported_graphs_give_what_its_own_modules_give(
         == 0
     )
     tokens = Tokenizer.from_file(f"{tokenizer}/tokenizer.json")
-    with torch.no_grad():  # one at a time: torchaudio clamps the decibels of a batch by its loudest item
-        audio = torch.cat([muscall.embed_audio(clip[None]) for clip in clips()]).numpy()
+    with torch.no_grad():  # a batch of quiet and loud clips: each is clamped by its own loudest cell
+        audio = muscall.embed_audio(clips()).numpy()
         text = torch.cat([muscall.embed_text(torch.tensor([tokens.encode(words).ids])) for words in TEXTS]).numpy()
 
     session = onnxruntime.InferenceSession(out / "audio_encoder/1/model.onnx", providers=["CPUExecutionProvider"])
@@ -241,7 +104,16 @@ def test_the_exported_graphs_give_what_its_own_modules_give(
 
 
 def parallel(model: MusCALL) -> dict:
-    return {"model": {f"module.{name}": tensor for name, tensor in model.state_dict().items()}, "best": 0.3}
+    return {"model": {f"module.{name}": tensor for name, tensor in model.state_dict().items()}, "best": np.float64(0.3)}
+
+
+def compiled(model: MusCALL) -> dict:
+    return {f"module._orig_mod.{name}": tensor for name, tensor in model.state_dict().items()}
+
+
+def compiled_in_part(model: MusCALL) -> dict:
+    names = {name: name.replace("textual_head.", "textual_head._orig_mod.") for name in model.state_dict()}
+    return {f"_orig_mod.module.{names[name]}": tensor for name, tensor in model.state_dict().items()}
 
 
 def with_simclr(model: MusCALL) -> dict:
@@ -249,7 +121,7 @@ def with_simclr(model: MusCALL) -> dict:
     return {"state_dict": model.state_dict() | encoder | {"audio_ssl.simclr.projector.0.weight": torch.zeros(8, 24)}}
 
 
-@pytest.mark.parametrize("wrap", [parallel, without_transform, with_simclr], ids=["wrapped", "bare", "simclr"])
+@pytest.mark.parametrize("wrap", [parallel, compiled, compiled_in_part, without_transform, with_simclr])
 def test_the_tensors_are_found_however_they_are_wrapped(muscall: MusCALL, tokenizer: str, tmp_path: Path, wrap):
     torch.save(wrap(muscall), tmp_path / "model.pt")
     source = load_source(tmp_path / "model.pt", tokenizer=tokenizer)
@@ -301,6 +173,56 @@ def test_without_a_tokenizer_it_says_which_option_to_give(
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"is no tokenizer\.json"):
         load_source(tmp_path / "best_model.pth.tar", tokenizer=str(tmp_path))
+
+
+DEMO = Path(__file__).parents[2] / "demo/collection/manifest.jsonl"
+SECOND = replace(OFFICIAL, cells=4)  # the official sizes on windows of one second
+
+
+@pytest.fixture(scope="module")
+def barely_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint of some epochs on the demo collection, and the tokenizer that it was trained with."""
+    folder = tmp_path_factory.mktemp("barely-trained")
+    rows = read_manifest(DEMO)
+    words = Tokenizer(models.BPE())
+    words.normalizer, words.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    captions = [caption for row in rows for caption in row.captions]
+    words.train_from_iterator(captions, trainers.BpeTrainer(vocab_size=1000, initial_alphabet=alphabet))
+    ends = ["<|startoftext|>", "<|endoftext|>"]
+    words.add_special_tokens(ends)
+    words.post_processor = processors.TemplateProcessing(
+        single=f"{ends[0]} $A {ends[1]}", special_tokens=[(end, words.token_to_id(end)) for end in ends]
+    )
+    words.save(str(folder / "tokenizer.json"))
+    words.enable_padding(pad_id=0)
+    words.enable_truncation(SECOND.max_tokens)
+    ids = torch.tensor([encoding.ids for encoding in words.encode_batch([row.captions[0] for row in rows])])
+    crops = [load_crop(row.audio, sample_rate_hz=16_000, samples=16_000, window=8) for row in rows]
+    torch.manual_seed(0)
+    model = MusCALL(SECOND, vocab_size=words.get_vocab_size()).to(memory_format=torch.channels_last)
+    train_briefly(model, torch.from_numpy(np.stack(crops)), ids, epochs=EPOCHS, batch_size=20)
+    torch.save({"epoch": EPOCHS, "state_dict": model.state_dict()}, folder / "best_model.pth.tar")
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_barely_trained_checkpoint_passes_the_gate_with_its_defaults(
+    barely_trained: Path, tmp_path: Path, precision: str
+):
+    options = ["--tokenizer", str(barely_trained), "--precision", precision, "--out", str(tmp_path / "repository")]
+    assert main([str(barely_trained / "best_model.pth.tar"), *options]) == 0
+
+
+def test_its_stem_needs_float32(barely_trained: Path):
+    source = load_source(barely_trained / "best_model.pth.tar", tokenizer=str(barely_trained))
+    with torch.inference_mode():
+        expected = source.model.embed_audio(clips())
+        worst = {
+            float32: (type_float16(source.model, float32=float32).embed_audio(clips()) * expected).sum(dim=1).min()
+            for float32 in ((), source.float32)
+        }
+    assert worst[()] < STRICT["fp16"].min_cosine < worst[source.float32]
 
 
 class Bomb:

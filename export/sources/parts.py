@@ -1,0 +1,58 @@
+"""What people take for a checkpoint and is a part or another form of one: a sentence says what to give instead."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from train.checkpoint import CheckpointError
+
+SAFE_WEIGHTS, ADAPTER = ".safetensors", "adapter_config.json"
+CLAP_FILES = "config.json, its processor's configuration and its tokenizer"
+CLAP_PARTS = ("audio_model.", "text_model.", "audio_projection.", "text_projection.")
+LAION_PARTS = ("audio_branch.", "text_branch.")
+PUBLISHED = "laion/clap-htsat-unfused or laion/larger_clap_general"
+
+
+def refuse_weights_alone(path: Path) -> None:
+    """Raise CheckpointError where `path` is a file of safetensors, which never says what its tensors make."""
+    if path.suffix == SAFE_WEIGHTS and path.is_file():
+        if (path.parent / ADAPTER).is_file():
+            refuse_adapter(path.parent)
+        raise CheckpointError(f"{path} holds the weights of a model alone; {_its_folder(path)}")
+
+
+def refuse_other_forms(content: Any, *, path: Path) -> None:
+    """Raise CheckpointError where `content`, what `read_tensors` gave for `path`, is a CLAP in a form of its own."""
+    tensors = content.get("state_dict", content) if isinstance(content, dict) else {}
+    names = [name for name, value in tensors.items() if isinstance(name, str) and isinstance(value, Tensor)]
+    parts = {name.removeprefix("module.").partition(".")[0] + "." for name in names}
+    if parts.issuperset(LAION_PARTS):
+        raise CheckpointError(
+            f"{path} is a CLAP as LAION's own code writes it, which does not say how its towers are built; give the "
+            f"same model as transformers publishes it, a folder or a hub name such as {PUBLISHED}"
+        )
+    if parts.issuperset(CLAP_PARTS):
+        raise CheckpointError(f"{path} holds the weights of a CLAP alone; {_its_folder(path)}")
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raise CheckpointError where `folder` holds what PEFT adds to a model, with or without a copy of that model."""
+    path = folder / ADAPTER
+    if not path.is_file():
+        return
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    raise CheckpointError(
+        f"{folder} is an adapter (LoRA or another of PEFT's) for {base or 'some other model'}, not a model: load both "
+        "with PEFT, merge_and_unload(), save_pretrained() model and processor to a new folder, and give that"
+    )
+
+
+def _its_folder(path: Path) -> str:
+    if (path.parent / "config.json").is_file():
+        return f"give the folder that it lies in, {path.parent}"
+    return f"give the whole folder of the model, with {CLAP_FILES}"
