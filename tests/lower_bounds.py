@@ -1,4 +1,4 @@
-"""Prints the oldest versions that pyproject.toml allows the client, as constraints: `make oldest` tests with them."""
+"""Prints the oldest versions that pyproject.toml allows the client, as pip's constraints, for `make oldest`."""
 
 import re
 import tomllib

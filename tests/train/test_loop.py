@@ -377,3 +377,16 @@ def test_the_recording_of_a_pair_is_not_cut_at_random_in_evaluation(run: Path, t
     waveform, *_ = PairDataset([row], frontend=config.model.frontend, seed=0, training=False)[0]
     expected, _ = soundfile.read(row.audio, dtype="float32", frames=16_000)
     assert torch.equal(waveform, torch.from_numpy(expected))
+
+
+def test_a_wheel_takes_no_commit_of_the_checkout_that_its_environment_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "theirs"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    for place, expected in (("train", commit), (".venv/lib/train", "unknown")):
+        (tmp_path / place).mkdir(parents=True)
+        monkeypatch.setattr(loop, "__file__", str(tmp_path / place / "loop.py"))
+        assert loop._git_commit() == expected
