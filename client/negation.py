@@ -60,7 +60,8 @@ _NO_IDIOMS = _words(
     "wonder worries escape exit"
 )
 _WITHOUT_IDIOMS = _words(
-    "you me us him her them it that this which end warning doubt fear further saying regard love or"
+    "you me us him her them it that this which end warning doubt fear further saying regard love or "
+    "company accompaniment hurry hurrying rush rushing haste pause"
 )
 _NOT_IDIOMS = _words(
     "too very so overly that really quite only just merely simply necessarily even to yet all always for sure more "
@@ -164,7 +165,8 @@ def _next(text: str, *, is_title: bool) -> tuple[int, int, list[str]] | None:
                 break
     for match in _LESS.finditer(text):
         if match["what"].casefold() in _SOUNDS:
-            found.append((match.start(), match.end(), [match["what"]]))
+            name = match["what"].casefold()
+            found.append((match.start(), match.end(), ["drums" if name == "drum" else name]))
             break
     return min(found, default=None)
 

@@ -36,8 +36,8 @@ class Hit:
     Attributes:
         track_id: stays the same when the file changes or moves.
         path: where the file was when it was last added.
-        score: cosine between the query and the track, -1...1; less what it has of what is unwanted, where that is more
-            than usual in the library. Where nothing is wanted, the cosine with the opposite of what is not.
+        score: cosine between the query and the track, -1...1; less what is in it of what is unwanted (see `wish`).
+            Where nothing is wanted, the cosine with the opposite of what is not.
         start_s: where in the track the window begins that fits the query best.
             None where it was not asked for.
         metadata: title, artist, album, genre, year, bpm and key, as far as the file names them, and what was
@@ -230,8 +230,8 @@ class MusicSearch:
         Args:
             query: a text, or several together; a dict gives each its weight (else 1).
             like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
-            minus: what there shall not be; a dict gives each its weight (else 1). Tracks in which there is more of it
-                than usual in the library come after the others.
+            minus: what there shall not be; a dict gives each its weight (else 1). The more of it is in a track, compared
+                with the library, the further it falls back.
             offset: how many of the best to leave out, for paging.
             where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
                 accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both

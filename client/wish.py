@@ -2,8 +2,8 @@
 
 Taking the vector of what is unwanted away from that of what is wanted does not do: little of it leaves the unwanted in,
 and much of it finds whatever is most unlike it, wanted or not (`bench/negation.py` measures both). So what is unwanted
-only counts against the tracks in which there is more of it than usual in the library, and among the others what is
-wanted decides alone.
+only counts against the tracks in which there is some, compared with the library's others, and the more the more there
+is; among the rest, what is wanted decides alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,19 @@ from .index.exact import best
 from .index.store import Index, Store
 from .query import unit
 
-STEEPNESS = 8.0
-"""How much a cosine with what is unwanted, beyond the limit, takes from the score, at a weight of 1: at 8 the tracks
-above the limit are soon behind all others, and twice as much hardly changes an order."""
+LIMIT_DEVIATIONS = -1.0
+"""From where on a cosine with what is unwanted counts: so many standard deviations from the library's mean. What is
+heard in few tracks or in half of them lies well above it; what is not heard at all, about there or below."""
 
-LIMIT_DEVIATIONS = -0.5
-"""Where the limit lies: so many standard deviations from the library's mean. What is heard in few tracks or in half of
-them lies well above it, and what is not heard about there or below."""
+STEEPNESS = 2.0
+"""What it takes from the score, at a weight of 1: its square beyond the limit, so many times, in standard deviations.
+The square spares tracks of which the model is not sure, when they fit what is wanted very well; where it is sure, two
+deviations beyond the limit put a track behind almost all others."""
 
 TEMPLATES = ("{}", "music with {}", "A {} track")
 """The mean of these sentences stands for what is unwanted: of its name alone a model is less sure."""
 
-_STEEPEST = 1e6  # what a float32 score can bear
+_STEEPEST = 1e6  # for the largest weights: what a float32 score can bear
 _SAMPLE = 1_000  # tracks of the library that tell what is usual
 _FIRST_CANDIDATES, _MOST_CANDIDATES = 200, 10_000
 
@@ -44,7 +45,7 @@ class Against:
     Attributes:
         vector: float32 [dim], unit L2 norm.
         limit: from which cosine on it counts.
-        steepness: how much, above 0.
+        steepness: how much its square beyond the limit takes from the score, above 0.
     """
 
     vector: NDArray[np.float32]
@@ -80,7 +81,8 @@ class Wish:
         """Of unit vectors float32 [n, dim]: their cosines with what is wanted, less what counts against them."""
         scores: NDArray[np.float32] = vectors @ self.vector
         for item in self.against:
-            scores = scores - np.float32(item.steepness) * np.maximum(0, vectors @ item.vector - np.float32(item.limit))
+            beyond = np.maximum(0, vectors @ item.vector - np.float32(item.limit))
+            scores = scores - np.float32(item.steepness) * beyond**2
         return scores
 
 
@@ -94,11 +96,13 @@ def nearest(
     """
     if not wish.against:
         return index.search(wish.vector, k=k, where=where)
-    # As max(0, x) >= share * x for shares from 0 to 1, a score is at most that of this vector plus an offset.
+    # What x beyond the limit takes, s * max(0, x)^2, lies above each of its tangents, slope * x - slope^2 / (4 * s). So
+    # a score is at most that of this vector plus an offset.
     vector, offset = wish.vector.astype(np.float64), 0.0
     for item in wish.against:
-        slope = min(item.steepness, 0.5)
-        vector, offset = vector - slope * item.vector, offset + slope * item.limit
+        slope = min(0.5, 0.2 * item.steepness)
+        vector = vector - slope * item.vector
+        offset += slope * item.limit + slope**2 / (4 * item.steepness)
     norm = float(np.linalg.norm(vector))
     direction = unit(vector, dim=len(vector))
     asked = max(_FIRST_CANDIDATES, 4 * k)
@@ -173,7 +177,7 @@ class WishMaker:
         for weight, direction in zip(unwanted.values(), negative, strict=True):
             # "Jazz without saxophone": what jazz has in common with it stays wanted.
             rest = unit(_without(direction, own) if direction @ own > 0 else direction, dim=dim)
-            against.append(_against(rest, sample=sample, steepness=min(STEEPNESS * weight, _STEEPEST)))
+            against.append(_against(rest, sample=sample, weight=weight))
         return Wish(vector, tuple(against)), parts
 
     def _common(self, dim: int) -> NDArray[np.float32]:
@@ -189,10 +193,11 @@ class WishMaker:
         return self._usual[1]
 
 
-def _against(direction: NDArray[np.float32], *, sample: NDArray[np.float32], steepness: float) -> Against:
-    cosines = sample @ direction
-    limit = float(cosines.mean() + LIMIT_DEVIATIONS * cosines.std()) if len(cosines) else 0.0
-    return Against(direction, limit, steepness)
+def _against(direction: NDArray[np.float32], *, sample: NDArray[np.float32], weight: float) -> Against:
+    cosines = sample @ direction if len(sample) else np.zeros(1, np.float32)
+    deviation = max(float(cosines.std()), 1e-3)  # a library of one track has none
+    limit = float(cosines.mean()) + LIMIT_DEVIATIONS * deviation
+    return Against(direction, limit, min(STEEPNESS * weight / deviation, _STEEPEST))
 
 
 def _without(vector: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ def test_only_what_lies_above_the_limit_takes_from_the_score() -> None:
     wanted, unwanted = np.eye(3, dtype=np.float32)[:2]
     wish = Wish(wanted, (Against(unwanted, limit=0.25, steepness=4.0),))
     tracks = np.array([[0.8, 0.6, 0], [0.8, 0.25, 0], [0.8, -0.6, 0]], np.float32)
-    np.testing.assert_allclose(wish.score(tracks), [0.8 - 4 * 0.35, 0.8, 0.8], atol=1e-6)
+    np.testing.assert_allclose(wish.score(tracks), [0.8 - 4 * 0.35**2, 0.8, 0.8], atol=1e-6)
 
 
 @pytest.mark.parametrize("exact_below", [float("inf"), 0])
@@ -54,7 +54,7 @@ def test_a_search_finds_what_a_comparison_with_every_track_finds(tmp_path: Path,
     index = LiveIndex(catalogue, exact_below=exact_below)
     found = right = 0
     for wanted, first, second in np.split(units(60, seed=2), 20):
-        wish = Wish(wanted, (Against(first, 0.1, 4.0), Against(second, -0.1, 0.3)))
+        wish = Wish(wanted, (Against(first, 0.1, 20.0), Against(second, -0.1, 0.3)))
         labels, scores = nearest(wish, store=catalogue, index=index, k=10)
         all_scores = wish.score(vectors)
         best = np.argsort(-all_scores)[:10]
@@ -75,7 +75,7 @@ def test_many_candidates_are_passed_where_the_best_fits_are_all_unwanted(tmp_pat
     one = 0.5 * axes[0] - axes[1] + 0.05 * units(100, seed=4)
     vectors = np.concatenate([both, one])
     catalogue = fill(tmp_path / "library", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-    wish = Wish(axes[0], (Against(axes[1], 0.0, STEEPNESS),))
+    wish = Wish(axes[0], (Against(axes[1], -0.5, 2.0),))
     labels, _ = nearest(wish, store=catalogue, index=LiveIndex(catalogue), k=100)
     assert {int(catalogue.by_label(label).file.path[1:]) for label in labels.tolist()} == set(range(2_900, 3_000))
     catalogue.close()
@@ -113,7 +113,7 @@ def test_the_rule_is_the_documented_one(ms: MusicSearch, encoder: LocalEncoder) 
     (_, vectors), *_ = ms._catalogue.vectors()
     cosines = vectors @ against.vector
     assert against.limit == pytest.approx(cosines.mean() + LIMIT_DEVIATIONS * cosines.std(), abs=1e-5)
-    assert against.steepness == 2 * STEEPNESS
+    assert against.steepness == pytest.approx(2 * STEEPNESS / cosines.std(), rel=1e-4)
     assert parts == {}
 
 
