@@ -38,7 +38,7 @@ MAX_NORM_ERROR = 1e-4  # a vector is divided by its norm in float32, which leave
 # CLAPs give texts 0.2 to 0.3, laion/larger_clap_music 0.9993.
 MAX_ALIKE = 0.998
 # One step of a score in 0.5 to 1, where the best ones of a hardly trained model lie: scores that lie closer in torch
-# are equal in that precision, and either window may be the tenth. INT8 is of a graph's weights; its audio is of float16.
+# are equal in that precision, and either window may be the tenth. INT8 is of a graph's weights; its audio is float16.
 SCORE_STEP = {"fp16": 2**-11, "fp32": 2**-24, "int8": 2**-11}
 # A sum of n products in float32 is, in whichever order, the exact sum of inputs that are wrong by a share of up to
 # about sqrt(n) x 2^-24 (Higham and Mary 2019); the longest of a front end have n_fft = 1,024 terms. That is 114 dB
