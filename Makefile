@@ -14,15 +14,15 @@ test: $(VENV)/.all fluidsynth
 	$(BIN)/python -m pytest
 
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
-# PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows. Without the
-# extras [train] and [serve], which hold back NumPy.
-latest: CONSTRAINTS :=
-oldest: CONSTRAINTS := --constraint .venv-oldest/constraints.txt
+# PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows the client.
+# [train] and [serve] would hold back NumPy in the one; [milvus] wants newer protobufs than the other has.
+latest: CLIENT := --editable '.[milvus]'
+oldest: CLIENT := --editable . --constraint .venv-oldest/constraints.txt
 latest oldest:
 	$(PYTHON) -m venv --clear .venv-$@
 	.venv-$@/bin/python tests/lower_bounds.py > .venv-$@/constraints.txt
-	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(CONSTRAINTS) \
-		--editable '.[milvus,dev]' onnx scikit-learn soundfile
+	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(CLIENT) \
+		hypothesis onnx pytest scikit-learn soundfile
 	.venv-$@/bin/python -m pip list --disable-pip-version-check
 	.venv-$@/bin/python -m pytest tests/audio tests/client
 	rm -rf demo/library
