@@ -1,9 +1,11 @@
 """What does not decode is passed over and told; refused is what loses more than half, or does not decode at all."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import mutagen.id3
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from audio import DecodeError, WindowReader
 from tests.audio.sounds import RATE_HZ, music, read, write_audio
 
 SECONDS = 30.0
+COUNTS_DELAY = int(av.__version__.split(".")[0]) < 16  # FFmpeg before 8 announces an MP3 with its encoder's delay
+WHOLE = r"30\.0[04]" if COUNTS_DELAY else r"30\.00"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def test_what_follows_an_mp3_is_no_loss(whole: Callable[[str], bytes], tmp_path:
     path.write_bytes(content + (junk[behind] if behind in junk else id3_tag(tmp_path)))
     samples, recording = read(path)
     assert len(samples) / RATE_HZ == pytest.approx(SECONDS, abs=0.03)
-    assert recording.warning == ""
+    assert recording.lost_s < (0.05 if COUNTS_DELAY else 0.005)
 
 
 def test_two_mp3s_in_one_file_are_both_heard(whole: Callable[[str], bytes], tmp_path: Path) -> None:
@@ -126,7 +130,7 @@ def test_a_loss_is_told(whole: Callable[[str], bytes], tmp_path: Path, kind: str
     path.write_bytes(with_zeros(whole(kind)))
     reader = WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ)
     assert len(list(reader)) >= 27
-    assert reader.warning.endswith(" s of 30.00 s do not decode")
+    assert re.search(rf" s of {WHOLE} s do not decode$", reader.warning)
     assert reader.warning == read(path)[1].warning
 
 
@@ -143,7 +147,7 @@ def test_refused_is_what_loses_more_than_half(
         if is_taken:
             assert len(list(reader)) == windows or windows is None
             assert reader.duration_s == pytest.approx(share * SECONDS, abs=1.0)
-            assert reader.warning.endswith(" s of 30.00 s do not decode")
+            assert re.search(rf" s of {WHOLE} s do not decode$", reader.warning)
         else:
             with pytest.raises(DecodeError, match=r"truncated or damaged: only 1\d\.\d s of 30\.0 s decode"):
                 list(reader)

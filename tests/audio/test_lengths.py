@@ -58,6 +58,7 @@ def test_a_flac_whose_beginning_was_cut_off_lacks_nothing(tmp_path: Path, begin_
     assert read(path)[1].warning == ""
 
 
+@pytest.mark.skipif(int(av.__version__.split(".")[0]) < 15, reason="PyAV 14 copies no packets of these")
 @pytest.mark.parametrize("kind", ["opus", "ogg"])
 def test_an_ogg_file_may_start_late(tmp_path: Path, kind: str) -> None:
     whole = write_audio(tmp_path / f"a.{kind}", music(seconds=20), kind=kind)

@@ -189,6 +189,7 @@ def test_a_rewritten_xing_header_changes_nothing(tmp_path: Path, signal: np.ndar
     assert hash_packets(str(path)) == before
 
 
+@pytest.mark.skipif(int(av.__version__.split(".")[0]) < 15, reason="PyAV 14 copies no packets of some of these")
 @pytest.mark.parametrize(
     ("kind", "other"), [("flac", "mka"), ("flac", "oga"), ("mp3", "mka"), ("m4a", "mka"), ("opus", "webm")]
 )
@@ -220,12 +221,13 @@ def test_every_link_of_a_chain_counts_and_the_tags_of_none(tmp_path: Path, signa
         assert hash_packets(str(links[0])) not in hashes
 
 
+@pytest.mark.skipif(int(av.__version__.split(".")[0]) < 15, reason="PyAV 14.0 marks no stream")
 def test_the_stream_that_plays(tmp_path: Path, signal: np.ndarray) -> None:
     def write_two(name: str, *, default: int) -> str:
         with av.open(str(tmp_path / name), "w", format="matroska") as container:
             streams = [container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono") for _ in range(2)]
             for number, stream in enumerate(streams):
-                stream.disposition = av.stream.Disposition.default if number == default else 0
+                stream.disposition = int(number == default)  # AV_DISPOSITION_DEFAULT is 1
             for stream, factor in zip(streams, (1.0, 0.5), strict=True):
                 samples = (32767 * factor * signal).astype(np.int16)[None]
                 frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
