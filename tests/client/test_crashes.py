@@ -90,8 +90,10 @@ def work_until_killed(work: Callable[[Catalogue, Tell], None], folder: Path, cha
         work(catalogue, channel.send)
 
 
-def killed(work: Callable[[Catalogue, Tell], None], folder: Path, *, after_s: float) -> list[tuple[str, ...]]:
-    """What a process told before kill -9."""
+def killed(
+    work: Callable[[Catalogue, Tell], None], folder: Path, *, told_before: int, after_s: float
+) -> list[tuple[str, ...]]:
+    """What a process told before kill -9: at least so much, and that long before."""
     context = multiprocessing.get_context("forkserver")  # a fresh process a time, without the time to import
     context.set_forkserver_preload([__name__, "hnswlib"])
     reading, writing = context.Pipe(duplex=False)
@@ -99,8 +101,8 @@ def killed(work: Callable[[Catalogue, Tell], None], folder: Path, *, after_s: fl
     process.start()
     writing.close()
     assert reading.recv() == "ready"
+    told = [reading.recv() for _ in range(told_before)]
     time.sleep(after_s)
-    told = []
     process.kill()
     with suppress(EOFError):
         while True:
@@ -123,7 +125,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_invented(
     for _ in range(KILLS):
         doubtful: set[str] = set()
         embedded: set[str] = set()
-        for sign, *values in killed(work, folder, after_s=rng.uniform(0, 0.15)):
+        for sign, *values in killed(work, folder, told_before=rng.randrange(4), after_s=rng.uniform(0, 0.1)):
             acknowledged += 1
             if sign == "+":
                 kept.update(values)
