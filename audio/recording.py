@@ -173,9 +173,10 @@ class Recording:
         """
         self._decoded.clear()
         self.lost_s = 0.0
-        with self._file() as file, _open(file) as (container, stream):
+        with self._file() as file:
             for start in starts:
-                with _seeking():
+                # Opened anew: once it has seen the last page of an Ogg file, FFmpeg gives wrong times after a seek.
+                with _open(file) as (container, stream), _seeking():
                     part = self._read_at(start, container, stream, extent=extent, samples=samples)
                 yield part
 
@@ -328,6 +329,7 @@ def open_container(file: ByteFile) -> Iterator[InputContainer]:
         DecodeError: it cannot be read, or FFmpeg knows no such format; also in the block.
     """
     try:
+        file.seek(0)
         # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing. Of the container
         # alone, as PyAV before 17.1 reads beyond a list of `options` where a format tells its streams late.
         with av.open(file, mode="r", container_options={"protocol_whitelist": ""}, **_TAGS) as container:
@@ -361,7 +363,6 @@ def _seeking() -> Iterator[None]:
 def _untagged(file: ByteFile) -> ByteFile:
     try:
         size, untagged = file.seek(0, os.SEEK_END), size_untagged(file)
-        file.seek(0)
     except OSError as exc:
         raise DecodeError(f"cannot be read ({exc.strerror or exc})", may_pass=True) from exc
     return file if size == untagged else Part(file, 0, untagged)
@@ -371,7 +372,6 @@ def _links(file: ByteFile) -> list[ByteFile]:
     """The parts of a file that need a decoder each: most files have one."""
     file.seek(0)
     begins = find_links(file) if file.read(4) == b"OggS" else []
-    file.seek(0)
     if len(begins) < 2:
         return [file]
     return [Part(file, *ends) for ends in zip(begins, [*begins[1:], None], strict=True)]
