@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from export import ExportError
 from export.hard_items import SILENCE
 from export.parity_data import ParityData
+from export.towers import type_float16
 from export.triton_config import ModelParameters, padded_lengths
 from train.data.tokenizer import TextTokenizer
 
@@ -230,6 +231,24 @@ class Parity:
             "search": asdict(self.search),
         }
         return json.dumps(_round(content), ensure_ascii=False, indent=1) + "\n"
+
+
+def float32_needed(
+    model: nn.Module, groups: Sequence[tuple[str, ...]], windows: Mapping[str, np.ndarray], *, min_cosine: float
+) -> tuple[str, ...]:
+    """The names in as few of the first `groups`, one at least, as must stay float32 for float16 to pass with room.
+
+    Room is half of what the gate allows, which the graph's own rounding and search take from. All, where none suffice.
+    """
+    counted = [(window[None],) for name, window in windows.items() if name != SILENCE]
+    truth = _in_torch(model.embed_audio, counted) if groups else None
+    kept: tuple[str, ...] = ()
+    for group in groups:
+        kept += group
+        typed = type_float16(model, float32=kept)
+        if _cosines(truth, _in_torch(typed.embed_audio, counted)).min() >= 1 - (1 - min_cosine) / 2:
+            break
+    return kept
 
 
 def check_audio(
