@@ -114,7 +114,7 @@ class QuietCells(torch.nn.Module):
 
 
 def test_float32_may_differ_by_what_rounding_its_sums_does_and_no_more():
-    """A chord without noise ends 100 dB and more below its partials, where no order of float32 sums is the right one."""
+    """A chord without noise ends 100 dB and more below its partials, where no order of sums is the right one."""
     signals = hard_signals(AudioWindow(16_000, 16_000))
     chord = {"a chord": signals["a chord"], "white noise": signals["white noise"]}
     model = QuietCells()
