@@ -32,7 +32,7 @@ def _measure() -> str:
         model, processor = ClapModel.from_pretrained(folder).eval(), ClapProcessor.from_pretrained(folder)
         source = load_source(folder)
     rate = source.window.sample_rate_hz
-    twins = {"float16": type_float16(source.model, float32=source.float32), "float32": source.model}
+    twins = {"float16": type_float16(source.model), "float32": source.model}
     signals = [signal for name, signal in hard_signals(source.window).items() if name != "silence"]
     clips = [*signals, *real_windows(source.window)]
     captions = read_captions()[1][:TEXTS]

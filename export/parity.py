@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from export import ExportError
 from export.hard_items import SILENCE
 from export.parity_data import ParityData
+from export.towers import type_float16
 from export.triton_config import ModelParameters, padded_lengths
 from train.data.tokenizer import TextTokenizer
 
@@ -37,8 +38,8 @@ MAX_NORM_ERROR = 1e-4  # a vector is divided by its norm in float32, which leave
 # with the square of a distance, so items at 1 - 4 x that lie no further apart than twice what rounding may do. Working
 # CLAPs give texts 0.2 to 0.3, laion/larger_clap_music 0.9993.
 MAX_ALIKE = 0.998
-# One step of a score in 0.5 to 1, where the best ones of a hardly trained model lie: scores that lie closer in torch
-# are equal in that precision, and either window may be the tenth. INT8 is of a graph's weights; its audio is float16.
+# A step of a score in 0.5 to 1, where the best ones of a hardly trained model lie: scores that lie closer in torch are
+# equal in that precision, and either window may be the tenth. INT8 is of a graph's weights; its audio is of float16.
 SCORE_STEP = {"fp16": 2**-11, "fp32": 2**-24, "int8": 2**-11}
 # A sum of n products in float32 is, in whichever order, the exact sum of inputs that are wrong by a share of up to
 # about sqrt(n) x 2^-24 (Higham and Mary 2019); the longest of a front end have n_fft = 1,024 terms. That is 114 dB
@@ -232,6 +233,24 @@ class Parity:
         return json.dumps(_round(content), ensure_ascii=False, indent=1) + "\n"
 
 
+def float32_needed(
+    model: nn.Module, groups: Sequence[tuple[str, ...]], windows: Mapping[str, np.ndarray], *, min_cosine: float
+) -> tuple[str, ...]:
+    """The names in as few of the first `groups`, one at least, as must stay float32 for float16 to pass with room.
+
+    Room is half of what the gate allows, which the graph's own rounding and search take from. All, where none suffice.
+    """
+    counted = [(window[None],) for name, window in windows.items() if name != SILENCE]
+    truth = _in_torch(model.embed_audio, counted) if groups else None
+    kept: tuple[str, ...] = ()
+    for group in groups:
+        kept += group
+        typed = type_float16(model, float32=kept)
+        if _cosines(truth, _in_torch(typed.embed_audio, counted)).min() >= 1 - (1 - min_cosine) / 2:
+            break
+    return kept
+
+
 def check_audio(
     graph: bytes, windows: Mapping[str, np.ndarray], *, model: nn.Module, typed: nn.Module | None, accept: Thresholds
 ) -> GraphParity:
@@ -338,20 +357,20 @@ def check_search(
         ExportError: the ten best windows differ by more than `accept` allows, or R@10 falls by more.
     """
     sides = list(zip(captions, (audio.truth, audio.exported), strict=True))
-    scores, by_graphs = (texts @ windows.T for texts, windows in sides)
-    tenth = np.take_along_axis(scores, _best(scores), axis=1)[:, -1:]
-    overlap = float((np.take_along_axis(scores, _best(by_graphs), axis=1) >= tenth - step).mean())
+    by_torch, by_graphs = (texts @ windows.T for texts, windows in sides)
+    tenth = np.take_along_axis(by_torch, _best(by_torch), axis=1)[:, -1:]
+    overlap = float((np.take_along_axis(by_torch, _best(by_graphs), axis=1) >= tenth - step).mean())
     if not overlap >= accept.min_overlap:
         raise ExportError(
             f"the graphs search otherwise than torch: of its ten best windows for a text, a share of {overlap:.4f} is "
-            f"among theirs (mean of {len(scores)} texts), expected at least {accept.min_overlap:g}"
+            f"among theirs (mean of {len(by_torch)} texts), expected at least {accept.min_overlap:g}"
         )
 
     tracks = sorted(set(data.window_tracks.values()))
     heard = [row for row, track in enumerate(data.text_tracks.values()) if track in tracks]
     own = [tracks.index(track) for track in data.text_tracks.values() if track in tracks]
     if len(tracks) <= TOP or not heard:
-        return SearchParity(overlap, len(scores), len(heard), len(tracks), None, None)
+        return SearchParity(overlap, len(by_torch), len(heard), len(tracks), None, None)
     names = [item.name for item in audio.items]
     members = [[row for row, name in enumerate(names) if data.window_tracks.get(name) == track] for track in tracks]
     found = []
@@ -368,7 +387,7 @@ def check_search(
             f"ten best and {gained} gain it, R@10 {before.mean():.3f} -> {after.mean():.3f}; expected a drop of at "
             f"most {accept.max_recall_drop:g}, or one caption"
         )
-    return SearchParity(overlap, len(scores), len(heard), len(tracks), float(before.mean()), float(after.mean()))
+    return SearchParity(overlap, len(by_torch), len(heard), len(tracks), float(before.mean()), float(after.mean()))
 
 
 def _compare(

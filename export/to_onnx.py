@@ -21,7 +21,16 @@ from export import ExportError
 from export.int8 import quantise
 from export.model_card import write_model_card
 from export.output_folder import check_replaceable, replace_folder
-from export.parity import SCORE_STEP, STRICT, Parity, check_audio, check_search, check_text, embed_captions
+from export.parity import (
+    SCORE_STEP,
+    STRICT,
+    Parity,
+    check_audio,
+    check_search,
+    check_text,
+    embed_captions,
+    float32_needed,
+)
 from export.parity_data import CAPTIONS, SEARCH_CAPTIONS, WINDOWS, check_there, load_parity_data
 from export.sources import load_source
 from export.tensorrt_check import check_graph, refuse_unready
@@ -103,7 +112,11 @@ def export_checkpoint(
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
 
-    typed = type_float16(source.model, float32=source.float32) if precision == "fp16" else None
+    typed = None
+    if precision == "fp16":
+        least = accept_audio.min_cosine
+        kept = float32_needed(source.model, source.float32, data.windows, min_cosine=least)
+        typed = type_float16(source.model, float32=kept)
     text_model = type_embeddings(source.model) if text_int8 else typed or source.model
     audio_graph = export_audio(typed or source.model, samples=source.window.samples)
     windows = {name: {"waveform": waveform[None]} for name, waveform in data.windows.items()}

@@ -3,8 +3,8 @@
 Float16 are the weights of convolutions, linear layers and embeddings, what flows between convolutions, and what
 enters a linear layer. Float32 are the log-mel front end (power overflows 65,504), LayerNorm, BatchNorm that no
 convolution precedes, softmax, attention between its linear layers, recurrent layers, pooling, both projections, the L2
-norm, and what a source says (`Source.float32`). torch.autocast draws the same line; here it is written into the types
-of the graph, so a GPU runs it as it stands and TensorRT takes it as a strongly typed network.
+norm, and what a checkpoint needs (`Source.float32`). torch.autocast draws the same line; here it is written into the
+types of the graph, so a GPU runs it as it stands and TensorRT takes it as a strongly typed network.
 
 Attention and pooling are float32 for the CPU's sake too. ONNX Runtime's CPU provider has no float16 Conv, MatMul
 or Add: it computes them in float32 and drops the casts between them, so nothing is rounded on the way. Reshape,
@@ -57,7 +57,7 @@ def type_float16(model: nn.Module, *, float32: Collection[str] = ()) -> nn.Modul
     """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
 
     Args:
-        float32: the names of modules that stay float32 with all that is in them; `Source.float32`.
+        float32: the names of modules that stay float32 with all that is in them; see `Source.float32`.
 
     Raises:
         ExportError: a weight leaves the range of float16.

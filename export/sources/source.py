@@ -32,7 +32,8 @@ class Source:
             In eval mode, on the CPU, in float32.
         metrics: what its training measured.
         provenance: what it was made from.
-        float32: names of modules of the towers that stay float32 when the rest of them becomes float16.
+        float32: groups of names of modules of the audio tower, from the waveform on, as many of which stay float32 as a
+            checkpoint needs when the rest becomes float16 (`export.parity.float32_needed`).
     """
 
     model: nn.Module
@@ -43,7 +44,7 @@ class Source:
     max_text_tokens: int
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    float32: tuple[str, ...] = ()
+    float32: tuple[tuple[str, ...], ...] = ()
 
 
 def first_names(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import resource
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models
@@ -38,6 +39,27 @@ def test_a_checkpoint_alone_rebuilds_the_model(saved: Path):
     assert torch.equal(model.embed_audio(waveform), original.embed_audio(waveform))
     assert not model.training
     assert checkpoint.metrics == {"R@10": 0.5}
+
+
+@pytest.mark.parametrize("wrap", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "parts"])
+def test_names_of_a_wrapped_model_are_unwrapped(saved: Path, wrap: str):
+    plain = load_checkpoint(saved).state_dict
+    if wrap == "parts":
+        wrapped = {name.replace("tower.", "tower._orig_mod.module."): tensor for name, tensor in plain.items()}
+    else:
+        wrapped = {wrap.format(name): tensor for name, tensor in plain.items()}
+    change(saved, state_dict=wrapped, metrics={"R@10": np.float64(0.5)})  # NumPy's number is no code
+    checkpoint = load_checkpoint(saved)
+    assert list(checkpoint.state_dict) == list(plain)
+    checkpoint.build_model()
+    assert checkpoint.metrics == {"R@10": 0.5}
+
+
+def test_a_tensor_under_two_names_is_refused(saved: Path):
+    plain = load_checkpoint(saved).state_dict
+    change(saved, state_dict={**plain, "module.log_temperature": plain["log_temperature"]})
+    with pytest.raises(CheckpointError, match=r"holds log_temperature twice, as DistributedDataParallel or"):
+        load_checkpoint(saved)
 
 
 def test_a_failed_write_keeps_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch):
