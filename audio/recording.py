@@ -240,18 +240,32 @@ class Recording:
     def _all_frames(self) -> Iterator[av.AudioFrame]:
         """The frames of every link, each of which has a decoder of its own."""
         with self._file() as file:
-            for link in _links(file):
-                with _open(link) as (container, stream):
-                    clock, before_s = _Clock(stream), self.decoded_s
-                    yield from self._frames(container, stream, clock=clock)
-                    lost_s, announced_s = clock.lost_s, _announced_s(container, stream)
-                    if announced_s is not None:
-                        missing_s = announced_s - (self.decoded_s - before_s)
-                        if missing_s <= MAX_MISSING_S:
-                            lost_s = max(missing_s, 0.0) if lost_s else 0.0
-                        elif not contradicts_header(link, format_name=container.format.name):
-                            lost_s = missing_s
-                    self.lost_s += lost_s
+            links = _links(file)
+            unread = 0  # bytes of links that cannot be opened
+            for link in links:
+                try:
+                    yield from self._link_frames(link)
+                except DecodeError as exc:
+                    if len(links) == 1 or exc.may_pass:
+                        raise
+                    unread += link.seek(0, os.SEEK_END)
+            if unread:  # how long they are nobody knows: as long for their bytes as the others
+                read = sum(link.seek(0, os.SEEK_END) for link in links) - unread
+                self.lost_s += self.decoded_s * unread / max(read, 1)
+
+    def _link_frames(self, link: ByteFile) -> Iterator[av.AudioFrame]:
+        """The frames of one, and what it lacks."""
+        with _open(link) as (container, stream):
+            clock, before_s = _Clock(stream), self.decoded_s
+            yield from self._frames(container, stream, clock=clock)
+            lost_s, announced_s = clock.lost_s, _announced_s(container, stream)
+            if announced_s is not None:
+                missing_s = announced_s - (self.decoded_s - before_s)
+                if missing_s <= MAX_MISSING_S:
+                    lost_s = max(missing_s, 0.0) if lost_s else 0.0
+                elif not contradicts_header(link, format_name=container.format.name):
+                    lost_s = missing_s
+            self.lost_s += lost_s
 
     def _frames(self, container: InputContainer, stream: AudioStream, *, clock: "_Clock") -> Iterator[av.AudioFrame]:
         """What decodes; the clock counts what does not."""

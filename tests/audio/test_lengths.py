@@ -139,6 +139,14 @@ def test_every_link_of_a_chain_decodes(tmp_path: Path, links: list) -> None:
         position += len(part)
 
 
+def test_a_link_that_cannot_be_opened_is_passed_over(tmp_path: Path) -> None:
+    parts = [opus(tmp_path / f"{number}.ogg", seconds=6, channels=2, sample_rate_hz=48_000) for number in range(3)]
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(parts[0] + parts[1].replace(b"OpusHead", b"OpusXXXX") + parts[2])
+    assert lengths_s(path) == pytest.approx((12, 12), abs=0.05)
+    assert read(path)[1].lost_s == pytest.approx(6, abs=0.5)
+
+
 def test_a_files_samples_may_be_left_at_its_own_rate(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     values = np.arange(-8_000, 8_000, dtype="<i2")
