@@ -230,8 +230,8 @@ class MusicSearch:
         Args:
             query: a text, or several together; a dict gives each its weight (else 1).
             like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
-            minus: what there shall not be; a dict gives each its weight (else 1). The more of it is in a track,
-                compared with the library, the further it falls back.
+            minus: what there shall not be; a dict gives each its weight (else 1). The more of it there is in a track,
+                compared with the library's others, the further back it falls.
             offset: how many of the best to leave out, for paging.
             where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
                 accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both
