@@ -6,10 +6,9 @@ nothing but NumPy, PyAV and soxr.
 
 from .errors import DecodeError
 from .recording import Extent, NotSeekable, Recording, open_container
-from .windows import MIN_DURATION_S, SILENCE_PEAK, Window, WindowReader, heard
+from .windows import SILENCE_PEAK, Window, WindowReader, heard
 
 __all__ = [
-    "MIN_DURATION_S",
     "SILENCE_PEAK",
     "DecodeError",
     "Extent",

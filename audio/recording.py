@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from .downmix import downmix
 from .errors import DecodeError
 from .files import ByteFile, Part
-from .headers import contradicts_header
+from .headers import announced_share, contradicts_header
 from .ogg import find_links
-from .trailing_tags import size_untagged
+from .outer_tags import find_sound
 
 SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have
+MAX_PEAK = 16.0  # +24 dBFS: no mix reaches it, float files with integer-scaled samples do
 MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
 MAX_JITTER_S = 0.05  # of times: a quarter of the longest block of Vorbis at 22 kHz
 
@@ -36,10 +37,11 @@ MAX_JITTER_S = 0.05  # of times: a quarter of the longest block of Vorbis at 22 
 # filter, which is at -2 dB and -15 dB there.
 _QUALITY = "HQ"
 _GATHERED = 16_384  # samples that are converted at once
-# No header of these tells a length: FFmpeg takes it from bit rates, or from the last page's time, whenever the first
-# page's is. An MP3 encoder may write one, and then tells its delay too, from which the stream starts.
-_NO_LENGTH = frozenset({"aac", "ac3", "dts", "dtshd", "eac3", "ogg"})
-_NO_LENGTH_UNLESS = frozenset({"mp3"})
+# No header of these tells a length: FFmpeg guesses it from bit rates. So it does for MP3, unless an encoder's header is
+# there, which also tells its delay, and thereby a start that is not 0. For Ogg it takes the last page's time, whenever
+# the first page's is.
+_NO_LENGTH = frozenset({"aac", "ac3", "dts", "dtshd", "eac3"})
+_LENGTH_OF_ALL = frozenset({"asf", "matroska,webm"})  # these announce the length of their longest stream
 # Decoded before what is wanted and dropped: Opus settles in 80 ms (RFC 7845, section 4.6), MP3's bit reservoir spans
 # nine frames of 26 ms at most.
 _LEAD_IN_S = 0.5
@@ -71,12 +73,13 @@ class Recording:
 
     Attributes:
         decoded_s: how much was decoded since `blocks` or `parts` was last called.
-        lost_s: how much did not decode between and after that, as far as the file says so.
+        lost_s: of the same, how much did not decode, as far as the file says so.
     """
 
     def __init__(self, source: str | os.PathLike[str] | ByteFile, *, sample_rate_hz: int | None = None) -> None:
         self._source = source
         self._sample_rate_hz = sample_rate_hz
+        self._is_pcm = False  # the samples are in the file as they are
         self._decoded: Counter[int] = Counter()  # samples at each rate: a sum of seconds would be off by rounding
         self.lost_s = 0.0
 
@@ -98,18 +101,19 @@ class Recording:
             DecodeError: it is no audio file.
         """
         with self._file() as file, _open(file) as (container, stream):
-            announced_s = _announced_s(container, stream)
+            announced_s = _announced_s(file, container, stream)
             return None if contradicts_header(file, format_name=container.format.name) else announced_s
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """All of it: float32 blocks of any length, mono.
+        """All of it: float32 blocks of any length, mono, -1...1.
 
         Raises:
             DecodeError: it cannot be used, possibly after its last block: nothing in it decodes, or less than is lost.
         """
         self._decoded.clear()
         self.lost_s = 0.0
-        yield from self._mono(self._all_frames())
+        for block in self._mono(self._all_frames()):
+            yield np.clip(block, -1.0, 1.0, out=block)  # as a player would: lossy codecs overshoot a little
         if not self.decoded_s:
             raise DecodeError("nothing in it decodes as audio")
         if self.lost_s > self.decoded_s:
@@ -150,9 +154,8 @@ class Recording:
                 if last.pts is None or last.sample_rate != first.sample_rate:
                     raise NotSeekable
                 length_s = (last.pts - first.pts) * _tick_s(stream) + last.samples / last.sample_rate
-                missing_s = (_announced_s(container, stream) or 0.0) - length_s
-                is_wrong = missing_s > MAX_MISSING_S and contradicts_header(file, format_name=container.format.name)
-                if missing_s > MAX_JITTER_S and not is_wrong:
+                missing_s = (_announced_s(file, container, stream) or 0.0) - length_s
+                if missing_s > MAX_JITTER_S:  # the header is wrong, or the sound is
                     raise NotSeekable
                 return Extent(first.pts, first.sample_rate, round(length_s * first.sample_rate))
 
@@ -217,7 +220,7 @@ class Recording:
                 break
         if clock.lost_s:
             raise NotSeekable
-        return np.concatenate(blocks)[begin:wanted]
+        return np.concatenate(blocks)[begin:wanted].clip(-1.0, 1.0)
 
     def _mono(self, frames: Iterator[av.AudioFrame], *, skipped: int = 0) -> Iterator[NDArray[np.float32]]:
         """Blocks at our rate, without the first samples of the frames; another rate starts another resampler."""
@@ -232,10 +235,24 @@ class Recording:
                     resampler = soxr.ResampleStream(
                         source_rate_hz, self._sample_rate_hz, 1, dtype="float32", quality=_QUALITY
                     )
-            block, skipped = downmix(frame)[skipped:], max(skipped - frame.samples, 0)
+            block, skipped = self._bounded(downmix(frame))[skipped:], max(skipped - frame.samples, 0)
             yield block if resampler is None else resampler.resample_chunk(block)
         if resampler is not None:
             yield resampler.resample_chunk(_NOTHING, last=True)  # the filter still holds the last few milliseconds
+
+    def _bounded(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples that a decoder makes of damaged packets may be of any size: they are cut off, as players do.
+
+        Raises:
+            DecodeError: they are in the file as they are, and at another scale.
+        """
+        peak = float(np.max(np.abs(block), initial=0.0))  # NaN and infinity survive the maximum
+        if peak <= MAX_PEAK:
+            return block
+        if self._is_pcm:
+            raise DecodeError(f"holds a sample of magnitude {peak:g}, expected -1...1: rescale the file")
+        bounded: NDArray[np.float32] = np.nan_to_num(block, nan=0.0).clip(-1.0, 1.0)
+        return bounded
 
     def _all_frames(self) -> Iterator[av.AudioFrame]:
         """The frames of every link, each of which has a decoder of its own."""
@@ -258,23 +275,25 @@ class Recording:
         with _open(link) as (container, stream):
             clock, before_s = _Clock(stream), self.decoded_s
             yield from self._frames(container, stream, clock=clock)
-            lost_s, announced_s = clock.lost_s, _announced_s(container, stream)
+            lost_s, announced_s = clock.lost_s, _announced_s(link, container, stream)
             if announced_s is not None:
-                missing_s = announced_s - (self.decoded_s - before_s)
+                missing_s = max(announced_s - (self.decoded_s - before_s), 0.0)
                 if missing_s <= MAX_MISSING_S:
-                    lost_s = max(missing_s, 0.0) if lost_s else 0.0
-                elif not contradicts_header(link, format_name=container.format.name):
+                    lost_s = missing_s if lost_s else 0.0
+                elif not contradicts_header(link, format_name=container.format.name, payload=clock.payload):
                     lost_s = missing_s
             self.lost_s += lost_s
 
     def _frames(self, container: InputContainer, stream: AudioStream, *, clock: "_Clock") -> Iterator[av.AudioFrame]:
         """What decodes; the clock counts what does not."""
+        self._is_pcm = stream.codec_context.name.startswith("pcm_")
         for packet in _packets(container, stream):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
                 clock.count_failed(packet)
                 continue
+            clock.payload += packet.size
             for frame in frames:
                 if not SOURCE_RATES_HZ[0] <= frame.sample_rate <= SOURCE_RATES_HZ[1]:
                     low, high = SOURCE_RATES_HZ
@@ -285,7 +304,7 @@ class Recording:
 
     @contextmanager
     def _file(self) -> Iterator[ByteFile]:
-        """The file, without the tags at its end."""
+        """The file, without the tags around its sound."""
         if not isinstance(self._source, str | os.PathLike):
             yield _untagged(self._source)
             return
@@ -303,10 +322,14 @@ class _Clock:
 
     The times also show what the demuxer never gave, such as a lost page of Ogg. But Vorbis's are off by up to a quarter
     of a block, forth and back, and some containers round them: a difference counts where it stays, and is large.
+
+    Attributes:
+        payload: bytes of the packets that decode.
     """
 
     def __init__(self, stream: AudioStream) -> None:
         self._tick_s = _tick_s(stream)
+        self.payload = 0
         self._failed_s = 0.0
         self._jumped_s = self._ahead_s = 0.0  # of all times before they last went back; since then
         self._expected_s: float | None = None  # when the next frame begins, if none was lost since then
@@ -337,7 +360,7 @@ _NOTHING = np.empty(0, np.float32)
 
 @contextmanager
 def open_container(file: ByteFile) -> Iterator[InputContainer]:
-    """What FFmpeg says of a file before anything of it is decoded.
+    """A file as FFmpeg opens it, from its first byte on.
 
     Raises:
         DecodeError: it cannot be read, or FFmpeg knows no such format; also in the block.
@@ -376,10 +399,10 @@ def _seeking() -> Iterator[None]:
 
 def _untagged(file: ByteFile) -> ByteFile:
     try:
-        size, untagged = file.seek(0, os.SEEK_END), size_untagged(file)
+        begin, end = find_sound(file)
+        return Part(file, begin, end) if (begin, end) != (0, file.seek(0, os.SEEK_END)) else file
     except OSError as exc:
         raise DecodeError(f"cannot be read ({exc.strerror or exc})", may_pass=True) from exc
-    return file if size == untagged else Part(file, 0, untagged)
 
 
 def _links(file: ByteFile) -> list[ByteFile]:
@@ -428,12 +451,14 @@ def _seek(container: InputContainer, stream: AudioStream, time_s: float) -> None
     container.seek(max(round(time_s / _tick_s(stream)), 0), stream=stream)
 
 
-def _announced_s(container: InputContainer, stream: AudioStream) -> float | None:
-    """The length by the file's header; None where that is a guess."""
-    name = container.format.name
-    if stream.duration is None or name in _NO_LENGTH or (name in _NO_LENGTH_UNLESS and not stream.start_time):
+def _announced_s(file: ByteFile, container: InputContainer, stream: AudioStream) -> float | None:
+    """The length by the file's header; None where that is a guess. Reads elsewhere in the file than FFmpeg does."""
+    name, start_s = container.format.name, (stream.start_time or 0) * _tick_s(stream)
+    if name in _NO_LENGTH or (name == "mp3" and not start_s) or (name == "ogg" and abs(start_s) > MAX_MISSING_S):
         return None
-    return stream.duration * _tick_s(stream)
+    if stream.duration is not None:
+        return stream.duration * _tick_s(stream) * (announced_share(file) if name == "wav" else 1.0)
+    return container.duration / av.time_base if name in _LENGTH_OF_ALL and container.duration else None
 
 
 def _tick_s(stream: AudioStream) -> float:

@@ -283,8 +283,7 @@ class Ingest:
             if self._stop.is_set():  # perhaps it failed because of that
                 raise _Stopped from exc
             self._note_outcome(exc)
-            # What the chosen windows lack, the whole file may hold.
-            track.failure, track.may_pass = exc.reason, exc.may_pass or self._windows is not None
+            track.failure, track.may_pass = exc.reason, exc.may_pass
         self._done.put(track)
 
     def _note_outcome(self, error: AudioError | None) -> None:

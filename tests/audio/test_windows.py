@@ -47,11 +47,19 @@ def test_a_padded_window_is_as_loud_as_what_is_in_it(tmp_path: Path) -> None:
     assert [window.power for window in windows] == pytest.approx([0.25, 0.25])
 
 
-def test_some_windows_leave_out_a_pause_too(tmp_path: Path) -> None:
-    path = write_audio(tmp_path / "a.wav", with_a_pause(pause=np.zeros(6 * SAMPLE_RATE_HZ, np.float32)))
-    reader = WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ, windows=4)
-    assert [window.start_s for window in reader] == [1, 11]  # of 1, 4, 8, 11
-    assert reader.duration_s == pytest.approx(13)
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("hiss_dbfs", [None, -70.0])
+def test_some_windows_are_of_what_is_heard(tmp_path: Path, hiss_dbfs: float | None, count: int) -> None:
+    pause = np.zeros(30 * SAMPLE_RATE_HZ, np.float32)
+    if hiss_dbfs is not None:
+        pause += 10 ** (hiss_dbfs / 20) * np.random.default_rng(0).standard_normal(len(pause)).astype(np.float32)
+    path = write_audio(tmp_path / "a.flac", with_a_pause(pause=pause), kind="flac")
+    reader = WindowReader(path, sample_rate_hz=RATE_HZ, window_samples=RATE_HZ, windows=count)
+    starts_s = [window.start_s for window in reader]
+    assert len(starts_s) == count
+    assert starts_s == sorted(set(starts_s))
+    assert set(starts_s) <= {0, 1, 2, 3, 34, 35, 36}
+    assert reader.duration_s == pytest.approx(37)
 
 
 @pytest.mark.parametrize("seconds", [10.0, 11.3])

@@ -27,15 +27,21 @@ def load_crop(
         float32 [samples] in -1…1, zero-padded at the end where the file is shorter.
 
     Raises:
-        AudioDecodeError: the file is missing, damaged for more than half of it, or not audio.
+        AudioDecodeError: the file is missing, not audio, shorter than that window begins, or, where all of it had to be
+            read, damaged for more than half of it.
+        ValueError: `place` or `window` is out of its range.
     """
+    if window < 0 or (place is not None and not 0 <= place <= 1):
+        raise ValueError(f"got place {place} and window {window}, expected 0 to 1, and 0 or more")
     try:
         decoded = _read(
             Recording(path, sample_rate_hz=sample_rate_hz), path, samples=samples, place=place, window=window
         )
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
-    return np.pad(decoded, (0, samples - len(decoded))).clip(-1.0, 1.0)
+    if not len(decoded):
+        raise AudioDecodeError(f"cannot decode {path}: it ends before its window {window}")
+    return np.pad(decoded, (0, samples - len(decoded)))
 
 
 def length(path: Path, *, sample_rate_hz: int) -> int:

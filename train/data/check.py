@@ -18,7 +18,7 @@ from audio import SILENCE_PEAK, DecodeError, Recording
 from train.data.manifest import SPLITS, ManifestError, Row, manifest_lines, parse_row
 from train.data.progress import shown
 
-MIN_DURATION_S = 1.0
+SHORTEST_S = 1.0
 
 KINDS = {
     "leak": "the same audio in two splits",
@@ -27,7 +27,7 @@ KINDS = {
     "unreadable": "audio of which less than half decodes, or nothing",
     "damaged": "audio of which a part does not decode",
     "silent": "nothing above -80 dBFS",
-    "too_short": f"under {MIN_DURATION_S:g} s",
+    "too_short": f"under {SHORTEST_S:g} s",
     "duplicate": "the same audio twice in a split and source",
     "empty_caption": "a caption without a letter",
     "shared_caption": "a caption of both train and test",
@@ -163,22 +163,22 @@ def decode(path: Path) -> Sound:
     """Decode a file to its end."""
     if not path.is_file():
         return Sound("missing", "", 0.0, "")
+    if not path.stat().st_size:
+        return Sound("unreadable", "empty file (0 bytes)", 0.0, "")
     digest, peak = hashlib.sha256(), 0.0
     recording = Recording(path)
     try:
         for block in recording.blocks():
             digest.update(block.tobytes())
-            peak = max(peak, float(np.abs(block).max(initial=0.0))) if np.isfinite(block).all() else float("inf")
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
     except DecodeError as exc:
         return Sound("unreadable", exc.reason, 0.0, "")
     seconds = recording.decoded_s
-    if not np.isfinite(peak):
-        return Sound("unreadable", "holds samples that are not finite", seconds, "")
     if recording.warning:
         return Sound("damaged", recording.warning, seconds, "")
     if peak < SILENCE_PEAK:
         return Sound("silent", f"{seconds:.1f} s", seconds, "")
-    if seconds < MIN_DURATION_S:
+    if seconds < SHORTEST_S:
         return Sound("too_short", f"{seconds:.2f} s", seconds, digest.hexdigest())
     return Sound("", "", seconds, digest.hexdigest())
 

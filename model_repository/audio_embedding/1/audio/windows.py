@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from .recording import NotSeekable, Recording
 
 MIN_DURATION_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS, the smallest peak that a 16-bit master still resolves (3 steps)
-MAX_PEAK = 16.0  # +24 dBFS: no mix reaches it, float files with integer-scaled samples do
+QUIET = 1e-5  # mean square, -50 dBFS: of a window that may be a pause, where nothing louder is known
 HEARD = 1e-4  # of the power of the loudest window, -40 dB: pauses, and the hiss of a tape in them, are below
 
 
@@ -58,11 +58,11 @@ class WindowReader:
             beginning of the file.
         windows: of the whole file, only so many of these windows, evenly spread, which are sought: little else is
             decoded. A file that has no more gives all. They hold the same samples, but for the noise that AAC decoders
-            draw where a file says just how loud it is.
+            draw where a file says just how loud it is, and for what comes after damage that none of them meets.
 
     Attributes:
         duration_s: length of the file or part, once all windows were read.
-        warning: what does not decode of the file, in words; "" where that is nothing.
+        warning: what does not decode of what was read, in words; "" where that is nothing.
         decoded_s: how much was decoded so far.
 
     Raises:
@@ -115,8 +115,7 @@ class WindowReader:
         """All windows of these samples, which are the file's from `start_s` on."""
         window, filled, number, read, peak = np.zeros(self._size, np.float32), 0, 0, 0, 0.0
         for block in blocks:
-            peak = max(peak, _checked_peak(block))
-            np.clip(block, -1.0, 1.0, out=block)  # as a player would: lossy codecs overshoot a little
+            peak = max(peak, float(np.max(np.abs(block), initial=0.0)))
             read += len(block)
             while len(block):
                 part, block = block[: self._size - filled], block[self._size - filled :]
@@ -128,41 +127,58 @@ class WindowReader:
         self.duration_s = read / self._rate_hz
         if read == 0:
             raise DecodeError(f"nothing in it from {self._start_s} s on decodes as audio")
-        self._check(peak, where="throughout")
+        if self.duration_s < MIN_DURATION_S:
+            raise DecodeError(f"too short: {self.duration_s:.2f} s, at least {MIN_DURATION_S} s are needed")
+        if peak < SILENCE_PEAK:
+            raise DecodeError(f"silent: its peak is {peak:.1e}, below -80 dBFS throughout")
         if number == 0 or 2 * filled >= self._size:
             yield self._window(number, window, filled=filled)
 
     def _spread(self, count: int) -> Iterator[Window]:
-        """So many windows, in the middles of as many equal parts; all, where there are no more."""
-        recording, size = self._recording, self._size
+        """So many windows, in the middles of as many equal parts; all, where there are no more.
+
+        Where something in the way does not decode, or what was sought may be a pause, all of the file is decoded: once
+        to know its windows, and once more for those that are taken, in the same way, of the ones that are heard.
+        """
+        last_s, left = -1.0, count
         try:
-            extent = recording.measure()
-            samples = recording.length(extent)
+            for window in self._sought(count):
+                yield window
+                last_s, left = window.start_s, left - 1
+            return
         except NotSeekable:
-            extent, samples = None, sum(map(len, recording.blocks()))
+            pass
+        every = [(window.start_s, window.power) for window in self._cut(self._recording.blocks())]
+        loudest = max(power for _, power in every)
+        audible = [start_s for start_s, power in every if power >= HEARD * loudest and start_s > last_s]
+        chosen = _spread_evenly(audible, left)
+        yield from (window for window in self._cut(self._recording.blocks()) if window.start_s in chosen)
+
+    def _sought(self, count: int) -> Iterator[Window]:
+        """The windows that are taken of a file without pauses; raises NotSeekable where it may not be one."""
+        recording, size = self._recording, self._size
+        extent = recording.measure()
+        samples = recording.length(extent)
         total = (2 * samples + size) // (2 * size)
         if total <= count:
             yield from self._cut(recording.blocks())
             return
-        left = [(2 * part + 1) * total // (2 * count) for part in range(count)]
-        if extent is not None:
-            try:
-                peak = 0.0
-                for part in recording.parts(extent, starts=[number * size for number in left], samples=size):
-                    filled = min(size, samples - left[0] * size)
-                    if len(part) < filled:
-                        raise NotSeekable
-                    peak = max(peak, _checked_peak(part))
-                    waveform = np.zeros(size, np.float32)
-                    np.clip(part[:filled], -1.0, 1.0, out=waveform[:filled])
-                    yield self._window(left.pop(0), waveform, filled=filled)
-                self.duration_s = samples / self._rate_hz
-                self._check(peak, where=f"in the {count} windows that were read")
-                return
-            except NotSeekable:
-                pass
-        chosen = {self._window_start_s(number) for number in left}
-        yield from (window for window in self._cut(recording.blocks()) if window.start_s in chosen)
+        numbers = _spread_evenly(range(total), count)
+        loudest = 0.0
+        for number, part in zip(
+            numbers, recording.parts(extent, starts=[number * size for number in numbers], samples=size), strict=True
+        ):
+            filled = min(size, samples - number * size)
+            if len(part) < filled:
+                raise NotSeekable
+            waveform = np.zeros(size, np.float32)
+            waveform[:filled] = part[:filled]
+            window = self._window(number, waveform, filled=filled)
+            loudest = max(loudest, window.power)
+            if window.power < max(QUIET, HEARD * loudest):
+                raise NotSeekable
+            yield window
+        self.duration_s = samples / self._rate_hz
 
     def _part(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """What of the blocks lies between the first and the last sample that are wanted."""
@@ -181,15 +197,12 @@ class WindowReader:
     def _window_start_s(self, number: int) -> float:
         return self._start_s + number * self._size / self._rate_hz
 
-    def _check(self, peak: float, *, where: str) -> None:
-        if self.duration_s < MIN_DURATION_S:
-            raise DecodeError(f"too short: {self.duration_s:.2f} s, at least {MIN_DURATION_S} s are needed")
-        if peak < SILENCE_PEAK:
-            raise DecodeError(f"silent: its peak is {peak:.1e}, below -80 dBFS {where}")
+
+_Item = TypeVar("_Item")
 
 
-def _checked_peak(block: NDArray[np.float32]) -> float:
-    peak = float(np.max(np.abs(block), initial=0.0))  # NaN and infinity survive the maximum
-    if not peak <= MAX_PEAK:
-        raise DecodeError(f"holds a sample of magnitude {peak:g}, expected -1...1: rescale the file")
-    return peak
+def _spread_evenly(items: Sequence[_Item], count: int) -> Sequence[_Item]:
+    """So many of them, from the middles of as many equal parts; all, where there are no more."""
+    if len(items) <= count:
+        return items
+    return [items[(2 * part + 1) * len(items) // (2 * count)] for part in range(count)]

@@ -1,20 +1,37 @@
-"""Tags at the end of a file, which FFmpeg takes for sound.
+"""Tags before and behind the sound of a file.
 
-It gives those behind MP3 and Monkey's Audio to the decoder, as the end of the last packet or, where a picture in them
-looks like it, as packets of their own.
+FFmpeg gives some of those behind MP3 and Monkey's Audio to the decoder, as the end of the last packet or, where a
+picture in them looks like it, as packets of their own; and those before AC-3 as the beginning of the first.
 """
 
 import io
 
 from .files import ByteFile
 
+_ID3_BYTES = 10
+_HAS_FOOTER = 0x10
 
-def size_untagged(file: ByteFile) -> int:
-    """How many bytes come before the tags at its end; any number of them, in any order."""
-    size = file.seek(0, io.SEEK_END)
-    while tag := _size_of_tag(file, size):
-        size -= tag
-    return size
+
+def find_sound(file: ByteFile) -> tuple[int, int]:
+    """Where in the file what is no tag begins and ends; any number of them, in any order, may stand around it."""
+    begin, end = 0, file.seek(0, io.SEEK_END)
+    while tag := _size_of_id3(file, begin):
+        begin += tag
+    while tag := _size_of_tag(file, end):
+        end -= tag
+    return (begin, end) if begin < end else (0, file.seek(0, io.SEEK_END))
+
+
+def _size_of_id3(file: ByteFile, begin: int) -> int:
+    """Of an ID3v2 tag that begins at this byte; 0 where none does."""
+    file.seek(begin)
+    header = file.read(_ID3_BYTES)
+    if not header.startswith(b"ID3") or len(header) < _ID3_BYTES:
+        return 0
+    size = 0
+    for byte in header[6:]:  # seven bits each
+        size = size << 7 | byte & 0x7F
+    return size + (2 if header[5] & _HAS_FOOTER else 1) * _ID3_BYTES
 
 
 def _size_of_tag(file: ByteFile, end: int) -> int:
