@@ -6,7 +6,9 @@ How a file becomes windows is told in `audio`, which training and the Triton ser
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from audio import DecodeError, Window, heard
 from audio import WindowReader as _WindowReader
@@ -16,54 +18,30 @@ from .errors import AudioError
 __all__ = ["Window", "WindowReader", "check_file", "heard"]
 
 
-class WindowReader:
-    """The windows of one audio file; see `audio.WindowReader` for all but the errors.
+class WindowReader(_WindowReader):
+    """The windows of one audio file, by its path; see `audio.WindowReader` for the options.
 
     Raises:
         AudioError: there is no such part; in the iteration: the file cannot be used.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        sample_rate_hz: int,
-        window_samples: int,
-        start_s: float = 0.0,
-        end_s: float | None = None,
-        windows: int | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, **options: Any) -> None:
         self.path = str(path)
-        try:
-            self._reader = _WindowReader(
-                self.path,
-                sample_rate_hz=sample_rate_hz,
-                window_samples=window_samples,
-                start_s=start_s,
-                end_s=end_s,
-                windows=windows,
-            )
-        except DecodeError as exc:
-            raise AudioError(self.path, exc.reason) from exc
-
-    @property
-    def duration_s(self) -> float:
-        return self._reader.duration_s
-
-    @property
-    def decoded_s(self) -> float:
-        return self._reader.decoded_s
-
-    @property
-    def warning(self) -> str:
-        return self._reader.warning
+        with _named(self.path):
+            super().__init__(self.path, **options)
 
     def __iter__(self) -> Iterator[Window]:
         check_file(self.path)
-        try:
-            yield from self._reader
-        except DecodeError as exc:
-            raise AudioError(self.path, exc.reason, may_pass=exc.may_pass) from exc
+        with _named(self.path):
+            yield from super().__iter__()
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except DecodeError as exc:
+        raise AudioError(path, exc.reason, may_pass=exc.may_pass) from exc
 
 
 def check_file(path: str) -> os.stat_result:
