@@ -84,6 +84,7 @@ class AddReport:
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    retagged: int = 0
     missing: int = 0
     failed: list[FailedTrack] = field(default_factory=list)
     warnings: list[TrackWarning] = field(default_factory=list)
@@ -93,7 +94,6 @@ class AddReport:
     decode_s: float = 0.0
     embed_s: float = 0.0
     write_s: float = 0.0
-    retagged: int = 0
 
 
 @dataclass(eq=False)

@@ -1,12 +1,13 @@
 """What a query says that there shall not be: "jazz without drums" wants jazz, and no drums.
 
 A text encoder hardly tells "no drums" from "drums" (MuLan, section 4.2), so what is negated is taken out of the text
-and searched for as something unwanted. This is a reading of plain English, not a parser: where it is wrong, a search
-shows how it read, and `literal` or quotation marks around a title leave the text as it is.
+and searched for as something unwanted. Only what can be heard is read so, which leaves sayings and titles as they are
+("a horse with no name"), and anything else that the lists below do not know. This is a reading of plain English, not a
+parser: where it is wrong, a search shows how it read, and `literal` or quotation marks leave the text as it is.
 """
 
 import re
-from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 VOICES = "vocals"
@@ -17,83 +18,98 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Words that sound or that make a sound: of these, "-free" and "-less" say that there are none ("royalty-free" does
-# not), and "No Drums" is no title.
+# Heard in a piece of music; in the singular, unless that is heard in sayings too ("without a sound").
 _SOUNDS = _words(
-    "autotune bass bassline beat beats brass choir choirs cymbal cymbals distortion drum drums electronics flute "
-    "flutes guitar guitars horn horns instruments keyboard keyboards lyric lyrics melody noise organ percussion piano "
-    "rap rapping reverb samples sax saxophone saxophones saxes singer singers singing solo solos strings synth synths "
-    "synthesizer synthesizers trumpet trumpets violin violins vocal vocals voice voices whistling"
+    "808 accordion applause arpeggio auto-tune autotune bagpipe band bandoneon banjo bass bassline bassoon beat bell "
+    "birdsong bongo bowl brass breaks brush build-up cajon celesta cello chant chanting choir chop choral chord chorus "
+    "clap clapping clarinet clavinet conga contrabass cornet cowbell crescendo crowd cymbal dialogue didgeridoo "
+    "distortion djembe drone drops drum drummer dulcimer effect electronics fanfare feedback fiddle flute gamelan "
+    "glockenspiel guitar guitarist harmonica harmony harp harpsichord hats hi-hat hiss hook horn humming instrument "
+    "instrumentation kalimba keyboard keys kick kit koto lead loop lute lyric mandolin maracas marimba melody music "
+    "noise note oboe ocarina orchestra organ pad parts percussion percussionist pianist piano piccolo pizzicato pulse "
+    "rain rap rapper rapping recorder reverb rhodes rhythm riff sample sax saxophone scratching scream screaming "
+    "section shaker shakuhachi shamisen shouting singer singing siren sitar snare solo song sounds speech string "
+    "strumming sub-bass synth synthesizer tabla talking tambourine theremin thunder timpani tom track triangle "
+    "trombone trumpet tuba tune ukulele vibraphone vibrato viola violin violinist vocal vocalist vocoder voice "
+    "voice-over whisper whispering whistle whistling woodwind words xylophone yelling yodeling"
+)
+_STYLES = _words(
+    "afrobeat ambient americana anthem ballad baroque bebop bluegrass blues breakbeat calypso chiptune classical "
+    "country cumbia dance dancehall disco dixieland downtempo drill dub dubstep edm electro electronica emo eurodance "
+    "flamenco folk funk fusion garage gospel grime grunge hardcore hip-hop house hyperpop indie industrial j-pop jazz "
+    "jungle k-pop klezmer lo-fi lofi lullaby march mariachi merengue metal metalcore opera phonk polka pop psytrance "
+    "punk r&b ragtime rave reggae reggaeton rnb rock rockabilly salsa samba shoegaze ska swing symphony synthpop "
+    "synthwave tango techno trance trap vaporwave waltz"
+)
+_QUALITIES = _words(
+    "acid acoustic aggressive alternative angry atonal boring bright calm chaotic cheerful cheesy christmas classic "
+    "dark deep depressing dissonant distorted dramatic dreamy dull electric electronic energetic epic experimental "
+    "fast french gentle german gloomy gothic groovy happy harsh heavy high instrumental intense jazzy joyful latin "
+    "live loud low melancholic melancholy mellow melodic middle modern monotonous moody muted noisy orchestral "
+    "peaceful percussive poppy progressive quiet relaxed relaxing repetitive rhythmic romantic rough sad scary "
+    "sentimental slow soft soothing spoken sung sweet tense tribal upbeat uplifting vocal warm weird"
 )
 _SUNG = re.compile(r"\b(?:vocals?|voices?|sing(?:s|ing|ers?)?|sung|choirs?|lyrics?|rap(?:s|ping|pers?)?)\b", re.I)
 _INSTRUMENTAL = re.compile(r"\binstrumentals?\b", re.I)
 
-# One name, though it has a conjunction in it.
+# One name, though it is of several words: these, and what stands in quotation marks.
 _NAMES = re.compile(
-    r"\b(?:drum (?:and|&|n|'n'?) bass|rock (?:and|&|n|'n'?) roll|rhythm (?:and|&) blues|country (?:and|&) western|"
-    r"call (?:and|&) response|hip hop (?:and|&) r&b)\b",
+    r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|\u00ab[^\u00bb]*\u00bb|"
+    r"\b(?:drum ?(?:and|&|n|'n'?) ?bass|rock ?(?:and|&|n|'n'?) ?roll|rhythm (?:and|&) blues|country (?:and|&) western|"
+    r"call (?:and|&) response|hip hop (?:and|&) r&b|(?:hip|trip) hop|new age|(?:new|no) wave|bossa nova|big band|"
+    r"spoken word|(?:soul|world) music|bass line|drum machine|free jazz|music box)\b",
     re.I,
 )
-_QUOTED = re.compile(r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|\u00ab[^\u00bb]*\u00bb")
 
 _HAVE = r"(?:have|has|having|had|contain(?:s|ing)?|includ(?:e|es|ing)|featur(?:e|es|ing)|us(?:e|es|ing)|with)"
-_BE = r"(?:is|are|was|were|be|am|'s|'re)"
+_BE = r"(?:is|are|was|were|be|am)"
 _TRIGGER = re.compile(
     # What introduces it goes too: "that has no drums", "and there are no drums", "but not jazz".
-    rf"(?:(?<![\w-])(?:(?:but|and|yet|that|which|it|there|{_BE}|{_HAVE})\s+)*)?"
-    r"(?:(?P<no>(?<![\w-])no\s+)"
-    r"|(?P<without>(?<![\w-])(?:(?:without|w/o|sans|minus|lacking|lacks?|excluding|except(?:\s+for)?|avoid(?:s|ing)?|"
-    r"instead\s+of|rather\s+than|(?:free|devoid)\s+of|neither)\s+))"
+    rf"(?<![\w'-])(?:(?:but|and|yet|(?:that|which|it|there|i|they)(?:'s|'re|'m)?|ain't|{_BE}|{_HAVE})\s+){{0,4}}"
+    r"(?:(?P<not>(?:no|zero|without|w/o|sans|minus|lacking|lacks?|exclud(?:e|es|ing)|omit(?:s|ting)?|"
+    r"except(?:\s+for)?|avoid(?:s|ing)?|(?:instead|free|devoid)\s+of|rather\s+than|neither|never|"
+    r"(?:anything|everything|all)\s+(?:but|except(?:\s+for)?)|"
     # "Don't stop" is no such thing: after these, one of these verbs must follow.
-    rf"|(?P<not>(?<![\w-])(?:(?:i\s+)?(?:do|does|did|should|must|can|could|would|will)(?:n't|\s+not)\s+"
-    rf"(?:be|sound|want|need|like|love|{_HAVE})|(?:{_BE}|has|have)(?:n't|\s+not)|not)\s+(?:{_HAVE}\s+)?)"
-    r"|(?P<but>(?<![\w-])(?:anything|everything|all)\s+(?:but|except(?:\s+for)?)\s+)"
-    r"|(?P<non>(?<![\w-])non-(?=\w)))",
+    rf"(?:do|does|did|should|must|can|could|would|will)(?:n't|\s+not)\s+(?:be|sound|want|need|like|love|{_HAVE})|"
+    rf"(?:{_BE}|has|have)(?:n't|\s+not)|not)(?:\s+{_HAVE})?(?:\s+|-(?=\w)))"
+    r"|non-(?P<non>\w+)|(?P<free>\w+)-?(?:free|less)(?![\w-]))",
     re.I,
 )
-_LESS = re.compile(r"(?<![\w-])(?P<what>[a-z]+)-?(?:free|less)(?![\w-])", re.I)
-
-# What follows these words is no sound that there shall not be.
-_NO_IDIOMS = _words(
-    "one more longer matter problem doubt way wave limit limits time idea reason need needs surprise surprises regrets "
-    "regret mercy scrubs diggity woman fear good pain gain sleep place return quarter cry friends rest roots such "
-    "wonder worries escape exit"
+_ARTICLES = _words(
+    "a an the any some much many kind kinds sort sorts type types trace hint sign use of real like sounding single no"
 )
-_WITHOUT_IDIOMS = _words(
-    "you me us him her them it that this which end warning doubt fear further saying regard love or "
-    "company accompaniment hurry hurrying rush rushing haste pause"
+# Not in the name of a sound, which else may be of any words: "no tenor sax", but "not only drums".
+_FUNCTION_WORDS = _words(
+    "a after always an and are as at be before but by during each else ever every for from he her him his how i if in "
+    "is it its just less longer me more most my never no nor not of on one only or other our please quite really she "
+    "so than that the their them then these they this those till to too until us very was we what when where while who "
+    "why with without you your"
 )
-_NOT_IDIOMS = _words(
-    "too very so overly that really quite only just merely simply necessarily even to yet all always for sure more "
-    "less least unlike without much at my your this nearly exactly entirely completely totally particularly especially "
-    "every never until if what when who how bad afraid fade sorry alone dead over"
+_MODIFIER = re.compile(r"[a-z'-]*(?:[a-rt-z]|[siu]s)|\d0s", re.I)  # no plural
+_PARTICIPLE = re.compile(r"\s+([a-z]+ed)\b", re.I)
+_ITEM_WORDS, _MOST_WORDS = 4, 64  # of one thing, of all that one negation negates
+_WORD = re.compile(r"[^\s/,;:.!?()\[\]|\u2013\u2014]+|\S")
+# What follows the sound, and when and where it is not there: no wish.
+_AFTER = re.compile(
+    r"(?:\s*\b(?:(?:at all|whatsoever|please|allowed|added|used|needed|included|required|wanted|in it|there)\b|"
+    r"(?:until|till?|before|after|during|throughout|when(?:ever)? (?:the|it|s?he|they)|where|once|"
+    r"(?:in|at|near|from|towards?) (?:the|its?|any|them)|"
+    r"(?:for|on|over|under) the (?:first|last|whole|entire|start|beginning|end|intro|outro|verse|chorus|bridge)s?)\b"
+    r"(?! (?:style|vein|key|manner|spirit|mood|tradition|genre)\b)"
+    r".*?(?=\s*(?:[,;!?()|\u2013\u2014]|\.(?!\d)|\s-\s|\b(?:and|but|with|then)\b|$))))+",
+    re.I,
 )
-_IDIOMS = {"no": _NO_IDIOMS, "without": _WITHOUT_IDIOMS, "not": _NOT_IDIOMS, "but": frozenset[str](), "non": {"stop"}}
-
-_ARTICLES = _words("a an the any some much kind kinds sort sorts type types of real like sounding")
-# Where a new piece of the query begins.
-_BOUNDARIES = _words(
-    "but with for in at from to on that which who whose by over as while when where just only played playing please "
-    "because so yet than though although during under is are was has have plus featuring instead rather without "
-    "w/o no not nor or and & sans minus lacking except excluding at"
-)
-_NEW_PHRASE = _words(
-    "a an the some lots plenty more only just lot with very slow fast calm soft loud quiet gentle happy sad dark "
-    "bright warm mellow"
-)
-_ITEM_WORDS = 4
-_WORD = re.compile(r"w/o|[^\s/,;:.!?()\[\]|\u2013\u2014]+|\S", re.I)
-_AFTER = re.compile(r"\s*(?:at all|whatsoever|please|allowed|in (?:it|them|there|the background|the mix))\b", re.I)
 
 # Says nothing about the music: a query of such words and of negations alone wants only that something is not there.
 _FILLERS = _words(
     "a an the some any all only just please music musical track tracks song songs piece pieces tune tunes something "
     "anything everything stuff audio sound sounds recording recordings with of i i'd i'm want wants need like love "
     "find me us show give get play search looking for to listen in it and but or that which is are has have there "
-    "would could can you us really so"
+    "would could can you really so at first last minute minutes second seconds beginning start intro end"
 )
 _DANGLING = re.compile(
-    r"^(?:[\s,;:.!?/|\u2013\u2014-]|\b(?:and|or|but|nor|with)\b(?=\s|$))+|(?:[\s,;:/|\u2013\u2014-]|\b(?:and|or|but|nor|with|that|which|a|an)\b)+$",
+    r"^(?:[\s,;:.!?/|&\u2013\u2014-]|\b(?:and|or|but|nor|with|then)\b(?=\s|$))+|"
+    r"(?:[\s,;:/|&\u2013\u2014-]|\b(?:and|or|but|nor|with|that|which|where|a|an)\b)+$",
     re.I,
 )
 
@@ -129,17 +145,15 @@ def read_negation(text: str) -> Read:
     def show(part: str) -> str:
         return re.sub(r"\0(\d+)\0", lambda match: hidden[int(match[1])], part)
 
-    plain = _NAMES.sub(hide, _QUOTED.sub(hide, text.replace("\u2019", "'")))
-    unwanted: list[str] = []
-    kept, rest = "", plain
-    while (found := _next(rest, is_title=_is_title(text))) is not None:
+    rest = _NAMES.sub(hide, text.replace("\u2019", "'"))
+    kept, unwanted = "", list[str]()
+    while (found := _next(rest)) is not None:
         start, end, items = found
         kept, rest = f"{kept}{rest[:start]} ", rest[end:]
-        unwanted += items
-    unwanted = [show(item) for item in unwanted]
+        unwanted += map(show, items)
     wanted = show(f"{kept}{rest}") if unwanted else text
-    if _INSTRUMENTAL.search(_QUOTED.sub("", wanted)) and not _SUNG.search(wanted):
-        unwanted += [VOICES] if not any(map(_SUNG.search, unwanted)) else []
+    if _INSTRUMENTAL.search(_NAMES.sub("", wanted)) and not any(map(_SUNG.search, [wanted, *unwanted])):
+        unwanted.append(VOICES)
     if wanted != text:
         wanted = re.sub(r"\(\s*\)|\[\s*\]", "", wanted)  # what held nothing else
         wanted = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(wanted.split()))
@@ -150,96 +164,79 @@ def read_negation(text: str) -> Read:
     return Read(wanted, tuple(dict.fromkeys(unwanted)))
 
 
-def _next(text: str, *, is_title: bool) -> tuple[int, int, list[str]] | None:
+def _next(text: str) -> tuple[int, int, list[str]] | None:
     """Where the next negation begins and ends, and what it negates."""
-    found = []
     for match in _TRIGGER.finditer(text):
-        kind = match.lastgroup or ""
-        before = text[: match.start(kind)]
-        if re.search(r"\bwith or\s*$" if kind == "without" else r"n't\s*$", before, re.I):
-            continue  # with and without; and two negations, of which "ain't no sunshine" has one too many
-        if read := _items(text, match.end(), kind=kind):
-            end, items = read
-            if not (is_title and not _SOUNDS.intersection(" ".join(items).casefold().split())):
-                found.append((match.start(), end, items))
-                break
-    for match in _LESS.finditer(text):
-        if match["what"].casefold() in _SOUNDS:
-            name = match["what"].casefold()
-            found.append((match.start(), match.end(), ["drums" if name == "drum" else name]))
-            break
-    return min(found, default=None)
-
-
-def _items(text: str, start: int, *, kind: str) -> tuple[int, list[str]] | None:
-    """What is negated from `start` on, and where it ends; None where it is an idiom, or nothing."""
-    words = [(match.start(), match.end(), match[0]) for match in _WORD.finditer(text, start)]
-    if kind == "non":
-        (_, end, name), *_ = words
-        return None if name.casefold() in _IDIOMS[kind] else (end, [name])
-    if words and (words[0][2].casefold() in _IDIOMS[kind] or words[0][2][0].isdigit()):
-        return None
-    items: list[str] = []
-    end, place = start, 0
-    while read := _item(words, place):
-        place, item = read
-        end = words[place - 1][1]
-        items.append(item)
-        if not (joint := _joint(words, place, has_list=_is_list(words, place))):
-            break
-        place = joint
-    if not items:
-        return None
-    after = _AFTER.match(text, end)
-    return after.end() if after else end, items
-
-
-def _item(words: list[tuple[int, int, str]], place: int) -> tuple[int, str] | None:
-    """One thing from a word on: where it ends, and its name."""
-    while place < len(words) and words[place][2].casefold() in _ARTICLES:
-        place += 1
-    taken = []
-    for _, _, word in words[place : place + _ITEM_WORDS]:
-        if word.casefold() in _BOUNDARIES or not re.search(r"[\w\0]", word) or word.casefold() == "-":
-            break
-        taken.append(word)
-    return (place + len(taken), " ".join(taken)) if taken else None
-
-
-def _joint(words: list[tuple[int, int, str]], place: int, *, has_list: bool) -> int | None:
-    """Where the next thing of an enumeration begins, or None where it ends."""
-    joints = [word.casefold() for _, _, word in words[place : place + 3]]
-    if joints[:1] == [","] and has_list:
-        return place + (2 if joints[1] in ("or", "nor", "and") else 1)
-    if joints[:1] in (["or"], ["nor"], ["/"]):
-        return place + 1
-    if joints[:1] in (["and"], ["&"]) and joints[1:2] and joints[1] not in _NEW_PHRASE | _BOUNDARIES:
-        return place + 1
+        if match["not"] is None:
+            name = match["non"] or match["free"].casefold()
+            if _is_in(name, _SOUNDS if match["free"] else _SOUNDS | _STYLES | _QUALITIES):
+                return match.start(), match.end(), ["drums" if name == "drum" else name]
+            continue
+        before = text[: match.start("not")].casefold().rsplit(maxsplit=1)[-1:]
+        if before in (["or"], ["why"], ["if"]):
+            continue  # with or without; why not; fast, if not frantic
+        if read := _items(text, match.end(), match["not"]):
+            return match.start(), *read
     return None
 
 
-def _is_list(words: list[tuple[int, int, str]], place: int) -> bool:
-    """Whether commas from here on are those of "drums, bass or guitar"."""
-    return any(read != "," for read in _pieces(words, place))
+def _items(text: str, start: int, trigger: str) -> tuple[int, list[str]] | None:
+    """What is negated from `start` on, and where it ends; None where that is nothing which can be heard."""
+    words = list(islice(_WORD.finditer(text, start), _MOST_WORDS))
+    may_be_name = trigger.islower()  # else a capital may be that of a title
+    items: list[str] = []
+    sure, end, place, joint = 0, start, 0, ""
+    while (read := _item(words, place, may_be_name=may_be_name)) is not None:
+        first, last = read
+        if joint in ("and", "&") and (sure < len(items) or first > place or words[first][0].casefold() in _QUALITIES):
+            break  # a new phrase: "no drums and a soft cello"
+        items.append(" ".join(word[0] for word in words[first:last]))
+        if joint != ",":  # which only lists what is negated if an "or" comes at last
+            sure, end = len(items), words[last - 1].end()
+        joints = [word[0].casefold() for word in words[last : last + 2]]
+        if joints[:1] == [","] and joints[1:] in (["or"], ["nor"]):
+            joints = joints[1:]
+            last += 1
+        if not joints or joints[0] not in (",", "or", "nor", "/", "and", "&"):
+            break
+        joint, place = joints[0], last + 1
+    if not sure:
+        return None
+    if after := _AFTER.match(text, end):
+        return after.end(), items[:sure]
+    bound = _PARTICIPLE.match(text, end)  # "no strings attached"
+    return None if bound and bound[1].casefold() not in _QUALITIES else (end, items[:sure])
 
 
-def _pieces(words: list[tuple[int, int, str]], place: int) -> Iterator[str]:
-    """The conjunctions of an enumeration, as long as it is one."""
-    while place < len(words):
-        word = words[place][2].casefold()
-        if word not in (",", "or", "nor"):
-            return
+def _item(words: list[re.Match[str]], place: int, *, may_be_name: bool) -> tuple[int, int] | None:
+    """Where one thing that can be heard begins and ends, as numbers of words; a plural ends it."""
+    while place < len(words) and words[place][0].casefold() in _ARTICLES:
         place += 1
-        if word == "," and place < len(words) and words[place][2].casefold() in ("or", "nor"):
-            continue
-        yield word
-        read = _item(words, place)
-        if read is None:
-            return
-        place, _ = read
+    sound_end, quality_end, is_known = None, None, True
+    for index, match in enumerate(words[place : place + _ITEM_WORDS], place):
+        word = match[0]
+        is_name = "\0" in word or (may_be_name and len(word) > 1 and word[0].isupper())
+        if is_name or _is_in(word, _SOUNDS) or (is_known and _is_in(word, _STYLES)):
+            sound_end = index + 1
+            if not is_name and not _is_in(word, _SOUNDS | _STYLES, plural=False):
+                break
+        elif sound_end:
+            break
+        elif word.casefold() in _QUALITIES:
+            quality_end = index + 1 if is_known else None
+        elif word.casefold() in _FUNCTION_WORDS or not word[0].isalnum():
+            break
+        else:  # "no happy ending" is no "no happy"
+            is_known, quality_end = False, None
+            if not _MODIFIER.fullmatch(word):
+                break
+    end = sound_end or quality_end
+    return None if end is None else (place, end)
 
 
-def _is_title(text: str) -> bool:
-    """Whether each of its words begins with a capital, and not all of it is in capitals."""
-    words = re.findall(r"[^\W\d_][\w']*", text)
-    return bool(words) and all(word[0].isupper() for word in words) and not text.isupper()
+def _is_in(word: str, names: frozenset[str], *, plural: bool = True) -> bool:
+    """Whether a word, or what follows its last hyphen, is one of these, or its plural."""
+    forms = {word.casefold(), word.casefold().rpartition("-")[2]}
+    if plural:
+        forms |= {re.sub(*rule, form) for form in forms for rule in (("s$", ""), ("es$", ""), ("ies$", "y"))}
+    return not forms.isdisjoint(names)

@@ -110,6 +110,12 @@ def check_count(value: int, *, name: str, least: int) -> None:
         raise QueryError(f"{name} is {value!r}, expected a whole number of at least {least}")
 
 
+def check_switch(value: bool, *, name: str) -> None:
+    """Raise `QueryError` unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise QueryError(f"{name} is {value!r}, expected True or False")
+
+
 def check_source(source: Any) -> None:
     """Raise `QueryError` unless it is a `Source`, and its times are finite."""
     path, start_s, end_s = source if isinstance(source, Clip) else (source, 0.0, None)

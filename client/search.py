@@ -23,7 +23,18 @@ from .index.fields import Value, folded
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
-from .query import Clip, Reading, Source, check_count, check_source, check_texts, read_query, unit, weighted
+from .query import (
+    Clip,
+    Reading,
+    Source,
+    check_count,
+    check_source,
+    check_switch,
+    check_texts,
+    read_query,
+    unit,
+    weighted,
+)
 from .walk import FailedTrack, find_audio
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
@@ -182,12 +193,15 @@ class MusicSearch:
             folders is counted in `passed_over`.
 
         Raises:
-            QueryError: `paths` is no path and no sequence of paths, or `windows` < 1.
+            QueryError: `paths` is no path and no sequence of paths, `windows` < 1, or `progress`, `retry` or `video` is
+                neither True nor False.
             LibraryBusy: another process, or another thread's `add`, is writing to this library.
             EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
+        for name, value in {"progress": progress, "retry": retry, "video": video}.items():
+            check_switch(value, name=name)
         if windows is not None:
             check_count(windows, name="windows", least=1)
         found = find_audio([paths] if isinstance(paths, str | Path) else paths, video=video)

@@ -45,6 +45,10 @@ def some_id(ms: MusicSearch) -> str:
 BAD: list[tuple[str, Callable[[MusicSearch, Any], object], list[Any]]] = [
     ("for a path", lambda ms, bad: ms.add([bad]), [None, 3, b"x", ""]),
     ("expected a path or several", lambda ms, bad: ms.add(bad), [None, 3]),
+    ("windows is .*, expected a whole", lambda ms, bad: ms.add([], windows=bad), [0, True, "x", 2.0]),
+    ("retry is .*, expected True or False", lambda ms, bad: ms.add([], retry=bad), ["x", 1, None]),
+    ("progress is .*, expected True or False", lambda ms, bad: ms.add([], progress=bad), ["x"]),
+    ("video is .*, expected True or False", lambda ms, bad: ms.add([], video=bad), [3, "no", None]),
     ("the query", lambda ms, bad: ms.search(bad), ["", " ", SURROGATE, [], {}, ["low", ""]]),
     (
         "has [0-9,]* bytes, expected",

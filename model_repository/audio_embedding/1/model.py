@@ -2,9 +2,9 @@
 
 Input `audio` BYTES [1]: the bytes of one file, of any format that FFmpeg decodes. Outputs, float32: `embedding` [dim],
 the normalised mean of the windows' (MuLan, section 3); `window_embeddings` [windows, dim]; `window_start_s` [windows].
-All have unit L2 norm. What is decoded, cut, averaged and refused, and the words of a refusal, are those of the
-project's Python client, as the folder `audio` beside this file is the one that it reads with. The model parameters add
-limits: `max_audio_bytes` and `max_audio_s`. A file is decoded as its windows are embedded, `windows_per_call` at a
+Both embeddings have unit L2 norm. What is decoded, cut, averaged and refused, and the words of a refusal, are those of
+the project's Python client, as the folder `audio` beside this file is the one that it reads with. The model parameters
+add limits: `max_audio_bytes` and `max_audio_s`. A file is decoded as its windows are embedded, `windows_per_call` at a
 time, so that its length costs no memory; one that is longer than the limit is refused, at once where its header can be
 trusted to say so.
 
