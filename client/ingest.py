@@ -2,6 +2,10 @@
 
 A track is known by its sound, whatever its tags say and wherever its file is. Two files with the same sound, both
 there, are two tracks, each with an id, tags and annotations of its own; the later one takes the vectors of the other.
+A file is the track with its sound whose own file has gone, or sounds otherwise by now, also where another track was
+known by its name. That one goes where its sound is; if nowhere, its row waits under a name that no file has. Only where
+a sound is new, and the former one has gone nowhere, is it a new version of the track at its path. That is not known
+before all files were looked at, so these come last.
 
 Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
 nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
@@ -18,8 +22,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -105,6 +111,7 @@ class _Track:
     mtime_ns: int = -1
     ctime_ns: int = 0
     content_hash: str = ""
+    file_hash: str = ""  # of all its bytes, where tracks are known by theirs still
     failure: str | None = None  # why it cannot be used
     may_pass: bool = False  # that reason
     warning: str = ""  # what of it does not decode
@@ -113,6 +120,7 @@ class _Track:
     touch: str | None = None  # the id of the track that it is, where that had another path, time or hash
     is_retagged: bool = False  # and other tags
     is_new: bool = True
+    former: StoredTrack | None = None  # the track at this path, where that has another sound
     starts_s: list[float] = field(default_factory=list)
     powers: list[float] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
@@ -171,7 +179,10 @@ class Ingest:
         self._outcomes: list[str] = []  # of the first files that were read: "", or what was unexpected
         self._group: list[_Track] = []
         self._unless_video: frozenset[str] = frozenset()
-        self._moved: set[str] = set()  # ids of tracks that go to another path with the next commit
+        self._moved: set[str] = set()  # ids of tracks that go to another path with one of the next commits
+        self._sounds: dict[tuple[str, int, int, int], Future[str]] = {}  # of changed files, by path, size and times
+        self._changed: queue.SimpleQueue[_Track] = queue.SimpleQueue()  # which come last
+        self._all_looked_up = threading.Barrier(_DECODERS)
         self._committed_at = time.monotonic()
 
     def run(self, found: Found, *, advance: Callable[[float], None]) -> None:
@@ -197,7 +208,7 @@ class Ingest:
             if self._error is not None:
                 raise self._error
         finally:
-            self._stop.set()
+            self._end()
             for decoder in decoders:
                 decoder.stop()
             for thread in threads:
@@ -228,8 +239,9 @@ class Ingest:
         made = [track for track in self._group if track.failure is None and not track.is_unchanged]
         touched = {track.touch: track for track in self._group if track.touch is not None and track.failure is None}
         with self._timed("write_s"), self._lock:
-            if touched:  # first, so that what is put finds the rows at their paths, with their hashes
-                files = {track_id: track.file for track_id, track in touched.items()}
+            files = {track_id: track.file for track_id, track in touched.items()}
+            files |= self._driven_out(moving=files)
+            if files:  # first, so that what is put finds the rows at their paths, with their hashes
                 tags = {track_id: track.metadata for track_id, track in touched.items() if track.is_retagged}
                 self._catalogue.touch(files, tags=tags)
             if made:
@@ -246,6 +258,24 @@ class Ingest:
         self.report.audio_s += sum(track.duration_s for track in made)
         self._group.clear()
         self._committed_at = time.monotonic()
+
+    def _driven_out(self, *, moving: Mapping[str, FileState]) -> dict[str, FileState]:
+        """By id, the tracks whose paths files of this group take, other than the moving ones, each under a free name.
+
+        Whoever has the sound of one, in a later group or another run, becomes it, as of any whose file has gone.
+        """
+        files: dict[str, FileState] = {}
+        for track in self._group:
+            if track.failure is None and track.former is not None and (track.is_new or track.touch is not None):
+                there = self._catalogue.by_id(track.former.track_id)
+                if there is not None and there.track_id not in moving and there.file.path == track.path:
+                    files[there.track_id] = replace(there.file, path=self._free_name(track.path))
+        return files
+
+    def _free_name(self, path: str) -> str:
+        """One that is no audio file's, for the track whose file was replaced."""
+        names = (f"{path} (replaced{number})" for number in chain([""], map(" {}".format, count(2))))
+        return next(name for name in names if self._catalogue.by_path(name) is None and not os.path.lexists(name))
 
     def _mark_missing(self, found: Found) -> None:
         there = set(found.files)
@@ -267,14 +297,22 @@ class Ingest:
             for path in paths:
                 if self._stop.is_set():
                     return
-                self._decode_one(_Track(path), decoder)
+                self._decode_one(_Track(path), decoder, look=self._look_up)
+            with suppress(threading.BrokenBarrierError):
+                self._all_looked_up.wait()
+            with suppress(queue.Empty):
+                while not self._stop.is_set():
+                    self._decode_one(self._changed.get_nowait(), decoder, look=self._settle)
         self._hand_on(None)
 
-    def _decode_one(self, track: _Track, decoder: Decoder) -> None:
+    def _decode_one(self, track: _Track, decoder: Decoder, *, look: Callable[[_Track, Decoder], bool]) -> None:
         try:
             with unexpected_as_such(track.path):
                 with self._timed("decode_s"):
-                    self._look_up(track, decoder)
+                    is_settled = look(track, decoder)
+                if not is_settled:
+                    self._changed.put(track)
+                    return
                 if not track.is_unchanged and not track.is_passed_over and not track.vectors:
                     self._cut(track, decoder)
                     self._note_outcome(None)
@@ -303,11 +341,14 @@ class Ingest:
                     "See `music-search doctor`, and what was installed or upgraded last"
                 )
 
-    def _look_up(self, track: _Track, decoder: Decoder) -> None:
+    def _look_up(self, track: _Track, decoder: Decoder) -> bool:
         """Take what the catalogue knows about this file: by its path and times, or by its sound.
 
         A file that looks as it did is not opened. Of any other, the sound is compared, and if it is known the tags are
         read: whatever was done to the file, only a sound that is new is embedded.
+
+        Returns:
+            Whether that is settled; else it is once all files were looked up.
 
         Raises:
             AudioError: it cannot be used, or could not before and has not changed.
@@ -327,65 +368,111 @@ class Ingest:
             track.is_unchanged = True
             track.touch = known.track_id if known.is_missing else None
             track.content_hash = known.file.content_hash
-            return
+            return True
         before = self._failed.get(track.path)
         if before and before.looks_like(status):
             raise AudioError(track.path, before.reason)
         if track.is_new and track.path in self._unless_video and decoder.call(has_pictures, track.path):
             track.is_passed_over = True
-            return
-        if known and known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
+            return True
+        if known is None:
+            track.content_hash = decoder.call(hash_packets, track.path)
+        elif known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
             track.content_hash = known.file.content_hash
         else:
-            track.content_hash = decoder.call(hash_packets, track.path)
-        if known:
-            self._compare(track, known, status, decoder)
-        if not track.is_unchanged:
-            self._look_for_twins(track, decoder)
-
-    def _compare(self, track: _Track, known: StoredTrack, status: os.stat_result, decoder: Decoder) -> None:
-        """Whether the sound is still that of the track at this path."""
-        if known.file.knows_sound:
-            is_same = known.file.content_hash == track.content_hash
-        else:
-            is_same = known.file.looks_like(status) or known.file.content_hash == _hash_file(track.path)
-        if is_same:
+            track.content_hash = self._sound(track.path, status, decoder)
+        if known and _is_same_sound(known.file, track, status):
             self._become(track, known, tags=decoder.call(read_tags, track.path))
-        elif not self._is_current:
-            raise AudioError(track.path, "has changed since it was added: add it again first", may_pass=True)
+        else:
+            if known and not self._is_current:
+                raise AudioError(track.path, "has changed since it was added: add it again first", may_pass=True)
+            track.former = known
+            if not self._look_for_moved(track, decoder) and known:
+                return False
+        if not track.is_unchanged:
+            self._take_vectors(track, decoder)
+        return True
 
-    def _look_for_twins(self, track: _Track, decoder: Decoder) -> None:
-        """Be the track with this sound whose file has gone, or take the vectors of one that is there."""
+    def _settle(self, track: _Track, decoder: Decoder) -> bool:
+        """Of a file with a sound that no moved track has: it is a new version of its track, unless that has moved."""
         with self._lock:
-            twins = self._catalogue.by_content(track.content_hash)
-        if track.is_new and not self._knows_sounds:
-            hash_of_file = _hash_file(track.path)
-            with self._lock:
-                twins += self._catalogue.by_content(hash_of_file)
-        if not twins:
-            return
-        tags = decoder.call(read_tags, track.path)
+            track.is_new = track.former is not None and track.former.track_id in self._moved
+        self._take_vectors(track, decoder)
+        return True
+
+    def _sound(self, path: str, status: os.stat_result, decoder: Decoder) -> str:
+        """The hash of a file at a path that the catalogue knows; others ask for it too, and it is read once."""
+        key = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        with self._clock:
+            asked = key in self._sounds
+            sound = self._sounds.setdefault(key, Future())
+        if not asked:
+            try:
+                with unexpected_as_such(path):
+                    sound.set_result(decoder.call(hash_packets, path))
+            except BaseException as exc:
+                sound.set_exception(exc)
+        return sound.result()
+
+    def _twins(self, track: _Track) -> list[StoredTrack]:
+        """The tracks with this sound, wherever their files are; the caller holds the lock."""
+        return [
+            twin
+            for known in (track.content_hash, track.file_hash)
+            if known
+            for twin in self._catalogue.by_content(known)
+        ]
+
+    def _look_for_moved(self, track: _Track, decoder: Decoder) -> bool:
+        """Be the track with this sound whose file is not at its path any more, if there is one."""
+        if not self._knows_sounds:
+            track.file_hash = _hash_file(track.path)
         with self._lock:
-            for twin in twins if track.is_new else []:
-                if _is_same_file(twin.file.path, track.path):
-                    track.is_unchanged = True  # it is here under its other name
-                    return
-            gone = [twin for twin in twins if twin.track_id not in self._moved and not os.path.exists(twin.file.path)]
-            if track.is_new and gone:
-                name = os.path.basename(track.path)
-                best = max(gone, key=lambda twin: (twin.tags == tags) + (os.path.basename(twin.file.path) == name))
-                self._moved.add(best.track_id)
-                track.is_new = False
-                self._become(track, best, tags=tags)
-            if track.is_unchanged:
+            twins = self._twins(track)
+        if track.is_new and any(_is_same_file(twin.file.path, track.path) for twin in twins):
+            track.is_unchanged = True  # it is here under its other name
+            return True
+        moved = [twin for twin in twins if twin.track_id not in self._moved and self._has_moved(twin, decoder)]
+        if not moved:
+            return False
+        tags, name = decoder.call(read_tags, track.path), os.path.basename(track.path)
+        with self._lock:
+            free = [twin for twin in moved if twin.track_id not in self._moved]
+            if not free:
+                return False
+            best = max(free, key=lambda twin: (twin.tags == tags) + (os.path.basename(twin.file.path) == name))
+            self._moved.add(best.track_id)
+        track.is_new = False
+        self._become(track, best, tags=tags)
+        return True
+
+    def _has_moved(self, known: StoredTrack, decoder: Decoder) -> bool:
+        """Whether the file at a track's path has gone, or has another sound."""
+        file = known.file
+        if not os.path.exists(file.path):
+            return True
+        try:
+            status = check_file(file.path)
+            if file.looks_like(status):
+                return False
+            sound = self._sound(file.path, status, decoder) if file.knows_sound else _hash_file(file.path)
+        except AudioError:  # nobody knows what it was meant to be
+            if self._stop.is_set():
+                raise
+            return False
+        return sound != file.content_hash
+
+    def _take_vectors(self, track: _Track, decoder: Decoder) -> None:
+        """Of a track with the same sound, if there is one."""
+        with self._lock:  # nobody changes them meanwhile
+            twin = next((twin for twin in self._twins(track) if twin.label is not None), None)
+            if twin is None or twin.label is None:
                 return
-            for twin in twins:
-                if twin.label is not None:
-                    starts_s, vectors = self._catalogue.windows(twin.label)
-                    track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
-                    track.powers = [1.0] * len(starts_s)  # those that are not heard were left out
-                    track.metadata, track.duration_s, track.warning = tags, twin.duration_s, twin.warning
-                    return
+            starts_s, vectors = self._catalogue.windows(twin.label)
+        track.metadata = decoder.call(read_tags, track.path)
+        track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
+        track.powers = [1.0] * len(starts_s)  # those that are not heard were left out
+        track.duration_s, track.warning = twin.duration_s, twin.warning
 
     def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value]) -> None:
         """Be this track of the catalogue, which has the same sound; what is new about the file is noted."""
@@ -479,8 +566,13 @@ class Ingest:
             pass
         except BaseException as exc:
             self._error = self._error or exc
-            self._stop.set()
+            self._end()
             self._done.put(None)
+
+    def _end(self) -> None:
+        """Have all threads stop."""
+        self._stop.set()
+        self._all_looked_up.abort()
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
@@ -516,6 +608,13 @@ def _wait(stop: threading.Event, seconds: float) -> bool:
 def _to_new_track(track: _Track) -> NewTrack:
     vectors = track_vectors(np.stack(track.vectors), starts_s=track.starts_s, powers=track.powers)
     return NewTrack(track.file, track.duration_s, vectors, track.metadata, track.warning)
+
+
+def _is_same_sound(known: FileState, track: _Track, status: os.stat_result) -> bool:
+    """Whether the sound is still that of the track at this path."""
+    if known.knows_sound:
+        return known.content_hash == track.content_hash
+    return known.looks_like(status) or known.content_hash == _hash_file(track.path)
 
 
 def _is_same_file(path: str, other: str) -> bool:

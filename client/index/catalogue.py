@@ -326,12 +326,18 @@ class Catalogue:
     ) -> None:
         """By track id: the same sound under another path, at another time or with other tags, and there. All or none.
 
+        A path may be that of another track, if that goes elsewhere too.
+
         Args:
             tags: of these tracks among them, what their files say now.
         """
         with self._changing():
+            tracks = {track_id: self._known(track_id) for track_id in files}
             for track_id, file in files.items():
-                track = self._known(track_id)
+                if file.path != tracks[track_id].file.path:  # each is unique: of two that swap, none could go first
+                    self._db.execute("UPDATE tracks SET path = track_id WHERE track_id = ?", (track_id,))
+            for track_id, file in files.items():
+                track = tracks[track_id]
                 metadata, annotations = self._texts(track.number)
                 if track_id in tags:
                     check_metadata(tags[track_id])

@@ -17,10 +17,12 @@ import pytest
 
 from client import MusicSearch, QueryError
 from client.cli import main
+from client.decoders import Decoder
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import FailedFile, FileState, NewTrack
 from client.index.maintenance import export_library, import_library, verify
 from client.index.store import Store, open_index, open_store
+from client.packets import hash_packets
 from client.reembed import reembed
 from tests.client.audio_files import tone, write_audio
 from tests.client.test_catalogue import MODEL, new_track, unit
@@ -207,6 +209,149 @@ def test_of_moved_copies_each_goes_where_its_tags_or_its_name_are(
     after = known(ms)
     assert (after["z.flac"], after["copy.flac"][0]) == (before["low.flac"], before["copy.flac"][0])
     assert after["copy.flac"][1]["title"] == "Another"
+    assert counting.windows == 0
+
+
+@pytest.fixture
+def numbered(ms: MusicSearch, music: Path) -> dict[str, tuple[str, dict]]:
+    """What is known of 01.flac to 04.flac, all that there is in `music`: songs with a note of its own each."""
+    for path in list(music.iterdir()):
+        ms.remove(ms.track_id(path))
+        path.unlink()
+    for number in (1, 2, 3, 4):
+        metadata = {"title": f"{number} of 4", "track": str(number)}
+        write_audio(music / f"0{number}.flac", tone(200.0 * number, seconds=2), kind="flac", metadata=metadata)
+    assert outcome(ms, music) == (4, 0, 0, 0, 0)
+    ms.annotate({ms.track_id(path): {"note": path.name} for path in music.iterdir()})
+    return known(ms)
+
+
+def rename(music: Path, names: dict[str, str]) -> None:
+    """All at once, by number: each file keeps its sound, its tags and its times."""
+    for before in names:
+        (music / f"0{before}.flac").rename(music / f"{before}.away")
+    for before, after in names.items():
+        (music / f"{before}.away").rename(music / f"0{after}.flac")
+
+
+SHIFT = {"1": "2", "2": "3", "3": "4", "4": "5"}
+
+
+@pytest.mark.parametrize(("decoders", "group"), [(1, 1), (3, 32)], ids=["a commit each", "one commit"])
+@pytest.mark.parametrize(
+    "names",
+    [SHIFT, {"1": "2", "2": "1"}, {"1": "2", "2": "3", "3": "1"}, {"1": "3", "3": "4", "4": "5"}],
+    ids=["shift", "swap", "cycle", "gaps"],
+)
+def test_names_that_pass_from_song_to_song(
+    ms: MusicSearch,
+    counting: Counting,
+    music: Path,
+    numbered: dict[str, tuple[str, dict]],
+    names: dict[str, str],
+    decoders: int,
+    group: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("client.ingest._DECODERS", decoders)
+    monkeypatch.setattr("client.ingest._COMMIT_TRACKS", group)
+    counting.windows = 0
+    rename(music, names)
+    assert outcome(ms, music) == (0, 0, 4, 0, 0)
+    numbers = {number: number for number in "1234"} | names
+    assert known(ms) == {f"0{after}.flac": numbered[f"0{before}.flac"] for before, after in numbers.items()}
+    assert counting.windows == 0
+    assert outcome(ms, music) == (0, 0, 4, 0, 0)
+
+
+def test_names_that_pass_on_and_tags_that_follow(
+    ms: MusicSearch, counting: Counting, music: Path, numbered: dict[str, tuple[str, dict]]
+) -> None:
+    counting.windows = 0
+    rename(music, SHIFT)
+    for number in SHIFT.values():
+        retag(music / f"0{number}.flac", tracknumber=number, title=f"{number} of 5")
+    assert outcome(ms, music) == (0, 0, 4, 4, 0)
+    after = known(ms)
+    for before, number in SHIFT.items():
+        track_id, metadata = numbered[f"0{before}.flac"]
+        assert after[f"0{number}.flac"] == (track_id, metadata | {"title": f"{number} of 5"})
+    assert counting.windows == 0
+
+
+@pytest.mark.parametrize("group", [1, 32], ids=["a commit each", "one commit"])
+def test_a_new_song_before_those_that_move_up(
+    ms: MusicSearch,
+    counting: Counting,
+    music: Path,
+    numbered: dict[str, tuple[str, dict]],
+    group: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("client.ingest._COMMIT_TRACKS", group)
+    counting.windows = 0
+    rename(music, SHIFT)
+    write_audio(music / "01.flac", tone(3_000, seconds=2), kind="flac")
+    assert outcome(ms, music) == (1, 0, 4, 0, 0)
+    after = known(ms)
+    track_id, metadata = after.pop("01.flac")
+    assert "note" not in metadata
+    assert track_id not in {track_id for track_id, _ in numbered.values()}
+    assert after == {f"0{number}.flac": numbered[f"0{before}.flac"] for before, number in SHIFT.items()}
+    assert counting.windows == 2
+
+
+@pytest.mark.parametrize("group", [1, 32], ids=["a commit each", "one commit"])
+def test_a_song_in_whose_place_another_is_comes_back(
+    ms: MusicSearch,
+    counting: Counting,
+    music: Path,
+    numbered: dict[str, tuple[str, dict]],
+    group: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("client.ingest._COMMIT_TRACKS", group)
+    counting.windows = 0
+    (music / "01.flac").rename(music.parent / "away.flac")
+    rename(music, {"2": "1", "3": "2", "4": "3"})
+    assert outcome(ms, music) == (0, 0, 3, 0, 1)
+    assert known(ms) == {
+        "01.flac (replaced)": numbered["01.flac"],
+        **{f"0{number}.flac": numbered[f"0{number + 1}.flac"] for number in (1, 2, 3)},
+    }
+    (music.parent / "away.flac").rename(music / "04.flac")
+    assert outcome(ms, music) == (0, 0, 4, 0, 0)
+    assert known(ms)["04.flac"] == numbered["01.flac"]
+    assert [hit.path for hit in ms.search("low", k=9) if hit.is_missing] == []
+    assert counting.windows == 0
+
+
+def test_of_names_that_pass_on_each_file_is_read_once(
+    ms: MusicSearch, music: Path, numbered: dict[str, tuple[str, dict]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    call = Decoder.call
+
+    def count(decoder: Decoder, function: Callable, path: str) -> object:
+        hashed.extend([Path(path).name] if function is hash_packets else [])
+        return call(decoder, function, path)
+
+    monkeypatch.setattr(Decoder, "call", count)
+    rename(music, SHIFT)
+    assert outcome(ms, music) == (0, 0, 4, 0, 0)
+    assert sorted(hashed) == ["02.flac", "03.flac", "04.flac", "05.flac"]
+
+
+def test_a_changed_file_with_the_sound_of_another_stays_its_track(
+    ms: MusicSearch, counting: Counting, music: Path, numbered: dict[str, tuple[str, dict]]
+) -> None:
+    """As a copy that is new is a track of its own."""
+    counting.windows = 0
+    shutil.copy(music / "02.flac", music / "01.flac")
+    assert outcome(ms, music) == (0, 1, 3, 0, 0)
+    after = known(ms)
+    assert after["01.flac"][0] == numbered["01.flac"][0]
+    assert after["02.flac"] == numbered["02.flac"]
     assert counting.windows == 0
 
 
