@@ -76,7 +76,8 @@ class AddReport:
         updated: tracks whose sound had changed, embedded again under their old track id.
         unchanged: tracks that were already here, wherever their file is now.
         retagged: those among them whose files say something else now, which was noted.
-        missing: tracks whose files have vanished from the folders that were added; they are marked, not removed.
+        missing: tracks whose files have vanished from the folders that were added; they are marked, not removed. Where
+            the file of another track has taken the name of one, it is kept as "NAME (replaced)".
         failed: files that cannot be used, among them those that failed before and have not changed since.
         warnings: files that were added or updated, and what of each does not decode.
         passed_over: how many other files are in the folders, by the ends of their names: {".jpg": 12, ".mp4": 1}; those
