@@ -405,11 +405,11 @@ def test_the_image_has_what_the_models_import_and_starts_what_is_there():
     assert all((ROOT / source).exists() for source in copied)
     pins = dict(re.findall(r"^([\w-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     packages = re.search(r"--constraint \S+ (.+) \\$", dockerfile, re.MULTILINE)[1].split()
-    assert packages == ["tokenizers", "av"]
+    assert packages == ["tokenizers", "av", "soxr"]
     assert pins.keys() >= {*packages}
     imported = {
         name
-        for model in REPOSITORY.glob("*/1/model.py")
+        for model in REPOSITORY.glob("*/1/**/*.py")
         for name in re.findall(r"^(?:import|from) (\w+)", model.read_text(), re.MULTILINE)
     }
     assert imported - sys.stdlib_module_names - {"triton_python_backend_utils"} <= {"numpy", *packages}
