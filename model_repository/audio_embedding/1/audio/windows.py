@@ -149,8 +149,8 @@ class WindowReader:
         except NotSeekable:
             pass
         every = [(window.start_s, window.power) for window in self._cut(self._recording.blocks())]
-        loudest = max(power for _, power in every)
-        audible = [start_s for start_s, power in every if power >= HEARD * loudest and start_s > last_s]
+        is_heard = heard([power for _, power in every])
+        audible = [start_s for (start_s, _), counts in zip(every, is_heard, strict=True) if counts and start_s > last_s]
         chosen = _spread_evenly(audible, left)
         yield from (window for window in self._cut(self._recording.blocks()) if window.start_s in chosen)
 
