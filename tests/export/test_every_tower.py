@@ -176,13 +176,10 @@ def test_exporting_changes_nothing_in_the_model():
     assert model.audio_tower.ast.config._attn_implementation == "sdpa"
 
 
-def test_a_threshold_decides():
-    model = build()
-    typed = type_float16(model)
-    graph = export_audio(typed, samples=WINDOW.samples).SerializeToString()
+def test_a_threshold_decides(model: DualEncoder, typed: DualEncoder, audio_graph: onnx.ModelProto):
     with pytest.raises(RuntimeError, match=r"expected at least 0\.999999999"):
         check_audio(
-            graph,
+            audio_graph.SerializeToString(),
             hard_signals(WINDOW),
             model=model,
             typed=typed,
