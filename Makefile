@@ -10,8 +10,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
 
+# Two workers with a thread of arithmetic each; a file stays in one of them, with the servers and models that it shares.
+# Not the files with most tests first: those of few tests are the slowest, and one worker would be idle at the end.
 test: $(VENV)/.all fluidsynth
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
 # PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows the client.
