@@ -205,7 +205,10 @@ def test_two_processes_train_as_one(tones: Path, overrides: list[str], tmp_path:
     one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True)["optimizer"] for name in ("one", "two"))
     assert one["state"].keys() == two["state"].keys()
     for key, moments in one["state"].items():  # after one step, Adam's first moment is 1 - 0.9 of the gradient
-        torch.testing.assert_close(two["state"][key]["exp_avg"], moments["exp_avg"], atol=1e-7, rtol=1e-5)
+        expected = moments["exp_avg"]
+        # Float32 sums in another order were up to 1.2e-5 of a tensor's largest away; a share that is lost is far more.
+        atol = 1e-7 + 1e-4 * float(expected.abs().max())
+        torch.testing.assert_close(two["state"][key]["exp_avg"], expected, atol=atol, rtol=0)
     losses = [json.loads((tmp_path / name / "metrics.jsonl").read_text())["loss"] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
