@@ -55,6 +55,7 @@ from train.pretrained import sentence_embedder, start_towers
 from train.word_memory import WordMemory
 
 TEXT_GROUP = 32  # captions that share one padded length
+PLACEHOLDER = "music"  # embedded, and left unused, for a row without captions, so that processes have equal shares
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
 MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
 # What a resumed run may change: how it goes on, not what its state means.
@@ -117,7 +118,9 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     device = world.device
     frontend, optim = config.model.frontend, config.optim
     train_rows = read_manifest(manifest, split="train")
-    val_rows = read_manifest(manifest, split="val")
+    # Captions are retrieved or labels found, so what has none validates nothing.
+    needed = "labels" if config.loss.name == "labels" else "captions"
+    val_rows = read_manifest(manifest, split="val", having=needed)
     if len(train_rows) < optim.batch_size:
         raise TrainingError(
             f"{manifest} has {len(train_rows)} training rows, less than one batch of {optim.batch_size}; "
@@ -126,6 +129,11 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     if optim.batch_size % world.size:
         raise TrainingError(
             f"optim.batch_size is {optim.batch_size}, which {world.size} processes cannot share; use a multiple"
+        )
+    if config.loss.name != "labels" and sum(bool(row.captions) for row in train_rows) < 2:
+        raise TrainingError(
+            f"of the {len(train_rows)} training rows in {manifest} less than 2 have captions, which loss.name "
+            f"{config.loss.name!r} compares; merge it with a manifest of captioned tracks (python -m train.data merge)"
         )
     digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
@@ -288,7 +296,8 @@ class Step:
         if self.config.loss.name != "labels":
             with self._autocast():
                 encoded.append(model.project_audio(encoded[0]))
-                encoded.append(_embed_captions(model, self.tokenizer, batch.captions[part]))
+                texts = [caption or PLACEHOLDER for caption in batch.captions[part]]
+                encoded.append(_embed_captions(model, self.tokenizer, texts))
         if batch.views is not None:
             views = batch.views[part].to(device, non_blocking=True)
             encoded.append(self._features(model, views.flatten(0, 1)).unflatten(0, (len(views), 2)))
@@ -308,13 +317,17 @@ class Step:
     def _loss(self, state: State, batch: Batch, encoded: Sequence[Tensor]) -> Tensor:
         features, *others = (gather(part, world=self.world) for part in encoded)
         audio, text = (None, None) if self.config.loss.name == "labels" else (others.pop(0), others.pop(0))
-        sentences = self.embed_sentences(batch.captions) if self.embed_sentences else None
+        captioned = torch.tensor([caption != "" for caption in batch.captions], device=self.world.device)
+        sentences = None
+        if self.embed_sentences:
+            sentences = self.embed_sentences([caption or PLACEHOLDER for caption in batch.captions])
         return state.objective(
             features,
             audio=audio,
             text=text,
             views=others[0] if others else None,
             places=gather(batch.places.to(self.world.device), world=self.world),
+            captioned=gather(captioned, world=self.world),
             sentences=None if sentences is None else gather(sentences, world=self.world),
             temperature=state.model.log_temperature.exp(),
         )
@@ -332,7 +345,7 @@ def _train_epoch(
     for batch in _progress(batches, console=console, epoch=state.epoch + 1, batch_size=optim.batch_size):
         state.rows_seen += len(batch.captions)
         _note_unreadable(state, batch.unreadable, config=config, rows=rows, run=run)
-        if "" in batch.captions:
+        if batch.silent:
             raise TrainingError(
                 f"none of {MAX_DRAWS} rows drawn one after another can be decoded; the last: "
                 f"{batch.unreadable[-1].reason}. See whether the audio is still there; {_kept(run)}"

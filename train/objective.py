@@ -2,8 +2,9 @@
 
     (1 - views_share) · contrastive(audio, text) + views_share · NT-Xent(views) + label_weight · labels
 
-(MusCALL eq. 5 mixes the first two.) The heads in here belong to training alone and stay out of the model. A loss of the
-text tower alone, words_weight · words, is in `train.word_memory`.
+(MusCALL eq. 5 mixes the first two.) Each is of the rows that have what it needs: a row without captions takes no part
+in the first, one without labels, of which nothing is known, none in the last. The heads in here belong to training
+alone and stay out of the model. A loss of the text tower alone, words_weight · words, is in `train.word_memory`.
 """
 
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class Objective(nn.Module):
         text: Tensor | None,
         views: Tensor | None,
         places: Tensor,
+        captioned: Tensor,
         sentences: Tensor | None,
         temperature: Tensor,
     ) -> Tensor:
@@ -55,13 +57,16 @@ class Objective(nn.Module):
             audio, text: float32 [n, dim], unit L2 norm; None with loss.name "labels".
             views: float [n, 2, width], its features of two augmented views of each recording; with `views_share`.
             places: int64 [n], each pair's row.
+            captioned: bool [n], whether it has a caption; what stands in `text` and `sentences` for others is not used.
             sentences: float32 [n, any], unit L2 norm, the captions' vectors; with weighted_info_nce.
             temperature: positive scalar.
         """
         config = self.config
         loss = features.new_zeros((), dtype=torch.float32)
         if audio is not None and text is not None:
-            loss = self._contrastive(audio, text, temperature=temperature, sentences=sentences)
+            pairs = audio[captioned], text[captioned]
+            about = None if sentences is None else sentences[captioned]
+            loss = self._contrastive(*pairs, temperature=temperature, sentences=about)
         if self.views is not None and views is not None:
             first, second = F.normalize(self.views(views.float()), dim=-1).unbind(dim=1)
             shared = nt_xent(first, second, temperature=config.views_temperature)
@@ -72,6 +77,8 @@ class Objective(nn.Module):
 
     def _contrastive(self, audio: Tensor, text: Tensor, *, temperature: Tensor, sentences: Tensor | None) -> Tensor:
         config = self.config
+        if len(audio) < 2:  # nothing to tell a pair from
+            return 0.0 * (audio.sum() + text.sum())
         if config.name == "cmc":
             return cmc(audio, text, temperature=temperature)
         if config.name == "triplet":
@@ -83,7 +90,7 @@ class Objective(nn.Module):
 
 
 class LabelHead(nn.Linear):
-    """Audio features -> a logit for each label of the training rows."""
+    """Audio features -> a logit for each label of the training rows; those without any are left out."""
 
     def __init__(self, rows: Sequence[Row], *, width: int) -> None:
         names = sorted({label for row in rows for label in row.labels})
@@ -94,11 +101,15 @@ class LabelHead(nn.Linear):
         targets = torch.from_numpy(read_targets(rows, single=False, names=names).relevant)
         self.register_buffer("targets", targets, persistent=False)
         with torch.no_grad():  # start at how common a label is, or the first steps teach nothing but that
-            self.bias.copy_(torch.logit(targets.float().mean(dim=0), eps=1e-4))
+            self.bias.copy_(torch.logit(targets[targets.any(dim=1)].float().mean(dim=0), eps=1e-4))
 
     def loss(self, features: Tensor, places: Tensor) -> Tensor:
-        """`label_loss` of rows `places` from their features, float [n, width]."""
-        return label_loss(self(features), self.targets[places].float())
+        """`label_loss` of those of the rows `places` that have labels, from their features, float [n, width]."""
+        targets = self.targets[places]
+        labelled = targets.any(dim=1)
+        if not labelled.any():
+            return 0.0 * self(features).sum()
+        return label_loss(self(features)[labelled], targets[labelled].float())
 
     @torch.no_grad()
     def metrics(self, features: np.ndarray, rows: Sequence[Row]) -> dict[str, float]:

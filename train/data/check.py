@@ -48,9 +48,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found, worst first; `seconds` is the length of all distinct recordings that decode."""
+    """What a check found, worst first; `seconds` is the length of all distinct recordings that decode, `uncaptioned`
+    the number of rows without captions, which train what needs none."""
 
     rows: int
+    uncaptioned: int
     seconds: float
     findings: tuple[Finding, ...]
 
@@ -82,7 +84,7 @@ class CheckError(RuntimeError):
 def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None = None) -> Report:
     """Read every line and decode every recording to its end.
 
-    A row without any usable caption is reported, and its audio is not decoded. Two files are the same audio if they
+    An empty caption is reported, and its row checked without it. Two files are the same audio if they
     decode to the same samples, whatever their formats and tags.
 
     Args:
@@ -109,7 +111,8 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
     findings += _shared_captions(rows)
     order = list(KINDS)
     findings.sort(key=lambda finding: (order.index(finding.kind), finding.lines))
-    return Report(len(rows), sum(sound.seconds for sound in sounds.values()), tuple(findings))
+    uncaptioned = sum(not row.captions for row in rows.values())
+    return Report(len(rows), uncaptioned, sum(sound.seconds for sound in sounds.values()), tuple(findings))
 
 
 def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
@@ -123,8 +126,7 @@ def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
         try:
             rows[number] = parse_row(line, where=f"line {number}", folder=manifest.parent)
         except ManifestError as exc:
-            if not empty:
-                findings.append(Finding("bad_line", (number,), str(exc).removeprefix(f"line {number}: ")))
+            findings.append(Finding("bad_line", (number,), str(exc).removeprefix(f"line {number}: ")))
     if not rows and not findings:
         raise ManifestError(f"{manifest} is empty; expected one track a line")
     return rows, findings

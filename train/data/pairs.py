@@ -26,14 +26,15 @@ class Unreadable(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One item: float32 waveform [samples], two augmented views [2, samples] where asked for, caption, its row, and
-    the rows that could not be decoded before this one was taken in their place."""
+    """One item: float32 waveform [samples], two augmented views [2, samples] where asked for, caption ("" where the row
+    has none), its row, and the rows that could not be decoded before this one was taken in their place."""
 
     waveform: Tensor
     views: Tensor | None
     caption: str
     place: int
     unreadable: tuple[Unreadable, ...] = ()
+    silent: bool = False
 
 
 class Batch(NamedTuple):
@@ -41,9 +42,10 @@ class Batch(NamedTuple):
 
     waveforms: Tensor  # float32 [n, samples]
     views: Tensor | None  # float32 [n, 2, samples]
-    captions: list[str]
+    captions: list[str]  # "" for a row without any
     places: Tensor  # int64 [n], the rows
     unreadable: list[Unreadable]
+    silent: bool  # whether an item is silence, because nothing could be decoded in its place
 
 
 def collate(pairs: Sequence[Pair]) -> Batch:
@@ -55,6 +57,7 @@ def collate(pairs: Sequence[Pair]) -> Batch:
         captions=[pair.caption for pair in pairs],
         places=torch.tensor([pair.place for pair in pairs], dtype=torch.int64),
         unreadable=[failed for pair in pairs for failed in pair.unreadable],
+        silent=any(pair.silent for pair in pairs),
     )
 
 
@@ -66,8 +69,8 @@ class PairDataset(Dataset[Pair]):
     row alone, the crop is the first window, and the caption is drawn from (seed, place).
 
     In training a row that cannot be decoded is replaced by one drawn in the same way, up to `MAX_DRAWS` times, so every
-    batch is full. Where that fails, and in evaluation, the item is silence with the caption "", which no row has, and
-    its `unreadable` says why: the caller decides.
+    batch is full. Where that fails, and in evaluation, the item is silence, it says so, and its `unreadable` says why:
+    the caller decides.
 
     Args:
         augment: of waveforms, in training; None leaves them as they are.
@@ -105,12 +108,13 @@ class PairDataset(Dataset[Pair]):
                 unreadable.append(Unreadable(place, str(exc)))
                 place = int(rng.integers(len(self.rows)))
         silence = torch.zeros(self.frontend.window_samples)
-        return Pair(silence, silence.expand(2, -1) if self.views else None, "", first, tuple(unreadable))
+        views = silence.expand(2, -1) if self.views else None
+        return Pair(silence, views, "", first, tuple(unreadable), silent=True)
 
     def _read(self, epoch: int, place: int, taken: int) -> Pair:
         row = self.rows[place]
         rng = np.random.default_rng((self.seed, epoch, place, taken))
-        caption = row.captions[rng.integers(len(row.captions))]
+        caption = row.captions[rng.integers(len(row.captions))] if row.captions else ""
         crop = load_crop(
             row.audio,
             sample_rate_hz=self.frontend.sample_rate_hz,
