@@ -84,8 +84,8 @@ class CheckError(RuntimeError):
 def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None = None) -> Report:
     """Read every line and decode every recording to its end.
 
-    An empty caption is reported, and its row checked without it. Two files are the same audio if they
-    decode to the same samples, whatever their formats and tags.
+    An empty caption is reported, and its row checked without it. Two files are the same audio if they decode to the
+    same samples, whatever their formats and tags.
 
     Args:
         workers: decoding processes; 1 decodes in this one.
@@ -97,7 +97,7 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
     """
     rows, findings = _read(manifest)
     paths = sorted({row.audio for row in rows.values()})
-    decoded = shown(_decode_all(paths, workers=workers), total=len(paths), doing="decoded", console=console)
+    decoded = shown(decode_all(paths, workers=workers), total=len(paths), doing="decoded", console=console)
     sounds = dict(zip(paths, decoded, strict=True))
     lines_of = defaultdict(list)
     for line, row in rows.items():
@@ -145,7 +145,15 @@ def _without_empty_captions(line: str) -> tuple[str, int]:
     return json.dumps(values | {"captions": kept}), len(captions) - len(kept)
 
 
-def _decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
+def decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
+    """`decode` each of the files, in their order.
+
+    Args:
+        workers: processes; 1 decodes in this one.
+
+    Raises:
+        CheckError: a decoding process died.
+    """
     workers = min(workers, len(paths))
     if workers <= 1:
         yield from map(decode, paths)
@@ -157,7 +165,7 @@ def _decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
     except BrokenProcessPool as exc:
         raise CheckError(
             "a decoding process died, for want of memory or on a file that crashes the decoder; "
-            "check the manifest in parts, or with --workers 1"
+            "take fewer files at a time, or --workers 1"
         ) from exc
 
 
