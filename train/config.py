@@ -230,7 +230,8 @@ class AugmentConfig:
     """What training does to a crop; 0 switches a part off.
 
     On the log-mel: SpecAugment masks and a random broad-band filter. On the waveform, each with its probability:
-    MusCALL's augmentations (§4.3).
+    MusCALL's augmentations (§4.3), and what recordings meet on their way into files: `saturation` by a loud master, and
+    a lossy `codec` (AAC, MP3, Opus or Vorbis, at 1 to 4 bits a sample).
     """
 
     time_masks: int = 2
@@ -245,6 +246,8 @@ class AugmentConfig:
     reverb: float = 0.0
     low_pass: float = 0.0
     high_pass: float = 0.0
+    saturation: float = 0.0
+    codec: float = 0.0
 
     @property
     def is_off(self) -> bool:
@@ -252,7 +255,8 @@ class AugmentConfig:
         return not any(value for name, value in vars(self).items() if name not in mask_sizes)
 
     def validate(self) -> None:
-        for name in ("noise", "gain", "polarity", "pitch_shift", "reverb", "low_pass", "high_pass"):
+        probabilities = ("noise", "gain", "polarity", "pitch_shift", "reverb", "low_pass", "high_pass")
+        for name in (*probabilities, "saturation", "codec"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"augment.{name} is {getattr(self, name)}; expected a probability, 0 to 1")
 
