@@ -43,7 +43,15 @@ from train.config import Config, flat_values
 from train.data.manifest import Row, manifest_sha256, read_manifest
 from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order
 from train.data.tokenizer import TextTokenizer
-from train.distributed import World, average_gradients, gather, join_world, leave_world, share_batch_statistics
+from train.distributed import (
+    World,
+    average_gradients,
+    gather,
+    join_world,
+    leave_world,
+    share_batch_statistics,
+    wait_for_first,
+)
 from train.dual_encoder import DualEncoder
 from train.evaluate.embed import embed_pairs, embed_tracks
 from train.evaluate.metrics import retrieval_metrics
@@ -52,6 +60,7 @@ from train.memory import keep_freed_memory
 from train.objective import Objective
 from train.optimizer import MovingAverage, build_optimizer, learning_rate_share
 from train.pretrained import sentence_embedder, start_towers
+from train.teacher import TeacherTargets, ask_teacher, load_targets, open_teacher, targets_path, weights_sha256
 from train.word_memory import WordMemory
 
 TEXT_GROUP = 32  # captions that share one padded length
@@ -112,7 +121,6 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         raise TrainingError(f"{run} holds no run to resume (no last.pt); leave --resume out to start one")
 
     keep_freed_memory()
-    torch.manual_seed(config.seed)
     # The front end's convolution must stay a true float32 one: TF32 would drown quiet cells in rounding noise.
     torch.backends.cudnn.allow_tf32 = False
     device = world.device
@@ -137,11 +145,18 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         )
     digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
+    lessons = _ask_teacher(config, manifest, world=world, console=console) if config.loss.distil_weight else None
+    torch.manual_seed(config.seed)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
     model.audio_tower = share_batch_statistics(model.audio_tower, world=world)
     model.to(device, memory_format=torch.channels_last)  # convolutions train up to 1.7 x faster so on a CPU
-    objective = Objective(config.loss, rows=train_rows, width=model.audio_tower.width).to(device)
+    objective = Objective(
+        config.loss,
+        rows=train_rows,
+        width=model.audio_tower.width,
+        teacher_tags=lessons.train.tags if lessons else 0,
+    ).to(device)
     embed_sentences = None
     if config.loss.name == "weighted_info_nce":
         embed_sentences = sentence_embedder(config.loss.sentence_encoder, device=device)
@@ -179,7 +194,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         seed=config.seed,
         training=True,
         augment=config.augment,
-        views=config.loss.views_share > 0,
+        views=config.loss.views_of if config.loss.views_share else None,
+        targets=lessons.train if lessons else None,
         random_crops=config.data.random_crops,
     )
     shares: list[list[Key]] = []  # what the loader takes next: an epoch's batches
@@ -226,12 +242,16 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                 "unreadable": len(state.unreadable),
                 f"val_{kind}": validation,
             }
+            if lessons:
+                metrics["val_teacher"] = {"R2": _followed(state, lessons.val, config=config)}
             improved = validation[score] > state.best_score
             state.best_score = max(state.best_score, validation[score])
             try:
                 if improved:
                     saved = {name: value.cpu() for name, value in weights.items()}
                     provenance = _provenance(config, manifest.name, device, digest=digest)
+                    if lessons:
+                        provenance["teacher_sha256"] = lessons.teacher_sha256
                     checkpoint = Checkpoint(config, saved, tokenizer.tokenizer_json, metrics, provenance)
                     save_checkpoint(run / "ckpt.pt", checkpoint)
                 with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -253,6 +273,39 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     leave_world(world)
     console.print(f"best checkpoint: {run / 'ckpt.pt'}", soft_wrap=True)
     return run / "ckpt.pt"
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a teacher hears: in the training rows, and in all validation rows, captioned or not, with their items."""
+
+    teacher_sha256: str
+    train: TeacherTargets
+    val: PairDataset
+
+
+def _ask_teacher(config: Config, manifest: Path, *, world: World, console: Console) -> Lessons:
+    frontend, workers = config.model.frontend, config.optim.workers
+    train_rows, val_rows = (read_manifest(manifest, split=split) for split in ("train", "val"))
+    teacher = open_teacher(str(config.loss.teacher), frontend=frontend).to(world.device)
+    identity = weights_sha256(teacher)
+    file = targets_path(manifest, identity=identity, frontend=frontend)
+    if world.is_first:
+        rows = [*train_rows, *val_rows]
+        try:
+            ask_teacher(
+                teacher, rows, file=file, frontend=frontend, device=world.device, workers=workers, console=console
+            )
+        except OSError as exc:
+            raise TrainingError(
+                f"cannot keep what the teacher hears in {file} ({exc.strerror or exc}); the manifest must lie where "
+                "there is room and files can be written"
+            ) from exc
+    wait_for_first(world)
+    targets = load_targets(file, train_rows, frontend=frontend)
+    val_targets = load_targets(file, val_rows, frontend=frontend, scale=targets.scale)
+    val = PairDataset(val_rows, frontend=frontend, seed=config.seed, training=False, targets=val_targets)
+    return Lessons(identity, targets, val)
 
 
 @dataclass(frozen=True)
@@ -318,6 +371,7 @@ class Step:
         features, *others = (gather(part, world=self.world) for part in encoded)
         audio, text = (None, None) if self.config.loss.name == "labels" else (others.pop(0), others.pop(0))
         captioned = torch.tensor([caption != "" for caption in batch.captions], device=self.world.device)
+        targets = None if batch.targets is None else batch.targets.to(self.world.device)
         sentences = None
         if self.embed_sentences:
             sentences = self.embed_sentences([caption or PLACEHOLDER for caption in batch.captions])
@@ -328,6 +382,7 @@ class Step:
             views=others[0] if others else None,
             places=gather(batch.places.to(self.world.device), world=self.world),
             captioned=gather(captioned, world=self.world),
+            targets=None if targets is None else gather(targets, world=self.world),
             sentences=None if sentences is None else gather(sentences, world=self.world),
             temperature=state.model.log_temperature.exp(),
         )
@@ -449,6 +504,30 @@ def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: T
         workers=config.optim.workers,
     )
     return retrieval_metrics((text @ audio.T).numpy())
+
+
+@torch.no_grad()
+@torch.compiler.set_stance("force_eager")
+def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
+    """Share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain (R²).
+
+    In the first windows of the rows, of which the teacher has heard some.
+    """
+    model, head = state.model, state.objective.teacher
+    assert head is not None
+    device = model.log_temperature.device
+    error, total = 0.0, 0.0
+    model.eval()
+    for batch in DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate):
+        targets = batch.targets.to(device)
+        heard = targets.isfinite().all(dim=1)
+        if not heard.any():
+            continue
+        features = model.audio_features(model.log_mel(batch.waveforms.to(device)[heard]))
+        error += float((head(features.float()) - targets[heard]).square().sum())
+        total += float(targets[heard].square().sum())
+    model.train()
+    return 1 - error / total if total else math.nan
 
 
 def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequence[str]) -> Tensor:

@@ -177,13 +177,25 @@ def test_a_row_taken_again_has_another_crop(ramp: Path):
 def test_two_views_are_augmented_apart(ramp: Path):
     rows = [Row(ramp, ("a",), "a", "train")]
     augment = AugmentConfig(noise=1.0)
-    pair = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, augment=augment, views=True)[0]
+    pair = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, augment=augment, views="crop")[0]
     assert pair.views.shape == (2, len(pair.waveform))
     assert not torch.equal(pair.views[0], pair.views[1])
     batch = collate([pair, pair])
     assert batch.views.shape == (2, 2, len(pair.waveform))
     assert batch.places.tolist() == [0, 0]
     assert not batch.silent
+
+
+@pytest.mark.parametrize(("views", "apart"), [("crop", False), ("track", True)])
+def test_the_second_view_is_of_the_crop_or_of_another_one_of_its_track(ramp: Path, views: str, apart: bool):
+    rows = [Row(ramp, (), "a", "train")]
+    pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, views=views)
+    items = [pairs[(epoch, 0, 0)] for epoch in range(8)]
+    starts = torch.stack([item.views[:, 0] * 48_000 for item in items])  # the ramp tells its place
+    assert all(torch.equal(item.views[0], item.waveform) for item in items)
+    distances = (starts[:, 1] - starts[:, 0]).abs()
+    assert ((distances > 100) == apart).all()
+    assert not apart or starts[:, 1].max() - starts[:, 1].min() > 16_000  # from all over the track
 
 
 def test_only_an_item_of_silence_is_silent(ramp: Path, tmp_path: Path):
