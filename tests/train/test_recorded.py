@@ -89,6 +89,22 @@ def test_what_is_no_music_is_left_out_with_the_reason(tmp_path: Path, capsys: py
     assert "left out, see left_out.jsonl: 2 the same sound, 1 " in capsys.readouterr().out
 
 
+def test_credits_are_taken_from_tags_of_any_encoding(tmp_path: Path):
+    music = write_music(tmp_path / "music/a.wav")
+    for name, text in ((b"INAM", b"Caf\xe9 "), (b"IART", b"One")):
+        text += bytes(len(text) % 2)
+        chunk = (
+            b"LIST" + (12 + len(text)).to_bytes(4, "little") + b"INFO" + name + len(text).to_bytes(4, "little") + text
+        )
+        music.write_bytes(music.read_bytes() + chunk)
+    content = bytearray(music.read_bytes())
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    music.write_bytes(content)
+    assert main(["--out", str(tmp_path / "out"), str(tmp_path / "music"), "--workers", "1"]) == 0
+    (row,) = read_manifest(tmp_path / "out/manifest.jsonl")
+    assert row.extra["tags"] == {"title": "Caf\ufffd", "artist": "One"}
+
+
 def test_a_split_is_of_the_sound_not_of_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(recorded, "VAL_SHARE", 0.5)
     splits = []

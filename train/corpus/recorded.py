@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-import av
 from rich.console import Console
 
+from audio import DecodeError, open_container
 from train.data.check import CheckError, Sound, decode_all
 from train.data.manifest import Row, write_manifest
 from train.data.progress import shown
@@ -240,14 +240,17 @@ def _parse_control(text: str) -> dict[str, str]:
 def _credits(path: Path) -> dict[str, Any]:
     """What the file's own tags say of its makers: licences ask for it."""
     try:
-        with av.open(str(path)) as container:
+        with path.open("rb") as file, open_container(file) as container:
             tags = dict(container.metadata)
             for stream in container.streams.audio:
                 tags |= stream.metadata
-    except av.FFmpegError:  # a file that only our reader opens
+    except DecodeError:  # what stands before its sound hides it from FFmpeg
         return {}
-    found = {key.lower(): value.strip() for key, value in tags.items()}
-    told = {key: found[key] for key in CREDIT_TAGS if found.get(key)}
+    # Bytes that are no UTF-8 come as surrogates, which JSON in UTF-8 cannot hold.
+    texts = {
+        key.lower(): value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for key, value in tags.items()
+    }
+    told = {key: texts[key].strip() for key in CREDIT_TAGS if texts.get(key, "").strip()}
     return {"tags": told} if told else {}
 
 
