@@ -56,7 +56,7 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
         ManifestError, AudioDecodeError: the manifest or an audio file cannot be read.
     """
     check_there(manifest)
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, having="captions")
     heard = _spread(rows, WINDOWS)
     others = [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]
     crops: list[tuple[int, Row, int]] = []

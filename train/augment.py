@@ -8,6 +8,7 @@ import torch
 import torchaudio.functional as AF
 from torch import Tensor
 
+from train.codec import codecs_at, through_codec
 from train.config import AugmentConfig, FrontendConfig
 
 NOISE_SNR_DB = (10.0, 40.0)
@@ -17,6 +18,8 @@ VOCODER_FFT, VOCODER_HOP = 512, 128
 REVERB_S = (0.2, 1.5)  # time for the tail to fall by 60 dB
 LOW_PASS_HZ = (2_000.0, 7_000.0)
 HIGH_PASS_HZ = (80.0, 800.0)
+DRIVE_DB = (3.0, 15.0)  # how far above full scale a master is driven
+CODEC_BITS = (1.0, 4.0)  # a sample: of 44.1 kHz in stereo, as joint codecs spend it, about 64 to 256 kbit/s
 
 FLOOR = -1.0  # what `LogMel` gives for a cell at the bottom of its dynamic range
 
@@ -24,7 +27,9 @@ FLOOR = -1.0  # what `LogMel` gives for a cell at the bottom of its dynamic rang
 def augment_waveform(
     waveform: Tensor, *, config: AugmentConfig, sample_rate_hz: int, rng: np.random.Generator
 ) -> Tensor:
-    """Apply each of MusCALL's augmentations (§4.3) with its own probability, drawn from `rng`.
+    """Apply MusCALL's augmentations (§4.3), saturation and lossy codecs, each with its own probability, from `rng`.
+
+    They come as they do in real files: what is played, the master, the room and the microphone, the encoder.
 
     Args:
         waveform: float32 [samples] in -1…1.
@@ -35,6 +40,8 @@ def augment_waveform(
     if rng.random() < config.pitch_shift:
         steps = int(rng.integers(PITCH_SEMITONES[0], PITCH_SEMITONES[1] + 1))
         waveform = _shift_pitch(waveform, steps)
+    if rng.random() < config.saturation:
+        waveform = _saturate(waveform, drive_db=rng.uniform(*DRIVE_DB), hard=rng.random() < 0.5)
     if rng.random() < config.high_pass:
         waveform = AF.highpass_biquad(waveform, sample_rate_hz, _log_uniform(rng, *HIGH_PASS_HZ))
     if rng.random() < config.low_pass:
@@ -50,11 +57,24 @@ def augment_waveform(
         waveform = waveform * 10 ** (rng.uniform(*GAIN_DB) / 20)
     if rng.random() < config.polarity:
         waveform = -waveform
-    return waveform / waveform.abs().max().clamp_min(1.0)
+    waveform = waveform / waveform.abs().max().clamp_min(1.0)
+    if rng.random() < config.codec:
+        codec = str(rng.choice(codecs_at(sample_rate_hz)))
+        bits = _log_uniform(rng, *CODEC_BITS)
+        coded = through_codec(waveform.numpy(), codec=codec, bits_per_sample=bits, sample_rate_hz=sample_rate_hz)
+        waveform = torch.from_numpy(coded)
+    return waveform
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _saturate(waveform: Tensor, *, drive_db: float, hard: bool) -> Tensor:
+    """Louder at the same peak, as a limiter makes it: by clipping, or by tanh, as tape and valves do."""
+    peak, drive = waveform.abs().max().clamp_min(1e-9), 10 ** (drive_db / 20)
+    driven = drive * waveform / peak
+    return peak * (driven.clamp(-1.0, 1.0) if hard else driven.tanh() / math.tanh(drive))
 
 
 def _shift_pitch(waveform: Tensor, semitones: int) -> Tensor:

@@ -230,7 +230,8 @@ class AugmentConfig:
     """What training does to a crop; 0 switches a part off.
 
     On the log-mel: SpecAugment masks and a random broad-band filter. On the waveform, each with its probability:
-    MusCALL's augmentations (§4.3).
+    MusCALL's augmentations (§4.3), and what recordings meet on their way into files: `saturation` by a loud master, and
+    a lossy `codec` (AAC, MP3, Opus or Vorbis, at 1 to 4 bits a sample).
     """
 
     time_masks: int = 2
@@ -245,6 +246,8 @@ class AugmentConfig:
     reverb: float = 0.0
     low_pass: float = 0.0
     high_pass: float = 0.0
+    saturation: float = 0.0
+    codec: float = 0.0
 
     @property
     def is_off(self) -> bool:
@@ -252,7 +255,8 @@ class AugmentConfig:
         return not any(value for name, value in vars(self).items() if name not in mask_sizes)
 
     def validate(self) -> None:
-        for name in ("noise", "gain", "polarity", "pitch_shift", "reverb", "low_pass", "high_pass"):
+        probabilities = ("noise", "gain", "polarity", "pitch_shift", "reverb", "low_pass", "high_pass")
+        for name in (*probabilities, "saturation", "codec"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"augment.{name} is {getattr(self, name)}; expected a probability, 0 to 1")
 
@@ -263,8 +267,10 @@ class LossConfig:
 
     "labels" is none: the audio tower learns the manifest's labels alone (MuLan's pretraining, §3.2), for a warm start.
     `kappa`, `normalised_weights` and `sentence_encoder` (a BERT folder or name) are of weighted_info_nce; `margin` of
-    triplet; `views_...` of NT-Xent on two augmented views; `label_weight` of the loss on the manifest's labels;
-    `words_...` of keeping what the text tower's published weights know (`train.word_memory`).
+    triplet; `views_...` of NT-Xent on two augmented views, of one "crop" or of two crops of a "track" (`views_of`);
+    `label_weight` of the loss on the manifest's labels; `distil_weight` of following the tags of `teacher`, published
+    weights of a tagger (`train.teacher`); `words_...` of keeping what the text tower's published weights know
+    (`train.word_memory`).
     """
 
     name: str = "info_nce"
@@ -273,9 +279,12 @@ class LossConfig:
     sentence_encoder: str = "all-MiniLM-L6-v2"
     margin: float = 1.0
     views_share: float = 0.0
+    views_of: str = "crop"
     views_temperature: float = 0.5
     views_dim: int = 256
     label_weight: float = 0.0
+    distil_weight: float = 0.0
+    teacher: str | None = None
     words_weight: float = 0.0
     words_temperature: float = 0.05
 
@@ -288,7 +297,13 @@ class LossConfig:
         for name in ("kappa", "margin", "views_temperature", "words_temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; expected a number above 0")
-        for name in ("label_weight", "words_weight"):
+        _one_of("loss.views_of", self.views_of, ("crop", "track"))
+        if self.distil_weight and not self.teacher:
+            raise ConfigError(
+                f"loss.distil_weight is {self.distil_weight:g}, but loss.teacher names no weights; name some, or set "
+                "the weight to 0"
+            )
+        for name in ("label_weight", "distil_weight", "words_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
 
@@ -380,10 +395,16 @@ class Config:
             part.validate()
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; expected 0 or more")
-        if self.loss.views_share and self.augment.is_off:
+        if self.loss.views_share and self.loss.views_of == "track" and not self.data.random_crops:
+            raise ConfigError(
+                "loss.views_of is 'track', but without data.random_crops both crops are its first window; switch "
+                "data.random_crops on"
+            )
+        if self.loss.views_share and self.loss.views_of == "crop" and self.augment.is_off:
             raise ConfigError(
                 f"loss.views_share is {self.loss.views_share:g}, but every part of augment is off, so both views would "
-                "be the same; switch some on, such as augment.noise=0.3, or set loss.views_share to 0"
+                "be the same; switch some on, such as augment.noise=0.3, take loss.views_of=track, or set "
+                "loss.views_share to 0"
             )
         if self.loss.words_weight and not getattr(self.model.text, "init_from", None):
             raise ConfigError(

@@ -81,6 +81,12 @@ def average_gradients(modules: Iterable[nn.Module], *, world: World) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
+def wait_for_first(world: World) -> None:
+    """Return once the first process, and so each, has come here."""
+    if world.size > 1:
+        dist.barrier()
+
+
 def leave_world(world: World) -> None:
     """Let the process group end cleanly."""
     if world.size > 1 and dist.is_initialized():

@@ -43,7 +43,15 @@ from train.config import Config, flat_values
 from train.data.manifest import Row, manifest_sha256, read_manifest
 from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order
 from train.data.tokenizer import TextTokenizer
-from train.distributed import World, average_gradients, gather, join_world, leave_world, share_batch_statistics
+from train.distributed import (
+    World,
+    average_gradients,
+    gather,
+    join_world,
+    leave_world,
+    share_batch_statistics,
+    wait_for_first,
+)
 from train.dual_encoder import DualEncoder
 from train.evaluate.embed import embed_pairs, embed_tracks
 from train.evaluate.metrics import retrieval_metrics
@@ -52,9 +60,11 @@ from train.memory import keep_freed_memory
 from train.objective import Objective
 from train.optimizer import MovingAverage, build_optimizer, learning_rate_share
 from train.pretrained import sentence_embedder, start_towers
+from train.teacher import TeacherTargets, ask_teacher, load_targets, open_teacher, targets_path, weights_sha256
 from train.word_memory import WordMemory
 
 TEXT_GROUP = 32  # captions that share one padded length
+PLACEHOLDER = "music"  # embedded, and left unused, for a row without captions, so that processes have equal shares
 MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
 MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
 # What a resumed run may change: how it goes on, not what its state means.
@@ -111,13 +121,14 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         raise TrainingError(f"{run} holds no run to resume (no last.pt); leave --resume out to start one")
 
     keep_freed_memory()
-    torch.manual_seed(config.seed)
     # The front end's convolution must stay a true float32 one: TF32 would drown quiet cells in rounding noise.
     torch.backends.cudnn.allow_tf32 = False
     device = world.device
     frontend, optim = config.model.frontend, config.optim
     train_rows = read_manifest(manifest, split="train")
-    val_rows = read_manifest(manifest, split="val")
+    # Captions are retrieved or labels found, so what has none validates nothing.
+    needed = "labels" if config.loss.name == "labels" else "captions"
+    val_rows = read_manifest(manifest, split="val", having=needed)
     if len(train_rows) < optim.batch_size:
         raise TrainingError(
             f"{manifest} has {len(train_rows)} training rows, less than one batch of {optim.batch_size}; "
@@ -127,13 +138,25 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         raise TrainingError(
             f"optim.batch_size is {optim.batch_size}, which {world.size} processes cannot share; use a multiple"
         )
+    if config.loss.name != "labels" and sum(bool(row.captions) for row in train_rows) < 2:
+        raise TrainingError(
+            f"of the {len(train_rows)} training rows in {manifest} less than 2 have captions, which loss.name "
+            f"{config.loss.name!r} compares; merge it with a manifest of captioned tracks (python -m train.data merge)"
+        )
     digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
+    lessons = _ask_teacher(config, manifest, world=world, console=console) if config.loss.distil_weight else None
+    torch.manual_seed(config.seed)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
     model.audio_tower = share_batch_statistics(model.audio_tower, world=world)
     model.to(device, memory_format=torch.channels_last)  # convolutions train up to 1.7 x faster so on a CPU
-    objective = Objective(config.loss, rows=train_rows, width=model.audio_tower.width).to(device)
+    objective = Objective(
+        config.loss,
+        rows=train_rows,
+        width=model.audio_tower.width,
+        teacher_tags=lessons.train.tags if lessons else 0,
+    ).to(device)
     embed_sentences = None
     if config.loss.name == "weighted_info_nce":
         embed_sentences = sentence_embedder(config.loss.sentence_encoder, device=device)
@@ -171,7 +194,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         seed=config.seed,
         training=True,
         augment=config.augment,
-        views=config.loss.views_share > 0,
+        views=config.loss.views_of if config.loss.views_share else None,
+        targets=lessons.train if lessons else None,
         random_crops=config.data.random_crops,
     )
     shares: list[list[Key]] = []  # what the loader takes next: an epoch's batches
@@ -218,12 +242,16 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
                 "unreadable": len(state.unreadable),
                 f"val_{kind}": validation,
             }
+            if lessons:
+                metrics["val_teacher"] = {"R2": _followed(state, lessons.val, config=config)}
             improved = validation[score] > state.best_score
             state.best_score = max(state.best_score, validation[score])
             try:
                 if improved:
                     saved = {name: value.cpu() for name, value in weights.items()}
                     provenance = _provenance(config, manifest.name, device, digest=digest)
+                    if lessons:
+                        provenance["teacher_sha256"] = lessons.teacher_sha256
                     checkpoint = Checkpoint(config, saved, tokenizer.tokenizer_json, metrics, provenance)
                     save_checkpoint(run / "ckpt.pt", checkpoint)
                 with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -245,6 +273,39 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     leave_world(world)
     console.print(f"best checkpoint: {run / 'ckpt.pt'}", soft_wrap=True)
     return run / "ckpt.pt"
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a teacher hears: in the training rows, and in all validation rows, captioned or not, with their items."""
+
+    teacher_sha256: str
+    train: TeacherTargets
+    val: PairDataset
+
+
+def _ask_teacher(config: Config, manifest: Path, *, world: World, console: Console) -> Lessons:
+    frontend, workers = config.model.frontend, config.optim.workers
+    train_rows, val_rows = (read_manifest(manifest, split=split) for split in ("train", "val"))
+    teacher = open_teacher(str(config.loss.teacher), frontend=frontend).to(world.device)
+    identity = weights_sha256(teacher)
+    file = targets_path(manifest, identity=identity, frontend=frontend)
+    if world.is_first:
+        rows = [*train_rows, *val_rows]
+        try:
+            ask_teacher(
+                teacher, rows, file=file, frontend=frontend, device=world.device, workers=workers, console=console
+            )
+        except OSError as exc:
+            raise TrainingError(
+                f"cannot keep what the teacher hears in {file} ({exc.strerror or exc}); the manifest must lie where "
+                "there is room and files can be written"
+            ) from exc
+    wait_for_first(world)
+    targets = load_targets(file, train_rows, frontend=frontend)
+    val_targets = load_targets(file, val_rows, frontend=frontend, scale=targets.scale)
+    val = PairDataset(val_rows, frontend=frontend, seed=config.seed, training=False, targets=val_targets)
+    return Lessons(identity, targets, val)
 
 
 @dataclass(frozen=True)
@@ -288,7 +349,8 @@ class Step:
         if self.config.loss.name != "labels":
             with self._autocast():
                 encoded.append(model.project_audio(encoded[0]))
-                encoded.append(_embed_captions(model, self.tokenizer, batch.captions[part]))
+                texts = [caption or PLACEHOLDER for caption in batch.captions[part]]
+                encoded.append(_embed_captions(model, self.tokenizer, texts))
         if batch.views is not None:
             views = batch.views[part].to(device, non_blocking=True)
             encoded.append(self._features(model, views.flatten(0, 1)).unflatten(0, (len(views), 2)))
@@ -308,13 +370,19 @@ class Step:
     def _loss(self, state: State, batch: Batch, encoded: Sequence[Tensor]) -> Tensor:
         features, *others = (gather(part, world=self.world) for part in encoded)
         audio, text = (None, None) if self.config.loss.name == "labels" else (others.pop(0), others.pop(0))
-        sentences = self.embed_sentences(batch.captions) if self.embed_sentences else None
+        captioned = torch.tensor([caption != "" for caption in batch.captions], device=self.world.device)
+        targets = None if batch.targets is None else batch.targets.to(self.world.device)
+        sentences = None
+        if self.embed_sentences:
+            sentences = self.embed_sentences([caption or PLACEHOLDER for caption in batch.captions])
         return state.objective(
             features,
             audio=audio,
             text=text,
             views=others[0] if others else None,
             places=gather(batch.places.to(self.world.device), world=self.world),
+            captioned=gather(captioned, world=self.world),
+            targets=None if targets is None else gather(targets, world=self.world),
             sentences=None if sentences is None else gather(sentences, world=self.world),
             temperature=state.model.log_temperature.exp(),
         )
@@ -332,7 +400,7 @@ def _train_epoch(
     for batch in _progress(batches, console=console, epoch=state.epoch + 1, batch_size=optim.batch_size):
         state.rows_seen += len(batch.captions)
         _note_unreadable(state, batch.unreadable, config=config, rows=rows, run=run)
-        if "" in batch.captions:
+        if batch.silent:
             raise TrainingError(
                 f"none of {MAX_DRAWS} rows drawn one after another can be decoded; the last: "
                 f"{batch.unreadable[-1].reason}. See whether the audio is still there; {_kept(run)}"
@@ -436,6 +504,30 @@ def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: T
         workers=config.optim.workers,
     )
     return retrieval_metrics((text @ audio.T).numpy())
+
+
+@torch.no_grad()
+@torch.compiler.set_stance("force_eager")
+def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
+    """Share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain (R²).
+
+    In the first windows of the rows, of which the teacher has heard some.
+    """
+    model, head = state.model, state.objective.teacher
+    assert head is not None
+    device = model.log_temperature.device
+    error, total = 0.0, 0.0
+    model.eval()
+    for batch in DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate):
+        targets = batch.targets.to(device)
+        heard = targets.isfinite().all(dim=1)
+        if not heard.any():
+            continue
+        features = model.audio_features(model.log_mel(batch.waveforms.to(device)[heard]))
+        error += float((head(features.float()) - targets[heard]).square().sum())
+        total += float(targets[heard].square().sum())
+    model.train()
+    return 1 - error / total if total else math.nan
 
 
 def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequence[str]) -> Tensor:

@@ -48,13 +48,13 @@ Measure = Callable[[Checkpoint], dict]
 
 
 def _retrieval(manifest: Path, _: Path | None) -> Measure:
-    rows = read_manifest(manifest, split="test")
+    rows = read_manifest(manifest, split="test", having="captions")
     rows = draw_rows(rows, pairs=min(PAIRS, len(rows)), seed=0)
     return lambda checkpoint: evaluate_retrieval(checkpoint, rows)
 
 
 def _labels(manifest: Path, _: Path | None) -> Measure:
-    rows = {part: read_manifest(manifest, split=part) for part in PARTS}
+    rows = {part: read_manifest(manifest, split=part, having="labels") for part in PARTS}
     probe_targets(rows, single=False)
 
     def measure(checkpoint: Checkpoint) -> dict:

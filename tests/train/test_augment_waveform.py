@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from train.augment import augment_waveform
+from train.codec import CODECS, codecs_at, through_codec
 from train.config import AugmentConfig, ConfigError, load_recipe
 
 RATE = 16_000
@@ -36,6 +37,7 @@ def test_without_probabilities_nothing_changes():
 
 def test_the_same_generator_gives_the_same_samples():
     everything = {"noise": 1.0, "gain": 1.0, "polarity": 0.5, "reverb": 1.0, "low_pass": 1.0, "high_pass": 1.0}
+    everything |= {"saturation": 1.0, "codec": 1.0}
     assert torch.equal(augment(tone(440), seed=3, **everything), augment(tone(440), seed=3, **everything))
     assert not torch.equal(augment(tone(440), seed=3, **everything), augment(tone(440), seed=4, **everything))
 
@@ -78,6 +80,48 @@ def test_reverb_rings_on_and_keeps_the_level():
     wet = augment(click, reverb=1.0)
     assert rms(wet) == pytest.approx(rms(click), rel=1e-4)
     assert wet[200:2_000].abs().max() > 1e-3 > click[200:2_000].abs().max()
+
+
+def test_saturation_is_louder_at_the_same_peak():
+    quiet = torch.cat([0.2 * tone(440), tone(440)])
+    for seed in range(8):  # hard and soft ones
+        driven = augment(quiet, seed=seed, saturation=1.0)
+        assert driven.abs().max() == pytest.approx(float(quiet.abs().max()), rel=1e-3)
+        assert rms(driven) > 1.15 * rms(quiet)
+        before, after = (float(torch.fft.rfft(x).abs()[2 * 1_320]) for x in (quiet, driven))
+        assert after > 20 * before  # the third harmonic
+    assert torch.equal(augment(torch.zeros(100), saturation=1.0), torch.zeros(100))
+
+
+def chords() -> np.ndarray:
+    time_s = np.arange(2 * RATE) / RATE
+    pulse = 1 + np.sin(2 * np.pi * 3 * time_s)
+    chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in (220, 554, 1_318, 3_000))
+    noise = np.random.default_rng(0).standard_normal(len(time_s))
+    return (0.08 * pulse * chord + 0.01 * noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_codec_keeps_time_and_loses_more_at_fewer_bits(codec: str):
+    signal, losses_db = chords(), []
+    for bits in (1.0, 4.0):
+        coded = through_codec(signal, codec=codec, bits_per_sample=bits, sample_rate_hz=RATE)
+        assert coded.dtype == np.float32
+        assert coded.shape == signal.shape
+        spectra = np.fft.rfft(signal), np.fft.rfft(coded)
+        assert np.argmax(np.fft.irfft(spectra[0].conj() * spectra[1])) == 0  # no delay
+        losses_db.append(10 * math.log10(np.square(signal - coded).mean() / np.square(signal).mean()))
+    assert -60 < losses_db[1] < losses_db[0] - 3 < -5
+
+
+def test_codecs_are_drawn_among_those_that_take_the_rate():
+    assert codecs_at(RATE) == CODECS
+    assert codecs_at(22_050) == ("aac", "mp3", "vorbis")
+    signal = torch.from_numpy(chords())
+    coded = [augment(signal, seed=seed, codec=1.0) for seed in range(12)]
+    silent_bands = [torch.fft.rfft(x).abs()[-2_000:].mean() for x in coded]
+    assert len({float(band) for band in silent_bands}) == 12  # another codec or rate each time
+    assert all(x.abs().max() <= 1 for x in coded)
 
 
 def test_probabilities_are_checked():

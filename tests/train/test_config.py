@@ -42,6 +42,11 @@ def test_a_recipe_survives_the_round_trip_through_a_dict():
             ["loss.views_share=0.3", *(f"augment.{part}=0" for part in ("time_masks", "frequency_masks", "filter_db"))],
             "loss.views_share is 0.3, but every part of augment is off",
         ),
+        (["loss.views_of=song"], "loss.views_of is 'song'; expected 'crop' or 'track'"),
+        (
+            ["loss.views_share=0.3", "loss.views_of=track", "data.random_crops=false"],
+            r"without data\.random_crops both crops are its first window",
+        ),
     ],
 )
 def test_bad_values_are_refused(overrides: list[str], message: str):

@@ -8,7 +8,9 @@ import torch
 
 from train.config import AugmentConfig, FrontendConfig
 from train.data.audio import AudioDecodeError, load_crop
+from train.data.captions import edit_captions
 from train.data.manifest import ManifestError, Row, read_manifest
+from train.data.manifest import write_manifest as write_manifest_rows
 from train.data.pairs import PairDataset, collate, epoch_order
 
 FRONTEND = FrontendConfig(window_s=1.0)
@@ -77,8 +79,7 @@ def test_training_draws_differ_by_epoch_and_repeat_by_seed(ramp: Path, tmp_path:
     [
         ("{not json", "line 2: not JSON"),
         ('{"captions": ["x"]}', "line 2: no 'audio'"),
-        ('{"audio": "a.flac"}', "line 2: no 'captions'"),
-        ('{"audio": "a.flac", "captions": "x"}', "line 2: no 'captions'"),
+        ('{"audio": "a.flac", "captions": "x"}', "line 2: captions is 'x'; expected a list of texts"),
         ('{"audio": "a.flac", "captions": [" "]}', "line 2: an empty caption"),
         ('{"audio": "a.flac", "captions": ["a"], "labels": "jazz"}', "line 2: labels is 'jazz'; expected a list"),
         ('{"audio": "a.flac", "captions": ["x"], "split": "dev"}', "line 2: split is 'dev'"),
@@ -93,6 +94,27 @@ def test_an_empty_split_is_refused(tmp_path: Path):
     path = write_manifest(tmp_path, '{"audio": "a.flac", "captions": ["x"], "split": "train"}')
     with pytest.raises(ManifestError, match=r"no row of split 'test'; it has \['train'\]"):
         read_manifest(path, split="test")
+
+
+def test_a_row_without_captions_is_read_written_and_left_out_where_captions_are_needed(tmp_path: Path):
+    bare = '{"audio": "a.flac", "source": "recorded", "package": "zaz-data"}'
+    path = write_manifest(
+        tmp_path, bare, '{"audio": "b.flac", "captions": []}', '{"audio": "c.flac", "captions": ["x"]}'
+    )
+    rows = read_manifest(path)
+    assert [row.captions for row in rows] == [(), (), ("x",)]
+    write_manifest_rows(tmp_path / "again.jsonl", rows)
+    assert read_manifest(tmp_path / "again.jsonl") == rows
+    assert read_manifest(path, having="captions") == rows[2:]
+    with pytest.raises(ManifestError, match=r"none of the 3 rows of split 'train' in .* has labels; expected some"):
+        read_manifest(path, split="train", having="labels")
+
+
+def test_a_filter_of_texts_keeps_the_rows_that_never_had_any():
+    rows = [Row(Path("a.flac"), captions, "a", "train") for captions in ((), ("drop",), ("drop", "keep"))]
+    edited = edit_captions(rows, lambda texts: ["" if text == "drop" else text for text in texts], sources=("",))
+    assert [row.captions for row in edited.rows] == [(), ("keep",)]
+    assert edited.rows_dropped == 1
 
 
 def rows_of(**counts: int) -> list[Row]:
@@ -155,9 +177,32 @@ def test_a_row_taken_again_has_another_crop(ramp: Path):
 def test_two_views_are_augmented_apart(ramp: Path):
     rows = [Row(ramp, ("a",), "a", "train")]
     augment = AugmentConfig(noise=1.0)
-    pair = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, augment=augment, views=True)[0]
+    pair = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, augment=augment, views="crop")[0]
     assert pair.views.shape == (2, len(pair.waveform))
     assert not torch.equal(pair.views[0], pair.views[1])
     batch = collate([pair, pair])
     assert batch.views.shape == (2, 2, len(pair.waveform))
     assert batch.places.tolist() == [0, 0]
+    assert not batch.silent
+
+
+@pytest.mark.parametrize(("views", "apart"), [("crop", False), ("track", True)])
+def test_the_second_view_is_of_the_crop_or_of_another_one_of_its_track(ramp: Path, views: str, apart: bool):
+    rows = [Row(ramp, (), "a", "train")]
+    pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, views=views)
+    items = [pairs[(epoch, 0, 0)] for epoch in range(8)]
+    starts = torch.stack([item.views[:, 0] * 48_000 for item in items])  # the ramp tells its place
+    assert all(torch.equal(item.views[0], item.waveform) for item in items)
+    distances = (starts[:, 1] - starts[:, 0]).abs()
+    assert ((distances > 100) == apart).all()
+    assert not apart or starts[:, 1].max() - starts[:, 1].min() > 16_000  # from all over the track
+
+
+def test_only_an_item_of_silence_is_silent(ramp: Path, tmp_path: Path):
+    (tmp_path / "broken.flac").write_text("no audio")
+    rows = [Row(ramp, (), "a", "train"), Row(tmp_path / "broken.flac", ("b",), "b", "train")]
+    bare, broken = (PairDataset(rows, frontend=FRONTEND, seed=0, training=False)[i] for i in (0, 1))
+    assert bare.caption == ""
+    assert bare.waveform.any()
+    assert not collate([bare]).silent
+    assert collate([bare, broken]).silent

@@ -150,7 +150,7 @@ def test_texts_that_are_empty_or_in_train_and_test_alike_are_found(folder: Path)
     manifest = write(
         folder,
         {"audio": "0.wav", "captions": ["slow jazz", " ... "]},
-        {"audio": "1.wav", "captions": [""]},
+        {"audio": "1.wav", "captions": [""]},  # a row without captions, then
         row("2.wav", "Slow  JAZZ", split="test"),
         row("3.wav", "slow jazz", split="val"),
         '{"audio": "3.wav"',
@@ -165,7 +165,7 @@ def test_texts_that_are_empty_or_in_train_and_test_alike_are_found(folder: Path)
         ("shared_caption", (1, 3)),
     ]
     assert report.findings[-1].detail == "slow jazz"
-    assert report.rows == 3
+    assert (report.rows, report.uncaptioned) == (4, 1)
 
 
 def test_captions_that_train_and_test_share_alone_do_not_fail(folder: Path):

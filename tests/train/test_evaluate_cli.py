@@ -49,6 +49,25 @@ def test_retrieval_among_a_subset(ckpt: Path, tones: Path, capsys: pytest.Captur
     assert within_its_interval(result)
 
 
+def test_rows_without_captions_and_labels_are_no_candidates(
+    ckpt: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = [json.loads(line) for line in tones.read_text().splitlines()]
+    rows = [row | {"audio": str(tones.parent / row["audio"])} for row in rows if row["split"] == "val"]
+    bare = [{"audio": row["audio"], "split": "val"} for row in rows[:5]]
+    manifests = [tmp_path / name for name in ("more.jsonl", "plain.jsonl", "bare.jsonl")]
+    for manifest, lines in zip(manifests, (bare + rows, rows, bare), strict=True):
+        manifest.write_text("\n".join(map(json.dumps, lines)))
+    for protocol in ("retrieval", "zeroshot"):
+        more, plain = (
+            evaluate(capsys, protocol, "--ckpt", ckpt, "--data", manifest, "--split", "val")
+            for manifest in manifests[:2]
+        )
+        assert more == plain
+        assert main([protocol, "--ckpt", str(ckpt), "--data", str(manifests[2]), "--split", "val"]) == 2
+        assert "none of the 5 rows of split 'val'" in capsys.readouterr().err
+
+
 def test_zeroshot_reports_three_styles(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
     result = evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", tones, "--split", "val")
     assert result["labels"] == 9  # pure, rough, steady, slow, fast, pulsing, low, middle, high

@@ -113,7 +113,7 @@ def one_step(config: Config, places: Sequence[int], *, manifest: Path) -> tuple[
     objective = Objective(config.loss, rows=rows, width=model.audio_tower.width)
     optimizer, scaler = build_optimizer(model, objective, config.optim), torch.amp.GradScaler("cpu", enabled=False)
     frontend = config.model.frontend
-    pairs = PairDataset(rows, frontend=frontend, seed=0, training=True, augment=config.augment, views=True)
+    pairs = PairDataset(rows, frontend=frontend, seed=0, training=True, augment=config.augment, views="crop")
     step = Step(config, tokenizer, None, None, World())
     loss = step.backward(State(model.train(), objective, optimizer, scaler, None), collate([pairs[i] for i in places]))
     named = (*model.named_parameters(), *objective.named_parameters())

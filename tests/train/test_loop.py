@@ -18,7 +18,7 @@ from train import loop
 from train.__main__ import main
 from train.checkpoint import load_checkpoint
 from train.config import ConfigError, load_recipe
-from train.data.manifest import Row
+from train.data.manifest import ManifestError, Row
 from train.data.pairs import Batch
 from train.evaluate.__main__ import main as evaluate
 from train.loop import TrainingError, train
@@ -347,11 +347,49 @@ def test_a_loss_on_labels_needs_labels(tones: Path, tiny_overrides: list[str], t
         train(config, manifest=bare, run=tmp_path / "run")
 
 
+def without_captions(manifest: Path, folder: Path, *, keep: Collection[int]) -> Path:
+    """A copy of a manifest in which only the rows `keep` have captions and labels."""
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for index, line in enumerate(lines):
+        line["audio"] = str(manifest.parent / line["audio"])
+        if index not in keep:
+            line |= {"captions": [], "labels": [], "source": "recorded"}
+    bare = folder / "manifest.jsonl"
+    bare.write_text("\n".join(map(json.dumps, lines)))
+    return bare
+
+
+@pytest.mark.parametrize("chunk_size", [0, 4])
+def test_rows_without_captions_train_beside_captioned_ones(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, chunk_size: int
+):
+    bare = without_captions(tones, tmp_path, keep=[*range(12), *range(40, 50)])
+    overrides = [*tiny_overrides, "optim.epochs=1", "augment.noise=0.5", "loss.views_share=0.3"]
+    config = load_recipe("starter", overrides=[*overrides, f"optim.chunk_size={chunk_size}"])
+    train(config, manifest=bare, run=tmp_path / "run")
+    (metrics,) = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
+    assert metrics["step"] == 5  # all 40 rows
+    assert metrics["val_text_to_audio"]["R@10"] == 1  # of the 10 with captions
+
+
+def test_a_run_needs_captions_to_train_and_to_validate(tones: Path, tiny_overrides: list[str], tmp_path: Path):
+    config = load_recipe("starter", overrides=tiny_overrides)
+    bare = without_captions(tones, tmp_path, keep=[0, *range(40, 50)])
+    with pytest.raises(
+        TrainingError, match=r"of the 40 training rows in .* less than 2 have captions, which loss.name"
+    ):
+        train(config, manifest=bare, run=tmp_path / "run")
+    bare = without_captions(tones, tmp_path, keep=range(40))
+    with pytest.raises(ManifestError, match=r"none of the 18 rows of split 'val' in .* has captions"):
+        train(config, manifest=bare, run=tmp_path / "run")
+
+
 def test_the_label_head_starts_at_how_common_a_label_is():
-    rows = [Row(Path("a.flac"), ("a",), str(i), "train", labels=("jazz",) if i < 3 else ()) for i in range(12)]
-    head = LabelHead(rows, width=8)
-    assert head.targets.sum() == 3
-    assert torch.sigmoid(head.bias).item() == pytest.approx(0.25)
+    rows = [Row(Path("a.flac"), ("a",), str(i), "train", labels=("jazz" if i < 3 else "rock",)) for i in range(12)]
+    unknown = [Row(Path("a.flac"), ("a",), str(i), "train") for i in range(12, 20)]
+    head = LabelHead(rows + unknown, width=8)
+    assert head.targets.sum() == 12
+    assert torch.sigmoid(head.bias).tolist() == pytest.approx([0.25, 0.75])
 
 
 def test_too_few_rows_are_refused(tones: Path, tiny_overrides: list[str], tmp_path: Path):

@@ -147,7 +147,14 @@ def test_views_are_mixed_in_by_their_share():
     features, views, temperature = torch.randn(4, 6), torch.randn(4, 2, 6), torch.tensor(0.2)
     places = torch.tensor([2, 0, 3, 1])
     total = objective(
-        features, audio=audio, text=text, views=views, places=places, sentences=None, temperature=temperature
+        features,
+        audio=audio,
+        text=text,
+        views=views,
+        places=places,
+        captioned=torch.ones(4, dtype=torch.bool),
+        sentences=None,
+        temperature=temperature,
     )
 
     first, second = (torch.nn.functional.normalize(objective.views(views[:, i]), dim=-1) for i in (0, 1))
@@ -155,6 +162,37 @@ def test_views_are_mixed_in_by_their_share():
     labels = label_loss(objective.labels(features), torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]))
     assert abs(contrastive - shared) > 0.1  # or the shares could be swapped
     torch.testing.assert_close(total, 0.7 * contrastive + 0.3 * shared + 0.2 * labels, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["info_nce", "weighted_info_nce", "cmc", "triplet"])
+def test_rows_without_captions_or_labels_change_nothing_of_those_losses(name: str):
+    torch.manual_seed(0)
+    labels = (("jazz",), (), ("techno",), ("jazz", "techno"), ())
+    rows = [Row(Path("a.flac"), (), str(i), "train", labels=own) for i, own in enumerate(labels)]
+    objective = Objective(LossConfig(name=name, label_weight=0.2), rows=rows, width=6)
+    audio, text, sentences = (unit_rows(5, 4, seed=seed).float() for seed in (17, 18, 19))
+    features, temperature = torch.randn(5, 6), torch.tensor(0.2)
+
+    def loss(which: list[int], captioned: list[bool]) -> torch.Tensor:
+        return objective(
+            features[which],
+            audio=audio[which],
+            text=text[which],
+            views=None,
+            places=torch.tensor(which),
+            captioned=torch.tensor(captioned),
+            sentences=sentences[which] if name == "weighted_info_nce" else None,
+            temperature=temperature,
+        )
+
+    whole = loss([0, 1, 2, 3, 4], [True, False, True, True, False])
+    torch.testing.assert_close(whole, loss([0, 2, 3], [True] * 3))
+    assert not torch.isclose(whole, loss([0, 1, 2, 3, 4], [True] * 5))
+    for which in ([1], [1, 4]):  # nothing but such rows
+        features.requires_grad_()
+        nothing = loss(which, [False] * len(which))
+        nothing.backward()
+        assert nothing == 0
 
 
 LOSSES = {

@@ -1,4 +1,4 @@
-"""A synthetic corpus of captioned music: compose, render, describe.
+"""A synthetic corpus of captioned music: compose, render, describe. `recorded.py` adds recordings without captions.
 
     python -m train.corpus --out DIR --tracks N --seed S
 

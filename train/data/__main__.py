@@ -126,7 +126,8 @@ def _check(args: argparse.Namespace) -> int:
     report = check_manifest(args.manifest, workers=max(args.workers, 1), console=Console(stderr=True))
     if args.json:
         findings = [finding._asdict() for finding in report.findings]
-        totals = {"rows": report.rows, "seconds": report.seconds, "hurts": report.hurts, "counts": report.counts()}
+        totals = {"rows": report.rows, "uncaptioned": report.uncaptioned, "seconds": report.seconds}
+        totals |= {"hurts": report.hurts, "counts": report.counts()}
         print(json.dumps(totals | {"findings": findings}, indent=2, ensure_ascii=False))
     else:
         _print_report(report)
@@ -135,7 +136,8 @@ def _check(args: argparse.Namespace) -> int:
 
 def _print_report(report: Report) -> None:
     console = Console()
-    console.print(f"{report.rows} rows, {report.seconds / 3600:.2f} h of audio")
+    without = f", {report.uncaptioned} of them without captions" if report.uncaptioned else ""
+    console.print(f"{report.rows} rows{without}, {report.seconds / 3600:.2f} h of audio")
     if not report.findings:
         console.print("nothing found")
         return

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,18 +14,27 @@ class AudioDecodeError(RuntimeError):
     """An audio file that cannot be read; the message names it."""
 
 
+class Crop(NamedTuple):
+    """A part of a recording, float32 [samples] in -1…1, zero-padded at the end, and the sample that it starts at."""
+
+    waveform: np.ndarray
+    start: int
+
+
 def load_crop(
     path: Path, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
 ) -> np.ndarray:
+    """`cut_crop`'s waveform."""
+    return cut_crop(path, sample_rate_hz=sample_rate_hz, samples=samples, place=place, window=window).waveform
+
+
+def cut_crop(path: Path, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0) -> Crop:
     """Decode little more than the wanted part, as mono; see `audio.Recording`.
 
     Args:
         samples: length of the result at `sample_rate_hz`.
         place: where a random crop starts, from 0 (earliest) to 1 (latest); None takes window number `window`,
             counted from the start of the file in steps of `samples`.
-
-    Returns:
-        float32 [samples] in -1…1, zero-padded at the end where the file is shorter.
 
     Raises:
         AudioDecodeError: the file is missing, not audio, shorter than that window begins, or, where all of it had to be
@@ -34,14 +44,14 @@ def load_crop(
     if window < 0 or (place is not None and not 0 <= place <= 1):
         raise ValueError(f"got place {place} and window {window}, expected 0 to 1, and 0 or more")
     try:
-        decoded = _read(
+        decoded, start = _read(
             Recording(path, sample_rate_hz=sample_rate_hz), path, samples=samples, place=place, window=window
         )
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
     if not len(decoded):
         raise AudioDecodeError(f"cannot decode {path}: it ends before its window {window}")
-    return np.pad(decoded, (0, samples - len(decoded)))
+    return Crop(np.pad(decoded, (0, samples - len(decoded))), start)
 
 
 def length(path: Path, *, sample_rate_hz: int) -> int:
@@ -58,20 +68,20 @@ def length(path: Path, *, sample_rate_hz: int) -> int:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
 
 
-def _read(recording: Recording, path: Path, *, samples: int, place: float | None, window: int) -> np.ndarray:
+def _read(recording: Recording, path: Path, *, samples: int, place: float | None, window: int) -> Crop:
     if place is None and window == 0:
-        return _head(recording.blocks(), samples)
+        return Crop(_head(recording.blocks(), samples), 0)
     extent = _extent(path)
     if extent is not None:
         latest = max(recording.length(extent) - samples, 0)
         start = window * samples if place is None else int(place * latest)
         try:
-            return next(recording.parts(extent, starts=[start], samples=samples))
+            return Crop(next(recording.parts(extent, starts=[start], samples=samples)), start)
         except NotSeekable:
             pass
     decoded = np.concatenate(list(recording.blocks()))
     start = window * samples if place is None else int(place * max(len(decoded) - samples, 0))
-    return decoded[start : start + samples]
+    return Crop(decoded[start : start + samples], start)
 
 
 def _head(blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Change or drop captions of a manifest; a row that loses all of them leaves."""
+"""Change or drop captions of a manifest; a row that loses all of them leaves, one that never had any stays."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +37,6 @@ def edit_captions(
         changed += sum(edited[text] not in ("", text) for text in row.captions)
         dropped += sum(not edited[text] for text in row.captions)
         left = tuple(dict.fromkeys(edited[text] for text in row.captions if edited[text]))
-        if left:
+        if left or not row.captions:
             kept.append(replace(row, captions=left))
     return Edited(kept, captions, changed, dropped, len(rows) - len(kept))

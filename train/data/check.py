@@ -48,9 +48,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found, worst first; `seconds` is the length of all distinct recordings that decode."""
+    """What a check found, worst first; `seconds` is the length of all distinct recordings that decode, `uncaptioned`
+    the number of rows without captions, which train what needs none."""
 
     rows: int
+    uncaptioned: int
     seconds: float
     findings: tuple[Finding, ...]
 
@@ -82,8 +84,8 @@ class CheckError(RuntimeError):
 def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None = None) -> Report:
     """Read every line and decode every recording to its end.
 
-    A row without any usable caption is reported, and its audio is not decoded. Two files are the same audio if they
-    decode to the same samples, whatever their formats and tags.
+    An empty caption is reported, and its row checked without it. Two files are the same audio if they decode to the
+    same samples, whatever their formats and tags.
 
     Args:
         workers: decoding processes; 1 decodes in this one.
@@ -95,7 +97,7 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
     """
     rows, findings = _read(manifest)
     paths = sorted({row.audio for row in rows.values()})
-    decoded = shown(_decode_all(paths, workers=workers), total=len(paths), doing="decoded", console=console)
+    decoded = shown(decode_all(paths, workers=workers), total=len(paths), doing="decoded", console=console)
     sounds = dict(zip(paths, decoded, strict=True))
     lines_of = defaultdict(list)
     for line, row in rows.items():
@@ -109,7 +111,8 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
     findings += _shared_captions(rows)
     order = list(KINDS)
     findings.sort(key=lambda finding: (order.index(finding.kind), finding.lines))
-    return Report(len(rows), sum(sound.seconds for sound in sounds.values()), tuple(findings))
+    uncaptioned = sum(not row.captions for row in rows.values())
+    return Report(len(rows), uncaptioned, sum(sound.seconds for sound in sounds.values()), tuple(findings))
 
 
 def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
@@ -123,8 +126,7 @@ def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
         try:
             rows[number] = parse_row(line, where=f"line {number}", folder=manifest.parent)
         except ManifestError as exc:
-            if not empty:
-                findings.append(Finding("bad_line", (number,), str(exc).removeprefix(f"line {number}: ")))
+            findings.append(Finding("bad_line", (number,), str(exc).removeprefix(f"line {number}: ")))
     if not rows and not findings:
         raise ManifestError(f"{manifest} is empty; expected one track a line")
     return rows, findings
@@ -143,7 +145,15 @@ def _without_empty_captions(line: str) -> tuple[str, int]:
     return json.dumps(values | {"captions": kept}), len(captions) - len(kept)
 
 
-def _decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
+def decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
+    """`decode` each of the files, in their order.
+
+    Args:
+        workers: processes; 1 decodes in this one.
+
+    Raises:
+        CheckError: a decoding process died.
+    """
     workers = min(workers, len(paths))
     if workers <= 1:
         yield from map(decode, paths)
@@ -155,7 +165,7 @@ def _decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
     except BrokenProcessPool as exc:
         raise CheckError(
             "a decoding process died, for want of memory or on a file that crashes the decoder; "
-            "check the manifest in parts, or with --workers 1"
+            "take fewer files at a time, or --workers 1"
         ) from exc
 
 

@@ -1,16 +1,19 @@
-"""The manifest: JSON Lines, one track a line; `audio` and at least one caption are required."""
+"""The manifest: JSON Lines, one track a line, of which only `audio` is required.
+
+A row without captions trains what needs none; one without labels says nothing about labels, not that it has none.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "val", "test")
-SOURCES = ("short_form", "long_form", "playlist", "labels")
-"""Of texts, as MuLan mixes them (§3.3)."""
+SOURCES = ("short_form", "long_form", "playlist", "labels", "recorded")
+"""Of texts, as MuLan mixes them (§3.3), and of recordings without any."""
 
 
 class ManifestError(ValueError):
@@ -19,7 +22,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One track: where its audio lies, what is said about it, its split, and its labels and source, if it has any."""
+    """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any."""
 
     audio: Path
     captions: tuple[str, ...]
@@ -30,11 +33,14 @@ class Row:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
+def read_manifest(path: str | Path, *, split: str | None = None, having: str | None = None) -> list[Row]:
     """Rows in file order, of one split or of all; `audio` becomes a path beside the manifest.
 
+    Args:
+        having: "captions" or "labels" leaves out the rows that have none.
+
     Raises:
-        ManifestError: no such file, a line that is no JSON object or lacks a field, or no row in the split.
+        ManifestError: no such file, a line that is no JSON object or lacks a field, or no such row in the split.
     """
     path = Path(path)
     rows = [parse_row(line, where=f"{path}, line {n}", folder=path.parent) for n, line in manifest_lines(path)]
@@ -42,6 +48,14 @@ def read_manifest(path: str | Path, *, split: str | None = None) -> list[Row]:
     if not chosen:
         found = sorted({row.split for row in rows})
         raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
+    if having is not None:
+        described = [row for row in chosen if getattr(row, having)]
+        if not described:
+            raise ManifestError(
+                f"none of the {len(chosen)} rows{f' of split {split!r}' if split else ''} in {path} has {having}; "
+                f"expected some: add rows with {having!r}"
+            )
+        return described
     return chosen
 
 
@@ -77,10 +91,10 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
                 audio = row.audio.parent.resolve() / row.audio.name
                 values: dict[str, Any] = {
                     "audio": Path(os.path.relpath(audio, folder)).as_posix(),
-                    "captions": list(row.captions),
                     "track_id": row.track_id,
                     "split": row.split,
                 }
+                values |= {"captions": list(row.captions)} if row.captions else {}
                 values |= {"labels": list(row.labels)} if row.labels else {}
                 values |= {"source": row.source} if row.source else {}
                 file.write(json.dumps(values | row.extra, ensure_ascii=False) + "\n")
@@ -105,9 +119,9 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
         raise ManifestError(f"{where}: not JSON ({exc.msg}); expected one object a line") from exc
     if not isinstance(values, dict) or not isinstance(values.get("audio"), str):
         raise ManifestError(f"{where}: no 'audio'; expected a path relative to the manifest")
-    captions = values.pop("captions", None)
-    if not isinstance(captions, Sequence) or isinstance(captions, str) or not captions:
-        raise ManifestError(f"{where}: no 'captions'; expected a list of at least one text")
+    captions = values.pop("captions", [])
+    if not isinstance(captions, list):
+        raise ManifestError(f"{where}: captions is {captions!r}; expected a list of texts, which may be empty")
     if not all(isinstance(text, str) and text.strip() for text in captions):
         raise ManifestError(f"{where}: an empty caption; remove it or write one")
     audio = values.pop("audio")

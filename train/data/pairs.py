@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 
 from train.augment import augment_waveform
 from train.config import AugmentConfig, FrontendConfig
-from train.data.audio import AudioDecodeError, load_crop
+from train.data.audio import AudioDecodeError, Crop, cut_crop
 from train.data.manifest import ManifestError, Row
+from train.teacher import TeacherTargets
 
 Key = tuple[int, int, int]  # epoch, place of the row, how often the epoch took that row before
 MAX_DRAWS = 100  # of rows for one item, before its audio is given up
@@ -26,14 +27,17 @@ class Unreadable(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One item: float32 waveform [samples], two augmented views [2, samples] where asked for, caption, its row, and
-    the rows that could not be decoded before this one was taken in their place."""
+    """One item: float32 waveform [samples], two augmented views [2, samples] where asked for, caption ("" where the row
+    has none), its row, what a teacher hears in it, float32 [tags], where asked for, and the rows that could not be
+    decoded before this one was taken in their place."""
 
     waveform: Tensor
     views: Tensor | None
     caption: str
     place: int
+    targets: Tensor | None = None
     unreadable: tuple[Unreadable, ...] = ()
+    silent: bool = False
 
 
 class Batch(NamedTuple):
@@ -41,20 +45,25 @@ class Batch(NamedTuple):
 
     waveforms: Tensor  # float32 [n, samples]
     views: Tensor | None  # float32 [n, 2, samples]
-    captions: list[str]
+    captions: list[str]  # "" for a row without any
     places: Tensor  # int64 [n], the rows
+    targets: Tensor | None  # float32 [n, tags], a teacher's; NaN where it has heard nothing
     unreadable: list[Unreadable]
+    silent: bool  # whether an item is silence, because nothing could be decoded in its place
 
 
 def collate(pairs: Sequence[Pair]) -> Batch:
     """Stack pairs into a batch."""
     views = [pair.views for pair in pairs if pair.views is not None]
+    targets = [pair.targets for pair in pairs if pair.targets is not None]
     return Batch(
         waveforms=torch.stack([pair.waveform for pair in pairs]),
         views=torch.stack(views) if views else None,
         captions=[pair.caption for pair in pairs],
         places=torch.tensor([pair.place for pair in pairs], dtype=torch.int64),
+        targets=torch.stack(targets) if targets else None,
         unreadable=[failed for pair in pairs for failed in pair.unreadable],
+        silent=any(pair.silent for pair in pairs),
     )
 
 
@@ -66,12 +75,13 @@ class PairDataset(Dataset[Pair]):
     row alone, the crop is the first window, and the caption is drawn from (seed, place).
 
     In training a row that cannot be decoded is replaced by one drawn in the same way, up to `MAX_DRAWS` times, so every
-    batch is full. Where that fails, and in evaluation, the item is silence with the caption "", which no row has, and
-    its `unreadable` says why: the caller decides.
+    batch is full. Where that fails, and in evaluation, the item is silence, it says so, and its `unreadable` says why:
+    the caller decides.
 
     Args:
         augment: of waveforms, in training; None leaves them as they are.
-        views: whether to add two augmented views of each crop.
+        views: "crop" adds two augmented views of the crop, "track" one of it and one of another crop of the recording.
+        targets: what a teacher hears in these rows, where items are to have it.
         random_crops: whether training takes a random crop, else the first window.
     """
 
@@ -83,11 +93,12 @@ class PairDataset(Dataset[Pair]):
         seed: int,
         training: bool,
         augment: AugmentConfig | None = None,
-        views: bool = False,
+        views: str | None = None,
+        targets: TeacherTargets | None = None,
         random_crops: bool = True,
     ) -> None:
         self.rows, self.frontend, self.seed, self.training = rows, frontend, seed, training
-        self.augment, self.views = augment, views
+        self.augment, self.views, self.targets = augment, views, targets
         self.random_crops = training and random_crops
 
     def __len__(self) -> int:
@@ -105,21 +116,30 @@ class PairDataset(Dataset[Pair]):
                 unreadable.append(Unreadable(place, str(exc)))
                 place = int(rng.integers(len(self.rows)))
         silence = torch.zeros(self.frontend.window_samples)
-        return Pair(silence, silence.expand(2, -1) if self.views else None, "", first, tuple(unreadable))
+        views = silence.expand(2, -1) if self.views else None
+        targets = torch.full((self.targets.tags,), torch.nan) if self.targets else None
+        return Pair(silence, views, "", first, targets, tuple(unreadable), silent=True)
 
     def _read(self, epoch: int, place: int, taken: int) -> Pair:
         row = self.rows[place]
         rng = np.random.default_rng((self.seed, epoch, place, taken))
-        caption = row.captions[rng.integers(len(row.captions))]
-        crop = load_crop(
+        caption = row.captions[rng.integers(len(row.captions))] if row.captions else ""
+        crop = self._crop(row, rng)
+        waveform, views, targets = torch.from_numpy(crop.waveform), None, None
+        if self.views:
+            second = torch.from_numpy(self._crop(row, rng).waveform) if self.views == "track" else waveform
+            views = torch.stack([self._augmented(view, rng) for view in (waveform, second)])
+        if self.targets:
+            targets = torch.from_numpy(self.targets.of_crop(place, start=crop.start))
+        return Pair(self._augmented(waveform, rng), views, caption, place, targets)
+
+    def _crop(self, row: Row, rng: np.random.Generator) -> Crop:
+        return cut_crop(
             row.audio,
             sample_rate_hz=self.frontend.sample_rate_hz,
             samples=self.frontend.window_samples,
             place=rng.random() if self.random_crops else None,
         )
-        waveform = torch.from_numpy(crop)
-        views = torch.stack([self._augmented(waveform, rng) for _ in range(2)]) if self.views else None
-        return Pair(self._augmented(waveform, rng), views, caption, place)
 
     def _augmented(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:
         if self.augment is None:

@@ -85,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _retrieval(args: argparse.Namespace) -> dict:
-    rows = draw_rows(read_manifest(args.data, split=args.split), pairs=args.pairs, seed=args.seed)
+    rows = draw_rows(read_manifest(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
     return evaluate_retrieval(load_checkpoint(args.ckpt), rows, seed=args.seed)
 
 
 def _report(args: argparse.Namespace) -> dict:
     out = check_report_path(args.out)
-    rows = draw_rows(read_manifest(args.data, split=args.split), pairs=args.pairs, seed=args.seed)
+    rows = draw_rows(read_manifest(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
     title = f"{Path(args.ckpt).name} on split {args.split} of {Path(args.data).name}"
     result = write_report(load_checkpoint(args.ckpt), rows, out=out, title=title, seed=args.seed)
     print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
@@ -99,13 +99,13 @@ def _report(args: argparse.Namespace) -> dict:
 
 
 def _zeroshot(args: argparse.Namespace) -> dict:
-    rows = read_manifest(args.data, split=args.split)
+    rows = read_manifest(args.data, split=args.split, having="labels")
     return evaluate_zeroshot(load_checkpoint(args.ckpt), rows, single=args.single, seed=args.seed)
 
 
 def _probe(args: argparse.Namespace) -> dict:
     splits = {"train": "train", "val": "val", "test": args.split}
-    rows = {part: read_manifest(args.data, split=split) for part, split in splits.items()}
+    rows = {part: read_manifest(args.data, split=split, having="labels") for part, split in splits.items()}
     return evaluate_probe(
         load_checkpoint(args.ckpt), rows, projected=args.projected, single=args.single, seed=args.seed
     )

@@ -1,0 +1,76 @@
+"""What a lossy codec leaves of a waveform: encoded in memory, and read back as every file is read."""
+
+import io
+from collections.abc import Iterable
+from functools import cache
+
+import av
+import numpy as np
+import soundfile
+from av.audio.stream import AudioStream
+
+from audio import Recording
+
+_FFMPEG = {"aac": ("aac", "mp4"), "mp3": ("libmp3lame", "mp3"), "opus": ("libopus", "ogg")}  # encoder, container
+CODECS = (*_FFMPEG, "vorbis")
+
+# Half of what Opus's default costs to encode; what it gives is hardly another.
+_OPTIONS = {"opus": {"compression_level": "5"}}
+# libsndfile's Vorbis takes a quality; that of the lowest and of the highest of these bits a sample.
+_VORBIS_BITS, _VORBIS_QUALITY = (1.6, 4.0), (0.0, 0.8)
+_BLOCK = 16_384
+
+
+@cache
+def codecs_at(sample_rate_hz: int) -> tuple[str, ...]:
+    """Those of `CODECS` that take this rate as it is: Opus knows 8, 12, 16, 24 and 48 kHz only."""
+    return tuple(codec for codec in CODECS if codec == "vorbis" or sample_rate_hz in _rates(_FFMPEG[codec][0]))
+
+
+def through_codec(waveform: np.ndarray, *, codec: str, bits_per_sample: float, sample_rate_hz: int) -> np.ndarray:
+    """Encode and decode.
+
+    Args:
+        waveform: float32 [samples] in -1…1, mono.
+        codec: one of `codecs_at(sample_rate_hz)`.
+        bits_per_sample: the bit rate over the sample rate, such as 2; encoders come only near it.
+
+    Returns:
+        float32 [samples] in -1…1, in time with the waveform: encoders' delays are cut off.
+    """
+    encoded = io.BytesIO()
+    if codec == "vorbis":
+        _encode_vorbis(waveform, encoded, bits_per_sample=bits_per_sample, sample_rate_hz=sample_rate_hz)
+    else:
+        _encode(waveform, encoded, codec=codec, bits_per_sample=bits_per_sample, sample_rate_hz=sample_rate_hz)
+    encoded.seek(0)
+    decoded = np.concatenate(list(Recording(encoded, sample_rate_hz=sample_rate_hz).blocks()))[: len(waveform)]
+    return np.pad(decoded, (0, len(waveform) - len(decoded)))
+
+
+def _encode(waveform: np.ndarray, file: io.BytesIO, *, codec: str, bits_per_sample: float, sample_rate_hz: int) -> None:
+    encoder, container = _FFMPEG[codec]
+    frame = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.pts = sample_rate_hz, 0
+    with av.open(file, "w", format=container) as target:
+        stream: AudioStream = target.add_stream(
+            encoder, rate=sample_rate_hz, layout="mono", options=_OPTIONS.get(codec, {})
+        )
+        stream.codec_context.thread_count = 1  # loaders' processes share the cores already
+        stream.bit_rate = round(bits_per_sample * sample_rate_hz)
+        for packets in (stream.encode(frame), stream.encode(None)):
+            target.mux(packets)
+
+
+def _encode_vorbis(waveform: np.ndarray, file: io.BytesIO, *, bits_per_sample: float, sample_rate_hz: int) -> None:
+    """By libsndfile: FFmpeg in PyAV's wheels has no libvorbis, and its own encoder is of another quality."""
+    quality = float(np.interp(bits_per_sample, _VORBIS_BITS, _VORBIS_QUALITY))
+    with soundfile.SoundFile(
+        file, "w", sample_rate_hz, 1, format="OGG", subtype="VORBIS", compression_level=1 - quality
+    ) as target:
+        for start in range(0, len(waveform), _BLOCK):  # it keeps a block on the stack
+            target.write(waveform[start : start + _BLOCK])
+
+
+def _rates(encoder: str) -> Iterable[int]:
+    return av.Codec(encoder, "w").audio_rates or ()

@@ -1,0 +1,267 @@
+"""What a published tagger hears in every recording, once, for distillation.
+
+A teacher of tags is asked about each window of each recording before the first epoch, and its answers are kept beside
+the manifest: a run that is stopped meanwhile goes on there, and the next run on the same manifest finds them. It
+happens in the run, not by a command of its own, because the recipe already says all that they depend on (teacher,
+window, sample rate): nobody can train on answers about other windows. A recording that has changed is asked about anew.
+"""
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from onnxruntime import InferenceSession
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from audio import DecodeError, Recording
+from train.config import ConfigError, FrontendConfig
+from train.data.audio import AudioDecodeError
+from train.data.manifest import Row
+from train.data.progress import shown
+
+SAVE_EVERY_S = 60.0
+WINDOWS_AT_ONCE = 16
+MIN_DEVIATION = 1e-3  # of a tag's logits, below which the tag says nothing
+KEPT = ("names", "counts", "logits")
+
+
+class TeacherTargets:
+    """A teacher's logits for the windows of recordings, and what they make of a random crop.
+
+    Args:
+        logits: a float16 array [windows, tags] for each row, in steps of a window from its start; no window where the
+            recording could not be read.
+        window_samples: length of a window, and of a crop.
+        scale: each tag's mean and deviation, float32 [tags]; None takes those of these windows.
+    """
+
+    def __init__(
+        self,
+        logits: Sequence[np.ndarray],
+        *,
+        window_samples: int,
+        scale: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        self.window_samples = window_samples
+        self._first = np.cumsum([0, *map(len, logits)])
+        self._logits = np.concatenate(logits)
+        self.scale = scale or _scale(self._logits)
+
+    @property
+    def tags(self) -> int:
+        return self._logits.shape[1]
+
+    def of_crop(self, place: int, *, start: int) -> np.ndarray:
+        """What the teacher hears in a crop of row `place` that begins at sample `start`.
+
+        It is the mean of the windows that the crop overlaps, weighted by for how long. A rest of less than half a
+        window at a recording's end has no window, and counts as the one before it.
+
+        Returns:
+            float32 [tags], standardised by `scale`; NaN where the row has no window.
+        """
+        first, last = self._first[place], self._first[place + 1] - 1
+        if last < first:
+            return np.full(self.tags, np.nan, np.float32)
+        whole, part = divmod(start, self.window_samples)
+        before, after = (self._logits[min(first + whole + step, last)].astype(np.float32) for step in (0, 1))
+        share = np.float32(part / self.window_samples)
+        mean, deviation = self.scale
+        return ((1 - share) * before + share * after - mean) / deviation
+
+
+class OnnxTeacher(nn.Module):
+    """A tagger in an ONNX graph, on the CPU: float32 waveform [n, samples] -> float32 logits [n, tags].
+
+    Such graphs carry no code, and any published model can be made one.
+    """
+
+    digest: Tensor
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        content = path.read_bytes()
+        # Its weights, for `weights_sha256`.
+        self.register_buffer("digest", torch.frombuffer(bytearray(hashlib.sha256(content).digest()), dtype=torch.uint8))
+        self._session = InferenceSession(content, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        (logits, *_) = self._session.run(None, {self._input: waveform.cpu().numpy()})
+        return torch.from_numpy(logits)
+
+
+def open_teacher(path: str, *, frontend: FrontendConfig) -> nn.Module:
+    """A tagger of windows as this front end has them, in eval mode.
+
+    Raises:
+        ConfigError: no such file, no ONNX graph, or one that takes or gives something else.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"loss.teacher is {path!r}, where there is no file; expected an ONNX graph of a tagger")
+    windows = torch.zeros(2, frontend.window_samples)
+    try:
+        teacher = OnnxTeacher(Path(path))
+        logits = teacher(windows)
+    except Exception as exc:  # ONNX Runtime's have no common class
+        problem = str(exc).strip().splitlines()[0]
+        raise ConfigError(
+            f"loss.teacher {path} does not take float32 waveforms [n, {frontend.window_samples}] of "
+            f"{frontend.sample_rate_hz} Hz, this recipe's windows: {problem}"
+        ) from exc
+    if logits.ndim != 2 or len(logits) != len(windows) or logits.dtype != torch.float32:
+        raise ConfigError(
+            f"loss.teacher {path} gives {logits.dtype} {list(logits.shape)} for {len(windows)} windows; expected "
+            "float32 logits [n, tags]"
+        )
+    return teacher.eval()
+
+
+def weights_sha256(teacher: nn.Module) -> str:
+    """The digest, in hex, by which a teacher is known again."""
+    digest = hashlib.sha256()
+    for name, value in teacher.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def targets_path(manifest: Path, *, identity: str, frontend: FrontendConfig) -> Path:
+    """Where a teacher's answers about a manifest's recordings are kept; `identity` is its `weights_sha256`."""
+    asked = f"{identity} {frontend.window_samples} {frontend.sample_rate_hz}"
+    return manifest.with_name(f"{manifest.stem}.teacher-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.npz")
+
+
+def ask_teacher(
+    teacher: nn.Module,
+    rows: Sequence[Row],
+    *,
+    file: Path,
+    frontend: FrontendConfig,
+    device: torch.device,
+    workers: int = 0,
+    console: Console | None = None,
+) -> None:
+    """Ask about every window of those of the rows' recordings that `file` lacks, and write it.
+
+    The last window of a recording is padded with zeros where it is at least half full, as in a track's vector. What is
+    written is whole at any time, and at most `SAVE_EVERY_S` old when the process is stopped.
+
+    Args:
+        teacher: float32 waveforms [n, window_samples] in -1…1, mono -> float32 logits [n, tags]; on `device`.
+        workers: decoding processes; 0 decodes in this one.
+
+    Raises:
+        OSError: the file cannot be written.
+        AudioDecodeError: not one of the recordings can be decoded.
+    """
+    known = _read(file)
+    names = {_name(path, beside=file): path for path in dict.fromkeys(row.audio for row in rows)}
+    missing = [name for name in names if name not in known]
+    if not missing:
+        return
+    if console:
+        console.print(f"asking the teacher about {len(missing)} recordings, kept in {file.name}", soft_wrap=True)
+    windows = _Windows([names[name] for name in missing], frontend)
+    loader = DataLoader(windows, batch_size=None, num_workers=workers)
+    saved = time.monotonic()
+    for name, waveforms in zip(missing, shown(loader, total=len(missing), doing="heard", console=console), strict=True):
+        known[name] = _answer(teacher, waveforms, device=device)
+        if time.monotonic() - saved > SAVE_EVERY_S:
+            _write(file, known)
+            saved = time.monotonic()
+    if not any(map(len, known.values())):
+        raise AudioDecodeError(f"none of the {len(known)} recordings can be decoded, so the teacher has heard nothing")
+    _write(file, known)
+
+
+def load_targets(
+    file: Path,
+    rows: Sequence[Row],
+    *,
+    frontend: FrontendConfig,
+    scale: tuple[np.ndarray, np.ndarray] | None = None,
+) -> TeacherTargets:
+    """The answers about these rows that `ask_teacher` wrote; `scale` as for `TeacherTargets`."""
+    known = _read(file)
+    tags = next(logits.shape[1] for logits in known.values() if len(logits))
+    none = np.empty((0, tags), np.float16)
+    logits = [known[_name(row.audio, beside=file)] for row in rows]
+    heard = [each if len(each) else none for each in logits]
+    return TeacherTargets(heard, window_samples=frontend.window_samples, scale=scale)
+
+
+class _Windows(Dataset[Tensor]):
+    """The windows of each file, float32 [windows, samples]; none where it cannot be read."""
+
+    def __init__(self, paths: Sequence[Path], frontend: FrontendConfig) -> None:
+        self.paths, self.frontend = paths, frontend
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        samples = self.frontend.window_samples
+        try:
+            recording = Recording(self.paths[index], sample_rate_hz=self.frontend.sample_rate_hz)
+            whole = np.concatenate(list(recording.blocks()))
+        except DecodeError:
+            return torch.empty(0, samples)  # the run lists it where it meets it
+        count = max(len(whole) // samples + (len(whole) % samples >= samples / 2), 1)
+        whole = whole[: count * samples]
+        return torch.from_numpy(np.pad(whole, (0, count * samples - len(whole))).reshape(count, samples))
+
+
+def _scale(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    spread = logits.astype(np.float64)
+    deviation = np.maximum(spread.std(axis=0), MIN_DEVIATION)
+    return spread.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
+
+
+@torch.inference_mode()
+def _answer(teacher: nn.Module, waveforms: Tensor, *, device: torch.device) -> np.ndarray:
+    answers = [teacher(part.to(device)).float().cpu().numpy() for part in waveforms.split(WINDOWS_AT_ONCE) if len(part)]
+    return np.concatenate(answers).astype(np.float16) if answers else np.empty((0, 0), np.float16)
+
+
+def _name(path: Path, *, beside: Path) -> str:
+    """By which a recording is known again: its place, size and time of change."""
+    about = path.stat() if path.exists() else None
+    relative = Path(os.path.relpath(path.resolve(), beside.parent.resolve())).as_posix()
+    return f"{relative} {about.st_size if about else 0} {about.st_mtime_ns if about else 0}"
+
+
+def _read(file: Path) -> dict[str, np.ndarray]:
+    """name -> float16 [windows, tags]; nothing where there is no such file, or a damaged one: it can be made again."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            names, counts, logits = (arrays[key] for key in KEPT)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+    parts = np.split(logits, np.cumsum(counts)[:-1])
+    return dict(zip(json.loads(str(names)), parts, strict=True))
+
+
+def _write(file: Path, known: dict[str, np.ndarray]) -> None:
+    temporary = file.with_name(f".{file.name}.tmp")
+    tags = max((logits.shape[1] for logits in known.values()), default=0)
+    parts: Iterable[np.ndarray] = (logits.reshape(len(logits), tags) for logits in known.values())
+    try:
+        with temporary.open("wb") as target:
+            np.savez(
+                target,
+                names=np.array(json.dumps(list(known))),
+                counts=np.array([len(logits) for logits in known.values()]),
+                logits=np.concatenate([np.empty((0, tags), np.float16), *parts]),
+            )
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
