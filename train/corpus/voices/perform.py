@@ -16,6 +16,7 @@ POOL_SYLLABLES = 8  # different ones in a clip: a chorus comes back to its words
 ONSET_S, CODA_S = 0.14, 0.16  # the most that consonants take before a vowel and after it
 GLIDE_S = 0.07  # from one note to the next
 PHRASE_GAP_S = 0.3  # a longer rest ends a phrase
+EFFORT_DB = (-3.0, 5.0)  # how much louder than it speaks a voice sings, see speech.Singer
 BREATH_S, BREATH_LOG = 0.22, -3.2  # before a phrase; log amplitude next to a vowel
 DRIFT_FRAMES, DRIFT_KEYS = 40, 0.08  # how far and how slowly a voice strays
 CHOIR_UNISON = 4  # singers on each tone of a choir's chord
@@ -52,12 +53,12 @@ class Voices:
         if vocals.manner in ("rap", "spoken word"):
             singer = _cast(vocals, rng)
             track = _say(vocals, score, singer, rng)
-            return synthesise(track, [Unison()], noise, formants=singer.formants)
+            return synthesise(track, [Unison()], noise, formants=singer.formants, effort_db=singer.effort_db)
         if vocals.who == "choir":
             return _choir(vocals, score, rng, noise)
         singer = _cast(vocals, rng)
         track = _sing(vocals, score.seconds, list(vocals.notes), singer, _text(vocals, singer, rng), rng)
-        return synthesise(track, [Unison()], noise, formants=singer.formants)
+        return synthesise(track, [Unison()], noise, formants=singer.formants, effort_db=singer.effort_db)
 
 
 def _cast(vocals: Vocals, rng: Random, gender: str | None = None) -> Singer:
@@ -66,9 +67,10 @@ def _cast(vocals: Vocals, rng: Random, gender: str | None = None) -> Singer:
     if vocals.manner in ("rap", "spoken word"):
         able = [singer for singer in able if singer.language in LINES]
     fluent = [singer for singer in able if singer.language == vocals.language] or able
-    # The recorded voices are the better ones.
-    singer = rng.choices(fluent, [3 if singer.program == "flite" else 1 for singer in fluent])[0]
-    return replace(singer, formants=round(singer.formants * rng.choice((0.97, 1.0, 1.03)), 4))
+    singer = rng.choice(fluent)
+    return replace(
+        singer, formants=singer.formants * rng.uniform(0.97, 1.03), effort_db=singer.effort_db + rng.uniform(*EFFORT_DB)
+    )
 
 
 def _text(vocals: Vocals, singer: Singer, rng: Random) -> list[str]:
@@ -206,7 +208,7 @@ def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator
             )
             for _ in range(CHOIR_UNISON)
         ]
-        part = synthesise(track, unison, noise, formants=singer.formants)
+        part = synthesise(track, unison, noise, formants=singer.formants, effort_db=singer.effort_db)
         sound = part if desk == 0 else sound + part
     return sound
 

@@ -37,35 +37,40 @@ class Singer:
     gender: str  # male or female
     language: str  # a key of words.SYLLABLES
     formants: float = 1.0  # factor on the spectral envelope's frequencies: above 1 a smaller head
+    effort_db: float = 0.0  # rise of the spectrum from 0.5 to 3 kHz: who sings louder sounds brighter
 
 
+# The recordings behind flite's voices are of quiet reading, and its averaged spectra are duller still.
+_READING_DB = 10.0
+
+# eSpeak NG 1.51 silently drops the variant after `en-gb` and `fr-fr`, and speaks as its usual man.
 SINGERS = (
-    Singer("flite", "slt", "female", "en"),
-    Singer("flite", "slt", "female", "en", 1.06),
-    Singer("flite", "slt", "female", "en", 0.96),
-    Singer("flite", "rms", "female", "en", 1.2),
-    Singer("flite", "awb", "female", "en", 1.17),
-    Singer("flite", "rms", "male", "en"),
-    Singer("flite", "rms", "male", "en", 0.94),
-    Singer("flite", "awb", "male", "en"),
-    Singer("flite", "awb", "male", "en", 0.95),
-    Singer("flite", "kal16", "male", "en"),
-    Singer("flite", "slt", "male", "en", 0.84),
-    Singer("espeak-ng", "en-us+f2", "female", "en"),
-    Singer("espeak-ng", "en-gb+f5", "female", "en"),
-    Singer("espeak-ng", "en-gb+m3", "male", "en"),
+    Singer("flite", "slt", "female", "en", 1.0, _READING_DB),
+    Singer("flite", "slt", "female", "en", 1.06, _READING_DB),
+    Singer("flite", "rms", "female", "en", 1.2, _READING_DB),
+    Singer("flite", "awb", "female", "en", 1.17, _READING_DB),
+    Singer("flite", "rms", "male", "en", 0.96, _READING_DB),
+    Singer("flite", "awb", "male", "en", 1.0, _READING_DB),
+    Singer("flite", "kal16", "male", "en", 1.0, _READING_DB),
+    Singer("flite", "slt", "male", "en", 0.84, _READING_DB),
+    Singer("espeak-ng", "en-us+f1", "female", "en"),
+    Singer("espeak-ng", "en-us+f3", "female", "en"),
+    Singer("espeak-ng", "en-us+f5", "female", "en"),
+    Singer("espeak-ng", "en-us+Annie", "female", "en"),
+    Singer("espeak-ng", "en-us+m3", "male", "en"),
+    Singer("espeak-ng", "en-us+m4", "male", "en"),
     Singer("espeak-ng", "en-us+m7", "male", "en"),
     Singer("espeak-ng", "de+f3", "female", "de"),
     Singer("espeak-ng", "de+m2", "male", "de"),
-    Singer("espeak-ng", "fr-fr+f4", "female", "fr"),
-    Singer("espeak-ng", "fr-fr+m4", "male", "fr"),
-    Singer("espeak-ng", "es+f2", "female", "es"),
+    Singer("espeak-ng", "fr+f3", "female", "fr"),
+    Singer("espeak-ng", "fr+m4", "male", "fr"),
+    Singer("espeak-ng", "es+f1", "female", "es"),
     Singer("espeak-ng", "es-419+m1", "male", "es"),
     Singer("espeak-ng", "it+f3", "female", "it"),
     Singer("espeak-ng", "it+m5", "male", "it"),
     Singer("espeak-ng", "pt-br+f1", "female", "pt"),
     Singer("espeak-ng", "pt-br+m3", "male", "pt"),
-    Singer("espeak-ng", "la+f2", "female", "la"),
+    Singer("espeak-ng", "la+f1", "female", "la"),
     Singer("espeak-ng", "la+m3", "male", "la"),
 )
 
@@ -106,7 +111,7 @@ def _world() -> ModuleType:
 def utter(singer: Singer, text: str) -> Utterance:
     """Speak and analyse a text with the singer's own formants; what was spoken before is kept.
 
-    `Singer.formants` is for the vocoder: one recording serves several singers.
+    `Singer.formants` and `Singer.effort_db` are for the vocoder: one recording serves several singers.
 
     Raises:
         CorpusError: the synthesiser is missing or fails.

@@ -8,6 +8,8 @@ from scipy import fft
 from .speech import BINS, FRAME_SAMPLES, RATE_HZ
 
 _FFT = 2 * (BINS - 1)
+EFFORT_HZ = (500, 3000)
+DB_PER_NEPER = 20 / np.log(10)
 HIGH_PASS_BINS = 2  # up to 62 Hz: pulses have a mean, voices have none
 
 
@@ -43,12 +45,15 @@ class Unison:
     vibrato_phase: float = 0.0  # in turns
 
 
-def synthesise(track: Track, singers: list[Unison], rng: np.random.Generator, *, formants: float = 1.0) -> np.ndarray:
+def synthesise(
+    track: Track, singers: list[Unison], rng: np.random.Generator, *, formants: float = 1.0, effort_db: float = 0.0
+) -> np.ndarray:
     """Sound of a track.
 
     Args:
         singers: one or more; their pulses add up, the envelope is one.
         formants: factor on the envelope's frequencies, see speech.Singer.
+        effort_db: rise of the spectrum, see speech.Singer.
 
     Returns:
         float32 [frames * FRAME_SAMPLES] at RATE_HZ.
@@ -63,7 +68,10 @@ def synthesise(track: Track, singers: list[Unison], rng: np.random.Generator, *,
     voiced = track.voiced[:, None]
     noise = 1 - voiced * (1 - track.noise)
     spectrum = _frames(pulses) * (voiced * np.sqrt(1 - track.noise**2)) + _frames(hiss) * noise
-    spectrum *= _minimum_phase(_warp(track.log_envelope, formants)) * track.gain[:, None]
+    hertz = np.arange(BINS) * (RATE_HZ / _FFT)
+    rise = np.interp(np.log(np.maximum(hertz, 1)), np.log(EFFORT_HZ), (0, effort_db / DB_PER_NEPER))
+    spectrum *= _minimum_phase(_warp(track.log_envelope, formants) + rise.astype(np.float32))
+    spectrum *= track.gain[:, None]
     spectrum[:, :HIGH_PASS_BINS] = 0
     pieces = fft.irfft(spectrum, _FFT, axis=1)
     # Overlap-add in blocks of a frame: piece i starts one frame before frame i.
