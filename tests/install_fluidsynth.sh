@@ -1,11 +1,13 @@
 #!/bin/sh
-# The corpus is rendered by FluidSynth with a General MIDI sound font; both are Debian packages, not PyPI ones.
-if ldconfig -p 2>/dev/null | grep -q libfluidsynth && ls /usr/share/sounds/sf2/*.sf2 >/dev/null 2>&1; then
+# The corpus is rendered by FluidSynth with a General MIDI sound font and sung by eSpeak NG and flite: all of them
+# Debian packages, not PyPI ones.
+if ldconfig -p 2>/dev/null | grep -q libfluidsynth && ls /usr/share/sounds/sf2/*.sf2 >/dev/null 2>&1 &&
+    command -v espeak-ng >/dev/null && command -v flite >/dev/null; then
     exit 0
 fi
-packages="fluidsynth fluid-soundfont-gm"
+packages="fluidsynth fluid-soundfont-gm espeak-ng flite"
 if ! command -v apt-get >/dev/null; then
-    echo "FluidSynth or its sound font is missing and this system has no apt-get: install them by hand ($packages on" \
+    echo "FluidSynth, its sound font, eSpeak NG or flite is missing and this system has no apt-get: install them by hand ($packages on" \
         "Debian); the tests that render music will be skipped" >&2
     exit 0
 fi

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from .compose.harmony import BRIGHT_MODES, DARK_MODES
+from .compose.instruments import INSTRUMENTS
 from .compose.score import Part, Score
 
 # Felt pulse in beats a minute -> tempo class; the last class has no upper end.
@@ -110,6 +111,8 @@ class Attributes:
     energy: str  # low, middle or high
     mood: str  # a key of vocabulary.MOOD
     space: str  # dry, room or vast
+    voice: str | None = None  # who sings: male, female or choir
+    manner: str | None = None  # how: one of vocals.MANNERS
 
     @property
     def instruments(self) -> tuple[str, ...]:
@@ -118,13 +121,25 @@ class Attributes:
         return tuple(dict.fromkeys([*self.lead, *self.comping, *rest]))
 
     @property
+    def instrumental(self) -> bool:
+        """Whether there is no voice at all, an instrument's imitation included."""
+        return self.voice is None and not any(INSTRUMENTS[n].family == "voices" for n in self.lead + self.comping)
+
+    @property
+    def a_cappella(self) -> bool:
+        """Whether there is nothing but voices."""
+        return self.voice is not None and not self.instruments
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Style first, then every instrument and every other fact, each in words that no other fact uses."""
         classes = {"tempo": self.tempo, "key": self.tonality, "texture": self.density, "lines": self.articulation,
                    "rhythm": self.rhythm, "energy": self.energy, "mood": self.mood, "time": self.meter}  # fmt: skip
         facts = [f"{value} {name}" for name, value in classes.items() if value]
         absent = [f"no {name}" for name, value in (("drums", self.drums), ("bass", self.bass)) if not value]
-        return (self.style, *self.instruments, *facts, *absent)
+        voices = [f"{self.voice} voice", f"{self.manner} voice"] if self.voice else []
+        voices += ["a cappella"] * self.a_cappella + ["no voice"] * self.instrumental
+        return (self.style, *self.instruments, *facts, *absent, *voices)
 
 
 def describe(score: Score) -> Attributes:
@@ -135,13 +150,17 @@ def describe(score: Score) -> Attributes:
     lead, comping = (tuple(dict.fromkeys(p.instrument for p in by_role[role])) for role in ("lead", "comping"))
     bass = by_role["bass"][0].instrument if by_role["bass"] else None
     drums = by_role["drums"][0].instrument if by_role["drums"] else None
-    count = len(dict.fromkeys(part.instrument for part in score.parts))
+    count = len(dict.fromkeys(part.instrument for part in score.parts)) + (score.vocals is not None)
     ensemble = {1: "solo", 2: "duo", 3: "trio", 4: "quartet"}.get(count, "group")
+    if score.vocals and score.vocals.who == "choir":
+        ensemble = "group"
     felt_bpm = score.tempo_bpm * FELT_TEMPO.get(score.style, 1.0)
     tempo = next(name for limit, name in TEMPO_CLASSES if felt_bpm < limit)
     if score.rhythm == "floating":  # no pulse to hear
         tempo = "slow"
     melodic = [part for part in score.parts if part.role != "drums"] or list(score.parts)
+    if score.vocals and not score.parts:
+        melodic = [Part("voice", score.vocals.who, "", score.vocals.notes, 0)]
     rate = _onsets(melodic) / score.seconds
     density = "sparse" if rate < SPARSE_BELOW_HZ else "busy" if rate > BUSY_ABOVE_HZ else "moderate"
     tonality = "major" if score.mode in BRIGHT_MODES else "minor" if score.mode in DARK_MODES else None
@@ -169,6 +188,8 @@ def describe(score: Score) -> Attributes:
         energy=energy,
         mood="rhythmic" if melodic[0].role == "drums" else _mood(tonality, energy, score.style),
         space="dry" if score.reverb_s < 0.45 else "vast" if score.reverb_s > 2.2 else "room",
+        voice=score.vocals and score.vocals.who,
+        manner=score.vocals and score.vocals.manner,
     )
 
 

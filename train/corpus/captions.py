@@ -19,13 +19,15 @@ from .compose.instruments import INSTRUMENTS
 from .templates import FAMILIES
 
 CHANCE_OF_OPTIONAL = 0.55
+# Of the captions of a clip with a voice: people name a singer first. Of the others: few say that nobody sings.
+CHANCE_OF_VOICE, CHANCE_OF_NO_VOICE = 0.6, 0.18
 # A slot that says more than one fact: all instruments, or an association, which stands for a whole style.
 FACTS = {"all": 2, "association": 4}
 MIN_FACTS = {"sentence": 4, "tags": 4, "title": 2}
 MAX_TRIES = 200
 
 _ENDINGS = ("_s", "_ies")  # slots that make a verb agree, not facts
-_NOT_FACTS = ("title_noun", "lead_s", "lead_ies", "comp_s", "drums_s")
+_NOT_FACTS = ("title_noun", "lead_s", "lead_ies", "comp_s", "drums_s", "voice_ies")
 # One name, many players: nobody would call it a solo.
 _SECTIONS = {"string section", "slow strings", "tremolo strings", "pizzicato strings", "synth strings", "brass section",
              "choir", "humming voices", "steel drums"}  # fmt: skip
@@ -33,7 +35,8 @@ _SECTIONS = {"string section", "slow strings", "tremolo strings", "pizzicato str
 # A word in a phrase -> the instruments of which one must sound for the phrase to be true.
 _FAMILY_WORDS: dict[str, tuple[str, ...]] = {
     "strings?": ("strings",), "brass": ("brass",), "organ": ("organ",), "guitars?": ("guitar",), "vocal": ("voices",),
-    "voices": ("voices",), "choir": ("voices",), "chorus": ("voices",), "sax(?:ophone)?": ("sax",),
+    "voices": ("voices",), "choir": ("voices",), "chorus": ("voices",), "choral": ("voices",),
+    "sax(?:ophone)?": ("sax",),
     "flute": ("woodwind",), "pipes?": ("woodwind",), "violins?": ("strings",), "horns?": ("brass",),
 }  # fmt: skip
 
@@ -68,8 +71,15 @@ def write_captions(attributes: Attributes, *, split: str, count: int, rng: Rando
 
 def _write(attributes: Attributes, split: str, kind: str, rng: Random) -> Caption:
     templates = FAMILIES[kind][split]
-    for _ in range(MAX_TRIES):
-        place = rng.randrange(len(templates))
+    about_voice = re.compile("{(voice|acappella)" if attributes.voice else "{(instrumental|novoice)")
+    chance = CHANCE_OF_VOICE if attributes.voice else CHANCE_OF_NO_VOICE * attributes.instrumental
+    named = [place for place, template in enumerate(templates) if about_voice.search(template)]
+    unnamed = [place for place in range(len(templates)) if place not in named]
+    # Nothing else may be there to speak of: then every try may name the voice.
+    for attempt in range(MAX_TRIES):
+        if attempt % 20 == 0:
+            places = named if rng.random() < chance else unnamed
+        place = rng.choice(places)
         text = _expand(templates[place], _Slots(attributes, rng), rng, MIN_FACTS[kind])
         if text is not None:
             return Caption(_polish(text, kind, rng), kind, f"{split}/{kind}/{place}")
@@ -137,8 +147,9 @@ class _Slots:
         self._rng = rng
         self._style = words.STYLES[attributes.style]
         self._drawn: dict[str, str | None] = {}
-        (name, *others) = attributes.instruments
-        self._is_solo = not others and name in INSTRUMENTS and name not in _SECTIONS
+        names = attributes.instruments
+        one = len(names) == 1 and attributes.voice is None
+        self._is_solo = one and names[0] in INSTRUMENTS and names[0] not in _SECTIONS
 
     def get(self, slot: str) -> str | None:
         """The phrase of a slot, or None where the track has nothing to say there."""
@@ -173,7 +184,8 @@ class _Slots:
         names = [name for name in self._attributes.instruments if name != self._attributes.drums]
         if not 1 <= len(names) <= 5:
             return None
-        phrases = [_with_article(self._instrument(name) or "") for name in names]
+        phrases = [self.get("voice") or ""] if self._attributes.voice else []
+        phrases += [_with_article(self._instrument(name) or "") for name in names]
         if self._attributes.drums:
             phrases.append(self._rng.choice(words.DRUMS[self._attributes.drums]))
         return _listed(phrases) if len(set(phrases)) == len(phrases) >= 2 else None
@@ -188,6 +200,7 @@ class _Slots:
 
     def _draw(self, slot: str) -> str | None:
         facts, style, rng = self._attributes, self._style, self._rng
+        voice = (facts.voice, facts.manner) if facts.voice and facts.manner else None
 
         def article(name: str | None) -> str | None:
             return name and _with_article(name)
@@ -215,13 +228,22 @@ class _Slots:
             "drums_tag": lambda: re.sub("^a ", "", rng.choice(words.DRUMS[facts.drums])) if facts.drums else None,
             "nodrums": lambda: None if facts.drums else rng.choice(words.NO_DRUMS),
             "nobass": lambda: None if facts.bass else rng.choice(words.NO_BASS),
+            "voice": lambda: rng.choice(words.VOICES[voice]) if voice else None,
+            "voice_tag": lambda: rng.choice(words.VOICE_TAGS[voice]) if voice else None,
+            "voice_ies": lambda: "y" if (self.get("voice") or "").endswith(("vocals", "singers", "oohs")) else "ies",
+            "acappella": lambda: rng.choice(words.A_CAPPELLA) if facts.a_cappella else None,
+            "acappella_tag": lambda: rng.choice(words.A_CAPPELLA_TAGS) if facts.a_cappella else None,
+            "instrumental": lambda: "instrumental" if facts.instrumental else None,
+            "instrumental_tag": lambda: rng.choice(words.INSTRUMENTAL_TAGS) if facts.instrumental else None,
+            "novoice": lambda: rng.choice(words.NO_VOICE) if facts.instrumental else None,
+            "novoice_noun": lambda: rng.choice(("no singing", "no voice", "no singer")) if facts.instrumental else None,
             "solo": lambda: article(self.get("solo_bare")),
             "solo_bare": lambda: self._instrument(facts.instruments[0]) if self._is_solo else None,
             "lead_s": lambda: self._verb_ending("lead_bare", "s", ""),
             "lead_ies": lambda: self._verb_ending("lead_bare", "ies", "y"),
             "comp_s": lambda: self._verb_ending("comp_bare", "s", ""),
             "drums_s": lambda: self._verb_ending("drums", "s", ""),
-            "drums_only": lambda: self.get("drums") if facts.instruments == (facts.drums,) else None,
+            "drums_only": lambda: self.get("drums") if facts.instruments == (facts.drums,) and not voice else None,
             "all": self._all,
             "ensemble": lambda: self._pick(words.ENSEMBLE.get(facts.ensemble)),
             "rhythm": lambda: self._pick(words.RHYTHM.get(facts.rhythm or "")),
@@ -248,6 +270,14 @@ def mentions_absent(phrase: str, attributes: Attributes) -> bool:
     text = phrase.lower().replace("drum and bass", "").replace("drum'n'bass", "")
     names = attributes.instruments
     families = {INSTRUMENTS[name].family for name in names if name in INSTRUMENTS}
+    if attributes.voice:
+        families.add("voices")
+    if "voices" not in families and re.search(r"\b(sing(?!l)\w*|vocal\w*)\b", text):
+        return True
+    if not attributes.instrumental and "instrumental" in text:
+        return True
+    if attributes.a_cappella and re.search(r"\bbeats?\b|\briff\b|\bgroove\b|\bloop\b", text):
+        return True
     for word, needed in _FAMILY_WORDS.items():
         if re.search(rf"\b{word}\b", text) and not families & set(needed):
             return True

@@ -16,7 +16,9 @@ from .captions import write_captions
 from .compose import compose
 from .compose.styles import STYLES
 from .render import Renderer
+from .sound_fonts import can_play
 from .templates import SPLITS
+from .voices import Voices
 
 CAPTIONS_PER_TRACK = 12
 # Of every twenty tracks in a row the last two are held out: 90 / 5 / 5 %.
@@ -69,7 +71,7 @@ def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict]:
         workers: processes; 1 works in this one.
 
     Raises:
-        CorpusError: FluidSynth or a sound font is not usable.
+        CorpusError: FluidSynth, a sound font or a speech synthesiser is not usable.
     """
     if workers <= 1:
         yield from map(TrackMaker(config).make, range(config.tracks))
@@ -94,6 +96,7 @@ class TrackMaker:
     def __init__(self, config: CorpusConfig):
         self._config = config
         self._renderers: dict[Path, Renderer] = {}
+        self._voices = Voices()
         (config.out / "audio").mkdir(parents=True, exist_ok=True)
 
     def make(self, index: int) -> dict:
@@ -102,9 +105,11 @@ class TrackMaker:
         split = config.split_of(index)
         key = f"{config.seed}/{split}/{index}"
         score = compose(Random(f"music/{key}"), seconds=config.seconds, style=config.style_of(index))
-        sound_font = Random(f"font/{key}").choice(config.sound_fonts)
+        able = [font for font in config.sound_fonts if can_play(font, score)]
+        sound_font = Random(f"font/{key}").choice(able or config.sound_fonts)
         room_seed = int.from_bytes(hashlib.sha256(f"room/{key}".encode()).digest()[:8], "little")
-        waveform = self._renderer(sound_font).render(score, seed=room_seed)
+        voice = self._voices.perform(score, seed=f"voice/{key}") if score.vocals else None
+        waveform = self._renderer(sound_font).render(score, seed=room_seed, voice=voice)
         attributes = describe(score)
         captions = write_captions(attributes, split=split, count=CAPTIONS_PER_TRACK, rng=Random(f"captions/{key}"))
         track_id = f"{split}-{config.seed}-{index:06d}"

@@ -11,9 +11,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import soxr
 
 from .compose.instruments import INSTRUMENTS, KITS
 from .compose.score import Score
+from .errors import CorpusError
+from .sound_fonts import DRUM_BANK, check_sound_font
+from .voices.speech import RATE_HZ as VOICE_RATE_HZ
 
 SYSTEM_SOUND_FONTS = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2",
@@ -25,15 +29,14 @@ SYSTEM_SOUND_FONTS = (
 )
 MIN_RENDER_RATE_HZ = 32_000  # below, the aliases of resampled instrument samples become audible
 BLOCK_SAMPLES = 64  # FluidSynth applies events at multiples of this: 2 ms at 32 kHz
-DRUM_CHANNEL, DRUM_BANK = 9, 128
+DRUM_CHANNEL = 9
 POLYPHONY = 128  # voices; the quietest are dropped beyond, which keeps dense clips fast
 LOUDNESS_DBFS = (-24.0, -14.0)  # range of the random RMS level
 PEAK_LIMIT = 0.95
+LEVEL_BLOCK = 1600  # samples over which the level of voice and accompaniment is taken: 50 ms at 32 kHz
+SOUNDING_SHARE = 0.01  # of a voice's loudest block: above, it sounds
+SILENT_POWER, ALONE_POWER = 1e-8, 1e-3
 TILT_DB = 4.0  # largest random spectral tilt, at the ends of the band
-
-
-class CorpusError(RuntimeError):
-    """Something outside the corpus generator is missing or unusable; the message says what to do."""
 
 
 def find_sound_font() -> Path:
@@ -60,16 +63,6 @@ def _fluidsynth() -> ModuleType:
             "fluid-soundfont-gm) and the Python package pyfluidsynth"
         ) from error
     return fluidsynth
-
-
-def check_sound_font(path: Path) -> None:
-    """Raise CorpusError unless `path` is a file that starts as an .sf2 or .sf3 does."""
-    if not path.is_file():
-        raise CorpusError(f"sound font {path} does not exist; give an .sf2 or .sf3 file")
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:] != b"sfbk":
-        raise CorpusError(f"{path} is not a sound font; give an .sf2 or .sf3 file")
 
 
 class Renderer:
@@ -124,11 +117,13 @@ class Renderer:
         self._font = fluidsynth.fluid_synth_get_sfont_by_id(self._owner.synth, font_id)
         self._remove_font(self._owner.synth, self._font)
 
-    def render(self, score: Score, *, seed: int) -> np.ndarray:
+    def render(self, score: Score, *, seed: int, voice: np.ndarray | None = None) -> np.ndarray:
         """Play a score.
 
         Args:
             seed: chance of the room, the tone and the level.
+            voice: what the score's vocals sound like, float32 [samples] at speech.RATE_HZ: it is mixed in at
+                `score.vocals.level_db`.
 
         Returns:
             float32 [round(score.seconds * sample_rate_hz)], mono, |x| <= PEAK_LIMIT.
@@ -136,6 +131,8 @@ class Renderer:
         dry = self._play(score)
         rng = np.random.Generator(np.random.PCG64(seed))
         samples = round(score.seconds * self.sample_rate_hz)
+        if voice is not None:
+            dry = self._mix(dry, voice, level_db=score.vocals.level_db if score.vocals else 0.0)
         wet = self._produce(dry, score=score, samples=samples, rng=rng)
         rms = math.sqrt(float(np.mean(wet**2))) + 1e-9
         gain = 10 ** (rng.uniform(*LOUDNESS_DBFS) / 20) / rms
@@ -201,6 +198,18 @@ class Renderer:
         first = start * BLOCK_SAMPLES
         self._write_float(synth.synth, (end - start) * BLOCK_SAMPLES, left, first, 1, right, first, 1)
 
+    def _mix(self, dry: np.ndarray, voice: np.ndarray, *, level_db: float) -> np.ndarray:
+        """Add a voice, `level_db` over the rest where it sounds. float32 [samples] at the render rate."""
+        sung = soxr.resample(voice, VOICE_RATE_HZ, self._render_rate_hz)[: len(dry)]
+        sung = np.pad(sung, (0, len(dry) - len(sung)))
+        level = _level(sung)
+        sounding = level > level.max() * SOUNDING_SHARE
+        voice_power = float(np.mean(level[sounding]))
+        rest_power = float(np.mean(_level(dry)[sounding]))
+        if rest_power < SILENT_POWER:  # a cappella, or the others pause
+            return sung * math.sqrt(ALONE_POWER / voice_power)
+        return dry + sung * math.sqrt(rest_power / voice_power * 10 ** (level_db / 10))
+
     def _produce(self, dry: np.ndarray, *, score: Score, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Down-sample, add the room and a spectral tilt: one product of spectra. float64 [samples]."""
         room = _room(score.reverb_s, score.reverb_mix, self.sample_rate_hz, rng)
@@ -214,6 +223,12 @@ class Renderer:
         octaves = np.log2(np.maximum(relative, 1 / 128)) + 3.5  # -3.5 to 3.5 around 0.09 Nyquist
         spectrum *= 10 ** (rng.uniform(-TILT_DB, TILT_DB) * octaves / 3.5 / 20)
         return np.fft.irfft(spectrum * np.fft.rfft(room, size), size)[:samples]
+
+
+def _level(waveform: np.ndarray) -> np.ndarray:
+    """Mean power in blocks of LEVEL_BLOCK samples: float64 [blocks]."""
+    blocks = len(waveform) // LEVEL_BLOCK
+    return np.mean(waveform[: blocks * LEVEL_BLOCK].reshape(blocks, LEVEL_BLOCK).astype(np.float64) ** 2, axis=1)
 
 
 def _room(rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:

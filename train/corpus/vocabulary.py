@@ -776,6 +776,65 @@ ENSEMBLE: dict[str, tuple[str, ...]] = {
 }
 NO_DRUMS = split("no drums, without drums, drumless, no percussion, without any percussion")
 NO_BASS = split("no bass, without bass, without a bass line")
+NO_VOICE = split("without vocals, no vocals, with no singing, no singer, without any voice, no voice")
+# (who, manner) -> what one hears, articles included.
+VOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("male", "singing"): split(
+        "a male singer, a male vocalist, a man singing, male vocals, a man's voice, a male lead vocal, a guy singing"
+    ),
+    ("female", "singing"): split(
+        "a female singer, a female vocalist, a woman singing, female vocals, a woman's voice, a female lead vocal, "
+        "a girl singing"
+    ),
+    ("choir", "singing"): split(
+        "a choir, a choir singing, choral vocals, a chorus of singers, many people singing, a vocal group"
+    ),
+    ("male", "rap"): split("a male rapper, a man rapping, rap vocals by a man, male rap vocals, a rapper, a male MC"),
+    ("female", "rap"): split(
+        "a female rapper, a woman rapping, rap vocals by a woman, female rap vocals, a rapper, a female MC"
+    ),
+    ("male", "spoken word"): split(
+        "a man speaking, a man talking, spoken word by a man, a male speaking voice, a male narrator"
+    ),
+    ("female", "spoken word"): split(
+        "a woman speaking, a woman talking, spoken word by a woman, a female speaking voice, a female narrator, "
+        "spoken female vocals"
+    ),
+    ("male", "humming"): split("a man humming, a humming male voice, hummed male vocals"),
+    ("female", "humming"): split("a woman humming, a humming female voice, hummed female vocals"),
+    ("choir", "humming"): split("a humming choir, many voices humming, hummed vocals of a choir, a choir humming"),
+    ("male", "vocalise"): split(
+        "wordless male vocals, a man singing without words, a male voice singing la la la, male vocalise, "
+        "a wordless male voice"
+    ),
+    ("female", "vocalise"): split(
+        "wordless female vocals, a woman singing without words, a female voice singing la la la, female vocalise, "
+        "a wordless female voice"
+    ),
+    ("choir", "vocalise"): split(
+        "a wordless choir, choir aahs and oohs, a choir singing without words, wordless choral vocals"
+    ),
+}  # fmt: skip
+VOICE_TAGS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("male", "singing"): split("male vocals, male vocalist, male singer, male voice, vocals, singing, vocal, singer"),
+    ("female", "singing"): split(
+        "female vocals, female vocalist, female singer, female voice, vocals, singing, vocal, singer"
+    ),
+    ("choir", "singing"): split("choir, choral, choir vocals, group vocals, choral singing, vocals, singing"),
+    ("male", "rap"): split("rap, rapping, male rap, rapper, rap vocals, male rapper, MC"),
+    ("female", "rap"): split("rap, rapping, female rap, rapper, rap vocals, female rapper, MC"),
+    ("male", "spoken word"): split("spoken word, speech, male speech, talking, male narration, man speaking"),
+    ("female", "spoken word"): split("spoken word, speech, female speech, talking, female narration, woman speaking"),
+    ("male", "humming"): split("humming, male humming, wordless vocals, hummed vocals"),
+    ("female", "humming"): split("humming, female humming, wordless vocals, hummed vocals"),
+    ("choir", "humming"): split("humming choir, choir, wordless vocals, hummed vocals"),
+    ("male", "vocalise"): split("wordless vocals, vocalise, male vocals, male voice, vocals"),
+    ("female", "vocalise"): split("wordless vocals, vocalise, female vocals, female voice, vocals"),
+    ("choir", "vocalise"): split("wordless choir, choir, choral, choir vocals, vocals"),
+}
+A_CAPPELLA = split("a cappella, unaccompanied, without instruments")
+A_CAPPELLA_TAGS = split("a cappella, acappella, unaccompanied vocals, no instruments")
+INSTRUMENTAL_TAGS = split("instrumental, no vocals, no voice, no vocal, instrumental music, no singing")
 # Uses that follow from the mood, for any style.
 USES: dict[str, tuple[str, ...]] = {
     "happy": split("a party, a sunny morning, a feel-good film, cleaning the house, children playing"),

@@ -7,15 +7,18 @@ from random import Random
 from .harmony import SCALES, Chord, parse_progression
 from .instruments import INSTRUMENTS, KITS
 from .rhythm import swing
-from .score import Bar, Note, Part, Score, Song
+from .score import Bar, Note, Part, Score, Song, Vocals
 from .style import CENTRES, LEVELS, METERS, Layer, Style
 from .styles import STYLES
+from .vocals import write_vocals
 
 MAX_START_BARS = 16  # a clip starts up to here in the form
 MIN_PART_NOTES = 2  # a part that plays less in the clip is not there for a listener
 MAX_SILENT_START_S = 0.4
 MIN_NOTE_S = 0.05
 MAX_MELODIC_PARTS = 15  # MIDI channels other than the drums'
+# Where somebody sings, the instruments' tune mostly gives way.
+LEAD_BESIDE_VOICE, LEAD_LEVEL_BESIDE_VOICE = 0.3, -22
 
 
 def compose(rng: Random, *, seconds: float, style: str) -> Score:
@@ -27,11 +30,11 @@ def compose(rng: Random, *, seconds: float, style: str) -> Score:
         style: a key of STYLES.
 
     Returns:
-        A score with at least one part; every part plays at least MIN_PART_NOTES notes.
+        A score with at least one part or with vocals; every part plays at least MIN_PART_NOTES notes.
     """
     while True:
         score = _compose(rng, STYLES[style], seconds)
-        if score.parts:
+        if score.parts or score.vocals:
             return score
 
 
@@ -61,6 +64,20 @@ def _compose(rng: Random, style: Style, seconds: float) -> Score:
         if len(final) >= MIN_PART_NOTES:
             level = (LEVELS[layer.role] if layer.level is None else layer.level) + rng.randint(-8, 8)
             parts.append(Part(layer.role, instrument, pattern.__name__, tuple(final), min(127, level)))
+    vocals = None
+    sung = write_vocals(style.name, song, rng, beat_s=beat_s)
+    if sung is not None:
+        vocals, alone = sung
+        swung = [_swing(note, ratio, style.swing_unit) for note in vocals.notes]
+        timed = _clip(swung, beat_s, song.bars[start_bar].start * beat_s, seconds)
+        notes = tuple(sorted(note._replace(length=min(note.length, seconds - note.start)) for note in timed))
+        vocals = replace(vocals, notes=notes) if len(notes) >= MIN_PART_NOTES else None
+        if vocals is not None:
+            parts = [] if alone else _make_room(parts, rng)
+    first = min((note.start for notes in _all_notes(parts, vocals) for note in notes), default=0.0)
+    if first > MAX_SILENT_START_S:  # a clip that would open with silence starts with its first note
+        parts = [replace(part, notes=_earlier(part.notes, first)) for part in parts]
+        vocals = vocals and replace(vocals, notes=_earlier(vocals.notes, first))
     return Score(
         style=style.name,
         seconds=seconds,
@@ -69,9 +86,10 @@ def _compose(rng: Random, style: Style, seconds: float) -> Score:
         mode=mode,
         tonic=tonic,
         rhythm=style.rhythm,
-        parts=tuple(_close_gap(parts)),
+        parts=tuple(parts),
         reverb_s=rng.uniform(*style.reverb),
         reverb_mix=style.reverb_mix * rng.uniform(0.5, 1.5),
+        vocals=vocals,
     )
 
 
@@ -166,11 +184,19 @@ def _finish(notes: list[Note], instrument: str, timing_s: float, seconds: float,
     return parted
 
 
-def _close_gap(parts: list[Part]) -> list[Part]:
-    """Let a clip that would open with silence start with its first note."""
-    first = min((note.start for part in parts for note in part.notes), default=0.0)
-    if first <= MAX_SILENT_START_S:
-        return parts
+def _make_room(parts: list[Part], rng: Random) -> list[Part]:
+    """Most tunes give way to a voice; one that stays steps back."""
+    if len(parts) > 1 and any(part.role != "lead" for part in parts) and rng.random() >= LEAD_BESIDE_VOICE:
+        return [part for part in parts if part.role != "lead"]
     return [
-        replace(part, notes=tuple(note._replace(start=note.start - first) for note in part.notes)) for part in parts
+        replace(part, level=max(40, part.level + LEAD_LEVEL_BESIDE_VOICE)) if part.role == "lead" else part
+        for part in parts
     ]
+
+
+def _all_notes(parts: list[Part], vocals: Vocals | None) -> list[tuple[Note, ...]]:
+    return [part.notes for part in parts] + ([vocals.notes] if vocals else [])
+
+
+def _earlier(notes: tuple[Note, ...], by_s: float) -> tuple[Note, ...]:
+    return tuple(note._replace(start=note.start - by_s) for note in notes)

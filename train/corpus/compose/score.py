@@ -64,6 +64,17 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Vocals:
+    """What is sung, rapped, hummed or said, in seconds from the start of the clip."""
+
+    who: str  # male, female or choir
+    manner: str  # one of vocals.MANNERS
+    language: str  # of the words
+    notes: tuple[Note, ...]  # a syllable each; a line each where it is rap or spoken word
+    level_db: float  # over the accompaniment, where the voice sounds
+
+
+@dataclass(frozen=True)
 class Score:
     """A composed clip, ready to render."""
 
@@ -77,3 +88,4 @@ class Score:
     parts: tuple[Part, ...]
     reverb_s: float  # RT60 of the room, 0 is dry
     reverb_mix: float  # energy of the room relative to the direct sound
+    vocals: Vocals | None = None
