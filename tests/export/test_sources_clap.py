@@ -26,7 +26,8 @@ from transformers.models.clap.modeling_clap import ClapAudioEncoder
 from export import ExportError
 from export.hard_items import hard_signals
 from export.sources import AudioWindow, load_source
-from export.sources.clap import ClapAudio, ClapFrontend, RepeatPad
+from export.sources.clap import ClapAudio, ClapFrontend
+from export.sources.repeat_pad import RepeatPad
 from export.to_onnx import main
 from export.towers import check_weights
 from train.checkpoint import CheckpointError
@@ -194,7 +195,7 @@ def test_the_front_end_is_the_feature_extractor_at_its_real_size(truncation: str
 def test_repeat_pad_is_tiling(length: int):
     clip = np.random.default_rng(0).uniform(0.1, 1, length).astype(np.float32)
     expected = np.tile(clip, 1000 // length if length else 0)
-    found = RepeatPad(1000)(torch.from_numpy(np.pad(clip, (0, 1000 - length)))[None].repeat(2, 1))
+    found = RepeatPad(1000, whole=True)(torch.from_numpy(np.pad(clip, (0, 1000 - length)))[None].repeat(2, 1))
     np.testing.assert_array_equal(found, np.pad(expected, (0, 1000 - len(expected)))[None].repeat(2, axis=0))
 
 
@@ -202,7 +203,7 @@ def test_repeat_pad_is_tiling(length: int):
 def test_repeat_pad_is_exact_at_the_real_size(length: int):
     clip = np.random.default_rng(0).uniform(0.1, 1, length).astype(np.float32)
     expected = np.tile(clip, 480_000 // length)
-    found = RepeatPad(480_000)(torch.from_numpy(np.pad(clip, (0, 480_000 - length)))[None])
+    found = RepeatPad(480_000, whole=True)(torch.from_numpy(np.pad(clip, (0, 480_000 - length)))[None])
     np.testing.assert_array_equal(found[0], np.pad(expected, (0, 480_000 - len(expected))))
 
 
