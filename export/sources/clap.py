@@ -177,6 +177,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
             folder,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             dtype=torch.float32,
             attn_implementation="eager",
             key_mapping=WRAPPERS,
@@ -185,6 +186,12 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
         raise CheckpointError(f"{name} holds no complete CLAP: {_reason(exc)}; copy or download it again") from exc
     missing = sorted(key for key in report["missing_keys"] if not key.endswith(COUNTED))
     unknown = sorted(report["unexpected_keys"])
+    if report["mismatched_keys"]:
+        key, found, expected = sorted(report["mismatched_keys"])[0]
+        raise CheckpointError(
+            f"the tensor {key} of {name} has the shape {tuple(found)}; its own configuration makes it "
+            f"{tuple(expected)}: copy or download both again"
+        )
     if missing or unknown:
         raise CheckpointError(
             f"the weights of {name} do not fit its own configuration (missing: {first_names(missing)}; unknown: "

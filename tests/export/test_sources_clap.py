@@ -257,6 +257,13 @@ def add_weight(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def widen_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        weights | {"text_projection.linear1.bias": torch.zeros(25)}, folder / "model.safetensors", {"format": "pt"}
+    )
+
+
 def pad_otherwise(folder: Path) -> None:
     path = folder / "processor_config.json"
     config = json.loads(path.read_text())
@@ -293,6 +300,10 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
         (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
+        (
+            widen_weight,
+            r"text_projection\.linear1\.bias of .* has the shape \(25,\); its own configuration makes it \(24,\)",
+        ),
         (lengthen_windows, "transformers cannot run .*, its processor and model do not fit: the wav size"),
         (pad_otherwise, "pads short clips by 'repeat'; only 'repeatpad' can be exported"),
     ],
