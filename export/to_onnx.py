@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(STRICT["fp16"])}
     try:
-        with Console(stderr=True).status("exporting and comparing with torch (about a minute)"):
+        with Console(stderr=True).status("exporting and comparing with torch (a minute, for large models more)"):
             exported = export_checkpoint(
                 options.checkpoint,
                 out=options.out,
