@@ -5,7 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test latest oldest serve check bench clean fluidsynth
+# Another model, by its hub name or folder: `make library serve NAME=laion/larger_clap_general MUSIC=~/Music`, and
+# EXPORT="--precision fp32" or any other option of export/to_onnx.py.
+MODEL = models/$(subst /,--,$(NAME))
+LIBRARY = $(MODEL).library
+
+.PHONY: demo test latest oldest library serve check bench clean fluidsynth
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
@@ -30,8 +35,14 @@ latest oldest:
 	rm -rf demo/library
 	.venv-$@/bin/python -m demo
 
+library: $(VENV)/.all
+	$(if $(and $(NAME),$(MUSIC)),,$(error give a model and its music: make library NAME=laion/clap-htsat-unfused MUSIC=~/Music))
+	@test -e $(MODEL)/parity.json || $(BIN)/python export/to_onnx.py $(NAME) --out $(MODEL) $(EXPORT)
+	$(BIN)/music-search add $(LIBRARY) $(MUSIC) --encoder $(MODEL)
+	@echo 'find with: $(BIN)/music-search search $(LIBRARY) "calm solo piano" --encoder $(MODEL)'
+
 serve: $(VENV)/.all
-	$(BIN)/python -m serve
+	$(BIN)/python -m serve $(if $(NAME),--repository $(MODEL))
 
 check: $(VENV)/.all
 	$(BIN)/ruff check .

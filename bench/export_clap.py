@@ -28,7 +28,7 @@ def measure() -> str:
 
 def _measure() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        _save_random_clap(Path(folder))
+        save_random_clap(Path(folder), ClapConfig(text_config={"vocab_size": VOCABULARY, "pad_token_id": 0}))
         model, processor = ClapModel.from_pretrained(folder).eval(), ClapProcessor.from_pretrained(folder)
         source = load_source(folder)
     rate = source.window.sample_rate_hz
@@ -92,13 +92,15 @@ def _row(
     return f"| {tower} | {' | '.join(cosines)} | {size_mb:.0f} | {' | '.join(f'{1e3 * time:.1f}' for time in times)} |"
 
 
-def _save_random_clap(folder: Path) -> None:
+def save_random_clap(folder: Path, config: ClapConfig) -> None:
+    """A CLAP of these sizes with MiniLM's tokenizer."""
     tokenizer_file = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), pad_token="[PAD]", unk_token="[UNK]")
     torch.manual_seed(0)
-    model = ClapModel(ClapConfig(text_config={"vocab_size": VOCABULARY, "pad_token_id": 0}))
+    model = ClapModel(config)
     norm = model.audio_model.audio_encoder.batch_norm  # of decibels
     nn.init.normal_(norm.running_mean, -35, 10)
     nn.init.uniform_(norm.running_var, 100, 400)
     model.save_pretrained(folder)
-    ClapProcessor(ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc"), tokenizer).save_pretrained(folder)
+    truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
+    ClapProcessor(ClapFeatureExtractor(frequency_min=50, truncation=truncation), tokenizer).save_pretrained(folder)

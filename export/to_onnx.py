@@ -1,5 +1,6 @@
 """python export/to_onnx.py RUN/ckpt.pt [--out model_repository] [--precision fp32] [--text-int8]
 python export/to_onnx.py laion/clap-htsat-unfused
+python export/to_onnx.py OpenMuQ/MuQ-MuLan-large
 python export/to_onnx.py best_model.pth.tar --tokenizer openai/clip-vit-base-patch32
 
 Turns a checkpoint into what Triton and the client load: two ONNX graphs, the tokenizer and the `config.pbtxt`
@@ -174,7 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "checkpoint",
         metavar="CKPT",
-        help="the ckpt.pt of `python -m train`, a CLAP's folder or hub name, or MusCALL's best_model.pth.tar",
+        help=(
+            "the ckpt.pt of `python -m train`, the folder or hub name of a CLAP or MuQ-MuLan, or MusCALL's "
+            "best_model.pth.tar"
+        ),
     )
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
@@ -222,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(STRICT["fp16"])}
     try:
-        with Console(stderr=True).status("exporting and comparing with torch (about a minute)"):
+        with Console(stderr=True).status("exporting and comparing with torch (a minute, for large models more)"):
             exported = export_checkpoint(
                 options.checkpoint,
                 out=options.out,

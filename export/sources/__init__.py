@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 
 from export.sources.clap import load_clap
+from export.sources.muq_mulan import PUBLISHED as MUQ_MULAN
+from export.sources.muq_mulan import describes_muq, describes_muq_mulan, load_muq_mulan
 from export.sources.muscall_official import holds_muscall, load_muscall
 from export.sources.ours import load_ours
-from export.sources.parts import refuse_other_forms, refuse_weights_alone
+from export.sources.parts import read_configuration, refuse_adapter, refuse_other_forms, refuse_weights_alone
 from export.sources.source import AudioWindow, Source
 from train.checkpoint import CheckpointError, read_tensors
 
 __all__ = ["AudioWindow", "Source", "load_source"]
 
+AMCLAP = ("mtg-upf/allmusiccaps_", "mtg-upf/omar-rq")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pt)(?<!\.pth)(?<!\.tar)(?<!\.safetensors)(?<!\.bin)")
 
 
@@ -20,7 +23,7 @@ def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
 
     Args:
         name: a file: the `ckpt.pt` of `python -m train`, or the official MusCALL repository's `best_model.pth.tar`.
-            A folder, or the Hugging Face hub name, of a `ClapModel`.
+            A folder, or the Hugging Face hub name, of a `ClapModel` or of a MuQ-MuLan.
         tokenizer: the `tokenizer.json` of a checkpoint that carries none, MusCALL's: the file, or a folder or hub name
             that has it.
 
@@ -30,7 +33,7 @@ def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
     path = Path(name)
     if path.is_dir() or (not path.exists() and HUB_NAME.fullmatch(str(name))):
         _refuse_tokenizer(tokenizer, name=name)
-        return load_clap(str(name))
+        return _load_published(str(name))
     refuse_weights_alone(path)
     content = read_tensors(path)
     refuse_other_forms(content, path=path)
@@ -38,6 +41,26 @@ def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
         return load_muscall(content, path=path, tokenizer=tokenizer)
     _refuse_tokenizer(tokenizer, name=name)
     return load_ours(content, path=path)
+
+
+def _load_published(name: str) -> Source:
+    refuse_adapter(Path(name))
+    if name.startswith(AMCLAP) or (Path(name) / "config.gin").is_file():
+        raise CheckpointError(
+            f"{name} is a model of amclap or OMAR-RQ, whose shape is a gin file over AGPL code, and cannot be "
+            f"exported; give a CLAP such as laion/clap-htsat-unfused, or {MUQ_MULAN}"
+        )
+    config = read_configuration(name)
+    if describes_muq_mulan(config):
+        return load_muq_mulan(name, config)
+    if describes_muq(config):
+        raise CheckpointError(f"{name} is a MuQ, which knows sounds but no texts; give {MUQ_MULAN} or a folder of it")
+    if config.get("model_type") != "clap":
+        raise CheckpointError(
+            f"{name} is a model of type {config.get('model_type')!r}; expected 'clap', e.g. laion/clap-htsat-unfused, "
+            f"or a MuQ-MuLan such as {MUQ_MULAN}, or a folder of either"
+        )
+    return load_clap(name)
 
 
 def _refuse_tokenizer(tokenizer: str | None, *, name: str | Path) -> None:

@@ -10,7 +10,6 @@ A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at 
   whose window falls silent, to the bit, before its half is thus repeated as well.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,11 @@ from transformers.utils import logging
 from export.sources.assembled import AssembledDualEncoder
 from export.sources.mel_decibels import MelDecibels
 from export.sources.parts import refuse_adapter
+from export.sources.repeat_pad import RepeatPad
 from export.sources.source import AudioWindow, Source, first_names
 from train.checkpoint import CheckpointError
 from train.data.tokenizer import TextTokenizer
-from train.hub import published_file, published_folder
+from train.hub import published_folder
 from train.towers.text_bert import MASKED
 
 # The files of either tokenizer that transformers reads; with neither it makes one that knows no words.
@@ -42,33 +42,12 @@ MIN_COSINE = 0.9999  # with transformers' own pipeline
 TEXTS = ("drums", "calm solo piano at night", "An electric guitar, bass and drums, recorded live in 1969!")
 
 
-class RepeatPad(nn.Module):
-    """Repeat a clip that is followed by zeros as often as it fits whole: float32 [batch, samples] -> the same shape.
-
-    CLAP's "repeatpad". A clip of more than half the window fits once, and stays as it is. Indices are float32 until
-    the last step, which is exact below 2**24, and half a sample is added before a division so that no rounding of
-    the quotient, on any device, reaches the next whole number.
-    """
-
-    def __init__(self, samples: int) -> None:
-        super().__init__()
-        self.samples = samples
-        self.register_buffer("place", torch.arange(samples, dtype=torch.float32), persistent=False)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        length = torch.where(waveform != 0, self.place, 0.0).amax(dim=1, keepdim=True) + 1
-        copies = torch.floor((self.samples + 0.5) / length)
-        within = self.place - length * torch.floor((self.place + 0.5) / length)
-        repeated = waveform.gather(1, within.long())
-        return torch.where(self.place < copies * length, repeated, 0.0)
-
-
 class ClapFrontend(nn.Module):
     """`ClapFeatureExtractor` for a window: float32 [batch, samples] -> decibels float32 [batch, 1, frames, n_mels]."""
 
     def __init__(self, extractor: ClapFeatureExtractor) -> None:
         super().__init__()
-        self.pad = RepeatPad(extractor.nb_max_samples)
+        self.pad = RepeatPad(extractor.nb_max_samples, whole=True)  # "repeatpad"
         # HTK's scale without area normalisation for fused checkpoints, Slaney's with it for all others.
         filters = extractor.mel_filters if extractor.truncation == "fusion" else extractor.mel_filters_slaney
         self.decibels = MelDecibels(torch.from_numpy(filters.T), hop_samples=extractor.hop_length)
@@ -140,17 +119,11 @@ class ClapText(nn.Module):
 
 
 def load_clap(name: str) -> Source:
-    """A `ClapModel` by its folder or hub name, e.g. `laion/clap-htsat-unfused` or `laion/larger_clap_music`.
+    """A `ClapModel` by its folder or hub name, e.g. `laion/clap-htsat-unfused` or `laion/larger_clap_general`.
 
     Raises:
-        CheckpointError: it cannot be fetched, is no CLAP, or is incomplete.
+        CheckpointError: it cannot be fetched, or is incomplete.
     """
-    refuse_adapter(Path(name))
-    kind = _read_kind(published_file(name, "config.json"))
-    if kind != "clap":
-        raise CheckpointError(
-            f"{name} is a model of type {kind!r}; expected 'clap', e.g. laion/clap-htsat-unfused or a folder of it"
-        )
     folder = published_folder(name, patterns=(*CONFIGURATION, SAFE_WEIGHTS))
     if not any(folder.glob(SAFE_WEIGHTS)):
         folder = published_folder(name, patterns=(*CONFIGURATION, PICKLED_WEIGHTS))
@@ -195,13 +168,6 @@ def load_clap(name: str) -> Source:
     )
 
 
-def _read_kind(path: Path) -> str | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as exc:
-        raise CheckpointError(f"{path} is no model configuration; copy or download it again") from exc
-
-
 def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
     logging.set_verbosity_error()  # what it would report is checked below
     logging.disable_progress_bar()
@@ -211,6 +177,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
             folder,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             dtype=torch.float32,
             attn_implementation="eager",
             key_mapping=WRAPPERS,
@@ -219,6 +186,12 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
         raise CheckpointError(f"{name} holds no complete CLAP: {_reason(exc)}; copy or download it again") from exc
     missing = sorted(key for key in report["missing_keys"] if not key.endswith(COUNTED))
     unknown = sorted(report["unexpected_keys"])
+    if report["mismatched_keys"]:
+        key, found, expected = sorted(report["mismatched_keys"])[0]
+        raise CheckpointError(
+            f"the tensor {key} of {name} has the shape {tuple(found)}; its own configuration makes it "
+            f"{tuple(expected)}: copy or download both again"
+        )
     if missing or unknown:
         raise CheckpointError(
             f"the weights of {name} do not fit its own configuration (missing: {first_names(missing)}; unknown: "

@@ -1,4 +1,4 @@
-"""What people take for a checkpoint and is a part or another form of one: a sentence says what to give instead."""
+"""A published model's configuration, and what people take for a checkpoint and is a part or another form of one."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,29 @@ from typing import Any
 from torch import Tensor
 
 from train.checkpoint import CheckpointError
+from train.hub import published_file
 
 SAFE_WEIGHTS, ADAPTER = ".safetensors", "adapter_config.json"
 CLAP_FILES = "config.json, its processor's configuration and its tokenizer"
 CLAP_PARTS = ("audio_model.", "text_model.", "audio_projection.", "text_projection.")
 LAION_PARTS = ("audio_branch.", "text_branch.")
 PUBLISHED = "laion/clap-htsat-unfused or laion/larger_clap_general"
+
+
+def read_configuration(name: str) -> dict[str, Any]:
+    """The `config.json` of the folder or hub model `name`.
+
+    Raises:
+        CheckpointError: there is none, it cannot be fetched, or it is no JSON object.
+    """
+    path = published_file(name, "config.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise CheckpointError(f"{path} is no model configuration; copy or download it again") from exc
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no model configuration; copy or download it again")
+    return content
 
 
 def refuse_weights_alone(path: Path) -> None:

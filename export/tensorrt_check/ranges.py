@@ -45,7 +45,10 @@ def measure_ranges(model: onnx.ModelProto, items: Mapping[str, Item]) -> list[Ra
             helper.make_node("ReduceMax", [f"magnitude_{place}"], [f"largest_{place}"], keepdims=0)
         )
         widened.graph.output.append(helper.make_tensor_value_info(f"largest_{place}", TensorProto.FLOAT, []))
-    session = onnxruntime.InferenceSession(widened.SerializeToString(), providers=["CPUExecutionProvider"])
+    content = widened.SerializeToString()
+    del widened  # of a large model, each copy is gigabytes
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    del content
     largest = np.stack([session.run(None, dict(item)) for item in items.values()])  # [items, nodes]
     largest = np.nan_to_num(largest, nan=np.inf)
     names = list(items)

@@ -20,6 +20,7 @@ from export.parity import (
     SCORE_STEP,
     STRICT,
     GraphParity,
+    ProductsOfFloat16,
     Thresholds,
     check_audio,
     check_search,
@@ -366,3 +367,23 @@ def test_real_recordings_pass(tmp_path: Path, model: DualEncoder, typed: DualEnc
     data = load_parity_data(tmp_path / "manifest.jsonl", window=WINDOW)
     row = check_audio(audio_graph.SerializeToString(), data.windows, model=model, typed=typed, accept=STRICT["fp16"])
     assert len(row.items) == 32 + HARD_WINDOWS
+
+
+def test_products_of_float16_are_torchs_own(typed: DualEncoder):
+    """One unit in the last place apart at most, as the order of the sums is not the same."""
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(2, 8, 9, 9).half(), torch.randn(4, 8, 3, 3).half(), torch.randn(4).half()
+    own = torch.nn.functional.conv2d(x, weight, bias, stride=2)
+    with ProductsOfFloat16():
+        found = torch.nn.functional.conv2d(x, weight, bias, stride=2)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found, own, atol=0, rtol=2**-10)
+    too_large = torch.full((1, 8), 1e4).half()
+    with ProductsOfFloat16():
+        assert torch.nn.functional.linear(too_large, torch.ones(1, 8).half()).isinf().all()  # as a GPU has it
+
+    waveform = torch.from_numpy(np.stack(list(hard_signals(WINDOW).values())[1:]))
+    with torch.inference_mode():
+        native = typed.embed_audio(waveform)
+        with ProductsOfFloat16():
+            assert (typed.embed_audio(waveform) * native).sum(dim=1).min() >= 0.99999

@@ -26,7 +26,8 @@ from transformers.models.clap.modeling_clap import ClapAudioEncoder
 from export import ExportError
 from export.hard_items import hard_signals
 from export.sources import AudioWindow, load_source
-from export.sources.clap import ClapAudio, ClapFrontend, RepeatPad
+from export.sources.clap import ClapAudio, ClapFrontend
+from export.sources.repeat_pad import RepeatPad
 from export.to_onnx import main
 from export.towers import check_weights
 from train.checkpoint import CheckpointError
@@ -194,7 +195,7 @@ def test_the_front_end_is_the_feature_extractor_at_its_real_size(truncation: str
 def test_repeat_pad_is_tiling(length: int):
     clip = np.random.default_rng(0).uniform(0.1, 1, length).astype(np.float32)
     expected = np.tile(clip, 1000 // length if length else 0)
-    found = RepeatPad(1000)(torch.from_numpy(np.pad(clip, (0, 1000 - length)))[None].repeat(2, 1))
+    found = RepeatPad(1000, whole=True)(torch.from_numpy(np.pad(clip, (0, 1000 - length)))[None].repeat(2, 1))
     np.testing.assert_array_equal(found, np.pad(expected, (0, 1000 - len(expected)))[None].repeat(2, axis=0))
 
 
@@ -202,7 +203,7 @@ def test_repeat_pad_is_tiling(length: int):
 def test_repeat_pad_is_exact_at_the_real_size(length: int):
     clip = np.random.default_rng(0).uniform(0.1, 1, length).astype(np.float32)
     expected = np.tile(clip, 480_000 // length)
-    found = RepeatPad(480_000)(torch.from_numpy(np.pad(clip, (0, 480_000 - length)))[None])
+    found = RepeatPad(480_000, whole=True)(torch.from_numpy(np.pad(clip, (0, 480_000 - length)))[None])
     np.testing.assert_array_equal(found[0], np.pad(expected, (0, 480_000 - len(expected))))
 
 
@@ -256,6 +257,13 @@ def add_weight(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def widen_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        weights | {"text_projection.linear1.bias": torch.zeros(25)}, folder / "model.safetensors", {"format": "pt"}
+    )
+
+
 def pad_otherwise(folder: Path) -> None:
     path = folder / "processor_config.json"
     config = json.loads(path.read_text())
@@ -292,6 +300,10 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
         (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
+        (
+            widen_weight,
+            r"text_projection\.linear1\.bias of .* has the shape \(25,\); its own configuration makes it \(24,\)",
+        ),
         (lengthen_windows, "transformers cannot run .*, its processor and model do not fit: the wav size"),
         (pad_otherwise, "pads short clips by 'repeat'; only 'repeatpad' can be exported"),
     ],
