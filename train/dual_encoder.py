@@ -1,19 +1,24 @@
 """The dual encoder: the only place that projects and normalises embeddings."""
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.config import ModelConfig
+from train.config import BesideConfig, ModelConfig
 from train.frontend import LogMel
 from train.towers import build_audio_tower, build_text_tower
 
+ABSENT = 1e4  # taken off a token's score where there is none
+
 
 class DualEncoder(nn.Module):
-    """Two towers into one space (MusCALL §3.1, MuLan §3.1).
+    """Two towers into one space (MusCALL §3.1, MuLan §3.1), and beside them, where configured, published towers.
 
     The towers may run in float16 (`model.audio_tower.half()`); the front end, both projections and the L2 norm
-    are always float32, so both embeddings leave as float32.
+    are always float32, so both embeddings leave as float32. A training step sees the learned half of an embedding
+    alone: `project_audio` and `project_text`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -25,6 +30,16 @@ class DualEncoder(nn.Module):
         self.audio_projection = nn.Linear(self.audio_tower.width, config.embedding_dim, bias=False)
         self.text_projection = nn.Linear(self.text_tower.width, config.embedding_dim, bias=False)
         self.log_temperature = nn.Parameter(torch.zeros(()))
+        self.beside = Beside(config.beside, text_width=self.text_tower.width) if config.beside.parts else None
+
+    def train(self, mode: bool = True) -> Self:
+        """As any module, but a frozen audio tower and what is beside stay in eval mode."""
+        super().train(mode)
+        if getattr(self.config.audio, "frozen", False):
+            self.audio_tower.eval()
+        if self.beside is not None:
+            self.beside.eval()
+        return self
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """float32 [batch, window_samples] -> float32 [batch, 1, n_mels, frames]; never under autocast."""
@@ -37,22 +52,103 @@ class DualEncoder(nn.Module):
 
     def audio_features(self, log_mel: Tensor) -> Tensor:
         """float32 [batch, 1, n_mels, frames] -> [batch, audio_tower.width], what the audio tower makes of it."""
-        features: Tensor = self.audio_tower(log_mel.to(next(self.audio_tower.parameters()).dtype))
+        features: Tensor = self.audio_tower(log_mel)
         return features
 
     def project_audio(self, features: Tensor) -> Tensor:
         """[batch, audio_tower.width] -> float32 [batch, dim], unit L2 norm."""
         return _normalise(self.audio_projection, features)
 
+    def project_text(self, features: Tensor) -> Tensor:
+        """[batch, text_tower.width] -> float32 [batch, dim], unit L2 norm."""
+        return _normalise(self.text_projection, features)
+
     def embed_audio(self, waveform: Tensor) -> Tensor:
-        """float32 [batch, window_samples] mono in -1…1 -> float32 [batch, dim], unit L2 norm."""
-        return self.embed_log_mel(self.log_mel(waveform))
+        """float32 [batch, window_samples] mono in -1…1 -> float32 [batch, vector size], unit L2 norm."""
+        learned = self.embed_log_mel(self.log_mel(waveform))
+        return learned if self.beside is None else self.beside.join_audio(learned, waveform)
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """int [batch, length] twice; mask 1 for a token, 0 for padding -> float32 [batch, dim], unit L2 norm."""
-        return _normalise(self.text_projection, self.text_tower(input_ids, attention_mask))
+        """int [batch, length] twice, mask 0 for padding -> float32 [batch, vector size], unit L2 norm."""
+        if self.beside is None:
+            return self.project_text(self.text_tower(input_ids, attention_mask))
+        tokens = self.text_tower.tokens(input_ids, attention_mask)
+        learned = self.project_text(self.text_tower.pool(tokens, attention_mask))
+        return self.beside.join_text(learned, tokens, attention_mask)
 
 
-def _normalise(projection: nn.Linear, features: Tensor) -> Tensor:
+class Beside(nn.Module):
+    """Published audio towers, read off as concepts, and what of these a text is about (`train.concepts`).
+
+    All but the towers is float32, as the learned half's projections are.
+
+    Args:
+        text_width: of the text tower's features, which both halves share.
+    """
+
+    def __init__(self, config: BesideConfig, *, text_width: int) -> None:
+        super().__init__()
+        self.config = config
+        distinct = list(dict.fromkeys(part.frontend for part in config.parts))
+        self.hears = [distinct.index(part.frontend) for part in config.parts]
+        self.frontends = nn.ModuleList(LogMel(frontend) for frontend in distinct)
+        self.towers = nn.ModuleList(build_audio_tower(part.audio, frontend=part.frontend) for part in config.parts)
+        width = sum(tower.width for tower in self.towers)
+        self.audio_projection = nn.Linear(width, config.concepts)
+        self.familiarity = nn.Linear(width, 1)
+        self.text_projection = ConceptHead(text_width, hidden=config.hidden, concepts=config.concepts)
+
+    def audio_features(self, waveform: Tensor) -> Tensor:
+        """float32 [batch, window_samples] mono in -1…1 -> float32 [batch, the towers' widths together]."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            log_mels = [frontend(waveform.float()) for frontend in self.frontends]
+            heard = zip(self.towers, self.hears, strict=True)
+            return torch.cat([tower(log_mels[place]).float() for tower, place in heard], dim=1)
+
+    def join_audio(self, learned: Tensor, waveform: Tensor) -> Tensor:
+        """Learned half float32 [batch, dim], waveform [batch, samples] -> [batch, dim + concepts], unit L2 norm."""
+        features = self.audio_features(waveform)
+        with torch.autocast(features.device.type, enabled=False):
+            familiar = torch.sigmoid(self.familiarity(features))
+        weight = self.config.weight + familiar * (self.config.familiar_weight - self.config.weight)
+        return _join(learned, _normalise(self.audio_projection, features), weight)
+
+    def join_text(self, learned: Tensor, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Learned half float32 [batch, dim], tokens [batch, n, width] -> [batch, dim + concepts], unit L2 norm."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            concepts = F.normalize(self.text_projection(tokens.float(), attention_mask), dim=-1)
+        return _join(learned, concepts, learned.new_tensor(self.config.text_weight))
+
+
+class ConceptHead(nn.Module):
+    """Which concepts a text is about: what its tokens together say, and the strongest that one of them says.
+
+    The second finds a word in a long description, of which the mean of all tokens tells little.
+    """
+
+    def __init__(self, width: int, *, hidden: int, concepts: int) -> None:
+        super().__init__()
+
+        def layers() -> nn.Sequential:
+            norm = nn.LayerNorm(width, elementwise_affine=False)
+            return nn.Sequential(
+                norm, nn.Linear(width, hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(hidden, concepts)
+            )
+
+        self.of_text, self.of_token = layers(), layers()
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """float32 [batch, length, width], int [batch, length] -> float32 [batch, concepts], of any length."""
+        present = attention_mask.float().unsqueeze(2)
+        mean = (present * tokens).sum(dim=1) / present.sum(dim=1)
+        strongest = (self.of_token(tokens) - ABSENT * (1.0 - present)).amax(dim=1)
+        return self.of_text(mean) + strongest
+
+
+def _join(learned: Tensor, concepts: Tensor, weight: Tensor) -> Tensor:
+    return torch.cat([(1 - weight).sqrt() * learned, weight.sqrt() * concepts], dim=1)
+
+
+def _normalise(projection: nn.Module, features: Tensor) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
         return F.normalize(projection(features.float()), dim=-1)

@@ -11,44 +11,67 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-from train.config import FrontendConfig
+from train.config import YAMNET_OFFSET, FrontendConfig
 
 POWER_FLOOR = 1e-10
 # A window whose loudest mel cell lies under 0 dB of power (about -50 dBFS) is not raised further, so that near
 # silence looks like silence and not like amplified noise.
 QUIETEST_PEAK_DB = 0.0
+MUSICNN_GAIN = 10_000.0  # Pons & Serra 2019: log10(1 + 10,000 power)
+DECIBELS = 10.0 / math.log(10.0)  # a natural logarithm of power -> decibels
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram in decibels below the loudest cell of its own window, scaled to [-1, 1].
+    """Log-mel spectrogram; `FrontendConfig` says of which kind. Hann window, frames and mels as configured.
 
-    The reference is the window's own maximum, so a vector depends neither on the playback level nor on
-    the other items of a batch. Hann window, frames centred in their hops, power spectrum, HTK mel scale.
+    The usual one, "peak_db", is in decibels below the loudest cell of its own window: a vector depends neither on the
+    playback level nor on the other items of a batch. The others are what published weights were trained on.
     """
 
     def __init__(self, config: FrontendConfig) -> None:
         super().__init__()
         self.config = config
-        n_fft, bins = config.n_fft, config.n_fft // 2 + 1
+        bins, taps = config.n_fft // 2 + 1, config.frame_samples
         # Row k of the basis is hann(n) · cos(2πkn/N); row bins + k is the same with sin.
-        angle = 2 * math.pi / n_fft * torch.outer(torch.arange(bins), torch.arange(n_fft)).double()
-        hann = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
+        angle = 2 * math.pi / config.n_fft * torch.outer(torch.arange(bins), torch.arange(taps)).double()
+        hann = torch.hann_window(taps, periodic=True, dtype=torch.float64)
         basis = torch.cat([torch.cos(angle) * hann, torch.sin(angle) * hann])
         mel = melscale_fbanks(
-            bins, config.f_min_hz, config.f_max_hz, config.n_mels, config.sample_rate_hz, norm=None, mel_scale="htk"
+            bins,
+            config.f_min_hz,
+            config.f_max_hz,
+            config.n_mels,
+            config.sample_rate_hz,
+            norm="slaney" if config.mel_scale == "slaney" else None,
+            mel_scale=config.mel_scale,
         )
         self.register_buffer("dft", basis.float().unsqueeze(1), persistent=False)
         self.register_buffer("mel", mel.T.contiguous(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Args: waveform: float32 [batch, window_samples] in -1…1. Returns: float32 [batch, 1, n_mels, frames]."""
-        n_fft, bins = self.config.n_fft, self.config.n_fft // 2 + 1
-        overlap = n_fft - self.config.hop_samples
-        padded = F.pad(waveform.unsqueeze(1), (overlap // 2, overlap - overlap // 2))
-        spectrum = F.conv1d(padded, self.dft, stride=self.config.hop_samples)
+        bins = self.config.n_fft // 2 + 1
+        spectrum = F.conv1d(self._padded(waveform.unsqueeze(1)), self.dft, stride=self.config.hop_samples)
         power = spectrum[:, :bins].square() + spectrum[:, bins:].square()
-        decibel = 10.0 / math.log(10.0) * torch.log(torch.matmul(self.mel, power).clamp_min(POWER_FLOOR))
+        return self._compressed(power).unsqueeze(1)
+
+    def _padded(self, waveform: Tensor) -> Tensor:
+        if self.config.framing == "centre":
+            half = self.config.frame_samples // 2
+            return F.pad(waveform, (half, half), mode="reflect")
+        if self.config.framing == "valid":
+            return waveform
+        overlap = self.config.frame_samples - self.config.hop_samples
+        return F.pad(waveform, (overlap // 2, overlap - overlap // 2))
+
+    def _compressed(self, power: Tensor) -> Tensor:
+        """Power float32 [batch, bins, frames] -> float32 [batch, n_mels, frames]."""
+        if self.config.compression == "log_magnitude":
+            return torch.log(YAMNET_OFFSET + torch.matmul(self.mel, power.sqrt()))
+        mel = torch.matmul(self.mel, power)
+        if self.config.compression == "log10_power":
+            return torch.log(1 + MUSICNN_GAIN * mel) / math.log(10.0)
+        decibel = DECIBELS * torch.log(mel.clamp_min(POWER_FLOOR))
         span = self.config.dynamic_range_db
         peak = decibel.amax(dim=(1, 2), keepdim=True).clamp_min(QUIETEST_PEAK_DB)
-        below_peak = (decibel - peak).clamp_min(-span)
-        return (1.0 + 2.0 / span * below_peak).unsqueeze(1)
+        return 1.0 + 2.0 / span * (decibel - peak).clamp_min(-span)

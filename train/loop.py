@@ -115,6 +115,8 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     world = join_world()
     console = console or Console(quiet=not world.is_first)
     last = run / "last.pt"
+    if config.model.beside.parts:
+        raise TrainingError("model.beside is fitted afterwards; train without it, then run `python -m train.concepts`")
     if last.exists() and not resume:
         raise TrainingError(f"{run} already holds a run; continue it with --resume or choose another --out")
     if resume and not last.exists():

@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BertModel
 
 from train.checkpoint import CheckpointError
 from train.config import (
     AudioAstConfig,
+    AudioConfig,
+    AudioMusicnnConfig,
+    AudioYamnetConfig,
     Config,
     ConfigError,
     TextBertConfig,
@@ -24,6 +27,7 @@ from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.hub import published_folder
 from train.towers.published import read_published
+from train.towers.wheels import read_musicnn, read_yamnet
 
 WEIGHTS = ("*.json", "*.safetensors", "*.txt")
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
@@ -39,6 +43,10 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         ConfigError: weights or a vocabulary cannot be had, or do not fit.
     """
     audio, text = config.model.audio, config.model.text
+    if isinstance(audio, AudioMusicnnConfig | AudioYamnetConfig) and audio.init_from:
+        load_part(model.audio_tower, audio)
+    if getattr(audio, "frozen", False):
+        model.audio_tower.requires_grad_(False)
     if isinstance(audio, AudioAstConfig) and audio.init_from:
         model.audio_tower.load_pretrained(pretrained_folder(audio.init_from, key="model.audio.init_from"))
     if isinstance(text, TextWord2VecConfig):
@@ -58,6 +66,25 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
                 f"{tokenizer.get_vocab_size()}; set it to that"
             )
     return TextTokenizer(tokenizer.to_str(), max_tokens=text.max_tokens)
+
+
+def load_part(tower: nn.Module, config: AudioConfig) -> list[str]:
+    """Give a tower the published weights of the wheel `config.init_from`; returns the names of its classifier's tags,
+    such as "MSD/rock" and "YAM/Trumpet".
+
+    Raises:
+        ConfigError: there is no such wheel, or it is another.
+    """
+    if isinstance(config, AudioMusicnnConfig):
+        weights, tags = read_musicnn(Path(config.init_from or ""), network=config.network)
+        kind = config.network[:3]
+    elif isinstance(config, AudioYamnetConfig):
+        weights, tags = read_yamnet(Path(config.init_from or ""))
+        kind = "YAM"
+    else:
+        raise ConfigError(f"{config.tower} has no published weights in a wheel; expected audio_musicnn or audio_yamnet")
+    tower.load_published(weights)
+    return [f"{kind}/{tag}" for tag in tags]
 
 
 def pretrained_folder(name: str, *, key: str) -> Path:

@@ -6,18 +6,23 @@ from typing import Any
 from export.sources.source import AudioWindow, Source
 from train.checkpoint import check_content
 from train.data.tokenizer import TextTokenizer
+from train.towers.audio_musicnn import AudioMusicnn
 
 
 def load_ours(content: Any, *, path: Path) -> Source:
     """What `read_tensors` gave for `path`; raises CheckpointError where it cannot be used."""
     checkpoint = check_content(content, path=path)
     config = checkpoint.config.model
+    model = checkpoint.build_model()
+    for module in model.modules():
+        if isinstance(module, AudioMusicnn):
+            module.drop_dead_filters()
     return Source(
-        model=checkpoint.build_model(),
+        model=model,
         tokenizer=TextTokenizer(checkpoint.tokenizer, max_tokens=config.text.max_tokens),
         name=config.name,
         window=AudioWindow(config.frontend.sample_rate_hz, config.frontend.window_samples),
-        embedding_dim=config.embedding_dim,
+        embedding_dim=config.vector_size,
         max_text_tokens=config.text.max_tokens,
         metrics=checkpoint.metrics,
         provenance=checkpoint.provenance,

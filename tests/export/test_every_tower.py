@@ -1,6 +1,6 @@
 """Every tower of train/ passes the gate in both precisions, on graphs that promise the same as those of the starter."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,15 @@ from torch import nn
 from export.hard_items import HARD_TEXTS, hard_signals
 from export.int8 import quantise
 from export.parity import STRICT, GraphParity, check_audio, check_text
+from export.sources import AudioWindow
 from export.tensorrt_check import check_graph
 from export.towers import export_audio, export_text, type_embeddings, type_float16
 from tests.export.conftest import INSTRUMENTS, MAX_TOKENS, MOODS, WINDOW, lived_in_model, tokenizer_json
-from train.config import Config
+from tests.train.test_published_towers import MUSICNN, YAMNET, needs_wheels
+from train.config import MUSICNN_FRONTEND, YAMNET_FRONTEND, Config
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
+from train.pretrained import load_part
 
 FRONTEND = {"window_s": 1.0, "n_fft": 512, "hop_samples": 250, "n_mels": 64}
 BERT = {
@@ -75,6 +78,39 @@ def test_audio(tower: str, precision: str, tmp_path: Path):
     content = graph.SerializeToString(deterministic=True)
     row = check_audio(content, hard_signals(WINDOW), model=model, typed=typed, accept=STRICT[precision])
     assert (row.truth @ row.truth.T).min() < 0.99  # what it compares tells different sounds apart
+    check_promises(graph, precision=precision, folder=tmp_path)
+
+
+PUBLISHED = {
+    "musicnn": (MUSICNN_FRONTEND, {"tower": "audio_musicnn", "init_from": str(MUSICNN)}),
+    "yamnet": (YAMNET_FRONTEND, {"tower": "audio_yamnet", "init_from": str(YAMNET), "patches": 2}),
+}
+
+
+@needs_wheels
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("tower", PUBLISHED)
+def test_published_audio(tower: str, beside: bool, precision: str, tmp_path: Path):
+    """With its published weights: alone, and beside a learned tower as concepts."""
+    frontend, audio = PUBLISHED[tower]
+    own = asdict(frontend) | {"window_s": 3.1}
+    values: dict = {"embedding_dim": 16, "frontend": own, "audio": audio, "text": TEXT["bert-mean"]}
+    if beside:
+        parts = {"parts": [{"frontend": own, "audio": audio}], "concepts": 5, "hidden": 8}
+        values |= {"frontend": FRONTEND | {"window_s": 3.1}, "audio": RESNET, "beside": parts}
+    config = Config.from_dict({"model": values}).model
+    model = lived_in_model(Config.from_dict({"model": values}))
+    if model.beside is None:
+        load_part(model.audio_tower, config.audio)
+    else:
+        load_part(model.beside.towers[0], config.beside.parts[0].audio)
+    window = AudioWindow(16_000, 49_600)
+    typed = type_float16(model) if precision == "fp16" else None
+    graph = export_audio(typed or model, samples=window.samples)
+    content = graph.SerializeToString(deterministic=True)
+    row = check_audio(content, hard_signals(window), model=model, typed=typed, accept=STRICT[precision])
+    assert (row.truth @ row.truth.T).min() < 0.99
     check_promises(graph, precision=precision, folder=tmp_path)
 
 

@@ -7,6 +7,8 @@ from train.config import (
     AudioAstConfig,
     AudioConfig,
     AudioCrnnConfig,
+    AudioMusicnnConfig,
+    AudioYamnetConfig,
     FrontendConfig,
     TextBertConfig,
     TextConfig,
@@ -14,18 +16,24 @@ from train.config import (
 )
 from train.towers.audio_ast import AudioAst
 from train.towers.audio_crnn import AudioCrnn
+from train.towers.audio_musicnn import AudioMusicnn
 from train.towers.audio_resnet import AudioResNet
+from train.towers.audio_yamnet import AudioYamnet
 from train.towers.text_bert import TextBert
 from train.towers.text_transformer import TextTransformer
 from train.towers.text_word2vec import TextWord2Vec
 
 
 def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> nn.Module:
-    """A module: log-mel float [batch, 1, n_mels, frames] -> features float [batch, `.width`]."""
+    """A module: log-mel float32 [batch, 1, n_mels, frames] -> features [batch, `.width`], of its weights' type."""
     if isinstance(config, AudioAstConfig):
         return AudioAst(config, n_mels=frontend.n_mels, frames=frontend.frames)
     if isinstance(config, AudioCrnnConfig):
         return AudioCrnn(config, n_mels=frontend.n_mels)
+    if isinstance(config, AudioMusicnnConfig):
+        return AudioMusicnn(config, frontend=frontend)
+    if isinstance(config, AudioYamnetConfig):
+        return AudioYamnet(config, frontend=frontend)
     return AudioResNet(config, n_mels=frontend.n_mels, frames=frontend.frames)
 
 

@@ -38,6 +38,7 @@ class AudioAst(nn.Module):
         self.width = config.hidden
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        log_mel = log_mel.to(next(self.parameters()).dtype)
         return self.ast(log_mel.squeeze(1).transpose(1, 2)).last_hidden_state[:, 0]
 
     def load_pretrained(self, folder: Path) -> None:

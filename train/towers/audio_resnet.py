@@ -115,6 +115,7 @@ class AudioResNet(nn.Module):
             nn.init.zeros_(block.body[-1][1].weight)  # start each block as the identity (Goyal et al. 2017, §5.1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        log_mel = log_mel.to(next(self.parameters()).dtype)
         return self.pool(self.stages(self.stem(log_mel)))
 
 

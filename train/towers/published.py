@@ -1,9 +1,13 @@
-"""Read a published model through transformers."""
+"""Read published weights: through transformers, or as named arrays."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -34,3 +38,20 @@ def read_published(kind: type[Model], folder: Path, *, key: str, **options: Any)
     except (OSError, RuntimeError, ValueError, SafetensorError) as exc:
         raise ConfigError(f"{key}: {folder} holds no model that can be read: {str(exc).splitlines()[0]}") from exc
     raise ConfigError(f"{key}: {folder} holds a model of type {found!r}; expected one of type {wanted!r}")
+
+
+def read_tensor(weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Raises ConfigError where `weights` have no such tensor."""
+    if name not in weights:
+        raise ConfigError(f"model.audio.init_from: the weights lack {name}; give the version that the recipe names")
+    return weights[name]
+
+
+def fill(parameter: Tensor, value: np.ndarray) -> None:
+    """Copy published values; raises ConfigError where they have another shape."""
+    if tuple(parameter.shape) != value.shape:
+        raise ConfigError(
+            f"model.audio.init_from: the weights have a tensor of shape {list(value.shape)}; expected "
+            f"{list(parameter.shape)}: give the version that the recipe names"
+        )
+    parameter.copy_(torch.from_numpy(np.array(value, order="C")))

@@ -48,16 +48,24 @@ class TextBert(nn.Module):
         )
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.pool(self.tokens(input_ids, attention_mask), attention_mask)
+
+    def tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """int [batch, length] twice -> float [batch, length, width], of which padding's are of no use."""
         # A mask of four axes is taken by transformers as it is.
-        present = attention_mask.float()
-        scores_mask = (1.0 - present[:, None, None, :]) * MASKED
-        hidden = self.bert(
+        scores_mask = (1.0 - attention_mask.float()[:, None, None, :]) * MASKED
+        hidden: Tensor = self.bert(
             input_ids=input_ids, attention_mask=scores_mask, token_type_ids=torch.zeros_like(input_ids)
         ).last_hidden_state
+        return hidden
+
+    def pool(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """float [batch, length, width] and int [batch, length] -> features float [batch, width]."""
         if self.pooling == "cls":
-            return hidden[:, 0]
+            return tokens[:, 0]
+        present = attention_mask.float()
         share = present / present.sum(dim=1, keepdim=True)
-        return torch.matmul(share.unsqueeze(1).to(hidden.dtype), hidden).squeeze(1)
+        return torch.matmul(share.unsqueeze(1).to(tokens.dtype), tokens).squeeze(1)
 
     def load_pretrained(self, folder: Path) -> None:
         """Take the weights of a Hugging Face BERT folder; every size must match the configuration.

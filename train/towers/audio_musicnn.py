@@ -1,0 +1,173 @@
+"""musicnn: musically motivated convolutions on a log-mel spectrogram (Pons & Serra 2019, arXiv:1909.06654).
+
+Tall filters see timbre, long ones rhythm; each is pooled over all frequencies, so what it finds may lie at any pitch. A
+dense stack of three convolutions over time follows, pooling over time, and a hidden layer of 200 units. The published
+weights were trained on tags of the Million Song Dataset (MSD: genres, decades, moods, voices) or of MagnaTagATune (MTT:
+instruments, voices, tempo, loudness), on patches of 3 s.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.config import AudioMusicnnConfig, FrontendConfig
+from train.towers.patches import cut, mean_of_patches, patch_starts
+from train.towers.published import fill, read_tensor
+
+PATCH_FRAMES = 187  # 3 s
+MELS = 96
+FILTERS = ((204, 38, 7), (204, 67, 7), (51, 1, 128), (51, 1, 64), (51, 1, 32))  # count, mels, frames
+MIDDLE, UNITS, TAGS = 64, 200, 50
+EPSILON = 1e-3  # of TensorFlow's batch normalisation
+DEAD = 1e-3  # norm of the weights of a filter below which its output does not depend on the music
+NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+class AudioMusicnn(nn.Module):
+    """log-mel float [batch, 1, 96, frames] -> features float [batch, 200]: the mean of patches of 3 s, evenly spread.
+
+    `classifier` is the published one of tags, float [batch, 200] -> logits [batch, 50]; the features do without it.
+    """
+
+    width = UNITS
+
+    def __init__(self, config: AudioMusicnnConfig, *, frontend: FrontendConfig) -> None:
+        super().__init__()
+        self.frontend = frontend
+        count = config.patches or frontend.frames // PATCH_FRAMES
+        self.starts = patch_starts(frontend.frames, patch=PATCH_FRAMES, count=count)
+        self.norm = nn.BatchNorm2d(1, eps=EPSILON)
+        self.front = nn.ModuleList(Filters(*part) for part in FILTERS)
+        channels = sum(part[0] for part in FILTERS)
+        self.middle = nn.ModuleList(Middle(inputs) for inputs in (channels, MIDDLE, MIDDLE))
+        pooled = 2 * (channels + len(self.middle) * MIDDLE)
+        self.pooled_norm = nn.BatchNorm1d(pooled, eps=EPSILON)
+        self.dense = nn.Linear(pooled, UNITS)
+        self.dense_norm = nn.BatchNorm1d(UNITS, eps=EPSILON)
+        self.classifier = nn.Linear(UNITS, TAGS)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        patches = cut(log_mel, starts=self.starts, patch=PATCH_FRAMES)
+        features = self.patch_features(patches.flatten(0, 1).to(self.norm.weight.dtype)).unflatten(
+            0, (-1, len(self.starts))
+        )
+        return mean_of_patches(features, patches, frontend=self.frontend)
+
+    def patch_features(self, patch: Tensor) -> Tensor:
+        """float [batch, 1, 96, 187] -> float [batch, 200]."""
+        normed = self.norm(patch)
+        front = torch.cat([part(normed) for part in self.front], dim=1)
+        first = self.middle[0](front)
+        second = self.middle[1](first) + first
+        third = self.middle[2](second) + second
+        maps = torch.cat([front, first, second, third], dim=1)
+        pooled = torch.cat([maps.amax(dim=2), maps.mean(dim=2)], dim=1)
+        return self.dense_norm(F.relu(self.dense(self.pooled_norm(pooled))))
+
+    @torch.no_grad()
+    def load_published(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take over the tensors of a network of the package `musicnn`, by TensorFlow's names.
+
+        Raises:
+            ConfigError: a tensor is missing or of another shape.
+        """
+        parts = [*self.front, *self.middle]
+        for number, norm in enumerate([self.norm, *(part.norm for part in parts), self.pooled_norm, self.dense_norm]):
+            for ours, theirs in NORM.items():
+                value = read_tensor(weights, f"{_numbered('batch_normalization', number)}/{theirs}")
+                fill(getattr(norm, ours), _maxima_first(value) if norm is self.pooled_norm else value)
+        for number, part in enumerate(parts):
+            name = _numbered("conv2d", number)
+            kernel = read_tensor(
+                weights, f"{name}/kernel"
+            )  # [frames, mels, 1, filters] or [frames, channels, 1, filters]
+            fill(part.convolution.weight, kernel.transpose(3, 2, 1, 0).reshape(part.convolution.weight.shape))
+            fill(part.convolution.bias, read_tensor(weights, f"{name}/bias"))
+        for name, layer in (("dense", self.dense), ("dense_1", self.classifier)):
+            kernel = read_tensor(weights, f"{name}/kernel")
+            fill(layer.weight, (_maxima_first(kernel) if layer is self.dense else kernel).T)
+            fill(layer.bias, read_tensor(weights, f"{name}/bias"))
+
+    @torch.no_grad()
+    def drop_dead_filters(self) -> None:
+        """Leave out the filters of the front end whose output is the same for any music; the features stay the same.
+
+        Weight decay has brought most of the published ones to zero: MSD's front end keeps 64 of 561, MTT's 249. In eval
+        mode only, as the constants are those of the running statistics.
+        """
+        live = [part.convolution.weight.flatten(1).norm(dim=1) > DEAD for part in self.front]
+        silent = torch.zeros(1, 1, MELS, PATCH_FRAMES)
+        constant = torch.cat([part(silent)[0, :, 0] for part in self.front])
+        for part, kept in zip(self.front, live, strict=True):
+            part.keep(kept)
+        kept = torch.cat(live)
+        self.middle[0].keep(kept, constant=constant)
+        after = len(self.middle) * MIDDLE
+        kept = F.pad(kept, (0, after), value=True).repeat(2)  # of the maxima, then of the means
+        rest = self.pooled_norm(F.pad(constant, (0, after)).repeat(2)[None])[0].masked_fill(kept, 0.0)
+        dense = nn.Linear(int(kept.sum()), UNITS)
+        dense.weight.copy_(self.dense.weight[:, kept])
+        dense.bias.copy_(self.dense(rest))
+        self.dense, self.pooled_norm = dense, _kept(self.pooled_norm, kept)
+
+
+class Filters(nn.Module):
+    """Convolution, ReLU, BatchNorm, and the maximum over mels: [batch, 1, mels, frames] -> [batch, count, frames]."""
+
+    def __init__(self, count: int, mels: int, frames: int) -> None:
+        super().__init__()
+        self.padding = ((frames - 1) // 2, frames // 2)  # TensorFlow's "same": the odd one at the end
+        self.convolution = nn.Conv2d(1, count, (mels, frames))
+        self.norm = nn.BatchNorm2d(count, eps=EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(F.relu(self.convolution(F.pad(x, self.padding)))).amax(dim=2)
+
+    def keep(self, kept: Tensor) -> None:
+        """Leave out the filters that bool [count] does not name."""
+        whole = self.convolution
+        self.convolution = nn.Conv2d(1, int(kept.sum()), whole.kernel_size)
+        self.convolution.weight.copy_(whole.weight[kept])
+        self.convolution.bias.copy_(whole.bias[kept])
+        self.norm = _kept(self.norm, kept)
+
+
+class Middle(nn.Module):
+    """Convolution over time, ReLU, BatchNorm: [batch, inputs, frames] -> [batch, 64, frames]."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(inputs, MIDDLE, 7, padding=3)
+        self.norm = nn.BatchNorm1d(MIDDLE, eps=EPSILON)
+        self.register_buffer("constant", torch.zeros(MIDDLE, 1), persistent=False)  # what inputs left out came to
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(F.relu(self.convolution(x) + self.constant))
+
+    def keep(self, kept: Tensor, *, constant: Tensor) -> None:
+        """Leave out the inputs that bool [inputs] does not name, float `constant` [inputs] at any time."""
+        whole = self.convolution
+        self.convolution = nn.Conv1d(int(kept.sum()), MIDDLE, whole.kernel_size, padding=whole.padding)
+        self.convolution.weight.copy_(whole.weight[:, kept])
+        self.convolution.bias.copy_(whole.bias)
+        left_out = constant.masked_fill(kept, 0.0)[None, :, None].expand(-1, -1, PATCH_FRAMES)
+        self.constant = (whole(left_out) - whole.bias[:, None])[0]  # by frame, for the padding at both ends
+
+
+def _kept(norm: nn.BatchNorm1d | nn.BatchNorm2d, kept: Tensor) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    smaller = type(norm)(int(kept.sum()), eps=norm.eps).eval()
+    for name in NORM:
+        getattr(smaller, name).copy_(getattr(norm, name)[kept])
+    return smaller
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def _maxima_first(value: np.ndarray) -> np.ndarray:
+    """TensorFlow's order, maximum and mean of a channel in turn -> all maxima, then all means."""
+    return np.concatenate([value[0::2], value[1::2]])
