@@ -1,0 +1,220 @@
+"""Fit concepts to a trained checkpoint; the learned half stays as it is."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from train.checkpoint import Checkpoint
+from train.concepts.audio import concept_projection
+from train.concepts.table import read_concepts, tag_weights
+from train.concepts.text import fit_head, phrases_of, targets
+from train.concepts.texts import made_texts
+from train.concepts.trust import familiarity
+from train.config import (
+    MUSICNN_FRONTEND,
+    YAMNET_FRONTEND,
+    AudioMusicnnConfig,
+    AudioYamnetConfig,
+    BesideConfig,
+    Config,
+    ConfigError,
+    PartConfig,
+    TextBertConfig,
+)
+from train.data.audio import AudioDecodeError, load_crop
+from train.data.manifest import Row
+from train.data.progress import shown
+from train.data.tokenizer import TextTokenizer
+from train.dual_encoder import Beside, DualEncoder
+from train.pretrained import load_part, sentence_embedder
+
+WINDOWS = 100  # of each kind of music, spread over its recordings
+WINDOWS_A_RECORDING = 4
+TEXTS = 300
+BATCH = 8  # windows
+TEXT_BATCH = 64
+SENTENCE_ENCODER = "all-MiniLM-L6-v2"
+
+
+def fit_concepts(
+    checkpoint: Checkpoint,
+    *,
+    familiar: Sequence[Row],
+    music: Sequence[Row],
+    musicnn: Path,
+    yamnet: Path,
+    overrides: Sequence[str],
+    seed: int,
+    console: Console,
+) -> Checkpoint:
+    """The same model with musicnn's two networks and YAMNet beside it.
+
+    Args:
+        familiar: rows that the checkpoint was trained on.
+        music: rows of recorded music; captions and labels are not read.
+        musicnn, yamnet: the wheels with the published weights.
+        overrides: "key=value" of `BesideConfig`.
+
+    Raises:
+        ConfigError: the checkpoint has something beside it already or no BERT as its text tower, a wheel is missing or
+            another, or an override is none.
+        AudioDecodeError: of one kind of music no recording can be read.
+    """
+    if checkpoint.config.model.beside.parts:
+        raise ConfigError("the checkpoint has concepts already; give the one that they were fitted to")
+    if not isinstance(checkpoint.config.model.text, TextBertConfig):
+        raise ConfigError(
+            f"the checkpoint's text tower is {checkpoint.config.model.text.tower}; concepts need text_bert, whose "
+            "published weights know words that no caption had"
+        )
+    concepts = read_concepts()
+    config = _with_beside(checkpoint.config, concepts=len(concepts), wheels=(musicnn, yamnet), overrides=overrides)
+    torch.manual_seed(seed)
+    model = DualEncoder(config.model).eval()
+    model.load_state_dict(dict(checkpoint.state_dict), strict=False)
+    assert model.beside is not None
+    tags: list[str] = []
+    for part, tower in zip(config.model.beside.parts, model.beside.towers, strict=True):
+        tags += load_part(tower, part.audio)
+
+    heard = _features(model.beside, music, config=config, seed=seed, doing="recorded", console=console)
+    known = _features(model.beside, familiar, config=config, seed=seed, doing="familiar", console=console)
+    weights = torch.from_numpy(tag_weights(concepts, tags=tags))
+    classifiers = [tower.classifier for tower in model.beside.towers]
+    weight, bias = concept_projection(heard, classifiers=classifiers, tag_weights=weights)
+    _fill(model.beside.audio_projection, weight, bias)
+    _fill(model.beside.familiarity, *familiarity(known, heard))
+
+    texts = list(made_texts(concepts, count=TEXTS, seed=seed))
+    console.print(f"learning {len(concepts)} concepts from {len(texts)} texts ...")
+    phrases, owners = phrases_of(concepts)
+    embed = sentence_embedder(SENTENCE_ENCODER, device=torch.device("cpu"))
+    wanted = targets(
+        texts,
+        vectors=_in_batches(embed, [text.text for text in texts]),
+        phrases=_in_batches(embed, phrases),
+        owners=owners,
+        concepts=len(concepts),
+    )
+    tokenizer = TextTokenizer(checkpoint.tokenizer, max_tokens=config.model.text.max_tokens)
+
+    tokens = _tokens(model, tokenizer, [text.text for text in texts])
+    cosine = fit_head(model.beside.text_projection, tokens, wanted, seed=seed)
+    means = torch.stack([known.mean(dim=0), heard.mean(dim=0)])
+    trusted = torch.sigmoid(model.beside.familiarity(means))[:, 0].tolist()
+    console.print(
+        f"texts are {cosine:.3f} (cosine) from what they are about; familiar music sounds {trusted[0]:.2f} "
+        f"familiar, recorded music {trusted[1]:.2f}"
+    )
+    provenance = {
+        **checkpoint.provenance,
+        "concepts": {
+            "windows": {"recorded": len(heard), "familiar": len(known)},
+            "texts": len(texts),
+            "weights": {"musicnn": musicnn.name, "yamnet": yamnet.name},
+            "seed": seed,
+        },
+    }
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    metrics = {**checkpoint.metrics, "concepts_text_cosine": cosine}
+    return Checkpoint(config, state, checkpoint.tokenizer, metrics, provenance)
+
+
+def _with_beside(config: Config, *, concepts: int, wheels: tuple[Path, Path], overrides: Sequence[str]) -> Config:
+    musicnn, yamnet = map(str, wheels)
+    window_s = config.model.frontend.window_s
+    parts = [
+        *(
+            (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=musicnn, network=each))
+            for each in ("MSD_musicnn", "MTT_musicnn")
+        ),
+        (YAMNET_FRONTEND, AudioYamnetConfig(init_from=yamnet)),
+    ]
+    chosen = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        chosen[key] = yaml.safe_load(value)
+    beside = dataclasses.asdict(
+        BesideConfig(
+            parts=tuple(
+                PartConfig(dataclasses.replace(frontend, window_s=window_s), audio) for frontend, audio in parts
+            ),
+            concepts=concepts,
+        )
+    )
+    values = config.to_dict()
+    return Config.from_dict({**values, "model": {**values["model"], "beside": {**beside, **chosen}}})
+
+
+@torch.inference_mode()
+def _features(
+    beside: Beside, rows: Sequence[Row], *, config: Config, seed: int, doing: str, console: Console
+) -> Tensor:
+    """float32 [at most WINDOWS, width], of windows at random places of rows drawn at random."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(rows))[:WINDOWS]
+    each = min(WINDOWS_A_RECORDING, max(1, WINDOWS // len(order)))
+    windows = _Windows([rows[place] for place in order], each=each, config=config, seed=seed)
+    loader = DataLoader(windows, batch_size=None, num_workers=1)
+    vectors = []
+    for waveforms in shown(loader, total=len(windows), doing=f"{doing} music heard", console=console):
+        vectors += [beside.audio_features(part).clone() for part in waveforms.split(BATCH) if len(part)]
+    if not vectors:
+        raise AudioDecodeError(f"none of the {len(windows)} recordings of {doing} music can be decoded")
+    return torch.cat(vectors).clone()
+
+
+class _Windows(Dataset[Tensor]):
+    """Windows of each row at places drawn from (seed, place of the row): float32 [each, samples], none where it is
+    unreadable."""
+
+    def __init__(self, rows: Sequence[Row], *, each: int, config: Config, seed: int) -> None:
+        self.rows, self.each, self.frontend, self.seed = rows, each, config.model.frontend, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        rng = np.random.default_rng((self.seed, index))
+        rate_hz, samples = self.frontend.sample_rate_hz, self.frontend.window_samples
+        try:
+            crops = [
+                load_crop(self.rows[index].audio, sample_rate_hz=rate_hz, samples=samples, place=rng.random())
+                for _ in range(self.each)
+            ]
+        except AudioDecodeError:
+            return torch.empty(0, samples)
+        return torch.from_numpy(np.stack(crops))
+
+
+@torch.no_grad()
+def _tokens(model: DualEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tensor]:
+    """What the text tower makes of each text's tokens: float16 [length, width], as there are many."""
+    found: list[Tensor] = []
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    for start in range(0, len(order), TEXT_BATCH):
+        ids, mask = tokenizer([texts[place] for place in order[start : start + TEXT_BATCH]])
+        hidden = model.text_tower.tokens(ids, mask).half()
+        found += [row[:length] for row, length in zip(hidden, mask.sum(dim=1).tolist(), strict=True)]
+    return [found[place] for place in np.argsort(order)]
+
+
+def _in_batches(embed: Callable[[Sequence[str]], Tensor], texts: Sequence[str]) -> Tensor:
+    """`embed` of all texts, those of like length together, in the order given."""
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    parts = [order[start : start + TEXT_BATCH] for start in range(0, len(order), TEXT_BATCH)]
+    vectors = torch.cat([embed([texts[place] for place in part]) for part in parts])
+    return vectors[torch.tensor(order).argsort()]
+
+
+def _fill(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)

@@ -1,0 +1,83 @@
+"""The text side: which concepts a text is about, learned from made texts by a head on the text tower's tokens."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from train.concepts.table import Concept
+from train.concepts.texts import Text
+from train.dual_encoder import ConceptHead
+
+NEARNESS_TEMPERATURE = 0.05  # of the softmax over concepts, of the cosine to their nearest phrase
+CENTRING = 0.7  # of the mean target, taken off each: concepts that many texts are near to say less
+NEAR_SHARE = 0.5  # of what a text is near to, beside what it was made of
+EPOCHS = 6
+BATCH = 128
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.02
+
+
+def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: Sequence[int], concepts: int) -> Tensor:
+    """What a text is about: the concepts that it was made of, and those to whose phrases it is near.
+
+    Args:
+        vectors: float32 [texts, hidden], unit L2 norm: the published sentence encoder's.
+        phrases: float32 [phrases, hidden], the same of the concepts' phrases.
+        owners: the concept of each phrase.
+        concepts: how many there are.
+
+    Returns:
+        float32 [texts, concepts], unit L2 norm.
+    """
+    cosines = vectors @ phrases.T
+    place = torch.tensor(owners).expand(len(texts), -1)
+    nearest = torch.full((len(texts), concepts), -1.0).scatter_reduce(1, place, cosines, reduce="amax")
+    near = F.normalize(F.softmax(nearest / NEARNESS_TEMPERATURE, dim=1), dim=1)
+    said = torch.zeros(len(texts), concepts)
+    for row, text in enumerate(texts):
+        said[row, list(text.concepts)] = 1.0
+    both = NEAR_SHARE * near + F.normalize(said, dim=1)
+    return F.normalize(both - CENTRING * both.mean(dim=0), dim=1)
+
+
+def fit_head(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, seed: int) -> float:
+    """Train `head` to turn texts towards what they are about; returns the mean cosine after it.
+
+    Args:
+        tokens: of each text, float [length, width].
+        wanted: float32 [texts, concepts], unit L2 norm.
+    """
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(head.train().parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    by_length = torch.tensor(sorted(range(len(tokens)), key=lambda place: len(tokens[place])))
+    batches = by_length.split(BATCH)  # of like length, so that little is padding
+    for _ in range(EPOCHS):
+        for place in torch.randperm(len(batches)).tolist():
+            cosine = _cosines(head, tokens, wanted, rows=batches[place])
+            optimizer.zero_grad()
+            (1 - cosine).mean().backward()
+            optimizer.step()
+    head.eval()
+    with torch.no_grad():
+        return float(torch.cat([_cosines(head, tokens, wanted, rows=rows) for rows in batches]).mean())
+
+
+def _cosines(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, rows: Tensor) -> Tensor:
+    lengths = torch.tensor([len(tokens[row]) for row in rows.tolist()])
+    padded = pad_sequence([tokens[row].float() for row in rows.tolist()], batch_first=True)
+    mask = torch.arange(padded.shape[1]) < lengths[:, None]
+    return F.cosine_similarity(head(padded, mask), wanted[rows], dim=1)
+
+
+def phrases_of(concepts: Sequence[Concept]) -> tuple[list[str], list[int]]:
+    """All phrases, as they are and as "a recording of ...", and the concept of each."""
+    pairs = [
+        (said, place)
+        for place, concept in enumerate(concepts)
+        for phrase in concept.phrases
+        for said in (phrase, f"a recording of {phrase}")
+    ]
+    return [phrase for phrase, _ in pairs], [place for _, place in pairs]
