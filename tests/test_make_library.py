@@ -1,5 +1,6 @@
 """One command takes a published model to a library that can be searched, and to a server."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,13 @@ MAKE = ("make", "--old-file=.venv/.all", f"BIN={Path(sys.executable).parent}")
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run((*MAKE, *arguments), cwd=PROJECT, capture_output=True, text=True, check=False)
+    # Not those of a make that runs the tests: it would have this one say which folder it enters.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
+    return subprocess.run(
+        (*MAKE, *arguments), cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_published_model_becomes_a_searchable_library(manifest: Path, tmp_path: Path):  # noqa: F811

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_origin
 
 import yaml
 
@@ -636,7 +636,8 @@ def _homes(cls: Any, key: str, *, prefix: str) -> Iterator[str]:
     for field_ in dataclasses.fields(cls):
         if field_.name == key:
             yield prefix + key
-        for kind in getattr(field_.type, "__args__", (field_.type,)):
+        kinds = () if get_origin(field_.type) is tuple else getattr(field_.type, "__args__", (field_.type,))
+        for kind in kinds:
             if dataclasses.is_dataclass(kind):
                 yield from _homes(kind, key, prefix=f"{prefix}{field_.name}.")
 

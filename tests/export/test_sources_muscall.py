@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 
 from export.hard_items import SILENCE, hard_signals
-from export.parity import float32_needed
+from export.parity import ProductsOfFloat16, float32_needed
 from export.sources import AudioWindow, load_source
 from export.to_onnx import main
 from export.towers import type_float16
@@ -223,7 +223,7 @@ def test_no_more_of_it_stays_float32_than_must(barely_trained: Path):
     assert len(everything) == 1 + 3 + 4 + 6 + 3
 
     def embedded(model: nn.Module) -> Tensor:  # one at a time, as the gate does: a batch is rounded otherwise
-        with torch.inference_mode():
+        with torch.inference_mode(), ProductsOfFloat16():
             return torch.cat([model.embed_audio(torch.from_numpy(signal[None])) for signal in signals.values()])
 
     expected = embedded(source.model).double()

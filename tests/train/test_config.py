@@ -31,7 +31,7 @@ def test_a_recipe_survives_the_round_trip_through_a_dict():
         (["model.text.pooling=max"], "expected 'mean' or 'cls'"),
         (["optim.batch_size=1"], "at least 2 pairs"),
         (["batch_size=64"], r"unknown key batch_size; did you mean 'optim\.batch_size'\?"),
-        (["hidden=64"], r"did you mean 'model\.audio\.hidden' or 'model\.text\.hidden'\?"),
+        (["hidden=64"], r"did you mean 'model\.audio\.hidden' or 'model\.text\.hidden' or 'model\.beside\.hidden'\?"),
         (["model.frontend.window_s=0.74"], "has 64 mels and 29 frames.*at least 31 of each"),
         (["model.frontend.n_mels=30"], "has 30 mels and 400 frames.*at least 31 of each"),
         (["model.audio.width=0"], "audio.width is 0; expected an even number of at least 2"),

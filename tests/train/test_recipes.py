@@ -38,7 +38,8 @@ ALL = [
 
 
 def test_every_recipe_is_tried():
-    assert set(SIZES) == {path.stem for path in RECIPES.glob("*.yaml")}
+    on_published_weights = {"musicnn", "yamnet"}  # in test_published_towers.py
+    assert set(SIZES) | on_published_weights == {path.stem for path in RECIPES.glob("*.yaml")}
 
 
 @pytest.mark.parametrize("recipe", SIZES)
