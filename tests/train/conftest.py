@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
@@ -26,7 +27,7 @@ def few_words() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Hugging Face BERT folder with random weights and a WordPiece tokenizer of a few words."""
+    """A Hugging Face BERT folder with the same random weights each time and a WordPiece tokenizer of a few words."""
     folder = tmp_path_factory.mktemp("bert")
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -37,7 +38,9 @@ def tiny_text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=32, max_position_embeddings=32, **sizes)).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(BertConfig(vocab_size=32, max_position_embeddings=32, **sizes)).save_pretrained(folder)
     return folder
 
 
