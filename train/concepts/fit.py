@@ -35,9 +35,9 @@ from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import Beside, DualEncoder
 from train.pretrained import load_part, sentence_embedder
 
-WINDOWS = 100  # of each kind of music, spread over its recordings
+WINDOWS = 2_000  # of each kind of music, spread over its recordings
 WINDOWS_A_RECORDING = 4
-TEXTS = 300
+TEXTS = 14_000
 BATCH = 8  # windows
 TEXT_BATCH = 64
 SENTENCE_ENCODER = "all-MiniLM-L6-v2"
