@@ -210,7 +210,7 @@ def test_a_student_follows_its_teacher_in_rows_without_captions(
     train(config, manifest=manifest, run=tmp_path / "run")
     metrics = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     followed = [line["val_teacher"]["R2"] for line in metrics]
-    assert max(followed) > 0.15 > followed[0] + 0.1
+    assert max(followed) > 0.4 > followed[0] + 0.2
     provenance = load_checkpoint(tmp_path / "run/ckpt.pt").provenance
     assert provenance["teacher_sha256"] == weights_sha256(Pitches())
     (kept,) = tmp_path.glob("manifest.teacher-*.npz")
