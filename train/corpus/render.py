@@ -16,7 +16,7 @@ import soxr
 from .compose.instruments import INSTRUMENTS, KITS
 from .compose.score import Score
 from .errors import CorpusError
-from .sound_fonts import DRUM_BANK, check_sound_font
+from .sound_fonts import DRUM_BANK, check_sound_font, missing_presets
 from .voices.speech import RATE_HZ as VOICE_RATE_HZ
 
 SYSTEM_SOUND_FONTS = (
@@ -103,12 +103,7 @@ class Renderer:
         font_id = self._owner.sfload(str(sound_font))
         if font_id == -1:
             raise CorpusError(f"FluidSynth cannot read the sound font {sound_font}; it may be damaged")
-        missing = [
-            name
-            for bank, sounds in ((0, {n: i.program for n, i in INSTRUMENTS.items()}), (DRUM_BANK, KITS))
-            for name, program in sounds.items()
-            if self._owner.sfpreset_name(font_id, bank, program) is None
-        ]
+        missing = missing_presets(sound_font)
         if missing:
             raise CorpusError(
                 f"sound font {sound_font} has no preset for {', '.join(missing)}; "

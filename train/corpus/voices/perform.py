@@ -175,9 +175,8 @@ def _melody(notes: list[Note], ends: list[float], frames: int, late_s: float, rn
     glide = np.hanning(width + 2)[1:-1]
     padded = np.pad(pitch, width // 2, mode="edge")
     pitch = np.convolve(padded, glide / glide.sum(), mode="valid")[:frames]
-    drift = np.interp(
-        np.arange(frames), np.arange(0, frames + 40, 40), [rng.gauss(0, 0.08) for _ in range(0, frames + 40, 40)]
-    )
+    turns = np.arange(0, frames + DRIFT_FRAMES, DRIFT_FRAMES)
+    drift = np.interp(np.arange(frames), turns, [rng.gauss(0, DRIFT_KEYS) for _ in turns])
     return (pitch + vibrato + drift).astype(np.float32)
 
 
