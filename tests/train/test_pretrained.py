@@ -91,6 +91,18 @@ def test_a_sentence_encoder_may_have_any_size(tiny_text_model: Path):
     torch.testing.assert_close(short, mean / mean.norm(), atol=1e-6, rtol=0)
 
 
+def test_a_frozen_layer_has_no_dropout_while_the_others_train(tiny_text_model: Path):
+    sizes = TextBertConfig(
+        vocab_size=32, hidden=32, layers=2, heads=4, feed_forward=64, max_positions=32, frozen_layers=1, dropout=0.5
+    )
+    tower = TextBert(sizes)
+    tower.load_pretrained(tiny_text_model)
+    frozen, trained = tower.train().bert.encoder.layer
+    hidden, mask = torch.randn(1, 5, 32), torch.zeros(1, 1, 1, 5)
+    assert torch.equal(frozen(hidden, mask)[0], frozen(hidden, mask)[0])
+    assert not torch.equal(trained(hidden, mask)[0], trained(hidden, mask)[0])
+
+
 def test_published_weights_that_cannot_be_used_are_one_sentence_that_names_the_setting(
     tiny_text_model: Path, tmp_path: Path
 ):
