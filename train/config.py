@@ -322,8 +322,8 @@ class BesideConfig:
 
     A vector is [√(1 - w) · learned, √w · concepts], so the product of a window's and a text's is a weighted sum of
     both cosines. A text's w is `text_weight`; a window's is `familiar_weight` where it sounds like the music that the
-    learned half was trained on, `weight` where not at all, and in between in proportion. `hidden` is the width of the
-    text side's hidden layer.
+    learned half was trained on, `weight` where not at all, and in between in proportion. The last of `concepts` is what
+    a text about no music is about. `hidden` is the width of the text side's hidden layer.
     """
 
     parts: tuple[PartConfig, ...] = ()

@@ -8,14 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.train.test_published_towers import MUSICNN, YAMNET, needs_wheels
+from tests.train.published_signal import struck_chord
+from tests.train.test_published_towers import GOLDEN, MUSICNN, NETWORKS, YAMNET, needs_wheels
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.concepts import teacher
 from train.concepts.__main__ import main
 from train.concepts.audio import concept_projection
 from train.concepts.table import Concept, read_concepts, tag_weights
 from train.concepts.text import fit_head, phrases_of, targets
 from train.concepts.texts import Text, made_texts
 from train.concepts.trust import familiarity
+from train.concepts.unrelated import unrelated_texts
 from train.config import (
     MUSICNN_FRONTEND,
     YAMNET_FRONTEND,
@@ -23,10 +26,12 @@ from train.config import (
     AudioYamnetConfig,
     Config,
     ConfigError,
+    FrontendConfig,
     load_recipe,
 )
 from train.dual_encoder import ConceptHead, DualEncoder
 from train.pretrained import load_part, start_towers
+from train.teacher import open_teacher
 from train.towers import build_audio_tower
 
 BESIDE = {
@@ -113,6 +118,25 @@ def test_a_text_is_about_what_it_was_made_of_and_what_it_is_near_to():
     assert wanted[1].argmax() == 0  # said and near, where 2 is only said
     assert wanted[1][2] > wanted[1][1]
     assert set(wanted[2].topk(2).indices.tolist()) == {0, 2}  # near the one, made of the other
+    assert wanted[:, 3].tolist() == [0, 0, 0]
+
+
+def test_a_text_about_no_music_is_about_nothing_that_can_be_heard():
+    texts = [Text("of 0", (0,)), Text("of 1", (1,)), Text("a tax return", ())]
+    vectors = F.normalize(torch.tensor([[1.0, 0], [0, 1.0], [1.0, 0.5]]), dim=1)
+    wanted = targets(texts, vectors=vectors, phrases=torch.eye(2), owners=[0, 1], concepts=2)
+    assert wanted[2].tolist() == [0, 0, 1]
+    torch.testing.assert_close(
+        wanted[:2], targets(texts[:2], vectors=vectors[:2], phrases=torch.eye(2), owners=[0, 1], concepts=2)
+    )
+
+
+def test_unrelated_texts_hold_no_word_of_a_concept():
+    texts = list(unrelated_texts(count=500, seed=0))
+    assert texts == list(unrelated_texts(count=500, seed=0))
+    assert len(set(texts)) > 400
+    phrases = {phrase.lower() for concept in read_concepts() for phrase in concept.phrases}
+    assert not [text for text in texts if text.lower() in phrases]
 
 
 def test_the_head_learns_words_at_any_place_of_a_text():
@@ -189,6 +213,7 @@ def test_concepts_are_put_beside_a_checkpoint(
     """The learned half stays as it was; the same music and seed give the same file."""
     monkeypatch.setattr("train.concepts.fit.WINDOWS", 8)
     monkeypatch.setattr("train.concepts.fit.TEXTS", 50)
+    monkeypatch.setattr("train.concepts.fit.UNRELATED_TEXTS", 20)
     config = load_recipe("starter", overrides=[*tiny_overrides, "model.frontend.window_s=3.1"])
     torch.manual_seed(0)
     model = DualEncoder(config.model).eval()
@@ -202,7 +227,7 @@ def test_concepts_are_put_beside_a_checkpoint(
     assert all(torch.equal(value, second.state_dict[name]) for name, value in first.state_dict.items())
     fitted = first.build_model()
     ids, mask = torch.tensor([[2, 4, 5, 3]]), torch.ones(1, 4, dtype=torch.int64)
-    concepts = len(read_concepts())
+    concepts = len(read_concepts()) + 1
     with torch.no_grad():
         learned = fitted.embed_text(ids, mask)[:, :-concepts]
         torch.testing.assert_close(learned, math.sqrt(0.75) * model.embed_text(ids, mask))
@@ -214,3 +239,23 @@ def test_concepts_are_put_beside_a_checkpoint(
     assert main([str(tmp_path / "a.pt"), *command[1:], "--out", str(tmp_path / "c.pt")]) == 2
     assert "has concepts already" in capsys.readouterr().err
     assert phrases_of(read_concepts())[0][1].startswith("a recording of ")
+
+
+@needs_wheels
+def test_the_published_networks_become_a_teacher(tmp_path: Path):
+    """It says what the packages' own graphs say, of the tags that a concept is read off, in batches of any size."""
+    wheels = ["--musicnn", str(MUSICNN), "--yamnet", str(YAMNET)]
+    assert teacher.main([*wheels, "--window-s", "3", "--out", str(tmp_path / "teacher.onnx")]) == 0
+    tagger = open_teacher(str(tmp_path / "teacher.onnx"), frontend=FrontendConfig(window_s=3.0))
+    kept = teacher.published_taggers(musicnn=MUSICNN, yamnet=YAMNET, window_s=3.0).kept.numpy()
+    musicnn = kept[kept < 100]
+    golden = np.concatenate([GOLDEN[network] for network in NETWORKS])[musicnn]
+    logits = tagger(torch.from_numpy(np.stack([struck_chord(3.0)] * 3)))
+    assert logits.shape == (3, len(kept))
+    np.testing.assert_allclose(logits[:, : len(musicnn)], np.stack([golden] * 3), atol=2e-3)
+
+
+def test_a_teacher_needs_both_wheels(tmp_path: Path, capsys: pytest.CaptureFixture):
+    wheel = tmp_path / "musicnn.whl"
+    assert teacher.main(["--musicnn", str(wheel), "--yamnet", str(wheel), "--out", str(tmp_path / "t.onnx")]) == 2
+    assert f"{wheel}" in capsys.readouterr().err

@@ -1,26 +1,26 @@
 """Fit concepts to a trained checkpoint; the learned half stays as it is."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from train.checkpoint import Checkpoint
 from train.concepts.audio import concept_projection
+from train.concepts.published import published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.concepts.text import fit_head, phrases_of, targets
-from train.concepts.texts import made_texts
+from train.concepts.texts import Text, made_texts
 from train.concepts.trust import familiarity
+from train.concepts.unrelated import unrelated_texts
 from train.config import (
-    MUSICNN_FRONTEND,
-    YAMNET_FRONTEND,
-    AudioMusicnnConfig,
-    AudioYamnetConfig,
     BesideConfig,
     Config,
     ConfigError,
@@ -34,10 +34,12 @@ from train.data.progress import shown
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import Beside, DualEncoder
 from train.pretrained import load_part, sentence_embedder
+from train.towers.audio_musicnn import AudioMusicnn
 
 WINDOWS = 2_000  # of each kind of music, spread over its recordings
 WINDOWS_A_RECORDING = 4
 TEXTS = 14_000
+UNRELATED_TEXTS = 4_000
 BATCH = 8  # windows
 TEXT_BATCH = 64
 SENTENCE_ENCODER = "all-MiniLM-L6-v2"
@@ -75,24 +77,30 @@ def fit_concepts(
             "published weights know words that no caption had"
         )
     concepts = read_concepts()
-    config = _with_beside(checkpoint.config, concepts=len(concepts), wheels=(musicnn, yamnet), overrides=overrides)
+    parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=checkpoint.config.model.frontend.window_s)
+    config = _with_beside(checkpoint.config, parts=parts, concepts=len(concepts) + 1, overrides=overrides)
     torch.manual_seed(seed)
     model = DualEncoder(config.model).eval()
     model.load_state_dict(dict(checkpoint.state_dict), strict=False)
     assert model.beside is not None
     tags: list[str] = []
-    for part, tower in zip(config.model.beside.parts, model.beside.towers, strict=True):
+    for part, tower in zip(parts, model.beside.towers, strict=True):
         tags += load_part(tower, part.audio)
 
-    heard = _features(model.beside, music, config=config, seed=seed, doing="recorded", console=console)
-    known = _features(model.beside, familiar, config=config, seed=seed, doing="familiar", console=console)
+    ears = copy.deepcopy(model.beside)
+    for tower in ears.towers:
+        if isinstance(tower, AudioMusicnn):
+            tower.drop_dead_filters()
+    heard = _features(ears, music, config=config, seed=seed, doing="recorded", console=console)
+    known = _features(ears, familiar, config=config, seed=seed, doing="familiar", console=console)
     weights = torch.from_numpy(tag_weights(concepts, tags=tags))
     classifiers = [tower.classifier for tower in model.beside.towers]
     weight, bias = concept_projection(heard, classifiers=classifiers, tag_weights=weights)
-    _fill(model.beside.audio_projection, weight, bias)
+    _fill(model.beside.audio_projection, F.pad(weight, (0, 0, 0, 1)), F.pad(bias, (0, 1)))
     _fill(model.beside.familiarity, *familiarity(known, heard))
 
     texts = list(made_texts(concepts, count=TEXTS, seed=seed))
+    texts += [Text(text, ()) for text in unrelated_texts(count=UNRELATED_TEXTS, seed=seed)]
     console.print(f"learning {len(concepts)} concepts from {len(texts)} texts ...")
     phrases, owners = phrases_of(concepts)
     embed = sentence_embedder(SENTENCE_ENCODER, device=torch.device("cpu"))
@@ -127,24 +135,15 @@ def fit_concepts(
     return Checkpoint(config, state, checkpoint.tokenizer, metrics, provenance)
 
 
-def _with_beside(config: Config, *, concepts: int, wheels: tuple[Path, Path], overrides: Sequence[str]) -> Config:
-    musicnn, yamnet = map(str, wheels)
-    window_s = config.model.frontend.window_s
-    parts = [
-        *(
-            (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=musicnn, network=each))
-            for each in ("MSD_musicnn", "MTT_musicnn")
-        ),
-        (YAMNET_FRONTEND, AudioYamnetConfig(init_from=yamnet)),
-    ]
-    beside = dataclasses.asdict(
-        BesideConfig(
-            parts=tuple(
-                PartConfig(dataclasses.replace(frontend, window_s=window_s), audio) for frontend, audio in parts
-            ),
-            concepts=concepts,
+def _with_beside(config: Config, *, parts: Sequence[PartConfig], concepts: int, overrides: Sequence[str]) -> Config:
+    """The parts' wheels are kept by their names alone: a model travels, this machine's folders do not."""
+    named = tuple(
+        dataclasses.replace(
+            part, audio=dataclasses.replace(part.audio, init_from=Path(part.audio.init_from or "").name)
         )
+        for part in parts
     )
+    beside = dataclasses.asdict(BesideConfig(parts=named, concepts=concepts))
     apply_overrides(beside, overrides)
     values = config.to_dict()
     return Config.from_dict({**values, "model": {**values["model"], "beside": beside}})

@@ -23,6 +23,8 @@ WEIGHT_DECAY = 0.02
 def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: Sequence[int], concepts: int) -> Tensor:
     """What a text is about: the concepts that it was made of, and those to whose phrases it is near.
 
+    A text that was made of none is about no music, which is the last place: no window has any of it.
+
     Args:
         vectors: float32 [texts, hidden], unit L2 norm: the published sentence encoder's.
         phrases: float32 [phrases, hidden], the same of the concepts' phrases.
@@ -30,7 +32,7 @@ def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: 
         concepts: how many there are.
 
     Returns:
-        float32 [texts, concepts], unit L2 norm.
+        float32 [texts, concepts + 1], unit L2 norm.
     """
     cosines = vectors @ phrases.T
     place = torch.tensor(owners).expand(len(texts), -1)
@@ -40,7 +42,9 @@ def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: 
     for row, text in enumerate(texts):
         said[row, list(text.concepts)] = 1.0
     both = NEAR_SHARE * near + F.normalize(said, dim=1)
-    return F.normalize(both - CENTRING * both.mean(dim=0), dim=1)
+    musical = torch.tensor([bool(text.concepts) for text in texts])[:, None]
+    about = F.normalize(both - CENTRING * both[musical[:, 0]].mean(dim=0), dim=1)
+    return torch.cat([about * musical, (~musical).float()], dim=1)
 
 
 def fit_head(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, seed: int) -> float:

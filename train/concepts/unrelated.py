@@ -1,0 +1,141 @@
+"""Made texts that no music answers: about other things, in languages that the text tower does not know, or nothing."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+from string import ascii_lowercase
+
+_ASKED = (
+    "how to {do} {thing}",
+    "where can I buy {thing}",
+    "{thing} for sale",
+    "the price of {thing}",
+    "what is {thing} made of",
+    "{thing} delivered tomorrow",
+    "a picture of {thing}",
+    "{do} {thing} at home",
+    "the history of {thing}",
+    "{thing} and {thing}",
+    "who invented {thing}",
+    "is it safe to {do} {thing}",
+    "my {thing} is broken",
+    "{thing} near me",
+    "instructions: {do} {thing}, then {do} {thing}",
+    "{thing}",
+    "an article about {thing}",
+    "a long report on {thing}, with figures and a summary. It was written for an office",
+)
+_DO = (
+    *("repair", "clean", "paint", "cook", "wash", "sell", "install", "measure", "pack", "return", "weigh", "translate"),
+    *("configure", "compile", "insure", "freeze", "bake", "store", "recycle", "renew", "cancel", "ship", "print"),
+)
+_THINGS = (
+    *(
+        "a refrigerator",
+        "an insurance policy",
+        "garden soil",
+        "a passport",
+        "chicken soup",
+        "a bicycle tyre",
+        "a router",
+    ),
+    *(
+        "the stock market",
+        "wall paint",
+        "a spreadsheet",
+        "an airline ticket",
+        "wool socks",
+        "a washing machine",
+        "bread",
+    ),
+    *("the tax office", "a hospital bed", "vaccines", "concrete", "a database", "an email attachment", "potatoes"),
+    *("the moon landing", "a parking permit", "cement", "a kitchen table", "medicine", "a tent", "a bank account"),
+    *("sunscreen", "the human liver", "glaciers", "a courtroom", "algebra", "a shipping container", "the senate"),
+    *("a rental car", "mortgage rates", "a coffee machine", "blood pressure", "apples", "a printer cartridge", "shoes"),
+    *("the water bill", "a vacuum cleaner", "an elevator", "a software licence", "electric cars", "dental floss"),
+    *(
+        "a lawn mower",
+        "a job application",
+        "a keyboard shortcut",
+        "the train timetable",
+        "olive oil",
+        "a wedding dress",
+    ),
+    *(
+        "a solar panel",
+        "a chess opening",
+        "the population of Brazil",
+        "a football match",
+        "cat food",
+        "a swimming pool",
+    ),
+)
+# Frames, then what fills them. Words for styles are left out: "techno" means the same in all of these.
+_LANGUAGES = (
+    (
+        ("ruhiges {}", "fröhliche Musik mit {}", "ein trauriges Lied mit {} bei Nacht", "langsames {} am Abend", "{}"),
+        ("Klavier", "Geige", "Gitarre", "Schlagzeug", "Trompete", "Gesang", "Flöte", "Orgel", "Streicher", "Laute"),
+    ),
+    (
+        ("de la musique calme avec {}", "une chanson triste et {}", "{} rapide et joyeux", "musique pour {}", "{}"),
+        ("du violon", "de la guitare", "une batterie", "une trompette", "une voix douce", "danser le soir", "l'orgue"),
+    ),
+    (
+        ("música tranquila con {}", "una canción alegre de {}", "{} lento por la noche", "algo triste con {}", "{}"),
+        ("violín", "guitarra", "batería", "trompeta", "flauta", "voz suave", "bajo eléctrico", "teclado"),
+    ),
+    (
+        ("musica calma con {}", "una canzone felice con {}", "{} veloce e allegro", "sottofondo di {}", "{}"),
+        ("violino", "chitarra", "batteria", "tromba", "flauto", "voce dolce", "fisarmonica", "archi"),
+    ),
+    (
+        ("rustige muziek met {}", "een vrolijk lied met {}", "{} in de avond", "iets droevigs met {}"),
+        ("viool", "gitaar", "slagwerk", "trompet", "fluit", "zachte zang", "accordeon"),
+    ),
+    (
+        ("lugn musik med {}", "en glad sång med {}", "{} på kvällen", "något sorgset med {}"),
+        ("fiol", "gitarr", "trummor", "flöjt", "mjuk röst", "dragspel"),
+    ),
+    (
+        ("spokojna muzyka i {}", "wesoła piosenka, {}", "{} nocą", "smutne {}"),
+        ("skrzypce", "gitara", "perkusja", "trąbka", "flet", "łagodny głos", "fortepian"),
+    ),
+    (
+        ("sakin müzik, {}", "neşeli bir ezgi ve {}", "gece için {}", "hüzünlü {}"),
+        ("keman", "gitar", "davul", "trompet", "flüt", "yumuşak ses", "piyano"),
+    ),
+    (
+        ("спокойная музыка, {}", "весёлая песня и {}", "{} ночью", "грустная {}"),
+        ("скрипка", "гитара", "барабаны", "труба", "флейта", "тихий голос", "пианино"),
+    ),
+    (
+        ("静かな{}の曲", "楽しい{}の音楽", "夜の{}", "悲しい{}"),
+        ("ピアノ", "バイオリン", "ギター", "太鼓", "歌声", "笛"),
+    ),
+)
+
+
+def _question(rng: Random) -> str:
+    words = rng.choice(_ASKED)
+    while "{" in words:
+        words = words.replace("{do}", rng.choice(_DO), 1).replace("{thing}", rng.choice(_THINGS), 1)
+    return words
+
+
+def _foreign(rng: Random) -> str:
+    frames, words = rng.choice(_LANGUAGES)
+    return rng.choice(frames).format(rng.choice(words))
+
+
+def _nonsense(rng: Random) -> str:
+    return " ".join("".join(rng.choices(ascii_lowercase, k=rng.randint(2, 9))) for _ in range(rng.randint(1, 5)))
+
+
+_KINDS: tuple[Callable[[Random], str], ...] = (_question, _question, _foreign, _nonsense)
+
+
+def unrelated_texts(*, count: int, seed: int) -> Iterator[str]:
+    """`count` random ones: half about other things, a quarter in other languages, a quarter without any sense."""
+    rng = Random(seed)
+    for _ in range(count):
+        text = rng.choice(_KINDS)(rng)
+        yield text[:1].upper() + text[1:] if rng.random() < 0.5 else text
