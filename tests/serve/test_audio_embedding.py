@@ -53,9 +53,10 @@ def test_every_format_has_the_clients_vectors(shipped_client, encoder, tmp_path:
         expected = search.embed_audio([path])[0]
     windows = embed_file(encoder, path)
     got = embed(shipped_client, path.read_bytes())
+    dim = encoder.spec.embedding_dim
     assert {name: (value.dtype, value.shape) for name, value in got.items()} == {
-        "embedding": (np.float32, (256,)),
-        "window_embeddings": (np.float32, (2, 256)),
+        "embedding": (np.float32, (dim,)),
+        "window_embeddings": (np.float32, (2, dim)),
         "window_start_s": (np.float32, (2,)),
     }
     np.testing.assert_allclose(got["embedding"], expected, rtol=0, atol=1e-5)
@@ -217,7 +218,7 @@ def send(command: list[str], *, file: Path, address: str) -> bytes:
 
 @pytest.mark.parametrize("size_mb", [0.2, 20])
 def test_the_documented_command_embeds_a_whole_file(
-    shipped: Server, shipped_client, tmp_path: Path, size_mb: float
+    shipped: Server, shipped_client, encoder, tmp_path: Path, size_mb: float
 ) -> None:
     path = tmp_path / "a song.wav"
     with wave.open(str(path), "wb") as file:
@@ -231,8 +232,8 @@ def test_the_documented_command_embeds_a_whole_file(
     reply = send(documented_command(), file=path, address=f"127.0.0.1:{shipped.ports.http}")
     described, end = json.JSONDecoder().raw_decode(reply.decode("latin-1"))
     first = described["outputs"][0]
-    assert (first["name"], first["shape"]) == ("embedding", [256])
-    embedding = np.frombuffer(reply[end : end + 1024], "<f4")
+    assert (first["name"], first["shape"]) == ("embedding", [encoder.spec.embedding_dim])
+    embedding = np.frombuffer(reply[end : end + first["parameters"]["binary_data_size"]], "<f4")
     np.testing.assert_allclose(embedding, embed(shipped_client, path.read_bytes())["embedding"], rtol=0, atol=1e-6)
 
 

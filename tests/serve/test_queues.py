@@ -5,6 +5,7 @@ So is a model that is not there for a while: its callers hear that it is unavail
 
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,15 +24,16 @@ from serve import Ports, Server, running_server
 from serve.server import LOOPBACK, assemble_backends, claim, environment_of, find_wheel
 
 SHIPPED = Path(__file__).parents[2] / "model_repository"
-CONFIG = """
+DIM = re.search(r"dims: \[ (\d+) \] \},  # unit", (SHIPPED / "audio_embedding/config.pbtxt").read_text())[1]
+CONFIG = f"""
 name: "audio_encoder" backend: "python" max_batch_size: 1
-input [ { name: "waveform" data_type: TYPE_FP32 dims: [ 160000 ] } ]
-output [ { name: "embedding" data_type: TYPE_FP32 dims: [ 256 ] } ]
-dynamic_batching { default_queue_policy {
+input [ {{ name: "waveform" data_type: TYPE_FP32 dims: [ 160000 ] }} ]
+output [ {{ name: "embedding" data_type: TYPE_FP32 dims: [ {DIM} ] }} ]
+dynamic_batching {{ default_queue_policy {{
   max_queue_size: 1 default_timeout_microseconds: %d timeout_action: REJECT allow_timeout_override: true
-} }
+}} }}
 """
-MODEL = """
+MODEL = f"""
 import time
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -39,7 +41,7 @@ import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     def execute(self, requests):
         time.sleep(1)
-        embedding = pb_utils.Tensor("embedding", np.eye(1, 256, dtype=np.float32))
+        embedding = pb_utils.Tensor("embedding", np.eye(1, {DIM}, dtype=np.float32))
         return [pb_utils.InferenceResponse([embedding]) for _ in requests]
 """
 

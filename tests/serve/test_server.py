@@ -137,7 +137,8 @@ def test_no_argument_exposes_it(option: str, capsys: pytest.CaptureFixture[str])
 def test_check_calls_each_model_once(serve, tiny_repository: Path, tmp_path: Path) -> None:
     repository = shutil.copytree(tiny_repository, tmp_path / "with_audio_embedding")
     model = shutil.copytree(SHIPPED / "audio_embedding", repository / "audio_embedding") / "config.pbtxt"
-    model.write_text(model.read_text().replace('"160000"', '"16000"').replace("256 ]", "16 ]"))
+    config = model.read_text().replace('"160000"', '"16000"')
+    model.write_text(re.sub(r"\d\d+ \] \},  # unit L2 norm", "16 ] },  # unit L2 norm", config))
     command = serve("--check", "--repository", repository)
     printed = command.process.communicate()[0]
     rows = {name: (float(ms), answer) for name, ms, answer in (row.split(None, 2) for row in printed.splitlines()[1:])}
