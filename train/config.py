@@ -329,8 +329,8 @@ class BesideConfig:
     parts: tuple[PartConfig, ...] = ()
     concepts: int = 0
     hidden: int = 512
-    weight: float = 0.8
-    familiar_weight: float = 0.2
+    weight: float = 0.9
+    familiar_weight: float = 0.1
     text_weight: float = 0.5
 
     def validate(self, frontend: FrontendConfig) -> None:

@@ -20,6 +20,8 @@ CAUSAL = ["model.text.vocab_size=32", "model.text.hidden=32", "model.text.layers
 WORDS = ["model.audio.hidden=16", "model.text.hidden=16", "model.text.vocab_size=20"]
 SIZES = {
     "starter": [*RESNET, *BERT, "model.text.frozen_layers=0"],
+    "starter_recorded": [*RESNET, *BERT, "model.text.frozen_layers=0", "data.mixture={}", "loss.distil_weight=0"],
+    "starter_large": [*RESNET, *BERT, "model.text.frozen_layers=0", "data.mixture={}", "loss.distil_weight=0"],
     "muscall": [*RESNET, *CAUSAL],
     "muscall_ssl": [*RESNET, *CAUSAL, "augment.pitch_shift=0"],  # slow, and tested by itself
     "mulan_resnet": [*RESNET, *BERT, "data.mixture={}", "optim.chunk_size=3"],
