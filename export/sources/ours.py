@@ -6,7 +6,7 @@ from typing import Any
 from export.sources.source import AudioWindow, Source
 from train.checkpoint import check_content
 from train.data.tokenizer import TextTokenizer
-from train.towers.audio_musicnn import AudioMusicnn
+from train.towers.audio_musicnn import drop_dead_filters
 
 
 def load_ours(content: Any, *, path: Path) -> Source:
@@ -14,9 +14,7 @@ def load_ours(content: Any, *, path: Path) -> Source:
     checkpoint = check_content(content, path=path)
     config = checkpoint.config.model
     model = checkpoint.build_model()
-    for module in model.modules():
-        if isinstance(module, AudioMusicnn):
-            module.drop_dead_filters()
+    drop_dead_filters(model)
     return Source(
         model=model,
         tokenizer=TextTokenizer(checkpoint.tokenizer, max_tokens=config.text.max_tokens),

@@ -131,7 +131,7 @@ def test_a_text_about_no_music_is_about_nothing_that_can_be_heard():
     )
 
 
-def test_unrelated_texts_hold_no_word_of_a_concept():
+def test_unrelated_texts_are_no_phrase_of_a_concept():
     texts = list(unrelated_texts(count=500, seed=0))
     assert texts == list(unrelated_texts(count=500, seed=0))
     assert len(set(texts)) > 400

@@ -34,7 +34,7 @@ from train.data.progress import shown
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import Beside, DualEncoder
 from train.pretrained import load_part, sentence_embedder
-from train.towers.audio_musicnn import AudioMusicnn
+from train.towers.audio_musicnn import drop_dead_filters
 
 WINDOWS = 2_000  # of each kind of music, spread over its recordings
 WINDOWS_A_RECORDING = 4
@@ -88,9 +88,7 @@ def fit_concepts(
         tags += load_part(tower, part.audio)
 
     ears = copy.deepcopy(model.beside)
-    for tower in ears.towers:
-        if isinstance(tower, AudioMusicnn):
-            tower.drop_dead_filters()
+    drop_dead_filters(ears)
     heard = _features(ears, music, config=config, seed=seed, doing="recorded", console=console)
     known = _features(ears, familiar, config=config, seed=seed, doing="familiar", console=console)
     weights = torch.from_numpy(tag_weights(concepts, tags=tags))

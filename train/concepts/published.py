@@ -15,7 +15,7 @@ from train.config import (
 def published_parts(*, musicnn: Path, yamnet: Path, window_s: float) -> tuple[PartConfig, ...]:
     """musicnn's two networks and YAMNet, from their wheels, for windows of `window_s`.
 
-    MTT's network costs most and hears one patch; more told nothing (`bench/RESULTS.md`, the starter's variants).
+    MTT's network costs most, so it hears one patch, and YAMNet half of those that fit.
     """
     parts = (
         (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=str(musicnn), network="MSD_musicnn")),

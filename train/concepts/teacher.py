@@ -16,7 +16,7 @@ from train.concepts.table import read_concepts, tag_weights
 from train.config import BesideConfig, ConfigError, FrontendConfig
 from train.dual_encoder import Beside
 from train.pretrained import load_part
-from train.towers.audio_musicnn import AudioMusicnn
+from train.towers.audio_musicnn import drop_dead_filters
 
 OPSET = 20
 
@@ -53,9 +53,7 @@ def published_taggers(*, musicnn: Path, yamnet: Path, window_s: float) -> Tagger
     tags: list[str] = []
     for part, tower in zip(parts, beside.towers, strict=True):
         tags += load_part(tower, part.audio)
-        tower.eval()
-        if isinstance(tower, AudioMusicnn):
-            tower.drop_dead_filters()
+    drop_dead_filters(beside.eval())
     used = tag_weights(read_concepts(), tags=tags).any(axis=0)
     return Taggers(beside, kept=torch.from_numpy(used.nonzero()[0])).eval()
 

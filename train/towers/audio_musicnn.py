@@ -114,6 +114,13 @@ class AudioMusicnn(nn.Module):
         self.dense, self.pooled_norm = dense, _kept(self.pooled_norm, kept)
 
 
+def drop_dead_filters(model: nn.Module) -> None:
+    """`AudioMusicnn.drop_dead_filters` of every such tower in a model."""
+    for module in model.modules():
+        if isinstance(module, AudioMusicnn):
+            module.drop_dead_filters()
+
+
 class Filters(nn.Module):
     """Convolution, ReLU, BatchNorm, and the maximum over mels: [batch, 1, mels, frames] -> [batch, count, frames]."""
 
