@@ -30,7 +30,9 @@ class DualEncoder(nn.Module):
         self.audio_projection = nn.Linear(self.audio_tower.width, config.embedding_dim, bias=False)
         self.text_projection = nn.Linear(self.text_tower.width, config.embedding_dim, bias=False)
         self.log_temperature = nn.Parameter(torch.zeros(()))
-        self.beside = Beside(config.beside, text_width=self.text_tower.width) if config.beside.parts else None
+        self.beside: Beside | None = None
+        if config.beside.parts:
+            self.beside = Beside(config.beside, text_width=self.text_tower.width, dim=config.embedding_dim)
 
     def train(self, mode: bool = True) -> Self:
         """As any module, but a frozen audio tower and what is beside stay in eval mode."""
@@ -84,9 +86,10 @@ class Beside(nn.Module):
 
     Args:
         text_width: of the text tower's features, which both halves share.
+        dim: of the learned half.
     """
 
-    def __init__(self, config: BesideConfig, *, text_width: int) -> None:
+    def __init__(self, config: BesideConfig, *, text_width: int, dim: int) -> None:
         super().__init__()
         self.config = config
         distinct = list(dict.fromkeys(part.frontend for part in config.parts))
@@ -95,7 +98,7 @@ class Beside(nn.Module):
         self.towers = nn.ModuleList(build_audio_tower(part.audio, frontend=part.frontend) for part in config.parts)
         width = sum(tower.width for tower in self.towers)
         self.audio_projection = nn.Linear(width, config.concepts)
-        self.familiarity = nn.Linear(width, 1)
+        self.familiarity = nn.Linear(dim + width, 1)
         self.text_projection = ConceptHead(text_width, hidden=config.hidden, concepts=config.concepts)
 
     def audio_features(self, waveform: Tensor) -> Tensor:
@@ -109,7 +112,7 @@ class Beside(nn.Module):
         """Learned half float32 [batch, dim], waveform [batch, samples] -> [batch, dim + concepts], unit L2 norm."""
         features = self.audio_features(waveform)
         with torch.autocast(features.device.type, enabled=False):
-            familiar = torch.sigmoid(self.familiarity(features))
+            familiar = torch.sigmoid(self.familiarity(torch.cat([learned, features], dim=1)))
         weight = self.config.weight + familiar * (self.config.familiar_weight - self.config.weight)
         return _join(learned, _normalise(self.audio_projection, features), weight)
 

@@ -121,22 +121,28 @@ def test_a_text_is_about_what_it_was_made_of_and_what_it_is_near_to():
     assert wanted[:, 3].tolist() == [0, 0, 0]
 
 
-def test_a_text_about_no_music_is_about_nothing_that_can_be_heard():
-    texts = [Text("of 0", (0,)), Text("of 1", (1,)), Text("a tax return", ())]
-    vectors = F.normalize(torch.tensor([[1.0, 0], [0, 1.0], [1.0, 0.5]]), dim=1)
-    wanted = targets(texts, vectors=vectors, phrases=torch.eye(2), owners=[0, 1], concepts=2)
+def test_a_text_that_is_near_no_phrase_is_about_nothing_that_can_be_heard():
+    made = [Text("of 0", (0,)), Text("of 1", (1,))]
+    texts = [*made, Text("a tax return", ()), Text("zero", ()), Text("a kind of zero", ())]
+    vectors = F.normalize(torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.3, 0, 1], [1, 0, 0], [0.5, 0, 0.866]]), dim=1)
+    phrases = torch.eye(3)[:2]
+    wanted = targets(texts, vectors=vectors, phrases=phrases, owners=[0, 1], concepts=2)
     assert wanted[2].tolist() == [0, 0, 1]
+    assert wanted[3].argmax() == 0
+    assert wanted[3, 2] == 0
+    assert wanted[4, 2].item() == pytest.approx(math.sqrt(0.5), abs=1e-3)  # half way from 0.35 to 0.65
+    torch.testing.assert_close(wanted.norm(dim=1), torch.ones(5))
     torch.testing.assert_close(
-        wanted[:2], targets(texts[:2], vectors=vectors[:2], phrases=torch.eye(2), owners=[0, 1], concepts=2)
+        wanted[:2], targets(made, vectors=vectors[:2], phrases=phrases, owners=[0, 1], concepts=2)
     )
 
 
-def test_unrelated_texts_are_no_phrase_of_a_concept():
+def test_hardly_any_unrelated_text_is_a_phrase_of_a_concept():
     texts = list(unrelated_texts(count=500, seed=0))
     assert texts == list(unrelated_texts(count=500, seed=0))
     assert len(set(texts)) > 400
     phrases = {phrase.lower() for concept in read_concepts() for phrase in concept.phrases}
-    assert not [text for text in texts if text.lower() in phrases]
+    assert sum(text.lower() in phrases for text in texts) <= 5  # "rock" is a common word too
 
 
 def test_the_head_learns_words_at_any_place_of_a_text():

@@ -32,14 +32,14 @@ from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import Row
 from train.data.progress import shown
 from train.data.tokenizer import TextTokenizer
-from train.dual_encoder import Beside, DualEncoder
+from train.dual_encoder import DualEncoder
 from train.pretrained import load_part, sentence_embedder
 from train.towers.audio_musicnn import drop_dead_filters
 
-WINDOWS = 2_000  # of each kind of music, spread over its recordings
-WINDOWS_A_RECORDING = 4
+WINDOWS = 4_000  # of each kind of music, spread over its recordings
+WINDOWS_A_RECORDING = 5
 TEXTS = 14_000
-UNRELATED_TEXTS = 4_000
+UNRELATED_TEXTS = 10_500
 BATCH = 8  # windows
 TEXT_BATCH = 64
 SENTENCE_ENCODER = "all-MiniLM-L6-v2"
@@ -87,13 +87,14 @@ def fit_concepts(
     for part, tower in zip(parts, model.beside.towers, strict=True):
         tags += load_part(tower, part.audio)
 
-    ears = copy.deepcopy(model.beside)
+    ears = copy.deepcopy(model)
     drop_dead_filters(ears)
     heard = _features(ears, music, config=config, seed=seed, doing="recorded", console=console)
     known = _features(ears, familiar, config=config, seed=seed, doing="familiar", console=console)
     weights = torch.from_numpy(tag_weights(concepts, tags=tags))
     classifiers = [tower.classifier for tower in model.beside.towers]
-    weight, bias = concept_projection(heard, classifiers=classifiers, tag_weights=weights)
+    published = heard[:, config.model.embedding_dim :]
+    weight, bias = concept_projection(published, classifiers=classifiers, tag_weights=weights)
     _fill(model.beside.audio_projection, F.pad(weight, (0, 0, 0, 1)), F.pad(bias, (0, 1)))
     _fill(model.beside.familiarity, *familiarity(known, heard))
 
@@ -149,9 +150,9 @@ def _with_beside(config: Config, *, parts: Sequence[PartConfig], concepts: int, 
 
 @torch.inference_mode()
 def _features(
-    beside: Beside, rows: Sequence[Row], *, config: Config, seed: int, doing: str, console: Console
+    model: DualEncoder, rows: Sequence[Row], *, config: Config, seed: int, doing: str, console: Console
 ) -> Tensor:
-    """float32 [at most WINDOWS, width], of windows at random places of rows drawn at random."""
+    """What both halves hear: float32 [at most WINDOWS, dim + width], of windows at random places of random rows."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(rows))[:WINDOWS]
     each = min(WINDOWS_A_RECORDING, max(1, WINDOWS // len(order)))
@@ -159,10 +160,16 @@ def _features(
     loader = DataLoader(windows, batch_size=None, num_workers=1)
     vectors = []
     for waveforms in shown(loader, total=len(windows), doing=f"{doing} music heard", console=console):
-        vectors += [beside.audio_features(part).clone() for part in waveforms.split(BATCH) if len(part)]
+        vectors += [_heard(model, part) for part in waveforms.split(BATCH) if len(part)]
     if not vectors:
         raise AudioDecodeError(f"none of the {len(windows)} recordings of {doing} music can be decoded")
     return torch.cat(vectors).clone()
+
+
+def _heard(model: DualEncoder, waveform: Tensor) -> Tensor:
+    """float32 [batch, samples] -> [batch, dim + width]: the learned half's vector, and the published features."""
+    assert model.beside is not None
+    return torch.cat([model.embed_log_mel(model.log_mel(waveform)), model.beside.audio_features(waveform)], dim=1)
 
 
 class _Windows(Dataset[Tensor]):

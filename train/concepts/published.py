@@ -1,6 +1,7 @@
 """The published networks whose tags the concepts are read off."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from train.config import (
@@ -11,15 +12,22 @@ from train.config import (
     PartConfig,
 )
 
+PATCHES = (2, 1, 5)  # that each network hears of a window of a model; chosen by their cost in `bench/RESULTS.md`
+TEACHER_PATCHES = (0, 1, 5)  # of a window of music that a model is trained on: 0 is as many as fit
 
-def published_parts(*, musicnn: Path, yamnet: Path, window_s: float) -> tuple[PartConfig, ...]:
+
+def published_parts(
+    *, musicnn: Path, yamnet: Path, window_s: float, patches: Sequence[int] = PATCHES
+) -> tuple[PartConfig, ...]:
     """musicnn's two networks and YAMNet, from their wheels, for windows of `window_s`.
 
-    MTT's network costs most, so it hears one patch, and YAMNet half of those that fit.
+    Args:
+        patches: that each of the three hears.
     """
+    msd, mtt, audio_set = patches
     parts = (
-        (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=str(musicnn), network="MSD_musicnn")),
-        (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=str(musicnn), network="MTT_musicnn", patches=1)),
-        (YAMNET_FRONTEND, AudioYamnetConfig(init_from=str(yamnet), patches=5)),
+        (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=str(musicnn), network="MSD_musicnn", patches=msd)),
+        (MUSICNN_FRONTEND, AudioMusicnnConfig(init_from=str(musicnn), network="MTT_musicnn", patches=mtt)),
+        (YAMNET_FRONTEND, AudioYamnetConfig(init_from=str(yamnet), patches=audio_set)),
     )
     return tuple(PartConfig(dataclasses.replace(frontend, window_s=window_s), audio) for frontend, audio in parts)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from train.concepts.published import published_parts
+from train.concepts.published import TEACHER_PATCHES, published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.config import BesideConfig, ConfigError, FrontendConfig
 from train.dual_encoder import Beside
@@ -48,8 +48,8 @@ def published_taggers(*, musicnn: Path, yamnet: Path, window_s: float) -> Tagger
     Raises:
         ConfigError: a wheel is missing or another.
     """
-    parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=window_s)
-    beside = Beside(BesideConfig(parts=parts, concepts=1), text_width=1)
+    parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=window_s, patches=TEACHER_PATCHES)
+    beside = Beside(BesideConfig(parts=parts, concepts=1), text_width=1, dim=1)
     tags: list[str] = []
     for part, tower in zip(parts, beside.towers, strict=True):
         tags += load_part(tower, part.audio)

@@ -14,6 +14,9 @@ from train.dual_encoder import ConceptHead
 NEARNESS_TEMPERATURE = 0.05  # of the softmax over concepts, of the cosine to their nearest phrase
 CENTRING = 0.7  # of the mean target, taken off each: concepts that many texts are near to say less
 NEAR_SHARE = 0.5  # of what a text is near to, beside what it was made of
+# Cosine of a text that was made of no concept to its nearest phrase: below the first it is about no music, from the
+# second on about what it is near to.
+FAR, NEAR = 0.35, 0.65
 EPOCHS = 6
 BATCH = 128
 LEARNING_RATE = 1e-3
@@ -23,7 +26,8 @@ WEIGHT_DECAY = 0.02
 def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: Sequence[int], concepts: int) -> Tensor:
     """What a text is about: the concepts that it was made of, and those to whose phrases it is near.
 
-    A text that was made of none is about no music, which is the last place: no window has any of it.
+    A text that was made of none is about what it is near to as far as it is near at all, and else about no music,
+    which is the last place: no window has any of it.
 
     Args:
         vectors: float32 [texts, hidden], unit L2 norm: the published sentence encoder's.
@@ -41,10 +45,12 @@ def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: 
     said = torch.zeros(len(texts), concepts)
     for row, text in enumerate(texts):
         said[row, list(text.concepts)] = 1.0
-    both = NEAR_SHARE * near + F.normalize(said, dim=1)
-    musical = torch.tensor([bool(text.concepts) for text in texts])[:, None]
-    about = F.normalize(both - CENTRING * both[musical[:, 0]].mean(dim=0), dim=1)
-    return torch.cat([about * musical, (~musical).float()], dim=1)
+    made = said.any(dim=1)
+    both = torch.where(made[:, None], NEAR_SHARE * near + F.normalize(said, dim=1), near)
+    usual = torch.where(made[:, None], both[made].mean(dim=0), near[made].mean(dim=0))
+    about = F.normalize(both - CENTRING * usual, dim=1)
+    musical = ((nearest.amax(dim=1) - FAR) / (NEAR - FAR)).clamp(0.0, 1.0).masked_fill(made, 1.0)[:, None]
+    return torch.cat([musical.sqrt() * about, (1.0 - musical).sqrt()], dim=1)
 
 
 def fit_head(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, seed: int) -> float:

@@ -1,7 +1,10 @@
 """How far the learned half of a model is to be trusted about a window: a gate of a mixture of two experts.
 
 The learned half knows the music that it was trained on, better than any tags do; about other music it guesses. The gate
-is a logistic regression on the published networks' features, which tells the two kinds of music apart.
+is a logistic regression on both halves' features, which tells the two kinds of music apart.
+
+The gate decides rather than mixes: a window's vector has unit norm, so a window that is half trusted falls behind all
+others for a text that only one half knows. Where it errs, the learned half is the better guess, as it knows any text.
 """
 
 import torch
@@ -10,7 +13,9 @@ from torch import Tensor
 
 STEPS = 300
 LEARNING_RATE = 0.05
-PENALTY = 1e-2  # of the squared weights, on standardised features
+PENALTY = 3e-3  # of the squared weights, on standardised features
+SHARPNESS = 3.0  # the logit is raised so often after it was fitted,
+LENIENCE = 1.0  # and then by this towards the familiar kind
 
 
 def familiarity(familiar: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,4 +41,4 @@ def familiarity(familiar: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         ((share * losses).sum() + PENALTY * weight.square().sum()).backward()
         optimizer.step()
     weight, bias = weight.detach() / deviation, bias.detach()
-    return weight[None], (bias - weight @ mean)[None]
+    return SHARPNESS * weight[None], SHARPNESS * (bias - weight @ mean)[None] + LENIENCE

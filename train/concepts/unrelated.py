@@ -1,8 +1,18 @@
-"""Made texts that no music answers: about other things, in languages that the text tower does not know, or nothing."""
+"""Made texts that no concept was put into: about other things, in other languages, without sense, of random words.
+
+Most of them no music answers. How far a text is about music all the same ("summer rock") is for its nearness to the
+concepts' phrases to say (`train.concepts.text.targets`).
+"""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from random import Random
 from string import ascii_lowercase
+
+from wordfreq import top_n_list
+
+COMMON_WORDS = 8_000
+MOST_WORDS = 6  # of a text of random words
 
 _ASKED = (
     "how to {do} {thing}",
@@ -130,12 +140,23 @@ def _nonsense(rng: Random) -> str:
     return " ".join("".join(rng.choices(ascii_lowercase, k=rng.randint(2, 9))) for _ in range(rng.randint(1, 5)))
 
 
+@cache
+def _common_words() -> list[str]:
+    return [word for word in top_n_list("en", COMMON_WORDS) if word.isalpha() and len(word) > 2]
+
+
+def _words(rng: Random) -> str:
+    return " ".join(rng.choices(_common_words(), k=rng.randint(1, MOST_WORDS)))
+
+
 _KINDS: tuple[Callable[[Random], str], ...] = (_question, _question, _foreign, _nonsense)
+WORDS_SHARE = 2 / 3  # of all texts; the other kinds share the rest
 
 
 def unrelated_texts(*, count: int, seed: int) -> Iterator[str]:
-    """`count` random ones: half about other things, a quarter in other languages, a quarter without any sense."""
+    """`count` random ones: two of three random English words, the rest half about other things, a quarter in other
+    languages, a quarter without any sense."""
     rng = Random(seed)
     for _ in range(count):
-        text = rng.choice(_KINDS)(rng)
+        text = _words(rng) if rng.random() < WORDS_SHARE else rng.choice(_KINDS)(rng)
         yield text[:1].upper() + text[1:] if rng.random() < 0.5 else text
