@@ -169,7 +169,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     with torch.no_grad():
         model.log_temperature.fill_(math.log(optim.initial_temperature))
     if config.warm_start and not resume:
-        _warm_start(model, config.warm_start, tokenizer=tokenizer, console=console)
+        _warm_start(model, config.warm_start, config=config, tokenizer=tokenizer, console=console)
     state = State(
         model,
         objective,
@@ -548,14 +548,21 @@ def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequ
     return torch.cat(embedded)[torch.tensor(order, device=device).argsort()]
 
 
-def _warm_start(model: DualEncoder, path: str, *, tokenizer: TextTokenizer, console: Console) -> None:
-    """Take a checkpoint's weights; of its text tower only where a token is the same word here."""
+def _warm_start(model: DualEncoder, path: str, *, config: Config, tokenizer: TextTokenizer, console: Console) -> None:
+    """Take the learned half of a checkpoint's weights; of its text tower only where a token is the same word here."""
     source = load_checkpoint(path)
-    if source.config.model != model.config:
-        raise TrainingError(f"warm_start {path} holds another model than this run's; use its own recipe")
+    theirs, ours = flat_values(source.config), flat_values(config)
+    aside = ("model.name", "model.beside.")
+    keys = (key for key in {**theirs, **ours} if key.startswith("model.") and not key.startswith(aside))
+    differing = [key for key in keys if theirs.get(key) != ours.get(key)]
+    if differing:
+        raise TrainingError(
+            f"warm_start {path} holds another model than this run's ({', '.join(differing)}); use its own recipe"
+        )
     trained = source.build_model()
     if source.tokenizer == tokenizer.tokenizer_json:
-        model.load_state_dict(trained.state_dict())
+        learned = {name: value for name, value in trained.state_dict().items() if not name.startswith("beside.")}
+        model.load_state_dict({**model.state_dict(), **learned})
         return
     console.print(f"warm start: {path} has another vocabulary, so only its audio tower and projection are taken")
     model.audio_tower.load_state_dict(trained.audio_tower.state_dict())

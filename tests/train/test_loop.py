@@ -303,6 +303,7 @@ def test_a_run_starts_from_an_audio_tower_that_learnt_labels(tones: Path, tiny_o
     assert recorded["mAP"] == max(m["val_labels"]["mAP"] for m in metrics)
 
     still = ["optim.learning_rate=0", "optim.text_learning_rate=0", "optim.epochs=1", f"warm_start={pretrained}"]
+    still += ["model.name=other", "model.beside.weight=0.5"]  # neither is about what is learned
     started = train(load_recipe("starter", overrides=[*tiny_overrides, *still]), manifest=tones, run=tmp_path / "b")
     before, after = (dict(load_checkpoint(path).state_dict) for path in (pretrained, started))
     learnt = [name for name in before if name.endswith("weight")]
@@ -314,6 +315,12 @@ def test_a_run_starts_from_an_audio_tower_that_learnt_labels(tones: Path, tiny_o
     }
     for name in learnt:
         assert torch.equal(before[name], after[name]), name
+
+    wider = load_recipe("starter", overrides=[*tiny_overrides, *still, "model.embedding_dim=24"])
+    with pytest.raises(
+        TrainingError, match=r"holds another model than this run's \(model.embedding_dim\); use its own"
+    ):
+        train(wider, manifest=tones, run=tmp_path / "c")
 
 
 def test_a_warm_start_leaves_a_text_tower_of_another_vocabulary(tones: Path, tiny_overrides: list[str], tmp_path: Path):
