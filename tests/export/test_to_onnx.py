@@ -34,7 +34,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def repository(checkpoint: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "repository"
-    assert main([str(checkpoint), "--out", str(out), "--parity-data", str(manifest)]) == 0
+    about = tmp_path_factory.mktemp("about") / "about.md"
+    about.write_text("\nGood for tests. Not good for müsic.\n", encoding="utf-8")
+    assert main([str(checkpoint), "--out", str(out), "--parity-data", str(manifest), "--about", str(about)]) == 0
     return out
 
 
@@ -85,6 +87,20 @@ def test_the_model_card_says_where_the_model_comes_from(repository: Path):
     digest = hashlib.sha256((repository / "audio_encoder/1/model.onnx").read_bytes()).hexdigest()
     assert f"| `{digest}` |" in card
     assert "1.22" not in card  # which only an INT8 graph needs
+    assert "`.\n\nGood for tests. Not good for müsic.\n\n| file |" in card
+
+
+def test_a_text_for_the_model_card_that_cannot_be_read_is_named(
+    checkpoint: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for about in (tmp_path / "none.md", tmp_path / "latin.md"):
+        (tmp_path / "latin.md").write_bytes(b"m\xfcsic")
+        options = ["--out", str(tmp_path / "out"), "--parity-data", str(manifest), "--about", str(about)]
+        assert main([str(checkpoint), *options]) == 2
+        assert re.match(
+            rf"--about {re.escape(str(about))} cannot be read as UTF-8 text \(.*; nothing", capsys.readouterr().err
+        )
+        assert not (tmp_path / "out").exists()
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_and_they_name_no_local_path(

@@ -25,8 +25,9 @@ from typing import IO, Any
 from rich.console import Console
 
 from audio import DecodeError, open_container
-from train.data.check import CheckError, Sound, decode_all
+from train.data.check import Sound, decode
 from train.data.manifest import Row, write_manifest
+from train.data.processes import ProcessDiedError, each
 from train.data.progress import shown
 
 SHORTEST_S = 20.0  # what is shorter in a game is no music, but the sound of something
@@ -150,9 +151,9 @@ def collect(
         given = ", ".join(str(folder) for folder in (*packages, *folders))
         raise RecordedError(f"no audio file in {given}; expected {', '.join(sorted(AUDIO_SUFFIXES))}")
     try:
-        decoded = shown(decode_all(list(homes), workers=workers), total=len(homes), doing="decoded", console=console)
+        decoded = shown(each(decode, list(homes), workers=workers), total=len(homes), doing="decoded", console=console)
         sounds = dict(zip(homes, decoded, strict=True))
-    except CheckError as exc:
+    except ProcessDiedError as exc:
         raise RecordedError(str(exc)) from exc
     rows, left_out, first_of = [], [], {}
     for path, sound in sounds.items():

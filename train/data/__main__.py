@@ -1,5 +1,5 @@
-"""python -m train.data adapt | merge | check | filter: make a manifest from a public data set, join several, look for
-what would hurt a run, keep the texts that describe music."""
+"""python -m train.data adapt | merge | decode | check | filter: make a manifest from a public data set, join several,
+decode recordings once and for all, look for what would hurt a run, keep the texts that describe music."""
 
 import argparse
 import json
@@ -17,10 +17,12 @@ from rich.table import Table
 from train.config import ConfigError
 from train.data.adapters import ADAPTERS, AdapterError, adapt
 from train.data.captions import Edited, edit_captions
-from train.data.check import KINDS, CheckError, Report, check_manifest
+from train.data.check import KINDS, Report, check_manifest
+from train.data.decode import decode_rows
 from train.data.labelled import TextFilterError, read_labelled
 from train.data.manifest import SOURCES, SPLITS, ManifestError, Row, read_manifest, write_manifest
 from train.data.merge import merge_manifests
+from train.data.processes import ProcessDiedError
 from train.data.text_rules import SHORT_SOURCES, clean_text
 
 
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return args.run(args)
-    except (AdapterError, CheckError, ConfigError, ManifestError, TextFilterError, OSError) as exc:
+    except (AdapterError, ConfigError, ManifestError, ProcessDiedError, TextFilterError, OSError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
 
@@ -61,6 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST")
     command.add_argument("--out", type=Path, required=True, help="manifest to write")
     command.set_defaults(run=_merge)
+
+    command = commands.add_parser(
+        "decode",
+        help="recordings -> mono FLAC of the model's sample rate, from which a run draws crops faster",
+        description="Recordings that do not decode are named and left out; what is above full scale is clipped. Run "
+        "again, it decodes only what is missing or has changed.",
+    )
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets manifest.jsonl and audio/")
+    command.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default 16000)")
+    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    command.set_defaults(run=_decode)
 
     command = commands.add_parser(
         "check",
@@ -119,6 +133,28 @@ def _merge(args: argparse.Namespace) -> int:
     write_manifest(args.out, rows)
     counts = Counter(row.source or "no source" for row in rows)
     print(f"{len(rows)} rows in {args.out}: {', '.join(f'{count} {source}' for source, count in counts.items())}")
+    return 0
+
+
+def _decode(args: argparse.Namespace) -> int:
+    if not 1_000 <= args.sample_rate <= 192_000:
+        raise ConfigError(f"--sample-rate is {args.sample_rate}; expected Hz, 1000 to 192000")
+    rows = read_manifest(args.manifest)
+    manifest = args.out / "manifest.jsonl"
+    _prepare_out(manifest, manifests=[args.manifest])
+    kept, left_out = decode_rows(
+        rows,
+        out=args.out,
+        sample_rate_hz=args.sample_rate,
+        workers=max(args.workers, 1),
+        console=Console(stderr=True),
+    )
+    for path, reason in left_out.items():
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    if not kept:
+        raise ManifestError(f"no recording of {args.manifest} decodes, so {manifest} was not written")
+    write_manifest(manifest, kept)
+    print(f"{len(kept)} rows in {manifest}, {len(rows) - len(kept)} left out")
     return 0
 
 

@@ -3,11 +3,8 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +13,7 @@ from rich.console import Console
 
 from audio import SILENCE_PEAK, DecodeError, Recording
 from train.data.manifest import SPLITS, ManifestError, Row, manifest_lines, parse_row
+from train.data.processes import each
 from train.data.progress import shown
 
 SHORTEST_S = 1.0
@@ -77,10 +75,6 @@ class Sound(NamedTuple):
     fingerprint: str
 
 
-class CheckError(RuntimeError):
-    """A check that cannot go on; the message is one sentence for the user."""
-
-
 def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None = None) -> Report:
     """Read every line and decode every recording to its end.
 
@@ -93,11 +87,11 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
 
     Raises:
         ManifestError: no such file, or no line in it.
-        CheckError: a decoding process died.
+        ProcessDiedError: a decoding process died.
     """
     rows, findings = _read(manifest)
     paths = sorted({row.audio for row in rows.values()})
-    decoded = shown(decode_all(paths, workers=workers), total=len(paths), doing="decoded", console=console)
+    decoded = shown(each(decode, paths, workers=workers), total=len(paths), doing="decoded", console=console)
     sounds = dict(zip(paths, decoded, strict=True))
     lines_of = defaultdict(list)
     for line, row in rows.items():
@@ -143,30 +137,6 @@ def _without_empty_captions(line: str) -> tuple[str, int]:
     if isinstance(captions, str) or len(kept) == len(captions):
         return line, 0
     return json.dumps(values | {"captions": kept}), len(captions) - len(kept)
-
-
-def decode_all(paths: Sequence[Path], *, workers: int) -> Iterator[Sound]:
-    """`decode` each of the files, in their order.
-
-    Args:
-        workers: processes; 1 decodes in this one.
-
-    Raises:
-        CheckError: a decoding process died.
-    """
-    workers = min(workers, len(paths))
-    if workers <= 1:
-        yield from map(decode, paths)
-        return
-    try:
-        # Spawned: a forked child would inherit the locks of whatever threads the caller runs.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(decode, paths, chunksize=8)
-    except BrokenProcessPool as exc:
-        raise CheckError(
-            "a decoding process died, for want of memory or on a file that crashes the decoder; "
-            "take fewer files at a time, or --workers 1"
-        ) from exc
 
 
 def decode(path: Path) -> Sound:
