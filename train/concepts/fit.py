@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.checkpoint import Checkpoint
 from train.concepts.audio import concept_projection
-from train.concepts.published import published_parts
+from train.concepts.published import load_published, published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.concepts.text import fit_head, phrases_of, targets
 from train.concepts.texts import Text, made_texts
@@ -33,7 +33,7 @@ from train.data.manifest import Row
 from train.data.progress import shown
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
-from train.pretrained import load_part, sentence_embedder
+from train.pretrained import sentence_embedder
 from train.towers.audio_musicnn import drop_dead_filters
 
 WINDOWS = 4_000  # of each kind of music, spread over its recordings
@@ -83,9 +83,7 @@ def fit_concepts(
     model = DualEncoder(config.model).eval()
     model.load_state_dict(dict(checkpoint.state_dict), strict=False)
     assert model.beside is not None
-    tags: list[str] = []
-    for part, tower in zip(parts, model.beside.towers, strict=True):
-        tags += load_part(tower, part.audio)
+    tags = load_published(model.beside, parts)
 
     ears = copy.deepcopy(model)
     drop_dead_filters(ears)

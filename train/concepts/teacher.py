@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from train.concepts.published import TEACHER_PATCHES, published_parts
+from train.concepts.published import TEACHER_PATCHES, load_published, published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.config import BesideConfig, ConfigError, FrontendConfig
 from train.dual_encoder import Beside
-from train.pretrained import load_part
 from train.towers.audio_musicnn import drop_dead_filters
 
 OPSET = 20
@@ -50,9 +49,7 @@ def published_taggers(*, musicnn: Path, yamnet: Path, window_s: float) -> Tagger
     """
     parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=window_s, patches=TEACHER_PATCHES)
     beside = Beside(BesideConfig(parts=parts, concepts=1), text_width=1, dim=1)
-    tags: list[str] = []
-    for part, tower in zip(parts, beside.towers, strict=True):
-        tags += load_part(tower, part.audio)
+    tags = load_published(beside, parts)
     drop_dead_filters(beside.eval())
     used = tag_weights(read_concepts(), tags=tags).any(axis=0)
     return Taggers(beside, kept=torch.from_numpy(used.nonzero()[0])).eval()
