@@ -32,10 +32,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def repository(checkpoint: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def about(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("about") / "about.md"
+    path.write_text("\nGood for tests. Not good for müsic.\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def repository(checkpoint: Path, manifest: Path, about: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "repository"
-    about = tmp_path_factory.mktemp("about") / "about.md"
-    about.write_text("\nGood for tests. Not good for müsic.\n", encoding="utf-8")
     assert main([str(checkpoint), "--out", str(out), "--parity-data", str(manifest), "--about", str(about)]) == 0
     return out
 
@@ -121,12 +126,12 @@ def exported_graphs(monkeypatch: pytest.MonkeyPatch, audio_graph: onnx.ModelProt
 
 
 @pytest.mark.usefixtures("exported_graphs")
-def test_a_second_export_replaces_the_first(repository: Path, checkpoint: Path, manifest: Path):
+def test_a_second_export_replaces_the_first(repository: Path, checkpoint: Path, manifest: Path, about: Path):
     before = contents(repository)
     (repository / "text_tokenizer/1/__pycache__").mkdir()  # as Triton leaves it
     (repository / "text_tokenizer/1/__pycache__/model.pyc").write_bytes(b"")
     (repository / "text_encoder/config.pbtxt").write_text("stale")
-    assert main([str(checkpoint), "--out", str(repository), "--parity-data", str(manifest)]) == 0
+    assert main([str(checkpoint), "--out", str(repository), "--parity-data", str(manifest), "--about", str(about)]) == 0
     assert contents(repository) == before
 
 

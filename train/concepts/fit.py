@@ -39,7 +39,7 @@ from train.towers.audio_musicnn import drop_dead_filters
 WINDOWS = 4_000  # of each kind of music, spread over its recordings
 WINDOWS_A_RECORDING = 5
 TEXTS = 14_000
-UNRELATED_TEXTS = 10_500
+UNRELATED_TEXTS = 13_000
 BATCH = 8  # windows
 TEXT_BATCH = 64
 SENTENCE_ENCODER = "all-MiniLM-L6-v2"

@@ -11,8 +11,10 @@ from string import ascii_lowercase
 
 from wordfreq import top_n_list
 
-COMMON_WORDS = 8_000
+COMMON_WORDS = 8_000  # of a language
 MOST_WORDS = 6  # of a text of random words
+ENGLISH_SHARE = 2 / 3  # of these texts
+OTHER_LANGUAGES = ("cs", "da", "de", "es", "fi", "fr", "hu", "it", "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk")
 
 _ASKED = (
     "how to {do} {thing}",
@@ -141,12 +143,13 @@ def _nonsense(rng: Random) -> str:
 
 
 @cache
-def _common_words() -> list[str]:
-    return [word for word in top_n_list("en", COMMON_WORDS) if word.isalpha() and len(word) > 2]
+def _common_words(language: str) -> list[str]:
+    return [word for word in top_n_list(language, COMMON_WORDS) if word.isalpha() and len(word) > 2]
 
 
 def _words(rng: Random) -> str:
-    return " ".join(rng.choices(_common_words(), k=rng.randint(1, MOST_WORDS)))
+    language = "en" if rng.random() < ENGLISH_SHARE else rng.choice(OTHER_LANGUAGES)
+    return " ".join(rng.choices(_common_words(language), k=rng.randint(1, MOST_WORDS)))
 
 
 _KINDS: tuple[Callable[[Random], str], ...] = (_question, _question, _foreign, _nonsense)
@@ -154,7 +157,7 @@ WORDS_SHARE = 2 / 3  # of all texts; the other kinds share the rest
 
 
 def unrelated_texts(*, count: int, seed: int) -> Iterator[str]:
-    """`count` random ones: two of three random English words, the rest half about other things, a quarter in other
+    """`count` random ones: two of three of random words, the rest half about other things, a quarter in other
     languages, a quarter without any sense."""
     rng = Random(seed)
     for _ in range(count):
