@@ -551,10 +551,10 @@ def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequ
 def _warm_start(model: DualEncoder, path: str, *, config: Config, tokenizer: TextTokenizer, console: Console) -> None:
     """Take the learned half of a checkpoint's weights; of its text tower only where a token is the same word here."""
     source = load_checkpoint(path)
-    theirs, ours = flat_values(source.config), flat_values(config)
     aside = ("model.name", "model.beside.")
-    keys = (key for key in {**theirs, **ours} if key.startswith("model.") and not key.startswith(aside))
-    differing = [key for key in keys if theirs.get(key) != ours.get(key)]
+    differing = [
+        key for key in _differing(source.config, config) if key.startswith("model.") and not key.startswith(aside)
+    ]
     if differing:
         raise TrainingError(
             f"warm_start {path} holds another model than this run's ({', '.join(differing)}); use its own recipe"
@@ -602,14 +602,19 @@ def _save_state(state: State, path: Path, config: Config, *, digest: str) -> Non
     )
 
 
+def _differing(before: Config, now: Config) -> list[str]:
+    """The settings, such as "optim.epochs", that have another value or are in one alone."""
+    old, new = flat_values(before), flat_values(now)
+    return [key for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
 def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
     saved: dict[str, Any] = read_tensors(path)
     if not isinstance(saved, dict) or not {*SAVED, *COUNTERS} <= set(saved):
         raise CheckpointError(f"{path} is no state of a run that this version can resume; train again")
     if saved["manifest_sha256"] != digest:
         raise TrainingError(f"{path} was written by a run on another manifest than this --data; resume with that one")
-    before, now = flat_values(Config.from_dict(saved["config"])), flat_values(config)
-    differing = [key for key in {**before, **now} if key not in CHANGEABLE and before.get(key) != now.get(key)]
+    differing = [key for key in _differing(Config.from_dict(saved["config"]), config) if key not in CHANGEABLE]
     if differing:
         raise TrainingError(
             f"{path} was written by another configuration ({', '.join(differing)}); resume with that run's recipe and "

@@ -161,7 +161,7 @@ def _features(
         vectors += [_heard(model, part) for part in waveforms.split(BATCH) if len(part)]
     if not vectors:
         raise AudioDecodeError(f"none of the {len(windows)} recordings of {doing} music can be decoded")
-    return torch.cat(vectors).clone()
+    return torch.cat(vectors)
 
 
 def _heard(model: DualEncoder, waveform: Tensor) -> Tensor:

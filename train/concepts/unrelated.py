@@ -11,9 +11,10 @@ from string import ascii_lowercase
 
 from wordfreq import top_n_list
 
+WORDS_SHARE = 2 / 3  # of random words, of all texts; the other kinds share the rest
 COMMON_WORDS = 8_000  # of a language
-MOST_WORDS = 6  # of a text of random words
-ENGLISH_SHARE = 2 / 3  # of these texts
+MOST_WORDS = 6  # of a text of them
+ENGLISH_SHARE = 2 / 3  # of these
 OTHER_LANGUAGES = ("cs", "da", "de", "es", "fi", "fr", "hu", "it", "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk")
 
 _ASKED = (
@@ -153,7 +154,6 @@ def _words(rng: Random) -> str:
 
 
 _KINDS: tuple[Callable[[Random], str], ...] = (_question, _question, _foreign, _nonsense)
-WORDS_SHARE = 2 / 3  # of all texts; the other kinds share the rest
 
 
 def unrelated_texts(*, count: int, seed: int) -> Iterator[str]:

@@ -60,17 +60,20 @@ def _file_of(path: Path, *, out: Path, sample_rate_hz: int) -> Path:
 def _decode(files: tuple[Path, Path], *, sample_rate_hz: int) -> str:
     """Why the first file cannot become the second; empty if it did."""
     path, file = files
+    if not path.is_file():
+        return "no such file"
+    if file.is_file() and file.stat().st_mtime > path.stat().st_mtime:
+        return ""
+    temporary = file.with_suffix(".tmp")
     try:
-        if file.is_file() and file.stat().st_mtime > path.stat().st_mtime:
-            return ""
-        temporary = file.with_suffix(".tmp")
         with soundfile.SoundFile(
             temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="FLAC", compression_level=COMPRESSION
         ) as flac:
             for block in Recording(path, sample_rate_hz=sample_rate_hz).blocks():
                 flac.write(np.clip(block, -1.0, 1.0))
-    except (DecodeError, FileNotFoundError) as exc:
-        file.with_suffix(".tmp").unlink(missing_ok=True)
-        return exc.reason if isinstance(exc, DecodeError) else "no such file"
-    temporary.replace(file)
+        temporary.replace(file)
+    except DecodeError as exc:
+        return exc.reason
+    finally:
+        temporary.unlink(missing_ok=True)
     return ""

@@ -1,4 +1,4 @@
-"""One function over many items, in several processes."""
+"""One function over many recordings, in several processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +15,7 @@ class ProcessDiedError(RuntimeError):
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int) -> Iterator[Result]:
-    """`work` on each of the items, in their order.
+    """`work`, which decodes, on each of the items, in their order.
 
     Args:
         work: a function that can be pickled, as can what it takes and gives.
