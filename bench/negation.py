@@ -158,14 +158,14 @@ def _ordinary(ms: MusicSearch, rows: list[dict]) -> tuple[int, int, float, float
     found = np.zeros((SEARCHED, 2))
     for row, (caption, index) in enumerate(negating[i] for i in drawn):
         for column, flag in enumerate((True, False)):
-            paths = [hit.path for hit in ms.search(caption, k=10, starts=False, literal=flag)]
+            paths = [hit.path for hit in ms.search(caption, k=10, starts=False, literal=flag, names="never")]
             found[row, column] = os.path.abspath(rows[index]["audio"]) in paths
     return len(captions), len(negating), *found.mean(axis=0).tolist()
 
 
 def _search(ms: MusicSearch, rows: list[dict], query: str, *, literal: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Scores and "fits" of all tracks, in the order of the rows."""
-    hits = ms.search(query, k=len(rows), starts=False, literal=literal)
+    hits = ms.search(query, k=len(rows), starts=False, literal=literal, names="never")
     by_path = {hit.path: hit for hit in hits}
     fits = np.array([by_path[os.path.abspath(row["audio"])].probability for row in rows], float)
     return _scores(hits, rows), fits

@@ -23,9 +23,10 @@ from .errors import (
     ServerTimeout,
     ServerUnavailable,
 )
+from .index.browse import Facet, FacetValue, Glance, Suggestion
 from .ingest import AddReport, TrackWarning
 from .query import Clip, Reading, read_query
-from .search import Hit, LibraryInfo, MusicSearch
+from .search import Hit, LibraryInfo, LibraryMap, MusicSearch, Part, RemovedMissing, TrackInfo
 from .walk import FailedTrack
 from .zero_shot import Tag, TaggedTrack
 
@@ -38,22 +39,30 @@ __all__ = [
     "Encoder",
     "EncoderError",
     "EncoderSpec",
+    "Facet",
+    "FacetValue",
     "FailedTrack",
+    "Glance",
     "Hit",
     "LibraryBusy",
     "LibraryError",
     "LibraryInfo",
+    "LibraryMap",
     "ModelMismatch",
     "MusicSearch",
     "MusicSearchError",
+    "Part",
     "QueryError",
     "Reading",
+    "RemovedMissing",
     "ServerBusy",
     "ServerMismatch",
     "ServerTimeout",
     "ServerUnavailable",
+    "Suggestion",
     "Tag",
     "TaggedTrack",
+    "TrackInfo",
     "TrackWarning",
     "TritonEncoder",
     "read_query",

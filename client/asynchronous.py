@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar
 
+from .encoders import EncoderSpec
 from .errors import LibraryError
 from .search import MusicSearch
 from .zero_shot import TaggedTrack
@@ -36,21 +37,39 @@ class AsyncMusicSearch:
         self.search = self._awaitable(library.search)
         self.search_audio = self._awaitable(library.search_audio)
         self.search_vector = self._awaitable(library.search_vector)
+        self.along = self._awaitable(library.along)
+        self.path = self._awaitable(library.path)
+        self.radio = self._awaitable(library.radio)
         self.zero_shot = self._awaitable(library.zero_shot)
         self.fit_labels = self._awaitable(library.fit_labels)
         self.embed_text = self._awaitable(library.embed_text)
         self.embed_audio = self._awaitable(library.embed_audio)
         self.track_id = self._awaitable(library.track_id)
+        self.track = self._awaitable(library.track)
+        self.tracks_by_id = self._awaitable(library.tracks_by_id)
+        self.tracks = self._awaitable(library.tracks)
+        self.facets = self._awaitable(library.facets)
+        self.suggest = self._awaitable(library.suggest)
         self.annotate = self._awaitable(library.annotate)
         self.remove = self._awaitable(library.remove)
+        self.map = self._awaitable(library.map)
+        self.missing = self._awaitable(library.missing)
+        self.remove_missing = self._awaitable(library.remove_missing)
         self.failed = self._awaitable(library.failed)
         self.duplicates = self._awaitable(library.duplicates)
+        self.state = self._awaitable(library.state)
+        self.glance = self._awaitable(library.glance)
         self.info = self._awaitable(library.info)
 
     @classmethod
     async def open(cls, *arguments: Any, **named: Any) -> Self:
         """As `MusicSearch(...)`."""
         return cls(await asyncio.to_thread(partial(MusicSearch, *arguments, **named)))
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """See `MusicSearch.spec`."""
+        return self._library.spec
 
     @property
     def device(self) -> str:
@@ -64,7 +83,8 @@ class AsyncMusicSearch:
             yield track
 
     async def close(self) -> None:
-        """Wait for the calls under way, then give back the model and the files."""
+        """Wait for the calls under way, but for a map's drawing, then give back the model and the files."""
+        self._library.stop_drawing()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._library.close)
 

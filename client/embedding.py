@@ -1,14 +1,18 @@
 """From an audio file to its vectors: the windows, and the one that stands for the track."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import WindowReader, heard
+from .audio import WindowReader, check_file, heard
 from .encoders import Encoder
 from .index.catalogue import TrackVectors
+
+_KEPT = 64  # vectors of sounds that were searched by
 
 
 def track_vectors(windows: NDArray[np.float32], *, starts_s: Sequence[float], powers: Sequence[float]) -> TrackVectors:
@@ -67,3 +71,27 @@ def embed_file(encoder: Encoder, path: str | Path, *, start_s: float = 0.0, end_
     if batch:
         parts.append(encoder.embed_windows(np.stack(batch)))
     return track_vectors(np.concatenate(parts), starts_s=starts_s, powers=powers)
+
+
+class Heard:
+    """Embeds the sounds that are searched by, and knows the last of them: the next page of a search embeds nothing."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._vectors: OrderedDict[tuple[object, ...], NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def vector(self, path: str, *, start_s: float, end_s: float | None) -> NDArray[np.float32]:
+        """float32 [dim], unit L2 norm, of a file or a part of it; see `embed_file`."""
+        status = check_file(path)
+        name = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, start_s, end_s)
+        with self._lock:
+            if name in self._vectors:
+                self._vectors.move_to_end(name)
+                return self._vectors[name]
+        vector = embed_file(self._encoder, path, start_s=start_s, end_s=end_s).vector
+        with self._lock:
+            self._vectors[name] = vector
+            if len(self._vectors) > _KEPT:
+                self._vectors.popitem(last=False)
+        return vector

@@ -3,25 +3,31 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .background import WEAK_BELOW, Background, make_probes
 from .duplicates import Duplicate, find_duplicates
-from .embedding import embed_file
+from .embedding import Heard, embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
-from .errors import ModelMismatch, QueryError
-from .index.catalogue import Model, Track
+from .errors import LibraryError, ModelMismatch, QueryError
+from .fusion import DEPTH, Names, fuse
+from .index import browse
+from .index.browse import Facet, Glance, Suggestion
+from .index.catalogue import Catalogue, Model, Track
 from .index.fields import Value, folded
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
+from .map import MapKeeper
+from .paths import CHOICE, between, draw, drifted
 from .progress import show_progress
 from .query import (
     Clip,
@@ -30,6 +36,7 @@ from .query import (
     check_count,
     check_source,
     check_switch,
+    check_text,
     check_texts,
     read_query,
     unit,
@@ -38,6 +45,19 @@ from .query import (
 from .walk import FailedTrack, find_audio
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
+
+
+class Part(NamedTuple):
+    """A window of a track.
+
+    Attributes:
+        start_s: where in the track it begins.
+        score, probability: see `Hit`, as if it were a track.
+    """
+
+    start_s: float
+    score: float
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,8 @@ class Hit:
         is_missing: the file was not there when its folder was last added.
         warning: what of the file does not decode; empty where all of it does.
         reading: how the texts of the query were read; None where it has none.
+        found_by: "name" where the query's words are its title, artist or album, "sound", or both.
+        windows: of the track, where that was asked for.
     """
 
     track_id: str
@@ -73,6 +95,52 @@ class Hit:
     is_missing: bool = False
     warning: str = ""
     reading: Reading | None = None
+    found_by: tuple[str, ...] = ("sound",)
+    windows: tuple[Part, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TrackInfo:
+    """A track of the library.
+
+    Attributes:
+        track_id, path, is_missing, warning: see `Hit`.
+        tags: what the file says.
+        annotations: what was annotated, which goes before it.
+    """
+
+    track_id: str
+    path: str
+    duration_s: float
+    tags: dict[str, Value]
+    annotations: dict[str, Value]
+    is_missing: bool = False
+    warning: str = ""
+
+    @property
+    def metadata(self) -> dict[str, Value]:
+        """All that is known about it."""
+        return {**self.tags, **self.annotations}
+
+
+_ROWS = 2_048  # vectors that are read while others wait
+
+
+@dataclass(frozen=True)
+class LibraryMap:
+    """The tracks of a library as points of a plane, near those that sound like them.
+
+    Attributes:
+        track_ids: one a point.
+        points: float32 [n, 2], within -1 and 1.
+        method: by what it was drawn: "umap", or "pca" (the first two principal components).
+        values: of each track, what was asked for: a field's value, or how well it fits a text, 0 to 1; else None.
+    """
+
+    track_ids: list[str]
+    points: NDArray[np.float32]
+    method: str
+    values: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +178,22 @@ class RemovedMissing:
 
     removed: list[str]
     back: list[str]
+
+
+class _Found(NamedTuple):
+    label: int
+    score: float
+    track: Track
+    found_by: tuple[str, ...]
+
+
+class _Asked(NamedTuple):
+    """A search as numbers; `typed` are its texts as they were given."""
+
+    wish: Wish
+    reading: Reading | None
+    is_text: bool
+    typed: tuple[str, ...]
 
 
 class MusicSearch:
@@ -159,6 +243,13 @@ class MusicSearch:
                 self._encoder.close()
             raise
         self._measured: tuple[int, Background | None] | None = None
+        self._map: MapKeeper | None = None
+        self._heard = Heard(self._encoder)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What the model takes and gives."""
+        return self._encoder.spec
 
     @property
     def device(self) -> str:
@@ -173,6 +264,7 @@ class MusicSearch:
         retry: bool = False,
         windows: int | None = None,
         video: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> AddReport:
         """Add files, and the audio files in folders and below; what is already here unchanged is skipped.
 
@@ -187,6 +279,8 @@ class MusicSearch:
                 None is all. What is already here unchanged stays as it was made.
             video: add the sound of moving pictures in folders too, and not only of those that are named themselves. An
                 .mp4 or .webm without pictures, or with a cover only, is audio.
+            on_progress: called in this thread with how many files are done, and of how many, at the start and after
+                each. An error that it raises ends the work as Ctrl-C does.
 
         Returns:
             What was done; files that cannot be used are in its `failed`, with the reason, and what else lies in the
@@ -217,8 +311,8 @@ class MusicSearch:
             with self._lock:
                 if found.files and not len(self._catalogue.probes()):  # first, as an add may be stopped
                     self._catalogue.put_probes(make_probes(self._encoder))
-            with show_progress("adding", total=len(found.files), enabled=progress) as advance:
-                ingest.run(found, advance=advance)
+            with show_progress("adding", total=len(found.files), enabled=progress) as show:
+                ingest.run(found, advance=_telling(on_progress, show=show, total=len(found.files)))
             with self._lock:
                 self._index.save()
         return ingest.report
@@ -228,6 +322,7 @@ class MusicSearch:
         query: str | Sequence[str] | Mapping[str, float] = (),
         *,
         like: Source | Sequence[Source] | Mapping[Source, float] = (),
+        unlike: Source | Sequence[Source] | Mapping[Source, float] = (),
         minus: str | Sequence[str] | Mapping[str, float] = (),
         k: int = 10,
         offset: int = 0,
@@ -235,8 +330,10 @@ class MusicSearch:
         per_artist: int | None = None,
         starts: bool = True,
         literal: bool = False,
+        names: Names = "also",
+        windows: bool = False,
     ) -> list[Hit]:
-        """The k tracks that fit a description best, best first.
+        """The k tracks that fit a description best, and those that are called so, best first.
 
         What a text negates ("jazz without drums", "no vocals", "not sad", "instrumental") is taken out of it and counts
         as `minus`: `hit.reading` and `read_query` tell how a query was read. A query may be negative alone.
@@ -246,6 +343,7 @@ class MusicSearch:
             like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
             minus: what there shall not be; a dict gives each its weight (else 1). The more of it there is in a track,
                 compared with the library's others, the further back it falls.
+            unlike: sounds that the tracks shall not be like; likewise.
             offset: how many of the best to leave out, for paging.
             where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
                 accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both
@@ -253,27 +351,29 @@ class MusicSearch:
             per_artist: at most so many tracks of one artist; a track of several counts for each of them.
             starts: find out where in each track it fits best; costs a read from the disk for each hit.
             literal: read no negation out of the texts.
+            names: whether the texts may be titles, artists or albums, typed with a mistake too; a hit's `found_by`
+                tells. "only" finds nothing else, and in Milvus names are found only as they are written.
+            windows: tell the score of each window of each hit, and not only where the best begins.
 
         Raises:
             QueryError: an empty query, k < 1, an unknown field, or another argument out of its range.
-            AudioError: a file of `like` cannot be used.
+            AudioError: a file of `like` or `unlike` cannot be used.
         """
-        reading = read_query(query, minus=minus, literal=literal)
-        sounds = weighted(like, weight=1.0, name="like", single=(str, Path, Clip))
-        if not reading.wanted and not reading.unwanted and not sounds:
-            raise QueryError("the query is empty: say what the tracks shall be like")
-        heard = [(self._vector_of(sound), weight) for sound, weight in sounds.items()]
-        wish, parts = self._wishes.make(reading.wanted, unwanted=reading.unwanted, sounds=heard)
-        reading = replace(reading, parts=parts)
+        if names not in get_args(Names):
+            raise QueryError(f"names is {names!r}, expected one of {', '.join(get_args(Names))}")
+        asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
         return self._nearest(
-            wish,
+            asked.wish,
             k=k,
             offset=offset,
             where=where,
             per_artist=per_artist,
             starts=starts,
-            reading=reading if reading.wanted or reading.unwanted else None,
-            is_text=not sounds,
+            reading=asked.reading,
+            is_text=asked.is_text,
+            typed=() if names == "never" else asked.typed,
+            names_only=names == "only",
+            with_windows=windows,
         )
 
     def search_audio(
@@ -313,6 +413,100 @@ class MusicSearch:
         """
         wish = Wish(unit(vector, dim=self._encoder.spec.embedding_dim))
         return self._nearest(wish, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts)
+
+    def along(
+        self,
+        track_id: str,
+        query: str | Sequence[str] | Mapping[str, float] = (),
+        *,
+        like: Source | Sequence[Source] | Mapping[Source, float] = (),
+        unlike: Source | Sequence[Source] | Mapping[Source, float] = (),
+        minus: str | Sequence[str] | Mapping[str, float] = (),
+        literal: bool = False,
+    ) -> list[Part]:
+        """How well each part of a track fits what `search` would look for.
+
+        Raises:
+            LibraryError: the track is not in the library, or has no vectors; QueryError, AudioError: see `search`.
+        """
+        asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
+        with self._lock, self._catalogue.reading():
+            windows = self._catalogue.windows(self._embedded(track_id))
+            return list(_parts(*windows, asked.wish, background=self._background() if asked.is_text else None))
+
+    def path(self, first: str | Path, last: str | Path, *, steps: int = 8) -> list[Hit]:
+        """Tracks that lead from one to another by small steps, both included; fewer where the library holds fewer.
+
+        Args:
+            first, last: ids or paths of tracks in the library.
+            steps: how many tracks, at least 2.
+
+        Returns:
+            Hits whose scores are cosines with the points between the two, evenly spaced.
+
+        Raises:
+            LibraryError: a track is not in the library; QueryError: steps < 2, or both are the same.
+        """
+        check_count(steps, name="steps", least=2)
+        ends = [self.track_id(name) for name in (first, last)]
+        if ends[0] == ends[1]:
+            raise QueryError(f"a path from {str(first)!r} to itself: name two tracks")
+        points = between(*(self._vector_of(end) for end in ends), steps=steps)
+        found = {ends[0]: self._hit_of(ends[0], Wish(points[0]))}
+        for point in points[1:-1]:
+            hits = self.search_vector(point, k=steps + 1)
+            free = [hit for hit in hits if hit.track_id not in found and hit.track_id != ends[1]]
+            found |= {hit.track_id: hit for hit in free[:1]}
+        return [*found.values(), self._hit_of(ends[1], Wish(points[-1]))]
+
+    def radio(
+        self,
+        start: Source | Sequence[Source] | Mapping[Source, float],
+        *,
+        k: int = 20,
+        drift: float = 0.3,
+        seed: int = 0,
+        played: Sequence[str] = (),
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Hit]:
+        """Tracks for listening on and on, each near those before, never one twice nor an artist twice in a row.
+
+        Args:
+            start: sounds to begin with, such as a track; a dict gives each its weight.
+            drift: how far it may go from there: at 0 it stays near the start, at 1 it goes from track to track.
+            seed: of the chance by which it chooses among near tracks; the same finds the same.
+            played: ids of tracks that shall not come again.
+            where: see `search`.
+
+        Raises:
+            QueryError: no start, or an argument out of its range; AudioError: a file cannot be used.
+        """
+        check_count(k, name="k", least=1)
+        if isinstance(drift, bool) or not isinstance(drift, int | float | np.number) or not 0 <= drift <= 1:
+            raise QueryError(f"drift is {drift!r}, expected a number from 0 to 1")
+        home = here = self._ask((), like=start).wish.vector
+        rng = np.random.default_rng(seed)
+        sources = weighted(start, weight=1.0, name="start", single=(str, Path, Clip))
+        with self._lock:
+            own = [self._track_of(source) for source in sources if not isinstance(source, Clip)]
+        done = {*played, *(track.track_id for track in own if track)}
+        hits: list[Hit] = []
+        while len(hits) < k:
+            point = drifted(home, here, drift=drift)
+            near = [
+                hit
+                for hit in self.search_vector(point, k=len(done) + CHOICE, where=where, starts=False)
+                if hit.track_id not in done
+            ]
+            if not near:
+                break
+            order = [near[index] for index in draw([hit.score for hit in near], rng=rng)]
+            last = _artists(hits[-1].metadata) if hits else set()
+            chosen = next((hit for hit in order if not last & _artists(hit.metadata)), order[0])
+            hits.append(chosen)
+            done.add(chosen.track_id)
+            here = self._vector_of(chosen.track_id)
+        return hits
 
     def zero_shot(
         self,
@@ -381,6 +575,114 @@ class MusicSearch:
         with self._lock:
             return self._catalogue.named(name).track_id
 
+    def track(self, name: str | Path) -> TrackInfo:
+        """A track that is named by its id or its path.
+
+        Raises:
+            LibraryError: it is not in the library.
+        """
+        with self._lock:
+            return _track_info(self._catalogue.named(self.track_id(name)))
+
+    def tracks_by_id(self, track_ids: Sequence[str]) -> dict[str, TrackInfo]:
+        """Those of these tracks that are in the library, by their ids.
+
+        Raises:
+            QueryError: an id is no text.
+        """
+        check_texts(track_ids, what="track_ids")
+        with self._lock:
+            return {track.track_id: _track_info(track) for track in self._catalogue.by_ids(track_ids)}
+
+    def tracks(self, *, k: int = 100, offset: int = 0, where: Mapping[str, Any] | None = None) -> list[TrackInfo]:
+        """The library's tracks, those first that were added last.
+
+        Args:
+            k: how many; offset: how many to leave out before; where: see `search`.
+
+        Raises:
+            QueryError: k < 1, offset < 0, an unknown field, or the library is one in Milvus.
+        """
+        check_count(k, name="k", least=1)
+        check_count(offset, name="offset", least=0)
+        with self._lock:
+            found = browse.newest(self._in_folder("lists"), k=k, offset=offset, where=where)
+            return [_track_info(track) for track in found]
+
+    def facets(self, fields: Sequence[str] | None = None, *, most: int = 50) -> dict[str, Facet]:
+        """What the fields of metadata hold, and how often.
+
+        Args:
+            fields: their names; None is all that some track has.
+            most: so many of a field's texts, the most frequent.
+
+        Raises:
+            QueryError: no track has one of them, most < 1, or the library is one in Milvus.
+        """
+        check_count(most, name="most", least=1)
+        if fields is not None:
+            check_texts(fields, what="fields")
+        with self._lock:
+            return browse.facets(self._in_folder("facets"), fields=fields, most=most)
+
+    def suggest(self, beginning: str, *, k: int = 8) -> list[Suggestion]:
+        """How a text that is being typed may go on: artists, titles, albums and genres of the library.
+
+        Raises:
+            QueryError: k < 1, no text, or the library is one in Milvus.
+        """
+        check_count(k, name="k", least=1)
+        if not isinstance(beginning, str) or beginning.strip():
+            check_text(beginning, what="beginning")
+        with self._lock:
+            return browse.suggest(self._in_folder("suggestions"), beginning, k=k)
+
+    def map(self, *, by: str | None = None, fits: str | None = None) -> LibraryMap:
+        """All tracks as points of a plane; drawn at the first call, which takes minutes for 100,000, and then kept.
+
+        Args:
+            by: a field of metadata, whose value is told of each track; None where it has none, the first of several.
+            fits: a text, of which is told how well each track fits it.
+
+        Raises:
+            QueryError: both are given, no track has the field, the text is empty, or the library is one in Milvus.
+        """
+        if by is not None and fits is not None:
+            raise QueryError("got by and fits, expected one of them: points have one colour")
+        catalogue = self._in_folder("maps")
+        wish = None if fits is None else self._ask(fits).wish
+        if self._map is None:
+            self._map = MapKeeper(catalogue, lock=self._lock)
+        drawing = self._map.drawing()
+        with self._lock, catalogue.reading():
+            ids = browse.track_ids(catalogue)
+            said = browse.values(catalogue, by) if by is not None else {}
+        there = np.flatnonzero(np.isin(drawing.labels, list(ids)))
+        labels = drawing.labels[there].tolist()
+        values: list[Any] | None = [said.get(label) for label in labels] if by is not None else None
+        if wish is not None:
+            values = self._fits_of(labels, wish)
+        return LibraryMap([ids[label] for label in labels], drawing.points[there], drawing.method, values)
+
+    def stop_drawing(self) -> None:
+        """Let a `map` that another thread waits for end with a `LibraryError`."""
+        if self._map is not None:
+            self._map.stop()
+
+    def missing(self) -> list[TrackInfo]:
+        """The tracks whose files were not there when their folders were last added."""
+        with self._lock:
+            return [_track_info(track) for track in self._catalogue.missing()]
+
+    def remove_missing(self) -> RemovedMissing:
+        """Forget the tracks whose files have vanished, with their annotations, unless the files are there by now.
+
+        Raises:
+            LibraryBusy: another process, or another thread's `add`, is writing to this library.
+        """
+        with self._lock, self._catalogue.writing():
+            return remove_missing(self._catalogue)
+
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts to float32 [len(texts), dim], unit L2 norm.
 
@@ -448,6 +750,24 @@ class MusicSearch:
         """
         return list(find_duplicates(self._catalogue, self._index, least=least, lock=self._lock))
 
+    def glance(self) -> Glance:
+        """What the library holds, in little time; `info` looks at every row.
+
+        Raises:
+            QueryError: the library is one in Milvus.
+        """
+        with self._lock:
+            return browse.glance(self._in_folder("counts"))
+
+    def state(self) -> str:
+        """Differs from what it was if anything in the library was changed since, by whomever.
+
+        Raises:
+            QueryError: the library is one in Milvus.
+        """
+        with self._lock:
+            return "-".join(map(str, self._in_folder("changes").state()))
+
     def info(self) -> LibraryInfo:
         """What the library holds."""
         with self._lock:
@@ -455,6 +775,7 @@ class MusicSearch:
 
     def close(self) -> None:
         """Give back the model and the files; calling it twice is fine."""
+        self.stop_drawing()
         if self._owns_encoder:
             self._encoder.close()
         with self._lock:
@@ -471,23 +792,96 @@ class MusicSearch:
     ) -> None:
         self.close()
 
+    def _ask(
+        self,
+        query: str | Sequence[str] | Mapping[str, float] = (),
+        *,
+        like: Source | Sequence[Source] | Mapping[Source, float] = (),
+        unlike: Source | Sequence[Source] | Mapping[Source, float] = (),
+        minus: str | Sequence[str] | Mapping[str, float] = (),
+        literal: bool = False,
+    ) -> _Asked:
+        """What the arguments of `search` look for."""
+        reading = read_query(query, minus=minus, literal=literal)
+        sounds, others = (
+            [
+                (self._vector_of(sound), weight)
+                for sound, weight in weighted(given, weight=1.0, name=name, single=(str, Path, Clip)).items()
+            ]
+            for name, given in (("like", like), ("unlike", unlike))
+        )
+        if not (reading.wanted or reading.unwanted or sounds or others):
+            raise QueryError("the query is empty: say what the tracks shall be like")
+        wish, parts = self._wishes.make(reading.wanted, unwanted=reading.unwanted, sounds=sounds, unlike=others)
+        return _Asked(
+            wish,
+            replace(reading, parts=parts) if reading.wanted or reading.unwanted else None,
+            is_text=not sounds and not others,
+            typed=tuple(weighted(query, weight=1.0, name="query", single=(str,))),
+        )
+
+    def _fits_of(self, labels: Sequence[int], wish: Wish) -> list[float]:
+        """How well these tracks fit, 0 to 1; 0 of those that have gone meanwhile."""
+        scores: dict[int, float] = {}
+        parts = self._catalogue.vectors(rows_at_once=_ROWS)
+        while True:
+            with self._lock:  # searches go on between the parts
+                found, vectors = next(parts, (None, None))
+                background = self._background()
+            if found is None or vectors is None:
+                break
+            scores |= dict(zip(found.tolist(), wish.score(vectors).tolist(), strict=True))
+        if background is None:
+            return [min(max(scores.get(label, 0.0), 0.0), 1.0) for label in labels]
+        return [wish.fits(scores.get(label, -1.0), background=background) for label in labels]
+
+    def _embedded(self, track_id: str) -> int:
+        """The label of a track."""
+        track = self._catalogue.named(track_id)
+        if track.label is None:
+            raise LibraryError(f"{track.file.path} has no vectors of this model yet: add it again")
+        return track.label
+
+    def _hit_of(self, track_id: str, wish: Wish) -> Hit:
+        """A track as a hit of a search that did not look for it."""
+        with self._lock, self._catalogue.reading():
+            track = self._catalogue.named(track_id)
+            vector = self._catalogue.vector(self._embedded(track_id))
+        score = float(wish.score(vector[None])[0])
+        return Hit(
+            track.track_id,
+            track.file.path,
+            score,
+            None,
+            track.metadata,
+            is_missing=track.is_missing,
+            warning=track.warning,
+        )
+
+    def _in_folder(self, what: str) -> Catalogue:
+        if not isinstance(self._catalogue, Catalogue):
+            raise QueryError(f"{what} of a library in Milvus are not known; of one in a folder they are")
+        return self._catalogue
+
     def _vector_of(self, source: Source) -> NDArray[np.float32]:
         """The track vector of a file, a part of one or a track id, from the library where that is up to date."""
         check_source(source)
-        if isinstance(source, Clip):
-            return embed_file(
-                self._encoder, os.path.expanduser(source.path), start_s=source.start_s, end_s=source.end_s
-            ).vector
+        if not isinstance(source, Clip):
+            with self._lock:
+                track = self._track_of(source)
+                if track is not None and track.label is not None:
+                    return self._catalogue.vector(track.label)
+            source = Clip(source)
+        path = os.path.abspath(os.path.expanduser(source.path))
+        return self._heard.vector(path, start_s=source.start_s, end_s=source.end_s)
+
+    def _track_of(self, source: str | Path) -> Track | None:
+        """The library's, of a file that is as it was when it was added, or of a track id."""
         path = os.path.abspath(os.path.expanduser(source))
-        with self._lock:
-            if os.path.exists(path):
-                track = self._catalogue.by_path(path)
-                track = track if track and track.file.looks_like(os.stat(path)) else None
-            else:
-                track = self._catalogue.by_id(str(source)) or self._catalogue.by_path(path)
-            if track is not None and track.label is not None:
-                return self._catalogue.vector(track.label)
-        return embed_file(self._encoder, path).vector
+        if os.path.exists(path):
+            track = self._catalogue.by_path(path)
+            return track if track and track.file.looks_like(os.stat(path)) else None
+        return self._catalogue.by_id(str(source)) or self._catalogue.by_path(path)
 
     def _nearest(
         self,
@@ -500,54 +894,91 @@ class MusicSearch:
         starts: bool = True,
         reading: Reading | None = None,
         is_text: bool = False,
+        typed: Sequence[str] = (),
+        names_only: bool = False,
+        with_windows: bool = False,
     ) -> list[Hit]:
         check_count(k, name="k", least=1)
         check_count(offset, name="offset", least=0)
         if per_artist is not None:
             check_count(per_artist, name="per_artist", least=1)
         with self._lock, self._catalogue.reading():
-            found = self._found(wish, count=offset + k, where=where, per_artist=per_artist)
+            named = self._named(typed, where=where)
+            found, best_score = self._found(
+                wish, count=offset + k, where=where, per_artist=per_artist, named=named, names_only=names_only
+            )
+            found = found[offset:]
             background = self._background() if is_text else None
             # Where nothing is wanted, there is nothing to find.
-            is_weak = background and found and not wish.usual and background.probability(found[0][1]) < WEAK_BELOW
-            windows = self._catalogue.windows_of([label for label, _, _ in found[offset:]]) if starts else {}
+            is_weak = background and not wish.usual and background.probability(best_score) < WEAK_BELOW
+            labels = [hit.label for hit in found]
+            windows = self._catalogue.windows_of(labels) if starts or with_windows else {}
             return [
                 Hit(
-                    track.track_id,
-                    track.file.path,
-                    score,
-                    _best_start_s(*windows[label], wish) if label in windows else None,
-                    track.metadata,
-                    probability=wish.fits(score, background=background) if background else None,
-                    weak=bool(is_weak),
-                    is_missing=track.is_missing,
-                    warning=track.warning,
+                    hit.track.track_id,
+                    hit.track.file.path,
+                    hit.score,
+                    _best_start_s(*windows[hit.label], wish) if starts and hit.label in windows else None,
+                    hit.track.metadata,
+                    probability=wish.fits(hit.score, background=background) if background else None,
+                    weak=bool(is_weak) and "name" not in hit.found_by,
+                    is_missing=hit.track.is_missing,
+                    warning=hit.track.warning,
                     reading=reading,
+                    found_by=hit.found_by,
+                    windows=_parts(*windows[hit.label], wish, background=background)
+                    if with_windows and hit.label in windows
+                    else None,
                 )
-                for label, score, track in found[offset:]
+                for hit in found
             ]
 
+    def _named(self, typed: Sequence[str], *, where: Mapping[str, Any] | None) -> dict[int, float]:
+        """By label, how well the names of the tracks fit that may be meant by one of these texts."""
+        named: dict[int, float] = {}
+        for text in typed:
+            for label, fit in self._catalogue.named_like(text, where=where).items():
+                named[label] = max(fit, named.get(label, 0.0))
+        return named
+
     def _found(
-        self, wish: Wish, *, count: int, where: Mapping[str, Any] | None, per_artist: int | None
-    ) -> list[tuple[int, float, Track]]:
-        """The `count` best labels with their scores and tracks, best first."""
-        asked = count
+        self,
+        wish: Wish,
+        *,
+        count: int,
+        where: Mapping[str, Any] | None,
+        per_artist: int | None,
+        named: Mapping[int, float],
+        names_only: bool,
+    ) -> tuple[list[_Found], float]:
+        """The `count` best, best first, and the best score of all."""
+        asked = max(count, DEPTH) if named else count
         while True:
-            labels, scores = nearest(wish, store=self._catalogue, index=self._index, k=asked, where=where)
-            tracks = {track.label: track for track in self._catalogue.by_labels(labels.tolist())}
+            labels, cosines = nearest(wish, store=self._catalogue, index=self._index, k=asked, where=where)
+            scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
+            vectors = self._catalogue.vectors_of([label for label in named if label not in scores])
+            scored = wish.score(np.array([*vectors.values()], np.float32).reshape(-1, len(wish.vector)))
+            scores |= dict(zip(vectors, scored.tolist(), strict=True))
+            found_by = fuse([] if names_only else labels.tolist(), named)
             of_artist: Counter[str] = Counter()
-            found = []
-            for label, score in zip(labels.tolist(), scores.tolist(), strict=True):
-                track = tracks.get(label)
-                if track is None:
-                    self._catalogue.accept_gone(label)
-                    continue
-                artists = _artists(track)
-                if per_artist is None or all(of_artist[artist] < per_artist for artist in artists):
-                    of_artist.update(artists)
-                    found.append((label, score, track))
-            if len(found) >= count or len(labels) < asked:
-                return found[:count]
+            found: list[_Found] = []
+            order = list(found_by)
+            for start in range(0, len(order), count):
+                group = order[start : start + count]
+                tracks = {track.label: track for track in self._catalogue.by_labels(group)}
+                for label in group:
+                    track = tracks.get(label)
+                    if track is None or label not in scores:
+                        self._catalogue.accept_gone(label)
+                        continue
+                    artists = _artists(track.metadata)
+                    if per_artist is None or all(of_artist[artist] < per_artist for artist in artists):
+                        of_artist.update(artists)
+                        found.append(_Found(label, scores[label], track, found_by[label]))
+                if len(found) >= count:
+                    break
+            if len(found) >= count or len(labels) < asked or names_only:
+                return found[:count], float(cosines[0]) if len(cosines) else 0.0
             asked *= 4
 
     def _background(self) -> Background | None:
@@ -561,9 +992,25 @@ class MusicSearch:
         return self._measured[1]
 
 
-def _artists(track: Track) -> set[str]:
+def _telling(
+    on_progress: Callable[[int, int], None] | None, *, show: Callable[[float], None], total: int
+) -> Callable[[float], None]:
+    """What counts the files that are done, and tells it where that is wanted."""
+    if on_progress is None:
+        return show
+    done = count(1)
+    on_progress(0, total)
+
+    def advance(audio_s: float) -> None:
+        show(audio_s)
+        on_progress(next(done), total)
+
+    return advance
+
+
+def _artists(metadata: Mapping[str, Any]) -> set[str]:
     """As they are compared; none where nothing is known."""
-    said = track.metadata.get("artist", [])
+    said = metadata.get("artist", [])
     return {folded(str(artist)) for artist in (said if isinstance(said, list) else [said])} - {""}
 
 
@@ -578,6 +1025,18 @@ def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
             "music to a new library"
         )
     return store
+
+
+def _track_info(track: Track) -> TrackInfo:
+    return TrackInfo(
+        track.track_id,
+        track.file.path,
+        track.duration_s,
+        track.tags,
+        track.annotations,
+        is_missing=track.is_missing,
+        warning=track.warning,
+    )
 
 
 def library_info(catalogue: Store) -> LibraryInfo:
@@ -612,3 +1071,12 @@ def remove_missing(catalogue: Store) -> RemovedMissing:
 
 def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], wish: Wish) -> float:
     return float(starts_s[np.argmax(wish.score(windows))])
+
+
+def _parts(
+    starts_s: NDArray[np.float32], windows: NDArray[np.float32], wish: Wish, *, background: Background | None
+) -> tuple[Part, ...]:
+    return tuple(
+        Part(start_s, score, wish.fits(score, background=background) if background else None)
+        for start_s, score in zip(starts_s.tolist(), wish.score(windows).tolist(), strict=True)
+    )

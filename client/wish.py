@@ -140,12 +140,13 @@ class WishMaker:
         *,
         unwanted: Mapping[str, float],
         sounds: Sequence[tuple[NDArray[np.float32], float]] = (),
+        unlike: Sequence[tuple[NDArray[np.float32], float]] = (),
     ) -> tuple[Wish, dict[str, list[str]]]:
         """A wish, and what texts that are longer than the model takes were split into.
 
         Args:
             wanted, unwanted: texts and their weights, above 0.
-            sounds: vectors of what is wanted, and their weights.
+            sounds, unlike: vectors of sounds that are wanted, and that are not, and their weights.
 
         Raises:
             QueryError: what is wanted and what is not cancel out.
@@ -161,20 +162,25 @@ class WishMaker:
         if positive:
             weights = np.array([*wanted.values(), *(weight for _, weight in sounds)], np.float32)
             vector = unit(weights @ np.array(positive, np.float32), dim=dim)
-            if not unwanted:
+            if not unwanted and not unlike:
                 return Wish(vector), parts
         with self._lock:
             common, sample = self._common(dim), self._sample()
-        negative = np.array([unit(_without(vector, common), dim=dim) for vector in negative]).reshape(-1, dim)
+        usual = sample.mean(axis=0) if len(sample) else np.zeros(dim, np.float32)
+        # What all texts have in common, or all tracks, is not meant.
+        bases = [common] * len(unwanted) + [usual] * len(unlike)
+        given = [*negative, *(vector for vector, _ in unlike)]
+        directions = [unit(_apart(vector, base), dim=dim) for vector, base in zip(given, bases, strict=True)]
+        shares = [*unwanted.values(), *(weight for _, weight in unlike)]
         if not positive:
-            weights = np.array(list(unwanted.values())) / max(unwanted.values())
-            opposite = unit(-weights @ negative, dim=dim)
+            weights = np.array(shares) / max(shares)
+            opposite = unit(-weights @ np.array(directions), dim=dim)
             return Wish(
                 opposite, usual=Background(sample @ opposite if len(sample) else np.zeros(1, np.float32))
             ), parts
-        own = _without(vector, common)
         against = []
-        for weight, direction in zip(unwanted.values(), negative, strict=True):
+        for weight, direction, base in zip(shares, directions, bases, strict=True):
+            own = _without(vector, base)
             # "Jazz without saxophone": what jazz has in common with it stays wanted.
             rest = unit(_without(direction, own) if direction @ own > 0 else direction, dim=dim)
             against.append(_against(rest, sample=sample, weight=weight))
@@ -198,6 +204,12 @@ def _against(direction: NDArray[np.float32], *, sample: NDArray[np.float32], wei
     deviation = max(float(cosines.std()), 1e-3)  # a library of one track has none
     limit = float(cosines.mean()) + LIMIT_DEVIATIONS * deviation
     return Against(direction, limit, min(STEEPNESS * weight / deviation, _STEEPEST))
+
+
+def _apart(vector: NDArray[np.float32], base: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What of a vector is its own; all of it where it has nothing else, as in a library of one track."""
+    rest = _without(vector, base)
+    return rest if float(rest @ rest) > 1e-6 else vector
 
 
 def _without(vector: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

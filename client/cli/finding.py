@@ -3,6 +3,7 @@
 import argparse
 import csv
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -17,8 +18,9 @@ from ..errors import QueryError
 from ..evaluation import Measure, measure, rank, read_queries
 from ..index.catalogue import FILE_NAME
 from ..index.store import is_milvus, open_index, open_store
+from ..playlists import Entry, write_playlist
 from ..query import Clip, Reading, read_query
-from ..search import MusicSearch
+from ..search import Hit, MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 from .lines import read_lines
 from .output import print_hits, print_json, print_json_list, print_table
@@ -35,7 +37,15 @@ def search(options: argparse.Namespace) -> int:
     reading = read_query(options.query, literal=options.literal)
     if reading.unwanted:
         _say_read(reading)
-    return _find(options, query=options.query, like=options.like, minus=options.minus, literal=options.literal)
+    return _find(
+        options,
+        query=options.query,
+        like=options.like,
+        unlike=options.unlike,
+        minus=options.minus,
+        literal=options.literal,
+        names=options.names,
+    )
 
 
 def _say_read(reading: Reading) -> None:
@@ -47,6 +57,33 @@ def _say_read(reading: Reading) -> None:
 
 def similar(options: argparse.Namespace) -> int:
     return _find(options, like=[_part(options.source, options.part) if options.part else options.source])
+
+
+def mix(options: argparse.Namespace) -> int:
+    weights: dict[str, dict[str, float]] = {"like": {}, "unlike": {}}
+    for text in options.sources:
+        name, equals, number = text.rpartition("=")
+        weight = _number(number) if equals and not os.path.exists(text) else None
+        if weight == 0:
+            raise QueryError(f"{text!r} has no weight: give it one above 0, or below for what shall be far")
+        source, share = (text, 1.0) if weight is None else (name, weight)
+        weights["like" if share > 0 else "unlike"][source] = abs(share)
+    return _find(options, **weights)
+
+
+def path(options: argparse.Namespace) -> int:
+    with open_existing(options) as ms:
+        _show(ms, ms.path(options.first, options.last, steps=options.steps), options)
+    return 0
+
+
+def radio(options: argparse.Namespace) -> int:
+    with open_existing(options) as ms:
+        hits = ms.radio(
+            options.sources, k=options.k, drift=options.drift, seed=options.seed, where=_where(options.where) or None
+        )
+        _show(ms, hits, options)
+    return 0
 
 
 def _find(options: argparse.Namespace, **query: Any) -> int:
@@ -65,11 +102,19 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
                 else "the library holds no tracks; add some with `music-search add`"
             )
             print(f"music-search: {problem}", file=sys.stderr)
+        _show(ms, hits, options)
+    return 0
+
+
+def _show(ms: MusicSearch, hits: list[Hit], options: argparse.Namespace) -> None:
+    if options.m3u:
+        tracks = ms.tracks_by_id([hit.track_id for hit in hits])
+        entries = [Entry(hit.path, tracks[hit.track_id].duration_s, hit.metadata) for hit in hits]
+        write_playlist(options.m3u.expanduser(), entries)
     if options.json:
         print_json([asdict(hit) for hit in hits])
     else:
         print_hits(hits)
-    return 0
 
 
 def tag(options: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
-    if hits and hits[0].weak:
+    if any(hit.weak for hit in hits):
         print("music-search: weak: what has nothing to do with music scores as high in this library", file=sys.stderr)
     for_people = sys.stdout.isatty()
     rows = [
@@ -54,10 +54,11 @@ def print_hits(hits: Sequence[Hit]) -> None:
             hit.track_id,
             ((for_people and str(hit.metadata.get("title", ""))) or hit.path)
             + (" (missing)" if hit.is_missing else ""),
+            ", ".join(hit.found_by),
         ]
         for hit in hits
     ]
-    print_table(["score", "fits", "at", "track id", "track"], rows)
+    print_table(["score", "fits", "at", "track id", "track", "by"], rows)
 
 
 def clock(seconds: float) -> str:

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
+from ..fusion import Names
 from ..index.store import is_milvus
 from . import care, completion, finding, keeping
 
@@ -104,7 +106,14 @@ def make_parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--literal", action="store_true", help='read no negation: "jazz without drums" is one text, which finds drums'
     )
+    search.add_argument(
+        "--names",
+        choices=get_args(Names),
+        default="also",
+        help="whether QUERY may be a title, an artist or an album: also (default), only or never",
+    )
     search.add_argument("--like", metavar="FILE", action="append", default=[], help="what they shall sound like too")
+    search.add_argument("--unlike", metavar="FILE", action="append", default=[], help="what they shall not sound like")
     similar = command(
         "similar",
         finding.similar,
@@ -115,9 +124,37 @@ def make_parser() -> argparse.ArgumentParser:
     )
     similar.add_argument("source", metavar="FILE", help="an audio file or a track id")
     similar.add_argument("--part", metavar="FROM-TO", help="only these seconds of it, such as 30-45")
-    for made in (search, similar):
+    mix = command(
+        "mix",
+        finding.mix,
+        "tracks that have something of several",
+        "library one.mp3 other.mp3=2",
+        "library one.mp3 other.mp3=-0.5    near the one, far from the other",
+        model=True,
+    )
+    mix.add_argument("sources", metavar="FILE", nargs="+", help="an audio file or a track id, or FILE=WEIGHT")
+    path = command(
+        "path",
+        finding.path,
+        "tracks that lead from one to another",
+        "library one.mp3 other.mp3 --steps 12 --m3u way.m3u8",
+        model=True,
+    )
+    path.add_argument("first", metavar="TRACK", help="id or path of a track in the library")
+    path.add_argument("last", metavar="TRACK")
+    path.add_argument("--steps", type=int, default=8, metavar="N", help="how many tracks, both included (default 8)")
+    radio = command(
+        "radio",
+        finding.radio,
+        "tracks to listen to, each near those before",
+        "library one.mp3 -k 50 --drift 0.8 --m3u evening.m3u8",
+        model=True,
+    )
+    radio.add_argument("sources", metavar="FILE", nargs="+", help="what to begin with: audio files or track ids")
+    radio.add_argument("--drift", type=float, default=0.3, help="from 0, near the start, to 1, anywhere (default 0.3)")
+    radio.add_argument("--seed", type=int, default=0, help="another number makes another choice")
+    for made in (search, similar, mix, radio):
         made.add_argument("-k", type=int, default=10, help="how many tracks (default 10)")
-        made.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
         made.add_argument(
             "--where",
             metavar="FIELD=VALUE",
@@ -125,7 +162,13 @@ def make_parser() -> argparse.ArgumentParser:
             default=[],
             help="only such tracks: genre=jazz, key=Am,C (one of them), bpm=80..120, year=1990..",
         )
+    for made in (search, similar, mix):
+        made.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
         made.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
+    for made in (search, similar, mix, path, radio):
+        made.add_argument(
+            "--m3u", metavar="FILE", type=Path, help="keep them as a playlist too: FILE.m3u8, .xspf or .jspf"
+        )
     tag = command(
         "tag",
         finding.tag,
@@ -162,6 +205,35 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("queries", metavar="CSV", type=Path, help='with the columns "query" and "track" (id or path)')
     evaluate.add_argument("--beside", metavar="MODEL", help="another model, to compare the two")
     evaluate.add_argument("--literal", action="store_true", help="read no negation out of the queries")
+
+    web = command(
+        "web",
+        _web,
+        "a page on a library, in the browser",
+        "library",
+        "library --port 0 --no-open",
+        "library --host 0.0.0.0 --token 'what others have to know'",
+        model=True,
+    )
+    web.add_argument("--port", type=int, default=8765, help="default 8765; 0 takes any that is free")
+    web.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="let other machines in by this address of this one; wants a token (default 127.0.0.1: nobody else)",
+    )
+    web.add_argument("--token", metavar="TEXT", help="what others have to know; else MUSICSEARCH_WEB_TOKEN, where set")
+    web.add_argument(
+        "--name", metavar="HOST", action="append", default=[], help="another name of this machine, such as a proxy's"
+    )
+    web.add_argument(
+        "--read-only",
+        action=argparse.BooleanOptionalAction,
+        help="whether the page may change the library; read-only is the default with --host",
+    )
+    web.add_argument(
+        "--open", action=argparse.BooleanOptionalAction, help="open the browser; the default on a terminal"
+    )
 
     remove = command(
         "remove", keeping.remove, "forget tracks; files stay", "library ~/Music/song.mp3", "library --missing"
@@ -246,6 +318,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     complete.add_argument("shell", choices=completion.SHELLS)
     return parser
+
+
+def _web(options: argparse.Namespace) -> int:
+    from .web import web  # no other command waits for its packages
+
+    return web(options)
 
 
 def _add_windows(command: argparse.ArgumentParser, rest: str) -> None:

@@ -12,6 +12,7 @@ Track ids are random (64 bits), given when a file is first added and kept when i
 application can store them.
 """
 
+import heapq
 import json
 import os
 import secrets
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
 from ..packets import PREFIX
-from . import schema
+from . import names, schema
 from .fields import Value, check_metadata, field_name, put_fields, read_annotations, select_tracks
 
 FILE_NAME = "catalogue.sqlite3"
@@ -226,7 +227,7 @@ class Catalogue:
         self._use(int(self._property("model")))
 
     def _use(self, number: int) -> None:
-        self._number = number
+        self.model_number = number
         self._summed: set[tuple[str, int | str]] = set()
         query = (
             "SELECT name, fingerprint, embedding_dim, checksum(number, name, fingerprint, embedding_dim) = crc32 "
@@ -254,7 +255,7 @@ class Catalogue:
     def _number_of(self, model: Model) -> int:
         """Its number in `models`, where it is entered if it is new."""
         query = "SELECT number FROM models WHERE fingerprint = ?"
-        if not (rows := self._all(query, model.fingerprint)):
+        if not (rows := self.rows(query, model.fingerprint)):
             (number,) = self._one("SELECT ifnull(max(number), 0) + 1 FROM models")
             self._db.execute(
                 "INSERT INTO models (number, name, fingerprint, embedding_dim, crc32) VALUES (?, ?, ?, ?, ?)",
@@ -318,7 +319,7 @@ class Catalogue:
         with self._changing():
             for number, made in vectors.items():
                 check_vectors(made, dim=self.dim, of=f"track number {number}")
-                self._db.execute("DELETE FROM vectors WHERE track = ? AND model = ?", (number, self._number))
+                self._db.execute("DELETE FROM vectors WHERE track = ? AND model = ?", (number, self.model_number))
                 self._put_vectors(number, made)
 
     def touch(
@@ -399,10 +400,10 @@ class Catalogue:
     def put_probes(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep texts as the model sees them, by their kind: float32 [n, dim] each."""
         with self._changing():
-            self._db.execute("DELETE FROM probes WHERE model = ?", (self._number,))
+            self._db.execute("DELETE FROM probes WHERE model = ?", (self.model_number,))
             self._db.executemany(
                 "INSERT INTO probes VALUES (?1, ?2, ?3, checksum(?1, ?2, ?3))",
-                [(self._number, kind, _to_blob(vectors)) for kind, vectors in probes.items()],
+                [(self.model_number, kind, _to_blob(vectors)) for kind, vectors in probes.items()],
             )
 
     def move(self, beginnings: Mapping[str, str]) -> None:
@@ -435,8 +436,8 @@ class Catalogue:
         """
         with self._changing():
             for table in ("vectors", "probes"):
-                self._db.execute(f"DELETE FROM {table} WHERE model <> ?", (self._number,))
-            self._db.execute("DELETE FROM models WHERE number <> ?", (self._number,))
+                self._db.execute(f"DELETE FROM {table} WHERE model <> ?", (self.model_number,))
+            self._db.execute("DELETE FROM models WHERE number <> ?", (self.model_number,))
             self._db.execute("DELETE FROM tombstones")
         with translated(self.folder):
             self._db.execute("VACUUM")
@@ -491,7 +492,7 @@ class Catalogue:
         vector, starts_s, windows = map(_to_blob, (vectors.vector, vectors.starts_s, vectors.windows))
         label = self._next("vectors")
         for table, row in (
-            ("vectors", (label, self._number, number, vector)),
+            ("vectors", (label, self.model_number, number, vector)),
             ("windows", (label, starts_s, windows)),
         ):
             self._db.execute(
@@ -500,7 +501,7 @@ class Catalogue:
 
     def _next(self, table: str) -> int:
         """A row number that was never given before."""
-        rows = self._all("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
+        rows = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
         return int(rows[0][0]) + 1 if rows else 1
 
     def _texts(self, number: int) -> tuple[str, str]:
@@ -552,18 +553,18 @@ class Catalogue:
             lacking = self.totals()[0] - len(self)
             if lacking:
                 raise LibraryError(f"{self.model.name} has not embedded {lacking} tracks of {self.folder} yet")
-            self._set("model", str(self._number))
+            self._set("model", str(self.model_number))
 
     def is_current(self) -> bool:
         """Whether the library's model is still the one that this catalogue was opened with."""
-        return int(self._property("model")) == self._number
+        return int(self._property("model")) == self.model_number
 
     def lacking(self) -> list[str]:
         """The paths of the tracks that the model has not embedded, in the order in which they were added."""
         query = (
             "SELECT path FROM tracks WHERE number NOT IN (SELECT track FROM vectors WHERE model = ?) ORDER BY number"
         )
-        return [row[0] for row in self._all(query, self._number)]
+        return [row[0] for row in self.rows(query, self.model_number)]
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -582,7 +583,7 @@ class Catalogue:
 
     def __len__(self) -> int:
         """Tracks that the model has embedded."""
-        rows = self._all("SELECT vectors FROM models WHERE number = ?", self._number)
+        rows = self.rows("SELECT vectors FROM models WHERE number = ?", self.model_number)
         if not rows:
             raise LibraryError(
                 f"{self.folder} has gone over to another model and dropped the vectors of {self.model.name}: open it "
@@ -606,7 +607,7 @@ class Catalogue:
 
     def state(self) -> tuple[int, int]:
         """Differs from what it was if anything in the catalogue was changed since, by whomever."""
-        ((version,),) = self._all("PRAGMA data_version")
+        ((version,),) = self.rows("PRAGMA data_version")
         return version, self._db.total_changes - self._changes_of_wanted
 
     def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -637,7 +638,7 @@ class Catalogue:
             "SELECT label, vector, checksum(label, model, track, vector) = crc32 FROM vectors "
             f"WHERE model = ? AND {condition} LIMIT ?"
         )
-        found = self._all(query, self._number, label, rows)
+        found = self.rows(query, self.model_number, label, rows)
         for number, blob, is_sound in found:
             if not is_sound or len(blob) != self.dim * _FLOAT32.itemsize:
                 raise self._damaged(f"vector number {number}")
@@ -665,17 +666,17 @@ class Catalogue:
     def tombstones_after(self, sequence: int) -> NDArray[np.int64]:
         """Labels that were removed beyond `sequence`, int64 [n]."""
         query = "SELECT label, label IN (SELECT label FROM vectors) FROM tombstones WHERE sequence > ?"
-        rows = self._all(query, sequence)
+        rows = self.rows(query, sequence)
         if any(label is None or is_alive for label, is_alive in rows):
             raise self._damaged("the list of removed vectors")
         return np.array([label for label, _ in rows], dtype=np.int64)
 
     def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
         """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
-        known = [row[0] for row in self._all("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
+        known = [row[0] for row in self.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
         selected, parameters, wanted = select_tracks(where, known=known)
         # What a filter reads has no row to be checked with: its sums are, once.
-        self._check_sums("vectors", "number", self._number)
+        self._check_sums("vectors", "number", self.model_number)
         for name in map(field_name, where):
             self._check_sums("fields", "name", name)
         query = (
@@ -683,7 +684,33 @@ class Catalogue:
             f"WHERE model = ? AND track IN ({selected}) ORDER BY label"
         )
         with self._staged(wanted):
-            return np.array([row[0] for row in self._all(query, self._number, *parameters)], dtype=np.int64)
+            return np.array([row[0] for row in self.rows(query, self.model_number, *parameters)], dtype=np.int64)
+
+    def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:
+        """By label, the tracks that may be meant by a name, and how well it fits: see `names.fit`.
+
+        Args:
+            where: only these; see `fields.select_tracks`.
+        """
+        typed = names.plain(text)
+        lines: dict[int, str] = {}
+        with self.reading():
+            for match in names.as_matches(typed):
+                query = "SELECT rowid, lines FROM names WHERE names MATCH ? LIMIT ?"
+                lines.update(self.rows(query, match, names.MOST_CANDIDATES))
+            fits = {number: fit for number, line in lines.items() if (fit := names.fit(typed, line))}
+            best = heapq.nlargest(names.MOST_FOUND, fits, key=lambda number: (fits[number], -number))
+            tracks = self._tracks(f"{_TRACKS} number IN (SELECT value FROM json_each(?))", json.dumps(best))
+            if len(tracks) < len(best) or any(
+                names.as_lines(track.metadata, path=track.file.path) != lines[track.number] for track in tracks
+            ):
+                raise self._damaged("the list of names")
+            kept = None if where is None else set(self.labels(where).tolist())
+        return {
+            track.label: fits[track.number]
+            for track in tracks
+            if track.label is not None and (kept is None or track.label in kept)
+        }
 
     @contextmanager
     def _staged(self, wanted: Sequence[tuple[int, str | float]]) -> Iterator[None]:
@@ -699,7 +726,7 @@ class Catalogue:
 
     def _check_sums(self, table: str, column: str, value: int | str) -> None:
         if (table, value) not in self._summed:
-            for expected, found in self._all(f"{schema.SUMS[table]} WHERE {column} = ?", value):
+            for expected, found in self.rows(f"{schema.SUMS[table]} WHERE {column} = ?", value):
                 if expected != (found or 0):
                     raise self._damaged(f"the list of {table}")
             self._summed.add((table, value))
@@ -716,7 +743,7 @@ class Catalogue:
         """By label, what `windows` gives."""
         query = "SELECT label, starts_s, vectors, crc32 FROM windows WHERE label IN (SELECT value FROM json_each(?))"
         found = {}
-        for label, starts_s, vectors, crc32 in self._all(query, json.dumps(list(labels))):
+        for label, starts_s, vectors, crc32 in self.rows(query, json.dumps(list(labels))):
             if schema.checksum(label, starts_s, vectors) != crc32:
                 raise self._damaged(f"windows of vector number {label}")
             found[label] = _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
@@ -738,7 +765,7 @@ class Catalogue:
             "SELECT vectors, checksum(model, kind, vectors) = crc32 FROM probes "
             "WHERE model = ?1 AND kind = ifnull(?2, kind)"
         )
-        rows = self._all(query, self._number, kind)
+        rows = self.rows(query, self.model_number, kind)
         if not all(is_sound for _, is_sound in rows):
             raise self._damaged("the list of probes")
         return _from_blob(b"".join(vectors for vectors, _ in rows), dim=self.dim)
@@ -761,6 +788,13 @@ class Catalogue:
     def by_id(self, track_id: str) -> Track | None:
         return next(iter(self._by("track_id", track_id)), None)
 
+    def by_ids(self, track_ids: Sequence[str]) -> list[Track]:
+        """The tracks with these ids, in no order; those that are not here are left out."""
+        tracks = self._tracks(f"{_TRACKS} track_id IN (SELECT value FROM json_each(?))", json.dumps(list(track_ids)))
+        if {track.track_id for track in tracks} - set(track_ids):
+            raise self._damaged("the index of tracks by track_id")
+        return tracks
+
     def by_path(self, path: str) -> Track | None:
         return next(iter(self._by("path", path)), None)
 
@@ -781,14 +815,14 @@ class Catalogue:
     def knows_sounds(self) -> bool:
         """Whether every file's hash is one of its sound; see `FileState`."""
         # The digits of those of whole files come before the prefix in any order of characters.
-        return not self._all("SELECT 1 FROM tracks WHERE content_hash < ? LIMIT 1", PREFIX)
+        return not self.rows("SELECT 1 FROM tracks WHERE content_hash < ? LIMIT 1", PREFIX)
 
     def below(self, folder: str) -> list[tuple[int, str]]:
         """Number and path of each track under a folder that is not known to be missing."""
         first = os.path.join(folder, "")
         # The text after all that begin with `first`: its last character, the separator, raised by one.
         query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
-        return self._all(query, first, first[:-1] + chr(ord(first[-1]) + 1))
+        return self.rows(query, first, first[:-1] + chr(ord(first[-1]) + 1))
 
     def missing(self) -> list[Track]:
         """The tracks whose files have vanished."""
@@ -806,7 +840,7 @@ class Catalogue:
     def failed(self) -> list[FailedFile]:
         """The files that could not be used, by path."""
         query = "SELECT path, size, mtime_ns, reason, ctime_ns FROM failed ORDER BY path"
-        return [FailedFile(*row) for row in self._all(query)]
+        return [FailedFile(*row) for row in self.rows(query)]
 
     def _by(self, column: str, value: str) -> list[Track]:
         tracks = self._tracks(f"{_TRACKS} {column} = ? ORDER BY number", value)
@@ -817,14 +851,14 @@ class Catalogue:
 
     def _tracks(self, query: str, *values: int | str) -> list[Track]:
         tracks = []
-        for label, *columns, crc32, is_its_label in self._all(query, self._number, *values):
+        for label, *columns, crc32, is_its_label in self.rows(query, self.model_number, *values):
             number, track_id, path, size, mtime_ns, ctime_ns, content_hash, duration_s, *texts, is_missing, warning = (
                 columns
             )
             if not is_its_label or schema.checksum(*columns) != crc32:
                 raise self._damaged(f"track number {number}")
             if label is None:  # or only the index that leads to it does not know
-                self._check_sums("vectors", "number", self._number)
+                self._check_sums("vectors", "number", self.model_number)
             file = FileState(path, size, mtime_ns, content_hash, ctime_ns)
             tags, annotations = map(json.loads, texts)
             tracks.append(
@@ -833,12 +867,13 @@ class Catalogue:
         return tracks
 
     def _one(self, query: str, *values: int | str) -> tuple[Any, ...]:
-        rows = self._all(query, *values)
+        rows = self.rows(query, *values)
         if not rows:
             raise LibraryError(f"number {values} vanished from {self.folder} while it was read")
         return rows[0]
 
-    def _all(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
+        """What a query of SQL selects; its errors are ours."""
         try:
             return self._db.execute(query, values).fetchall()
         except UnicodeEncodeError:  # a name that is no UTF-8 is in no catalogue

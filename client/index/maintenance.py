@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import LibraryError, ModelMismatch, QueryError
 from ..progress import show_progress
-from . import schema
+from . import names, schema
 from .catalogue import FILE_NAME, Catalogue, TrackVectors, connect, is_damage, translated, write_lock
 from .fields import put_fields
 from .hnsw import delete_snapshot
@@ -218,11 +218,23 @@ def _problems(path: Path, *, name: Path) -> list[str]:
             for table, query in schema.SUMS.items():
                 if any(expected != (found or 0) for expected, found in db.execute(query)):
                     problems.append(f"the list of {table} that filters read")
+            if version >= 4 and not _has_sound_names(db):
+                problems.append("the list of names that searches read")
         except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter: SQLite's message quotes the damage
             if not is_damage(exc):
                 raise
             problems.append(f"the file: {exc}")
     return problems
+
+
+def _has_sound_names(db: sqlite3.Connection) -> bool:
+    if db.execute(names.WRONG).fetchone() != (0,):
+        return False
+    try:
+        db.execute("INSERT INTO names (names) VALUES ('integrity-check')")  # it writes nothing
+    except sqlite3.DatabaseError as exc:
+        return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
+    return True
 
 
 def _rebuild(path: Path) -> None:

@@ -41,7 +41,7 @@ from pymilvus import MilvusClient, MilvusException
 from ..errors import LibraryError, QueryError
 from ..packets import PREFIX
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
-from .fields import Value, check_metadata, read_annotations, read_where, unknown_field
+from .fields import Value, check_metadata, folded, read_annotations, read_where, unknown_field
 from .milvus_entities import (
     EVERYTHING,
     FACTS,
@@ -67,6 +67,7 @@ from .milvus_entities import (
     tracks_schema,
     with_fields,
 )
+from .names import EXACT, MOST_CANDIDATES
 
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
 """Of the environment: "user:password" or an API key, for servers that ask for one."""
@@ -358,6 +359,14 @@ class MilvusStore:
         """Those of the first ids, which are drawn by chance."""
         return next(self.vectors(rows_at_once=rows), (None, np.empty((0, self.model.dim), np.float32)))[1]
 
+    def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:
+        """As `Catalogue.named_like`; but names are found only as they are written, whatever their case."""
+        said = folded(text.strip())
+        terms = ", ".join(str(term(name, said)) for name in ("title", "artist", "album"))
+        conditions = [f"array_contains_any(terms, [{terms}])", *map(to_filter, read_where(where) if where else [])]
+        rows = self._query(" and ".join(conditions), limit=MOST_CANDIDATES)
+        return {to_label(row["track_id"]): EXACT for row in rows}
+
     def vector(self, label: int) -> NDArray[np.float32]:
         return np.array(self._one(label, "vector"), np.float32)
 
@@ -389,6 +398,9 @@ class MilvusStore:
 
     def by_id(self, track_id: str) -> Track | None:
         return self.by_label(to_label(track_id)) if is_id(track_id) else None
+
+    def by_ids(self, track_ids: Sequence[str]) -> list[Track]:
+        return list(map(to_track, self._by_ids([*filter(is_id, track_ids)], *FACTS)))
 
     def by_path(self, path: str) -> Track | None:
         return next(map(to_track, self._query(f"path == {quoted(path)}", *FACTS)), None)

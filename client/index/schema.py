@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LibraryError
+from . import names
 from .fields import put_fields
 
-VERSION = 3
+VERSION = 4
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
 
-_TABLES = """
+_TABLES = (
+    """
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL) STRICT;
 CREATE TABLE models (
     number INTEGER PRIMARY KEY,
@@ -100,6 +102,8 @@ CREATE TABLE failed (
     reason TEXT NOT NULL
 ) STRICT;
 """
+    + names.TABLE
+)
 
 CHECKED = {
     "properties": "name, value",
@@ -202,17 +206,24 @@ def migrate(db: sqlite3.Connection, *, version: int) -> None:
         _run(db, _FROM_1.format(tables=_TABLES))
         for track, metadata in db.execute("SELECT number, metadata FROM tracks").fetchall():
             put_fields(db, track, json.loads(metadata))
-    elif version == 2:
-        _run(db, _FROM_2)
-        # It compared texts beyond ASCII in another way.
-        query = (
-            "SELECT number, metadata, annotations FROM tracks WHERE metadata || annotations GLOB '*[^ -~]*' "
-            f"AND crc32 = checksum({CHECKED['tracks']})"
-        )
-        for track, metadata, annotations in db.execute(query).fetchall():
-            put_fields(db, track, {**json.loads(metadata), **json.loads(annotations)})
+    elif version in (2, 3):
+        if version == 2:
+            _run(db, _FROM_2)
+            _compare_anew(db)
+        _run(db, names.TABLE)
+        db.execute(names.FILL)
     else:
         raise sqlite3.DatabaseError(f"there has been no version {version}")
+
+
+def _compare_anew(db: sqlite3.Connection) -> None:
+    """Version 2 compared texts beyond ASCII in another way."""
+    query = (
+        "SELECT number, metadata, annotations FROM tracks WHERE metadata || annotations GLOB '*[^ -~]*' "
+        f"AND crc32 = checksum({CHECKED['tracks']})"
+    )
+    for track, metadata, annotations in db.execute(query).fetchall():
+        put_fields(db, track, {**json.loads(metadata), **json.loads(annotations)})
 
 
 def checked(*, version: int) -> dict[str, str]:
@@ -232,8 +243,9 @@ def renewed(table: str, row: dict[str, Any], *, version: int) -> dict[str, Any] 
 
 
 def add_functions(db: sqlite3.Connection) -> None:
-    """`checksum(value, ...)` in SQL."""
+    """`checksum(value, ...)` and `names_of(...)` in SQL."""
     db.create_function("checksum", -1, checksum, deterministic=True)
+    names.add_functions(db)
 
 
 def checksum(*values: str | bytes | float | int) -> int:

@@ -179,7 +179,7 @@ def test_other_files_in_its_place_are_refused(tmp_path: Path) -> None:
     for name, prepare, message in [
         ("text", lambda path: path.write_text("hello " * 1000), "damaged or not a catalogue"),
         ("other", lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").close(), "not a MusicSearch"),
-        ("newer", lambda path: newer(path), r"newer MusicSearch \(schema 99, this one knows 3\): upgrade"),
+        ("newer", lambda path: newer(path), r"newer MusicSearch \(schema 99, this one knows 4\): upgrade"),
     ]:
         folder = tmp_path / name
         folder.mkdir()

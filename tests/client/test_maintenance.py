@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from client import LibraryBusy, LibraryError
+from client.index import schema
 from client.index.catalogue import FILE_NAME, Catalogue, Model
 from client.index.live import LiveIndex
 from client.index.maintenance import compact, export_library, import_library, verify
@@ -47,6 +48,7 @@ def test_a_sound_library(folder: Path) -> None:
 def test_a_damaged_row_is_named_and_repaired(folder: Path, table: str) -> None:
     before = content(Catalogue(folder))
     with sqlite3.connect(folder / FILE_NAME) as db:
+        schema.add_functions(db)
         column = {"vectors": "vector", "windows": "vectors", "tracks": "metadata"}[table]
         db.execute(
             f"UPDATE {table} SET {column} = zeroblob(32) WHERE rowid = 7"

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import mutagen
@@ -106,8 +107,22 @@ def test_a_migration_that_fails_leaves_the_old_library(tmp_path: Path) -> None:
     db.close()
 
 
+def as_version_3(folder: Path) -> None:
+    """Make a library what version 3 would have written: nothing was found by its name."""
+    db = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    db.executescript("""
+        DROP TRIGGER name_added;
+        DROP TRIGGER name_changed;
+        DROP TRIGGER name_removed;
+        DROP TABLE names;
+        PRAGMA user_version = 3;
+    """)
+    db.close()
+
+
 def as_version_2(folder: Path, *, hashes: dict[str, str] | None = None) -> None:
     """Make a library what version 2 would have written: no ctime, no warnings, and hashes of whole files, by path."""
+    as_version_3(folder)
     db = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
     schema.add_functions(db)
     db.executescript("""
@@ -159,12 +174,25 @@ def test_version_2(tmp_path: Path) -> None:
     catalogue.close()
     assert verify(tmp_path / "library").problems == []
     new = Catalogue(tmp_path / "new", create=MODEL)
+    assert Catalogue(tmp_path / "library").named_like("C é") == {3: 1.0}
     columns = [
         {row[1:4] for row in db.execute(f"PRAGMA table_info({table})")}
         for db in (new._db, Catalogue(tmp_path / "library")._db)
         for table in ("tracks", "failed")
     ]
     assert columns[:2] == columns[2:]
+
+
+def test_version_3(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "library", "a", "b")) as before:
+        labels = {label: before.by_label(label) for label in (1, 2)}
+    as_version_3(tmp_path / "library")
+    with closing(Catalogue(tmp_path / "library")) as catalogue:
+        assert {label: catalogue.by_label(label) for label in labels} == labels
+        assert catalogue.named_like("B E") == {2: 1.0}
+        catalogue.put([new_track("c", seed=7)])
+        assert catalogue.named_like("c e") == {3: 1.0}
+    assert verify(tmp_path / "library").problems == []
 
 
 def test_a_sound_library_of_version_2_is_sound(tmp_path: Path) -> None:
@@ -198,7 +226,7 @@ def test_a_library_of_the_first_version_is_verified(tmp_path: Path) -> None:
     assert verify(tmp_path / "library").problems == []
 
 
-@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
 def test_a_version_that_is_damaged_is_no_version(tmp_path: Path, version: int) -> None:
     make(tmp_path / "library", "a").close()
     db = sqlite3.connect(tmp_path / "library" / FILE_NAME)

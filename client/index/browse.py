@@ -1,0 +1,210 @@
+"""Looking around in a library without a query: its newest tracks, what its fields hold, and how a text may go on."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .catalogue import Catalogue, Track
+from .fields import Value, field_name, folded, unknown_field
+from .names import fit, plain
+
+SUGGESTED_FIELDS = ("artist", "title", "album", "genre")
+
+_BINS = 12
+_NAMED = 50  # tracks among which titles are looked for
+_LAST = chr(0x10FFFF)  # after every text that goes on from another
+
+
+@dataclass(frozen=True)
+class FacetValue:
+    """A value of a field, as a file spells it, and how many tracks have it; of numbers a bin, and its lowest."""
+
+    value: str | float
+    count: int
+
+
+@dataclass(frozen=True)
+class Facet:
+    """What a field holds.
+
+    Attributes:
+        values: its texts, the most frequent first.
+        low, high: the least and the greatest of its numbers; None where it has none.
+        bins: how many tracks there are from each of equally spaced numbers on.
+    """
+
+    values: list[FacetValue]
+    low: float | None = None
+    high: float | None = None
+    bins: list[FacetValue] | None = None
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """How a text that is being typed may go on.
+
+    Attributes:
+        kind: of which field it is a value: artist, title, album or genre.
+        count: tracks that have it.
+    """
+
+    text: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a library holds, without a look at its rows' checksums.
+
+    Attributes:
+        tracks, missing, failed, duration_s: see `LibraryInfo`.
+        fields: the names of the metadata that some track has.
+    """
+
+    tracks: int
+    missing: int
+    failed: int
+    duration_s: float
+    fields: list[str]
+
+
+def glance(catalogue: Catalogue) -> Glance:
+    """See `Glance`."""
+    with catalogue.reading():
+        ((tracks, missing, duration_s),) = catalogue.rows(
+            "SELECT count(*), total(missing), total(duration_s) FROM tracks"
+        )
+        ((failed,),) = catalogue.rows("SELECT count(*) FROM failed")
+        return Glance(tracks, int(missing), failed, duration_s, field_names(catalogue))
+
+
+def newest(catalogue: Catalogue, *, k: int, offset: int, where: Mapping[str, Any] | None) -> list[Track]:
+    """Tracks of the library, those first that were added last."""
+    with catalogue.reading():
+        condition, values = "", []
+        if where is not None:
+            labels = catalogue.labels(where).tolist()
+            condition, values = "AND label IN (SELECT value FROM json_each(?))", [json.dumps(labels)]
+        query = f"SELECT label FROM vectors WHERE model = ? {condition} ORDER BY label DESC LIMIT ? OFFSET ?"
+        found = [row[0] for row in catalogue.rows(query, catalogue.model_number, *values, k, offset)]
+        tracks = {track.label: track for track in catalogue.by_labels(found)}
+    return [tracks[label] for label in found if label in tracks]
+
+
+def field_names(catalogue: Catalogue) -> list[str]:
+    """The fields that some track has."""
+    return [row[0] for row in catalogue.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
+
+
+def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int) -> dict[str, Facet]:
+    """By field; see `Facet`.
+
+    Raises:
+        QueryError: no track has one of them.
+    """
+    with catalogue.reading():
+        known = field_names(catalogue)
+        names = known if fields is None else [field_name(name) for name in fields]
+        for name in names:
+            if name not in known:
+                raise unknown_field(name, known=known)
+        return {name: _facet(catalogue, name, most=most) for name in names}
+
+
+def suggest(catalogue: Catalogue, beginning: str, *, k: int) -> list[Suggestion]:
+    """Artists, titles, albums and genres that begin so, the most frequent first; then titles of tracks named alike."""
+    text = folded(beginning.strip())
+    if not text:
+        return []
+    query = (
+        "SELECT value, count(*), min(track) FROM fields WHERE name = ? AND value >= ? AND value < ? "
+        "GROUP BY value ORDER BY count(*) DESC, length(value) LIMIT ?"
+    )
+    with catalogue.reading():
+        found = [
+            Suggestion(_spelt(catalogue, name, value, track=track), name, count)
+            for name in SUGGESTED_FIELDS
+            for value, count, track in catalogue.rows(query, name, text, text + _LAST, k)
+        ]
+        found.sort(key=lambda suggestion: -suggestion.count)
+        if len(found) < k:
+            named = catalogue.named_like(beginning)
+            best = sorted(named, key=lambda label: (-named[label], label))
+            titles = {track.label: str(track.metadata.get("title", "")) for track in catalogue.by_labels(best[:_NAMED])}
+            typed = plain(beginning)
+            own = [titles[label] for label in best[:_NAMED] if fit(typed, f"\n {plain(titles[label])} \n")]
+            found += [Suggestion(title, "title", 1) for title in own]
+    unique = {(folded(suggestion.text), suggestion.kind): suggestion for suggestion in reversed(found)}
+    return list(reversed(unique.values()))[:k]
+
+
+def track_ids(catalogue: Catalogue) -> dict[int, str]:
+    """By label, of all tracks that the model has embedded."""
+    query = "SELECT label, track_id FROM vectors JOIN tracks ON number = track WHERE model = ?"
+    return dict(catalogue.rows(query, catalogue.model_number))
+
+
+def labels(catalogue: Catalogue) -> NDArray[np.int64]:
+    """Of all tracks that the model has embedded, ascending."""
+    rows = catalogue.rows("SELECT label FROM vectors WHERE model = ? ORDER BY label", catalogue.model_number)
+    return np.array([row[0] for row in rows], np.int64)
+
+
+def values(catalogue: Catalogue, field: str) -> dict[int, str | float]:
+    """By label, what a field holds: of several values the first, numbers before texts.
+
+    Raises:
+        QueryError: no track has it.
+    """
+    name = field_name(field)
+    known = field_names(catalogue)
+    if name not in known:
+        raise unknown_field(name, known=known)
+    query = (
+        "SELECT label, value, track FROM fields JOIN vectors USING (track) WHERE name = ? AND model = ? "
+        "ORDER BY value DESC"
+    )
+    spelt: dict[str, str] = {}
+    found: dict[int, str | float] = {}
+    for label, value, track in catalogue.rows(query, name, catalogue.model_number):
+        if isinstance(value, str) and value not in spelt:
+            spelt[value] = _spelt(catalogue, name, value, track=track)
+        found[label] = spelt[value] if isinstance(value, str) else value
+    return found
+
+
+def _facet(catalogue: Catalogue, name: str, *, most: int) -> Facet:
+    texts = catalogue.rows(
+        "SELECT value, count(*), min(track) FROM fields WHERE name = ? AND typeof(value) = 'text' "
+        "GROUP BY value ORDER BY count(*) DESC, value LIMIT ?",
+        name,
+        most,
+    )
+    values = [FacetValue(_spelt(catalogue, name, value, track=track), count) for value, count, track in texts]
+    numbers = "FROM fields WHERE name = ? AND typeof(value) = 'real'"
+    ((low, high),) = catalogue.rows(f"SELECT min(value), max(value) {numbers}", name)
+    if low is None:
+        return Facet(values)
+    width = (high - low) / _BINS or 1.0
+    counted = catalogue.rows(
+        f"SELECT min(CAST((value - ?) / ? AS INTEGER), ?) AS bin, count(*) {numbers} GROUP BY bin ORDER BY bin",
+        *(low, width, _BINS - 1, name),
+    )
+    return Facet(values, low, high, [FacetValue(low + width * bin, count) for bin, count in counted])
+
+
+def _spelt(catalogue: Catalogue, name: str, value: str, *, track: int) -> str:
+    """A folded value as this track has it."""
+    texts = catalogue.rows("SELECT metadata, annotations FROM tracks WHERE number = ?", track)
+    for metadata, annotations in texts:
+        known: dict[str, Value] = {**json.loads(metadata), **json.loads(annotations)}
+        said = known.get(name, "")
+        for text in said if isinstance(said, list) else [said]:
+            if folded(str(text)) == value:
+                return str(text)
+    return value

@@ -1,0 +1,161 @@
+"""Names: titles, artists and albums as people type them, whatever the accents, case and signs, and with a mistake.
+
+SQLite's full-text index of trigrams (FTS5) finds the tracks that may be meant; how well each fits is measured on its
+text. A word with one mistake in it (a letter too many, too few, another, or two that changed places) still has its
+first or its second half, unless two letters changed places where the halves meet; so these three are looked for.
+"""
+
+import json
+import os
+import sqlite3
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+EXACT = 1.0
+"""How well a name fits that is what was typed, but for case, accents and signs."""
+
+MOST_CANDIDATES = 500
+"""Of tracks that may have a name, so many are looked at, beside those that have just this one."""
+
+MOST_FOUND = 200
+"""So many of those that fit best are found."""
+
+MOST_CHARACTERS = 200
+"""Of a text that may be a name; a longer one is none."""
+
+TABLE = """
+-- Titles, artists and albums, one a line, for searches by name; `names.as_lines` makes them.
+CREATE VIRTUAL TABLE names USING fts5(lines, tokenize = 'trigram', columnsize = 0);
+CREATE TRIGGER name_added AFTER INSERT ON tracks BEGIN
+    INSERT INTO names (rowid, lines) VALUES (new.number, names_of(new.metadata, new.annotations, new.path));
+END;
+CREATE TRIGGER name_changed AFTER UPDATE OF metadata, annotations, path ON tracks BEGIN
+    UPDATE names SET lines = names_of(new.metadata, new.annotations, new.path) WHERE rowid = new.number;
+END;
+CREATE TRIGGER name_removed AFTER DELETE ON tracks BEGIN
+    DELETE FROM names WHERE rowid = old.number;
+END;
+"""
+FILL = "INSERT INTO names (rowid, lines) SELECT number, names_of(metadata, annotations, path) FROM tracks"
+WRONG = (
+    "SELECT count(*) FROM tracks LEFT JOIN names ON names.rowid = number "
+    "WHERE lines IS NOT names_of(metadata, annotations, path)"
+)
+"""How many tracks are not found by their names."""
+
+_BETWEEN = ("by", "von", "de", "par", "di")  # "yesterday by the beatles"
+_LEAST_FUZZY = 4  # letters of a word that may have a mistake
+_FUZZY, _BEGUN = 0.8, 0.9  # what a word counts that has one, or that goes on
+_MISSPELT = 0.9  # a whole name with one mistake
+
+
+def add_functions(db: sqlite3.Connection) -> None:
+    """`names_of(metadata, annotations, path)` in SQL."""
+    db.create_function("names_of", 3, _names_of, deterministic=True)
+
+
+def plain(text: str) -> str:
+    """Letters and digits without accents and case, in words with one space between them.
+
+    >>> plain("Beyoncé - HALO (Live!)")
+    'beyonce halo live'
+    """
+    folded = _without_accents(_without_accents(text).casefold())
+    return " ".join("".join(letter if letter.isalnum() else " " for letter in folded).split())
+
+
+def as_lines(metadata: Mapping[str, Any], *, path: str) -> str:
+    """A track's title, artists and album as `plain` texts, each a line with a space at both ends.
+
+    The file's name stands for a title that is not known.
+    """
+    said = [
+        metadata.get("title") or os.path.splitext(os.path.basename(path))[0],
+        *_several(metadata.get("artist")),
+        metadata.get("album") or "",
+    ]
+    return "\n".join(["", *(f" {name} " for text in said if (name := plain(str(text)))), ""])
+
+
+def as_matches(text: str) -> list[str]:
+    """What FTS5 is asked, one after the other, for the tracks that may have this name, a `plain` text."""
+    words = _words(text)
+    if not words or len(text) > MOST_CHARACTERS:
+        return []
+    either = [" AND ".join(f"({' OR '.join(_phrases(word))})" for word in words)]
+    if len(words) > 1 or len(text) >= 2 * _LEAST_FUZZY:  # a space may be the mistake
+        half = len(text) // 2
+        either += [_quoted(f" {text[:half]}"), _quoted(f"{text[half:]} ")]
+    return [_quoted(f"\n {text} \n"), " OR ".join(f"({one})" for one in either)]
+
+
+def fit(text: str, lines: str) -> float:
+    """How well a `plain` text fits a track's names, 0 (not) to 1 (it is one of them).
+
+    Args:
+        lines: see `as_lines`.
+    """
+    names = [name.strip() for name in lines.split("\n") if name]
+    if text in names:
+        return EXACT
+    if any(len(text) >= _LEAST_FUZZY and is_one_mistake(text, name) for name in names):
+        return _MISSPELT
+    known = " ".join(names).split()
+    typed = _words(text)
+    fits = [max((_word_fit(word, other) for other in known), default=0.0) for word in typed]
+    if not fits or not all(fits):
+        return 0.0
+    covered = min(1.0, sum(map(len, typed)) / max(1, min(map(len, names))))  # the nearer to a whole name, the better
+    return 0.5 * sum(fits) / len(fits) + 0.3 * covered
+
+
+def is_one_mistake(text: str, other: str) -> bool:
+    """Whether one letter too many, too few or another, or two neighbours that changed places, tell the two apart."""
+    if abs(len(text) - len(other)) > 1 or text == other:
+        return False
+    same = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
+    a, b = text[same:], other[same:]
+    return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+
+
+def _without_accents(text: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+
+
+def _word_fit(word: str, other: str) -> float:
+    if word == other:
+        return 1.0
+    if other.startswith(word):
+        return _BEGUN
+    return _FUZZY if len(word) >= _LEAST_FUZZY and is_one_mistake(word, other) else 0.0
+
+
+def _words(text: str) -> list[str]:
+    words = text.split()
+    return [word for word in words if word not in _BETWEEN] or words
+
+
+def _phrases(word: str) -> Iterator[str]:
+    yield _quoted(f" {word}" if len(word) > 1 else f" {word} ")
+    if len(word) >= _LEAST_FUZZY:
+        half = len(word) // 2
+        yield _quoted(f" {word[:half]}")
+        yield _quoted(f"{word[half:]} ")
+        yield _quoted(f" {word[: half - 1]}{word[half]}{word[half - 1]}{word[half + 1 :]} ")
+
+
+def _quoted(phrase: str) -> str:
+    return f'"{phrase}"'  # `plain` leaves no quotes
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _names_of(metadata: str, annotations: str, path: str) -> str:
+    try:
+        known = {**json.loads(metadata), **json.loads(annotations)}
+    except (ValueError, TypeError):  # the row is damaged, and its checksum says so
+        known = {}
+    return as_lines(known, path=path)

@@ -1,0 +1,119 @@
+"""Where tracks lie in a plane: near those that sound like them.
+
+UMAP (McInnes, Healy and Melville, 2018) draws it where umap-learn is installed, else the first two principal
+components. UMAP holds Python's lock for minutes, so `lay_out_apart` runs this file in a process of its own.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+METHODS = ("umap", "pca")
+
+_LEAST_FOR_UMAP = 50  # of fewer, each has too few neighbours
+_NEIGHBOURS = 15
+_PLACED_BY = 6  # neighbours by which a point is placed that comes later
+_SHARPNESS = 20.0  # how much more the nearer of these count: e to that power for 1 of cosine
+_ROWS = 2_048  # compared with all others at once
+_LOWEST_PRIORITY = 10
+
+log = logging.getLogger(__name__)
+
+
+def lay_out(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+    """Points for unit vectors float32 [n, dim]: float32 [n, 2], within -1 and 1, the same at each call; and by what."""
+    if len(vectors) >= _LEAST_FOR_UMAP:
+        try:
+            import umap
+        except ImportError:
+            log.info("umap-learn is not installed: the map shows principal components")
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a fixed seed takes one thread
+                mapper = umap.UMAP(n_neighbors=_NEIGHBOURS, metric="cosine", random_state=0)
+                return _scaled(mapper.fit_transform(vectors)), "umap"
+    return _scaled(_principal_components(vectors)), "pca"
+
+
+def place(
+    vectors: NDArray[np.float32], *, among: NDArray[np.float32], points: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Points for more vectors, each between those of its neighbours: float32 [n, 2].
+
+    Args:
+        among, points: the vectors that have points, float32 [m, dim], m > 0, and these, float32 [m, 2].
+    """
+    placed = np.empty((len(vectors), 2), np.float32)
+    nearest = min(_PLACED_BY, len(among))
+    for start in range(0, len(vectors), _ROWS):
+        cosines = vectors[start : start + _ROWS] @ among.T
+        rows = np.argpartition(-cosines, nearest - 1, axis=1)[:, :nearest]
+        weights = np.exp(_SHARPNESS * (np.take_along_axis(cosines, rows, axis=1) - cosines.max(axis=1, keepdims=True)))
+        weights /= weights.sum(axis=1, keepdims=True)
+        placed[start : start + _ROWS] = np.einsum("nk,nkd->nd", weights, points[rows])
+    return placed
+
+
+def lay_out_apart(
+    vectors: NDArray[np.float32], *, started: Callable[[subprocess.Popen[str]], None] = lambda process: None
+) -> tuple[NDArray[np.float32], str]:
+    """As `lay_out`, in another process, at a low priority; in this one by principal components where that fails.
+
+    Args:
+        started: called with the process, which may be killed.
+    """
+    if sys.executable and not getattr(sys, "frozen", False):
+        with tempfile.TemporaryDirectory() as temporary:
+            given, made = (Path(temporary) / name for name in ("vectors.npy", "points.npz"))
+            np.save(given, vectors)
+            command = [sys.executable, "-P", __file__, str(given), str(made)]
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+            ) as process:
+                started(process)
+                _, problem = process.communicate()
+            if process.returncode == 0:
+                with np.load(made) as found:
+                    return found["points"], METHODS[int(found["method"])]
+            log.warning("the map shows principal components, as UMAP failed: %s", problem.strip()[-500:])
+    return _scaled(_principal_components(vectors)), "pca"
+
+
+def _principal_components(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not len(vectors):
+        return np.empty((0, 2), np.float32)
+    centred = vectors - vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
+    axes = directions[:, -1:-3:-1]
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # which way an axis points is left open
+    points: NDArray[np.float32] = centred @ axes
+    return points
+
+
+def _scaled(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centred, the farthest point at a distance of 1 along an axis."""
+    if not len(points):
+        return points
+    centred = points - (points.max(axis=0) + points.min(axis=0)) / 2
+    scaled: NDArray[np.float32] = (centred / max(float(np.abs(centred).max()), 1e-9)).astype(np.float32)
+    return scaled
+
+
+def main() -> None:
+    """Read vectors from the file that is named first, and write points into the second."""
+    if hasattr(os, "nice"):
+        os.nice(_LOWEST_PRIORITY)
+    points, method = lay_out(np.load(sys.argv[1]))
+    np.savez(sys.argv[2], points=points, method=METHODS.index(method))
+
+
+if __name__ == "__main__":
+    main()
