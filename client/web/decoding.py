@@ -1,0 +1,60 @@
+"""Work on files that FFmpeg or mutagen open: always in processes of their own, a few at a time, and never for long."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..decoders import Decoder
+from ..errors import AudioError
+
+_PROCESSES = 2
+_WITHIN_S = 60.0
+
+_Said = TypeVar("_Said")
+
+
+class Decoders:
+    """Decoder processes, each of which is started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._all = [Decoder(sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(_PROCESSES)]
+        self._idle: asyncio.LifoQueue[Decoder] = asyncio.LifoQueue()
+        for decoder in self._all:
+            self._idle.put_nowait(decoder)
+
+    async def call(self, function: Callable[[str], _Said], path: str) -> _Said:
+        """What a function of this package says of a file.
+
+        Raises:
+            AudioError: the function raised it, took too long, or the process ended.
+        """
+        decoder = await self._idle.get()
+        loop = asyncio.get_running_loop()
+
+        def work() -> _Said:  # a task that is cancelled leaves its thread running, with the decoder
+            try:
+                return _within_time(decoder, function, path)
+            finally:
+                loop.call_soon_threadsafe(self._idle.put_nowait, decoder)
+
+        return await asyncio.to_thread(work)
+
+    def close(self) -> None:
+        """End the processes."""
+        for decoder in self._all:
+            decoder.stop()
+            decoder.close()
+
+
+def _within_time(decoder: Decoder, function: Callable[[str], _Said], path: str) -> _Said:
+    patience = threading.Timer(_WITHIN_S, decoder.stop)
+    patience.start()
+    try:
+        return decoder.call(function, path)
+    except AudioError as exc:
+        if patience.is_alive():
+            raise
+        raise AudioError(path, f"takes longer than {_WITHIN_S:.0f} s to read") from exc
+    finally:
+        patience.cancel()

@@ -1,0 +1,98 @@
+"""Adding music to the library while the page goes on."""
+
+import asyncio
+import logging
+import secrets
+import threading
+from dataclasses import asdict
+
+from ..asynchronous import AsyncMusicSearch
+from ..errors import MusicSearchError
+from . import models
+from .events import Events
+from .problems import Problem
+
+_KEPT = 20  # jobs that have ended
+_TOLD_EVERY_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class _Stopped(Exception):
+    """Ends adding where it is; what was finished is kept."""
+
+
+class Jobs:
+    """Adds folders, one after the other; in a thread, which tells how far it is."""
+
+    def __init__(self, library: AsyncMusicSearch, events: Events) -> None:
+        self._library = library
+        self._events = events
+        self._jobs: dict[str, models.Job] = {}
+        self._stop = threading.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def all(self) -> list[models.Job]:
+        """The last one first."""
+        return list(reversed(self._jobs.values()))
+
+    def job(self, job_id: str) -> models.Job:
+        """Raises `Problem` where there is none."""
+        if job_id not in self._jobs:
+            raise Problem(404, "there is no such job: the server was started anew, or it ended long ago")
+        return self._jobs[job_id]
+
+    def start(self, paths: list[str]) -> models.Job:
+        """Raises `Problem` while another one runs."""
+        if self._running is not None and not self._running.done():
+            raise Problem(409, "music is being added already: wait for it, or stop it", kind="job-running")
+        job_id = secrets.token_hex(8)
+        job = models.Job(id=job_id, kind="add", state="running", done=0, total=0, message="", report=None)
+        self._jobs[job_id] = job
+        while len(self._jobs) > _KEPT:
+            del self._jobs[next(iter(self._jobs))]
+        self._stop = threading.Event()
+        self._running = asyncio.create_task(self._run(job, paths))
+        return job
+
+    def stop(self, job_id: str) -> models.Job:
+        """What was finished is kept; it ends soon after."""
+        job = self.job(job_id)
+        if job.state == "running":
+            self._stop.set()
+        return job
+
+    async def end(self) -> None:
+        """Stop what runs, and wait for it."""
+        self._stop.set()
+        if self._running is not None:
+            await self._running
+
+    async def _run(self, job: models.Job, paths: list[str]) -> None:
+        loop, stop = asyncio.get_running_loop(), self._stop
+        told_at = 0.0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told_at
+            job.done, job.total = done, total
+            if done == total or loop.time() - told_at > _TOLD_EVERY_S:
+                told_at = loop.time()
+                self._events.publish("job", job)
+
+        def on_progress(done: int, total: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            loop.call_soon_threadsafe(tell, done, total)
+
+        self._events.publish("job", job)
+        try:
+            report = await self._library.add(paths, progress=False, on_progress=on_progress)
+            job.state, job.report = "done", asdict(report)
+        except _Stopped:
+            job.state, job.message = "stopped", f"stopped after {job.done} of {job.total}, which are kept"
+        except MusicSearchError as exc:
+            job.state, job.message = "failed", str(exc)
+        except Exception as exc:  # nobody awaits a job: it has to tell by itself
+            log.error("adding failed", exc_info=exc)
+            job.state, job.message = "failed", "something went wrong in the server, whose log says what"
+        self._events.publish("job", job)

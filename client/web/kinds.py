@@ -1,0 +1,52 @@
+"""What kind of sound a file holds, and whether browsers play it."""
+
+import os
+from typing import NamedTuple
+
+from av.audio.stream import AudioStream
+
+from audio import DecodeError, open_container
+
+from ..errors import AudioError
+
+
+class Kind(NamedTuple):
+    """FFmpeg's names of a container and a codec."""
+
+    container: str
+    codec: str
+
+
+# Not raw AAC, which tells no length: browsers guess it, and seek to where they guess.
+_PLAYED = {
+    "mp3": ("audio/mpeg", {"mp3", "mp3float"}),
+    "mov,mp4,m4a,3gp,3g2,mj2": ("audio/mp4", {"aac", "mp3", "mp3float"}),
+    "ogg": ("audio/ogg", {"vorbis", "opus", "libopus", "flac"}),
+    "flac": ("audio/flac", {"flac"}),
+    "wav": ("audio/wav", {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_f32le"}),
+    "matroska,webm": ("audio/webm", {"vorbis", "opus", "libopus"}),
+}
+_WEBM = (".webm", ".weba")  # Matroska of any other name is none
+
+
+def read_kind(path: str) -> Kind:
+    """Of a file's first sound that plays; a codec without a name where there is none.
+
+    Raises:
+        AudioError: it is no audio file.
+    """
+    try:
+        with open(path, "rb") as file, open_container(file) as container:
+            stream = container.streams.best("audio")
+            codec = stream.codec_context if isinstance(stream, AudioStream) else None
+            return Kind(container.format.name, codec.name if codec else "")
+    except DecodeError as exc:
+        raise AudioError(path, exc.reason, may_pass=exc.may_pass) from exc
+
+
+def media_type_of(kind: Kind, path: str) -> str | None:
+    """Under which media type browsers play it as it is; None where they do not."""
+    media_type, codecs = _PLAYED.get(kind.container, ("", frozenset()))
+    if kind.container == "matroska,webm" and os.path.splitext(path)[1].lower() not in _WEBM:
+        return None
+    return media_type if kind.codec in codecs else None

@@ -1,0 +1,56 @@
+"""The map of a library: drawn in the background, as that may take minutes, and told when it is there."""
+
+import asyncio
+import logging
+from typing import Literal
+
+from ..asynchronous import AsyncMusicSearch
+from ..errors import MusicSearchError
+from ..search import LibraryMap
+from . import models
+from .events import Events
+
+_AT_ONCE_S = 1.0  # a map that is there, or nearly, is waited for
+
+log = logging.getLogger(__name__)
+
+
+class Maps:
+    """Draws one map at a time."""
+
+    def __init__(self, library: AsyncMusicSearch, events: Events) -> None:
+        self._library = library
+        self._events = events
+        self._drawing: asyncio.Task[LibraryMap] | None = None
+        self._drawn = ""  # the state of the library whose map is there
+
+    @property
+    def state(self) -> Literal["ready", "computing", "none"]:
+        if self._drawing is not None and not self._drawing.done():
+            return "computing"
+        return "ready" if self._drawn else "none"
+
+    async def get(self, *, by: str | None, state: str) -> LibraryMap | None:
+        """Of the library in this state, with the values of a field; None while it is drawn."""
+        if self._drawn != state:
+            if self._drawing is None or self._drawing.done():
+                self._drawing = asyncio.create_task(self._draw(state))
+                self._drawing.add_done_callback(lambda task: task.cancelled() or task.exception())  # told by an event
+            done, _ = await asyncio.wait([self._drawing], timeout=_AT_ONCE_S)
+            if not done:
+                return None
+            if by is None:
+                return self._drawing.result()
+            self._drawing.result()
+        return await self._library.map(by=by)
+
+    async def _draw(self, state: str) -> LibraryMap:
+        try:
+            drawn = await self._library.map()
+        except MusicSearchError as exc:
+            log.warning("no map: %s", exc)
+            self._events.publish("map", models.MapState(state="none"))
+            raise
+        self._drawn = state
+        self._events.publish("map", models.MapState(state="ready"))
+        return drawn

@@ -1,0 +1,318 @@
+"""What the interface takes and gives, as JSON."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from ..index.fields import Value
+
+MOST_HITS = 200
+MOST_OFFSET = 10_000
+_MOST_TEXTS = 32
+
+
+def _unicode(text: str) -> str:
+    """JSON can escape halves of characters, which nothing else can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError("is not valid Unicode") from exc
+    return text
+
+
+Text = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_unicode)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_unicode)]
+Path = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_unicode)]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="of a track")]
+UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+Number = Annotated[int, Field(ge=-(10**15), le=10**15)] | Annotated[float, Field(ge=-1e15, le=1e15)]
+
+
+class Given(BaseModel):
+    """What a client sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Model(BaseModel):
+    """What it gets."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class WeightedText(Given):
+    text: Text
+    weight: Weight = 1.0
+
+
+class Sound(Given):
+    """A track, an upload, or a part of one."""
+
+    track: Id | None = None
+    upload: UploadId | None = None
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+    weight: Weight = 1.0
+
+
+class Bounds(Given):
+    """Both included; null is no bound."""
+
+    from_: Number | None = Field(None, alias="from")
+    to: Number | None = None
+
+
+Wanted = bool | Number | Name | Bounds | Annotated[list[bool | Number | Name], Field(min_length=1, max_length=200)]
+
+
+class Wish(Given):
+    """What tracks shall be like, and what not."""
+
+    texts: Annotated[list[WeightedText], Field(max_length=_MOST_TEXTS)] = []
+    minus: Annotated[list[WeightedText], Field(max_length=_MOST_TEXTS)] = []
+    like: Annotated[list[Sound], Field(max_length=_MOST_TEXTS)] = []
+    unlike: Annotated[list[Sound], Field(max_length=_MOST_TEXTS)] = []
+    literal: bool = False
+
+
+class Search(Wish):
+    where: Annotated[dict[Name, Wanted], Field(max_length=32)] = {}
+    per_artist: Annotated[int, Field(ge=1, le=1000)] | None = None
+    names: Literal["also", "only", "never"] = "also"
+    offset: Annotated[int, Field(ge=0, le=MOST_OFFSET)] = 0
+    limit: Annotated[int, Field(ge=1, le=MOST_HITS)] = 20
+    windows: bool = True
+
+
+Annotation = (
+    bool
+    | Number
+    | Annotated[str, Field(max_length=10_000), AfterValidator(_unicode)]
+    | Annotated[list[Name], Field(max_length=200)]
+)
+Annotations = Annotated[dict[Name, Annotation | None], Field(min_length=1, max_length=100)]
+
+
+class Labels(Given):
+    labels: Annotated[list[Name], Field(min_length=1, max_length=500)]
+
+
+class NewPlaylist(Given):
+    name: Name = "MusicSearch"
+    tracks: Annotated[list[Id], Field(max_length=10_000)]
+    format: Literal["m3u8", "xspf", "jspf"] = "m3u8"
+
+
+class NewJob(Given):
+    kind: Literal["add"] = "add"
+    paths: Annotated[list[Path], Field(min_length=1, max_length=100)]
+
+
+class Token(Given):
+    token: Annotated[str, Field(max_length=256)]
+
+
+class Words(Given):
+    text: Text
+
+
+class Journey(Given):
+    """From a track to another."""
+
+    from_: Id = Field(alias="from")
+    to: Id
+    steps: Annotated[int, Field(ge=2, le=100)] = 8
+
+
+class Radio(Given):
+    start: Id
+    drift: Annotated[float, Field(ge=0, le=1)] = 0.3
+    limit: Annotated[int, Field(ge=1, le=MOST_HITS)] = 20
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    played: Annotated[list[Id], Field(max_length=10_000)] = []
+
+
+class Track(Model):
+    id: str
+    title: str
+    artist: list[str]
+    album: str | None
+    genre: list[str]
+    year: int | None
+    bpm: float | None
+    key: str | None
+    metadata: dict[str, Value]
+    annotations: dict[str, Value]
+    duration_s: float
+    file: str
+    missing: bool
+    warning: str
+
+
+class Windows(Model):
+    """Where each window of a track begins, and how well it fits.
+
+    The best window of an answer has its own probability, or 1 where that is not known; the worst has 0, unless all are
+    alike.
+    """
+
+    starts_s: list[float]
+    fits: list[float]
+
+
+class ScoredWindows(Windows):
+    scores: list[float]
+
+
+class Hit(Model):
+    track: Track
+    score: float
+    probability: float | None
+    weak: bool
+    found_by: list[str]
+    start_s: float | None
+    windows: Windows | None
+
+
+class Reading(Model):
+    wanted: dict[str, float]
+    unwanted: dict[str, float]
+    parts: dict[str, list[str]]
+
+
+class Found(Model):
+    hits: list[Hit]
+    reading: Reading | None
+    weak: bool
+    next_offset: int | None
+    seconds: float
+
+
+class Tracks(Model):
+    tracks: list[Track]
+    next_offset: int | None = None
+
+
+class State(Model):
+    state: str
+
+
+class MapState(Model):
+    state: Literal["ready", "computing", "none"]
+
+
+class Colour(Model):
+    values: list[Value | None]
+
+
+class Map(Model):
+    state: Literal["ready", "computing"]
+    ids: list[str]
+    x: list[float]
+    y: list[float]
+    colour: Colour | None = None
+
+
+class Fits(Model):
+    fits: list[float]
+
+
+class Library(Model):
+    name: str
+    tracks: int
+    missing: int
+    failed: int
+    duration_s: float
+    model_name: str
+    fingerprint: str
+    window_s: float
+    read_only: bool
+    local: bool
+    state: str
+    fields: list[str]
+    map: MapState
+
+
+class Suggestion(Model):
+    text: str
+    kind: str
+    count: int
+
+
+class Suggestions(Model):
+    suggestions: list[Suggestion]
+
+
+class Counted(Model):
+    value: str | float
+    count: int
+
+
+class Bin(Model):
+    from_: float = Field(alias="from")
+    to: float
+    count: int
+
+
+class Range(Model):
+    """Of a field of numbers."""
+
+    from_: float = Field(alias="from")
+    to: float
+    bins: list[Bin]
+
+
+class Facets(Model):
+    facets: dict[str, list[Counted] | Range]
+
+
+class Tag(Model):
+    label: str
+    score: float
+    probability: float
+
+
+class Tags(Model):
+    tags: list[Tag]
+
+
+class FailedFile(Model):
+    file: str
+    reason: str
+
+
+class Failed(Model):
+    failed: list[FailedFile]
+
+
+class Forgotten(Model):
+    removed: int
+    back: int
+
+
+class Pair(Model):
+    first: Track
+    second: Track
+    similarity: float
+
+
+class Duplicates(Model):
+    pairs: list[Pair]
+
+
+class Upload(Model):
+    id: str
+    name: str
+    duration_s: float
+
+
+class Job(Model):
+    id: str
+    kind: str
+    state: Literal["running", "done", "failed", "stopped"]
+    done: int
+    total: int
+    message: str
+    report: dict[str, JsonValue] | None

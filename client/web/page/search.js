@@ -1,0 +1,200 @@
+/** The search box: answers as one types, and suggests what the library has. */
+
+import * as api from "./api.js";
+import { byId, fill, h, quiet } from "./dom.js";
+import { on } from "./events.js";
+import { icon } from "./icons.js";
+import { activeList } from "./rows.js";
+import { chooseFile, record } from "./sounds.js";
+import { ask, state } from "./state.js";
+import { T } from "./texts.js";
+
+const QUIET_MS = 120;
+
+export function makeSearchBox() {
+  const input = h("input", {
+    type: "search",
+    id: "q",
+    class: "search-input",
+    role: "combobox",
+    "aria-label": T.searchLabel,
+    placeholder: T.searchPlaceholder,
+    "aria-expanded": "false",
+    "aria-controls": "suggestions",
+    "aria-autocomplete": "list",
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    enterkeyhint: "search",
+    maxlength: "500",
+  });
+  const list = h("ul", {
+    id: "suggestions",
+    class: "suggestions",
+    role: "listbox",
+    "aria-label": T.suggestions,
+    hidden: true,
+  });
+  const clear = h(
+    "button",
+    {
+      type: "button",
+      class: "icon-button search-clear",
+      "aria-label": T.clearSearch,
+      title: T.clearSearch,
+      hidden: true,
+      on: {
+        click: () => {
+          input.value = "";
+          change();
+          commit();
+          input.focus();
+        },
+      },
+    },
+    icon("close"),
+  );
+  const form = byId("search");
+  fill(
+    form,
+    icon("search", "search-sign"),
+    input,
+    clear,
+    h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button",
+        "aria-label": T.soundFile,
+        title: T.soundFile,
+        on: { click: chooseFile },
+      },
+      icon("upload"),
+    ),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button",
+        "aria-label": T.soundMic,
+        title: T.soundMic,
+        on: { click: () => void record() },
+      },
+      icon("mic"),
+    ),
+    list,
+  );
+
+  /** @type {import("./api.js").Suggestion[]} */
+  let suggestions = [];
+  let chosen = -1;
+  /** @type {AbortController | null} */
+  let asking = null;
+
+  function close() {
+    asking?.abort();
+    suggest.cancel();
+    list.hidden = true;
+    chosen = -1;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  }
+
+  /** @param {number} place */
+  function choose(place) {
+    chosen = place;
+    [...list.children].forEach((option, i) => option.setAttribute("aria-selected", String(i === place)));
+    if (place >= 0) input.setAttribute("aria-activedescendant", `suggestion-${place}`);
+    else input.removeAttribute("aria-activedescendant");
+  }
+
+  /** @param {number} place */
+  function take(place) {
+    input.value = suggestions[place].text;
+    change();
+    commit();
+    close();
+  }
+
+  const suggest = quiet(async () => {
+    asking?.abort();
+    asking = new AbortController();
+    const text = input.value.trim();
+    if (text.length < 2) return close();
+    try {
+      const answer = await api.suggest(text, asking.signal);
+      if (document.activeElement !== input) return;
+      suggestions = answer.suggestions;
+      fill(
+        list,
+        suggestions.map((suggestion, i) =>
+          h(
+            "li",
+            {
+              role: "option",
+              id: `suggestion-${i}`,
+              class: "suggestion",
+              "aria-selected": "false",
+              on: {
+                pointerdown: (/** @type {Event} */ event) => {
+                  event.preventDefault();
+                  take(i);
+                },
+              },
+            },
+            h("span", { class: "suggestion-text", text: suggestion.text }),
+            h("span", { class: "suggestion-kind", text: T.suggestion(suggestion.kind, suggestion.count) }),
+          ),
+        ),
+      );
+      list.hidden = !suggestions.length;
+      chosen = -1;
+      input.removeAttribute("aria-activedescendant");
+      input.setAttribute("aria-expanded", String(suggestions.length > 0));
+    } catch {
+      close(); // a help only; what is wrong with the server shows at the results
+    }
+  }, QUIET_MS);
+
+  const askSoon = quiet(() => ask({ text: input.value }, { typing: true }), QUIET_MS);
+
+  function change() {
+    clear.hidden = !input.value;
+  }
+
+  function commit() {
+    askSoon.cancel();
+    ask({ text: input.value.trim() });
+  }
+
+  input.addEventListener("input", () => {
+    change();
+    askSoon();
+    suggest();
+  });
+  input.addEventListener("blur", close);
+  input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (event.isComposing) return;
+    const open = !list.hidden;
+    if (event.key === "ArrowDown" && open) choose((chosen + 1) % suggestions.length);
+    else if (event.key === "ArrowUp" && open) choose((chosen <= 0 ? suggestions.length : chosen) - 1);
+    else if (event.key === "ArrowDown") activeList()?.move(0);
+    else if (event.key === "Escape" && open) close();
+    else if (event.key === "Escape") input.blur();
+    else if (event.key === "Enter" && open && chosen >= 0) take(chosen);
+    else if (event.key === "Enter") {
+      commit();
+      close();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+
+  on("route", () => {
+    // What is being typed is newer than the address.
+    if (document.activeElement === input && input.value.trim() === state.query.text.trim()) return;
+    input.value = state.query.text;
+    change();
+  });
+}

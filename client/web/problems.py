@@ -1,0 +1,131 @@
+"""What a client is told when something does not work: problem documents (RFC 9457), one clear sentence each."""
+
+import http
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..errors import (
+    AudioError,
+    EncoderError,
+    LibraryBusy,
+    LibraryError,
+    ModelMismatch,
+    MusicSearchError,
+    QueryError,
+    ServerBusy,
+    ServerUnavailable,
+)
+from .settings import Settings
+
+_ERRORS_TOLD = 8
+_SAYS_NOTHING = {
+    400: "the request cannot be read",
+    404: "there is nothing at this address",
+    405: "this address does not take that method",
+}
+
+# The first class that an error is of. The sentence is for those on other machines, as our own name this one's files.
+_STATUS: list[tuple[type[MusicSearchError], int, str]] = [
+    (QueryError, 422, ""),
+    (AudioError, 422, ""),
+    (LibraryBusy, 409, "the library is being written: try again in a moment"),
+    (ModelMismatch, 409, "the library has gone over to another model: the server has to be started anew"),
+    (LibraryError, 503, "the library cannot be read or written now"),
+    (ServerBusy, 503, "the model's server is full: try again in a moment"),
+    (ServerUnavailable, 503, "the model's server does not answer"),
+    (EncoderError, 503, "the model cannot be used now"),
+    (MusicSearchError, 500, "that did not work"),
+]
+_RETRY_S = {409: 2, 429: 1, 503: 2}
+
+log = logging.getLogger(__name__)
+
+
+class Problem(HTTPException):
+    """A request that is answered with a problem document.
+
+    Args:
+        detail: one sentence for people.
+        kind: names what happened for programs, where the status alone does not tell.
+    """
+
+    def __init__(
+        self, status: int, detail: str, *, kind: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.kind = kind
+
+    def response(self, **more: Any) -> Response:
+        """The document; `more` are members of its own."""
+        document = {
+            "type": f"/problems/{self.kind}" if self.kind else "about:blank",
+            "title": http.HTTPStatus(self.status_code).phrase,
+            "status": self.status_code,
+            "detail": self.detail,
+            **more,
+        }
+        headers = {"Cache-Control": "no-store", **(self.headers or {})}
+        if self.status_code in _RETRY_S:
+            headers.setdefault("Retry-After", str(_RETRY_S[self.status_code]))
+        return JSONResponse(document, self.status_code, headers, media_type="application/problem+json")
+
+
+def told(error: MusicSearchError, *, settings: Settings) -> Problem:
+    """An error of ours, without this machine's paths where others ask."""
+    _, status, for_others = next(row for row in _STATUS if isinstance(error, row[0]))
+    detail = str(error)
+    if not settings.is_local:
+        detail = for_others or detail
+        if isinstance(error, AudioError):
+            detail = f"{os.path.basename(error.path)}: {'cannot be read' if error.is_unexpected else error.reason}"
+    return Problem(status, detail)
+
+
+def unexpected(error: Exception, *, method: str, path: str) -> Response:
+    """The answer to what should not have happened; the server's log has the rest."""
+    log.error("%s %s failed", method, path, exc_info=error)
+    return Problem(500, "something went wrong in the server, whose log says what").response()
+
+
+def handle_problems(app: FastAPI, *, settings: Settings) -> None:
+    """Let an app answer every error with a problem document."""
+
+    async def problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return error.response()
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, MusicSearchError)
+        return told(error, settings=settings).response()
+
+    async def of_the_framework(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        said = _SAYS_NOTHING.get(error.status_code, str(error.detail))
+        return Problem(error.status_code, said, headers=error.headers).response()
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        found = list(error.errors())
+        if any(one["type"] == "json_invalid" for one in found):
+            return Problem(400, "the body is no JSON").response()
+        errors = [{"pointer": _pointer(one["loc"]), "detail": one["msg"]} for one in found[:_ERRORS_TOLD]]
+        first = errors[0]
+        return Problem(422, f"{first['pointer']}: {first['detail']}").response(errors=errors)
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(MusicSearchError, ours)
+    app.add_exception_handler(HTTPException, of_the_framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """Where in a request something is, as "body/texts/0/weight"."""
+    return "/".join(map(str, location)).encode(errors="replace").decode()

@@ -1,0 +1,92 @@
+"""The library as a whole, and what has to be looked after."""
+
+import os
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from ...errors import QueryError
+from ...index.browse import Glance
+from ...search import LibraryInfo
+from .. import models
+from ..context import Here, may_change
+from ..shown import show, show_by_id, shown_path
+
+router = APIRouter(tags=["library"])
+
+_MOST_PAIRS = 500
+
+
+@router.get("/library")
+async def get_library(here: Here) -> models.Library:
+    """What the library holds, and what may be done with it."""
+    settings, spec = here.settings, here.library.spec
+    counts: Glance | LibraryInfo
+    try:
+        counts = await here.library.glance()
+        fields = counts.fields
+    except QueryError:  # Milvus cannot tell
+        counts, fields = await here.library.info(), []
+    return models.Library(
+        name=settings.name,
+        tracks=counts.tracks,
+        missing=counts.missing,
+        failed=counts.failed,
+        duration_s=counts.duration_s,
+        model_name=spec.model_name,
+        fingerprint=spec.fingerprint,
+        window_s=spec.window_s,
+        read_only=settings.read_only,
+        local=settings.is_local,
+        state=await here.state(),
+        fields=fields,
+        map=models.MapState(state=here.maps.state),
+    )
+
+
+@router.get("/failed")
+async def failed(here: Here) -> models.Failed:
+    """The files that could not be used when they were last added."""
+    files = await here.library.failed()
+    return models.Failed(
+        failed=[
+            models.FailedFile(
+                file=shown_path(file.path, here),
+                reason=file.reason if here.settings.is_local else file.reason.replace(os.path.dirname(file.path), "…"),
+            )
+            for file in files
+        ]
+    )
+
+
+@router.get("/missing")
+async def missing(
+    here: Here,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    limit: Annotated[int, Query(ge=1, le=models.MOST_HITS)] = 50,
+) -> models.Tracks:
+    """The tracks whose files were not there when their folders were last added."""
+    infos = await here.library.missing()
+    tracks = await show(infos[offset : offset + limit], here)
+    return models.Tracks(tracks=tracks, next_offset=offset + limit if len(infos) > offset + limit else None)
+
+
+@router.post("/missing/forget", dependencies=[Depends(may_change)])
+async def forget_missing(here: Here) -> models.Forgotten:
+    """Forget those that are still not there."""
+    done = await here.library.remove_missing()
+    return models.Forgotten(removed=len(done.removed), back=len(done.back))
+
+
+@router.get("/duplicates")
+async def duplicates(here: Here, least: Annotated[float, Query(ge=0.5, le=1.0)] = 0.98) -> models.Duplicates:
+    """Pairs of tracks that are nearly the same recording, the most alike first."""
+    found = sorted(await here.library.duplicates(least=least), key=lambda pair: -pair.similarity)[:_MOST_PAIRS]
+    shown = await show_by_id([track_id for pair in found for track_id in (pair.first, pair.second)], here)
+    return models.Duplicates(
+        pairs=[
+            models.Pair(first=shown[pair.first], second=shown[pair.second], similarity=pair.similarity)
+            for pair in found
+            if pair.first in shown and pair.second in shown
+        ]
+    )

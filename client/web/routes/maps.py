@@ -1,0 +1,39 @@
+"""The map: all tracks as points."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from ...search import LibraryMap
+from .. import models
+from ..context import Here
+
+router = APIRouter(prefix="/map", tags=["map"])
+
+
+@router.get("", response_class=Response, responses={200: {"model": models.Map}})
+async def get_map(here: Here, by: Annotated[str | None, Query(min_length=1, max_length=200)] = None) -> Response:
+    """Points within -1 and 1, near those that sound alike, and a field's values; none while the map is drawn."""
+    drawn = await here.maps.get(by=by, state=await here.state())
+    return Response(await asyncio.to_thread(_as_json, drawn), media_type="application/json")
+
+
+@router.post("/fits")
+async def get_fits(asked: models.Words, here: Here) -> models.Fits:
+    """How well each track fits a text, in the order of the map's points."""
+    return models.Fits(fits=(await here.library.map(fits=asked.text)).values or [])
+
+
+def _as_json(drawn: LibraryMap | None) -> bytes:
+    """Without a model, as there may be a million numbers."""
+    if drawn is None:
+        return json.dumps({"state": "computing", "ids": [], "x": [], "y": []}).encode()
+    x, y = np.round(drawn.points.T.astype(np.float64), 4).tolist() if len(drawn.points) else ([], [])
+    document = {"state": "ready", "ids": drawn.track_ids, "x": x, "y": y}
+    if drawn.values is not None:
+        document["colour"] = {"values": drawn.values}
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,21 @@
+"""Telling the token once, so that pictures and sounds come without."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .. import models
+from ..context import Here
+from ..safety import COOKIE, client_of
+
+router = APIRouter(tags=["session"])
+
+
+@router.post("/session", status_code=204)
+async def begin_session(given: models.Token, request: Request, here: Here) -> Response:
+    """Get a cookie for the token, which no script can read and no other site sends."""
+    answer = Response(status_code=204)
+    value = here.tokens.session(given.token, client=client_of(request.scope))
+    is_secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, value, path="/", httponly=True, samesite="strict", secure=is_secure)
+    return answer

@@ -1,0 +1,70 @@
+"""One track."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from .. import models
+from ..context import Here, may_change
+from ..shown import show
+from .searching import scale, show_hits, sounds, texts
+
+router = APIRouter(prefix="/tracks/{track_id}", tags=["tracks"])
+
+
+@router.get("")
+async def get_track(track_id: str, here: Here) -> models.Track:
+    (shown,) = await show([await here.track(track_id)], here)
+    return shown
+
+
+@router.get("/similar")
+async def similar(
+    track_id: str,
+    here: Here,
+    limit: Annotated[int, Query(ge=1, le=models.MOST_HITS)] = 10,
+    per_artist: Annotated[int | None, Query(ge=1, le=1000)] = None,
+) -> models.Found:
+    """The tracks that sound most like it, without itself."""
+    began_at = time.monotonic()
+    info = await here.track(track_id)
+    found = await here.library.search(like=[info.track_id], k=limit + 1, per_artist=per_artist, windows=True)
+    others = [hit for hit in found if hit.track_id != info.track_id][:limit]
+    hits = await show_hits(others, here)
+    seconds = round(time.monotonic() - began_at, 4)
+    return models.Found(hits=hits, reading=None, weak=False, next_offset=None, seconds=seconds)
+
+
+@router.post("/windows")
+async def windows(track_id: str, asked: models.Wish, here: Here) -> models.ScoredWindows:
+    """How well each part of it fits what a search would look for."""
+    info = await here.track(track_id)
+    along = await here.library.along(
+        info.track_id,
+        texts(asked.texts),
+        like=await sounds(asked.like, here),
+        unlike=await sounds(asked.unlike, here),
+        minus=texts(asked.minus),
+        literal=asked.literal,
+    )
+    shown = scale(along)(along)
+    return models.ScoredWindows(starts_s=shown.starts_s, fits=shown.fits, scores=[part.score for part in along])
+
+
+@router.post("/tags")
+async def tags(track_id: str, asked: models.Labels, here: Here) -> models.Tags:
+    """These labels, the best first."""
+    info = await here.track(track_id)
+    ranked = await here.library.zero_shot(info.track_id, list(dict.fromkeys(asked.labels)))
+    return models.Tags(
+        tags=[models.Tag(label=tag.label, score=tag.score, probability=tag.probability) for tag in ranked]
+    )
+
+
+@router.put("/annotations", dependencies=[Depends(may_change)])
+async def annotate(track_id: str, values: models.Annotations, here: Here) -> models.Track:
+    """Note what is known about it; null takes a note back."""
+    info = await here.track(track_id)
+    await here.library.annotate({info.track_id: values})
+    return await get_track(info.track_id, here)

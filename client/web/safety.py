@@ -1,0 +1,292 @@
+"""Who is let in, and how much at once: pure ASGI middlewares, so that nothing that streams is held back."""
+
+import asyncio
+import hmac
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import Problem, unexpected
+from .settings import Settings
+
+API = "/api/v1"
+COOKIE = "musicsearch"
+MOST_BODY_BYTES = 1 << 20
+MOST_UPLOAD_BYTES = 64 << 20
+_FORM_BYTES = 1 << 14  # around an upload's file
+_BODY_WITHIN_S = 30.0
+_SLOWEST_BYTES_S = 200_000  # of a body that takes longer
+_BURST_S = 3.0  # so many seconds' worth of requests may come at once
+_TRIES_PER_S, _TRIES = 0.2, 10.0  # of tokens that are wrong
+_MOST_CLIENTS = 4096
+_SAFE = ("GET", "HEAD")
+
+_CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Shell:
+    """The outermost: gives every answer the headers that browsers heed, and turns what nobody expected into one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith(API) else "no-cache")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Problem as problem:
+            await problem.response()(scope, receive, send_with_headers)
+        except (ClientDisconnect, ConnectionAbortedError):
+            pass  # an answer that nobody reads to its end, or that was cut off: its connection is closed
+        except Exception as exc:
+            answer = unexpected(exc, method=scope["method"], path=scope["path"])
+            if not started:
+                await answer(scope, receive, send_with_headers)
+
+
+class SameSite:
+    """Of the pages in a browser, lets only our own in: no other site's, and none whose name was made to lead here."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self._check(scope["method"], scope["path"], Headers(scope=scope))
+        await self._app(scope, receive, send)
+
+    def _check(self, method: str, path: str, headers: Headers) -> None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._settings.accepts(hosts[0]):
+            raise Problem(421, "this server goes by another name: open it by the address that it printed", kind="host")
+        if method in _SAFE and not path.startswith(API):  # a link on another site may lead to the page
+            return
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        is_ours = site in ("same-origin", "none") if site else origin is None or _authority(origin) == hosts[0].lower()
+        if not is_ours:
+            raise Problem(403, "requests from other sites are not answered", kind="cross-site")
+
+
+class Rate:
+    """Bounds what one client asks for."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._bucket = Bucket(per_s=settings.requests_per_s, most=settings.requests_per_s * _BURST_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._bucket.spend(client_of(scope)):
+            raise Problem(429, "too many requests: wait a moment")
+        await self._app(scope, receive, send)
+
+
+class Tokens:
+    """Who knows the token."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+        self._wrong = Bucket(per_s=_TRIES_PER_S, most=_TRIES)
+
+    def session(self, given: str, *, client: str) -> str:
+        """What the cookie of one who knows the token holds; it does not tell the token.
+
+        Raises:
+            Problem: it is another; who tries many has to wait.
+        """
+        if self._token is None:
+            return ""
+        if not self._wrong.holds(client):
+            raise Problem(429, "too many wrong tokens: wait a minute", headers={"Retry-After": "60"})
+        if not _same(given, self._token):
+            self._wrong.spend(client)
+            raise _unknown("that is not the token")
+        return _session_of(self._token)
+
+    def check(self, headers: Headers, *, client: str) -> None:
+        """Raise `Problem` unless a request tells the token, or has the cookie."""
+        if self._token is None:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            self.session(given.strip(), client=client)
+        elif not _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), _session_of(self._token)):
+            raise _unknown("this library is open to those who know its token")
+
+
+class Entrance:
+    """Wants the token for the interface; the page itself is for everybody, as it asks for the token."""
+
+    def __init__(self, app: ASGIApp, *, tokens: Tokens) -> None:
+        self._app = app
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(API) and scope["path"] != f"{API}/session":
+            self._tokens.check(Headers(scope=scope), client=client_of(scope))
+        await self._app(scope, receive, send)
+
+
+class AtWork:
+    """Bounds what is worked on and what is open at the same time.
+
+    Work is done once an answer begins, however long its client takes to read it.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._most_at_work, self._most_open = settings.most_at_work, settings.most_open
+        self._at_work = self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._at_work >= self._most_at_work or self._open >= self._most_open:
+            raise Problem(503, "the server is busy: try again in a moment")
+        at_work = True
+
+        def done() -> None:
+            nonlocal at_work
+            self._at_work -= at_work
+            at_work = False
+
+        async def send_as_done(message: Message) -> None:
+            done()
+            await send(message)
+
+        self._at_work += 1
+        self._open += 1
+        try:
+            await self._app(scope, receive, send_as_done)
+        finally:
+            done()
+            self._open -= 1
+
+
+class BoundedBody:
+    """Refuses a body that is too large, or takes too long."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_upload = scope["path"] == f"{API}/uploads"
+        most = MOST_UPLOAD_BYTES + _FORM_BYTES if is_upload else MOST_BODY_BYTES
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:19]) > most:
+            raise _too_large(most)
+        ends_at = time.monotonic() + _BODY_WITHIN_S + most / _SLOWEST_BYTES_S
+        read, is_complete = 0, False
+
+        async def receive_bounded() -> Message:
+            nonlocal read, is_complete
+            if is_complete:  # what comes now is that the client has gone, perhaps hours later
+                return await receive()
+            try:
+                async with asyncio.timeout(ends_at - time.monotonic()):
+                    message = await receive()
+            except TimeoutError as exc:
+                raise Problem(408, "the body of the request did not come in time") from exc
+            read += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
+            if read > most:
+                raise _too_large(most)
+            return message
+
+        await self._app(scope, receive_bounded, send)
+
+
+class Bucket:
+    """So many drops a second for each client; what is not spent is kept, up to a limit."""
+
+    def __init__(self, *, per_s: float, most: float) -> None:
+        self._per_s, self._most = per_s, most
+        self._left: dict[str, tuple[float, float]] = {}  # drops, and when they were counted
+
+    def holds(self, client: str) -> bool:
+        return self._count(client) >= 1.0
+
+    def spend(self, client: str) -> bool:
+        """Take a drop, if there is one."""
+        left = self._count(client)
+        if left < 1.0:
+            return False
+        self._left.pop(client, None)
+        self._left[client] = left - 1.0, time.monotonic()
+        if len(self._left) > _MOST_CLIENTS:
+            del self._left[next(iter(self._left))]  # the one that was away the longest
+        return True
+
+    def _count(self, client: str) -> float:
+        left, at = self._left.get(client, (self._most, 0.0))
+        return min(self._most, left + (time.monotonic() - at) * self._per_s)
+
+
+def client_of(scope: Scope) -> str:
+    """The address of a client."""
+    return str((scope.get("client") or ("",))[0])
+
+
+def _session_of(token: str) -> str:
+    return hmac.digest(token.encode(), b"session of musicsearch", "sha256").hex()
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _unknown(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"the body of the request is too large: {most >> 20} MB are the most")

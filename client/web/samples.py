@@ -1,0 +1,44 @@
+"""A sound as plain samples: what a decoder process makes of an upload."""
+
+import wave
+
+import numpy as np
+
+from audio import SILENCE_PEAK, DecodeError, Recording
+from audio.windows import MIN_DURATION_S
+
+from ..errors import AudioError
+
+MOST_S = 600.0
+_RATE_HZ = 48_000  # no model hears more
+
+
+def as_samples(path: str) -> float:
+    """Write the sound of a file beside it, mono in 16 bits; its length in seconds.
+
+    What is searched by later is only what was written here: no byte of an upload comes near another decoder.
+
+    Raises:
+        AudioError: it cannot be used.
+    """
+    samples, peak = 0, 0.0
+    try:
+        with wave.open(path_of_samples(path), "wb") as file:
+            file.setparams((1, 2, _RATE_HZ, 0, "NONE", ""))
+            for block in Recording(path, sample_rate_hz=_RATE_HZ).blocks():
+                samples, peak = samples + len(block), max(peak, float(np.max(np.abs(block), initial=0.0)))
+                if samples > MOST_S * _RATE_HZ:
+                    raise DecodeError(f"longer than {MOST_S / 60:.0f} minutes: a part of it finds the same")
+                file.writeframesraw((block * 32767).astype("<i2").tobytes())
+        if samples < MIN_DURATION_S * _RATE_HZ:
+            raise DecodeError(f"too short: {samples / _RATE_HZ:.2f} s, at least {MIN_DURATION_S} s are needed")
+        if peak < SILENCE_PEAK:
+            raise DecodeError("silent")
+    except DecodeError as exc:
+        raise AudioError(path, exc.reason) from exc
+    return samples / _RATE_HZ
+
+
+def path_of_samples(path: str) -> str:
+    """Where they are written."""
+    return f"{path}.wav"

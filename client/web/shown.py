@@ -1,0 +1,66 @@
+"""Tracks as clients are shown them."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..search import TrackInfo
+from . import models
+from .context import Context
+
+
+async def show(infos: Sequence[TrackInfo], here: Context) -> list[models.Track]:
+    """These tracks, with whether their files are there now."""
+    missing = await asyncio.to_thread(lambda: [not os.path.exists(info.path) for info in infos])
+    return [
+        _track(info, is_missing=is_missing, is_local=here.settings.is_local)
+        for info, is_missing in zip(infos, missing, strict=True)
+    ]
+
+
+async def show_by_id(track_ids: Iterable[str], here: Context) -> dict[str, models.Track]:
+    """Those of these tracks that are still in the library."""
+    infos = await here.library.tracks_by_id(list(track_ids))
+    return {track.id: track for track in await show([*infos.values()], here)}
+
+
+def shown_path(path: str, here: Context) -> str:
+    """A file as a client is told of it: where it is concerns this machine alone."""
+    return path if here.settings.is_local else os.path.basename(path)
+
+
+def _track(info: TrackInfo, *, is_missing: bool, is_local: bool) -> models.Track:
+    known = info.metadata
+    name = os.path.basename(info.path)
+    return models.Track(
+        id=info.track_id,
+        title=_text(known.get("title")) or os.path.splitext(name)[0],
+        artist=_texts(known.get("artist")),
+        album=_text(known.get("album")),
+        genre=_texts(known.get("genre")),
+        year=int(year) if (year := _number(known.get("year"))) is not None else None,
+        bpm=_number(known.get("bpm")),
+        key=_text(known.get("key")),
+        metadata=known,
+        annotations=info.annotations,
+        duration_s=info.duration_s,
+        file=info.path if is_local else name,
+        missing=is_missing,
+        warning=info.warning,
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    """What is annotated may be of any kind, whatever its name."""
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return [] if value is None or value == "" else [str(value)]
+
+
+def _text(value: Any) -> str | None:
+    return ", ".join(_texts(value)) or None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

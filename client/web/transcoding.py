@@ -1,0 +1,129 @@
+"""Streams of MP3 made from what browsers cannot play, each by a process of its own that ends with it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+from . import mp3
+from .problems import Problem
+
+_MOST = 4
+_RESTS_S = 10.0  # a player that has not read for so long is paused, and asks anew for what it lacks when it goes on
+_READ_BYTES = 1 << 16
+_PROGRAM = """
+import json, runpy, sys
+sys.path[:] = json.loads(sys.argv[2])
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+class Transcoders:
+    """Starts such processes, a few at the same time; once one was needed, the next is always ready."""
+
+    def __init__(self) -> None:
+        self._streams: set[Transcoded] = set()
+        self._spare: asyncio.subprocess.Process | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self, path: str, *, frames: int, begin: int, end: int) -> "Transcoded":
+        """Bytes from `begin` to `end` of the MP3 file of so many frames that a file would be.
+
+        Raises:
+            Problem: there are as many streams as there may be.
+        """
+        async with self._opening:
+            if len(self._streams) >= _MOST:
+                paused = min(self._streams, key=lambda stream: stream.read_at)
+                if time.monotonic() - paused.read_at < _RESTS_S:
+                    raise Problem(503, "too many tracks are converted at the same time: try again in a moment")
+                await paused.aclose()
+            process, self._spare = self._spare, None
+            if process is None or process.returncode is not None:
+                process = await _start()
+            stream = Transcoded(process, self._streams, path=path, frames=frames, begin=begin, end=end)
+            self._spare = await _start()
+            return stream
+
+    async def close(self) -> None:
+        for stream in list(self._streams):
+            await stream.aclose()
+        if self._spare is not None:
+            await _end(self._spare)
+
+
+class Transcoded:
+    """The bytes of one answer.
+
+    Attributes:
+        read_at: when its client last took some.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        streams: "set[Transcoded]",
+        *,
+        path: str,
+        frames: int,
+        begin: int,
+        end: int,
+    ) -> None:
+        self.read_at = time.monotonic()
+        self._process = process
+        self._streams = streams
+        self._begin, self._end = begin, end
+        self._frames = frames
+        self._path = path
+        streams.add(self)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        first, skipped = divmod(self._begin, mp3.FRAME_BYTES)
+        last = -(-self._end // mp3.FRAME_BYTES)  # exclusive; frame 0 of the file is the one that tells its length
+        left = self._end - self._begin
+        if first == 0:
+            part = mp3.info_frame(self._frames)[skipped : skipped + left]
+            left, skipped, first = left - len(part), 0, 1
+            yield part
+        if left <= 0:
+            return
+        request = {"path": os.fspath(self._path), "first": first - 1, "frames": last - first}
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps(request).encode() + b"\n")
+        await stdin.drain()
+        while left > 0 and (part := await stdout.read(_READ_BYTES)):
+            part, skipped = part[skipped:], max(skipped - len(part), 0)
+            part = part[:left]
+            left -= len(part)
+            yield part
+            self.read_at = time.monotonic()
+        if left:
+            raise ConnectionAbortedError("the process that converts has ended")  # so that the player notices too
+
+    async def aclose(self) -> None:
+        self._streams.discard(self)
+        await _end(self._process)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    places = json.dumps([place for place in sys.path if isinstance(place, str)])
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", _PROGRAM, str(Path(mp3.__file__)), places),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the server alone
+    )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()

@@ -1,0 +1,101 @@
+"""One track, and the library as a whole."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from client import MusicSearch
+from client.encoders.local import LocalEncoder
+from tests.client.audio_files import tone, write_audio
+
+XSPF = "{http://xspf.org/ns/0/}"
+
+
+def test_a_track(page: TestClient, ids: dict[str, str], music: Path) -> None:
+    track = page.get(f"/api/v1/tracks/{ids['Low']}").json()
+    assert (track["artist"], track["album"], track["genre"], track["year"]) == (["Ann"], "Tones", ["Jazz"], 1990)
+    assert track["file"] == str(music / "low.mp3")
+    assert track["duration_s"] == pytest.approx(3, abs=0.1)
+    assert page.get(f"/api/v1/tracks/{ids['high']}").json()["title"] == "high"  # of its file, as it has no tag
+
+
+def test_annotations_keep_their_types_and_go_again(page: TestClient, ids: dict[str, str]) -> None:
+    values = {"mood": "calm", "rating": 5, "share": 0.5, "live": True, "genre": ["a", "b"]}
+    track = page.put(f"/api/v1/tracks/{ids['high']}/annotations", json=values).json()
+    assert track["annotations"] == values
+    assert type(track["annotations"]["rating"]) is int
+    assert track["genre"] == ["a", "b"]
+    track = page.put(f"/api/v1/tracks/{ids['high']}/annotations", json=dict.fromkeys(values)).json()
+    assert (track["annotations"], track["genre"]) == ({}, [])
+
+
+def test_similar_windows_and_tags(page: TestClient, ids: dict[str, str], ms: MusicSearch) -> None:
+    found = page.get(f"/api/v1/tracks/{ids['Low']}/similar", params={"limit": 2}).json()["hits"]
+    assert [hit["track"]["id"] for hit in found] == [hit.track_id for hit in ms.search_audio(ids["Low"], k=3)[1:]]
+    along = page.post(f"/api/v1/tracks/{ids['high']}/windows", json={"texts": [{"text": "high"}]}).json()
+    expected = ms.along(ids["high"], "high")
+    assert along["starts_s"] == [part.start_s for part in expected]
+    assert along["scores"] == pytest.approx([part.score for part in expected])
+    assert max(along["fits"]) == pytest.approx(max(part.probability for part in expected), abs=1e-3)
+    tags = page.post(f"/api/v1/tracks/{ids['Low']}/tags", json={"labels": ["high", "low", "low"]}).json()["tags"]
+    assert [tag["label"] for tag in tags] == ["low", "high"]
+
+
+def test_the_library(page: TestClient, ms: MusicSearch) -> None:
+    library, info = page.get("/api/v1/library").json(), ms.info()
+    assert (library["name"], library["tracks"], library["fingerprint"]) == ("tones", 4, info.fingerprint)
+    assert (library["local"], library["read_only"]) == (True, False)
+    assert {"artist", "genre", "title", "year"} <= set(library["fields"])
+
+
+def test_playlists(page: TestClient, open_page: Callable[..., TestClient], ids: dict[str, str], music: Path) -> None:
+    tracks = [ids["Low"], ids["high"]]
+    answer = page.post("/api/v1/playlists", json={"name": 'a/b"\r\nX: ü', "tracks": tracks, "format": "m3u8"})
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''abX%20%C3%BC.m3u8"
+    assert answer.text.splitlines()[-1] == str(music / "high.m4a")
+    answer = page.post("/api/v1/playlists", json={"tracks": tracks, "format": "jspf"})
+    assert [track["title"] for track in json.loads(answer.text)["playlist"]["track"]] == ["Low", "high"]
+    away = open_page(address="http://music.example", host="0.0.0.0", token="12345678", names=("music.example",))
+    away.headers["Authorization"] = "Bearer 12345678"
+    answer = away.post("/api/v1/playlists", json={"tracks": tracks, "format": "xspf"})
+    assert [location.text for location in ET.fromstring(answer.text).iter(f"{XSPF}location")] == [
+        f"http://music.example/api/v1/tracks/{track_id}/audio" for track_id in tracks
+    ]
+    gone = page.post("/api/v1/playlists", json={"tracks": [*tracks, "0" * 16]})
+    assert (gone.status_code, gone.json()["detail"]) == (404, "1 of these tracks are not in the library any more")
+
+
+def test_files_that_fail_or_vanish(tmp_path: Path, encoder: LocalEncoder) -> None:
+    from client import AsyncMusicSearch
+    from client.web.app import make_app
+    from client.web.settings import Settings
+
+    (tmp_path / "music").mkdir()
+    gone = write_audio(tmp_path / "music/gone.wav", tone(200, seconds=1))
+    copies = [write_audio(tmp_path / f"music/{name}.wav", tone(3000, seconds=1)) for name in ("a", "b")]
+    (tmp_path / "music/bad.wav").write_bytes(b"no sound")
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        ms.add(tmp_path / "music", progress=False)
+        gone_id = ms.track_id(gone)
+        gone.unlink()
+        library = AsyncMusicSearch(ms)
+        with TestClient(make_app(library, settings=Settings(name="x")), base_url="http://localhost") as page:
+            (failed,) = page.get("/api/v1/failed").json()["failed"]
+            assert failed["file"].endswith("bad.wav")
+            assert page.get(f"/api/v1/tracks/{gone_id}").json()["missing"]  # before any add has noticed
+            for what in ("audio", "cover"):
+                answer = page.get(f"/api/v1/tracks/{gone_id}/{what}")
+                assert (answer.status_code, answer.json()["type"]) == (410, "/problems/moved")
+                assert "it was moved, renamed or deleted" in answer.json()["detail"]
+            (pair,) = page.get("/api/v1/duplicates").json()["pairs"]
+            assert {pair["first"]["file"], pair["second"]["file"]} == set(map(str, copies))
+            ms.add(tmp_path / "music", progress=False)
+            missing = page.get("/api/v1/missing").json()
+            assert [track["id"] for track in missing["tracks"]] == [gone_id]
+            assert page.post("/api/v1/missing/forget", json={}).json() == {"removed": 1, "back": 0}
+            assert page.get(f"/api/v1/tracks/{gone_id}").status_code == 404
+        library._threads.shutdown()
