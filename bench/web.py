@@ -50,10 +50,10 @@ _FRAMES = """async () => {
 
 def measure() -> str:
     lines = [
-        f"Libraries of made-up tracks of {WINDOWS} windows, with titles, artists, genres and years, around the vectors of the "
-        f"demo's; served by `music-search web` and asked on the same machine for 20 hits with their windows. A user asks, "
-        f"reads for {PAUSE_S:g} s, and asks again: half of the time a description, half of the time a beginning of one, as "
-        "while typing.",
+        f"Made-up libraries: tracks of {WINDOWS} windows around the vectors of the demo's, with titles, artists, genres "
+        "and years. `music-search web` serves them, and is asked on the same machine for 20 hits with their windows. A "
+        f"user asks, reads for {PAUSE_S:g} s, and asks again: half of the time a description, half of the time the "
+        "beginning of one, as while typing.",
         "",
         "| tracks | adding music meanwhile | users | p50 | p95 | p99 |",
         "|---|---|---|---|---|---|",
@@ -106,6 +106,7 @@ def make_library(tracks: int) -> Path:
                 group.append(NewTrack(file, 60.0, TrackVectors(_unit(windows.mean(axis=0)), starts_s, windows), tags))
             ms._catalogue.put(group)
         ms.add(COLLECTION, progress=False)  # saves the index too
+        ms.map()
     done.touch()
     return folder
 

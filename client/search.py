@@ -302,13 +302,12 @@ class MusicSearch:
         with ExitStack() as stack:
             with self._lock:  # other threads' short writes are waited for
                 stack.enter_context(self._catalogue.writing())
-            if not self._catalogue.is_current():
-                raise ModelMismatch(
-                    f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: open "
-                    "it again with that model"
-                )
-            ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
-            with self._lock:
+                if not self._catalogue.is_current():
+                    raise ModelMismatch(
+                        f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: "
+                        "open it again with that model"
+                    )
+                ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
                 if found.files and not len(self._catalogue.probes()):  # first, as an add may be stopped
                     self._catalogue.put_probes(make_probes(self._encoder))
             with show_progress("adding", total=len(found.files), enabled=progress) as show:

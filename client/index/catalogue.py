@@ -17,6 +17,7 @@ import json
 import os
 import secrets
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -176,6 +177,9 @@ class Position(NamedTuple):
 class Catalogue:
     """An open catalogue. Reading needs no lock; what changes it belongs in `with writing():`.
 
+    Threads may share it; each waits for the others' queries. (SQLite would let them wait by itself, but our functions
+    in SQL need Python's lock, which Python keeps while it waits for SQLite's: two threads would wait for each other.)
+
     Args:
         folder: of the library.
         create: the model of a new library; None opens existing libraries only.
@@ -186,6 +190,7 @@ class Catalogue:
 
     def __init__(self, folder: Path, *, create: Model | None = None) -> None:
         self.folder = folder
+        self._turn = threading.RLock()
         path = folder / FILE_NAME
         if create is None and not path.is_file():
             raise LibraryError(f"no library at {folder}: make one with `music-search add {folder} PATH...`")
@@ -525,13 +530,14 @@ class Catalogue:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:  # SQLite itself ends it on some errors, such as a full disk
-                self._db.execute("ROLLBACK")
+        with self._turn:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # SQLite itself ends it on some errors, such as a full disk
+                    self._db.execute("ROLLBACK")
 
     # -- the model -------------------------------------------------------------------------------------
 
@@ -571,15 +577,16 @@ class Catalogue:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Within the block, every read sees the same state, whatever a writer commits meanwhile."""
-        with translated(self.folder):
-            is_nested = self._db.in_transaction
-            if not is_nested:
-                self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            if not is_nested and self._db.in_transaction:
-                self._db.execute("ROLLBACK")  # nothing was written
+        with self._turn:
+            with translated(self.folder):
+                is_nested = self._db.in_transaction
+                if not is_nested:
+                    self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if not is_nested and self._db.in_transaction:
+                    self._db.execute("ROLLBACK")  # nothing was written
 
     def __len__(self) -> int:
         """Tracks that the model has embedded."""
@@ -601,14 +608,14 @@ class Catalogue:
 
     def position(self) -> Position:
         """The end of the history so far."""
-        with translated(self.folder):
-            ends = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence"))
+        ends = dict(self.rows("SELECT name, seq FROM sqlite_sequence"))
         return Position(ends.get("vectors", 0), ends.get("tombstones", 0))
 
     def state(self) -> tuple[int, int]:
         """Differs from what it was if anything in the catalogue was changed since, by whomever."""
-        ((version,),) = self.rows("PRAGMA data_version")
-        return version, self._db.total_changes - self._changes_of_wanted
+        with self._turn:
+            ((version,),) = self.rows("PRAGMA data_version")
+            return version, self._db.total_changes - self._changes_of_wanted
 
     def vectors(self, *, rows_at_once: int = 8192) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """All living vectors, in parts; see `vectors_after`."""
@@ -875,7 +882,8 @@ class Catalogue:
     def rows(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
         """What a query of SQL selects; its errors are ours."""
         try:
-            return self._db.execute(query, values).fetchall()
+            with self._turn:
+                return self._db.execute(query, values).fetchall()
         except UnicodeEncodeError:  # a name that is no UTF-8 is in no catalogue
             return []
         except (sqlite3.Error, UnicodeDecodeError):

@@ -247,3 +247,26 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(LibraryError, match="Permission denied"):
         Catalogue(tmp_path / "library", create=MODEL)
+
+
+def test_threads_may_share_a_catalogue(folder: Path) -> None:
+    make(folder, *map(str, range(50))).close()
+    script = """
+import sys, threading, time
+from pathlib import Path
+from client.index.catalogue import Catalogue
+
+catalogue = Catalogue(Path(sys.argv[1]))
+ends_at = time.monotonic() + 2
+
+def read():
+    while time.monotonic() < ends_at:
+        catalogue.by_labels(range(1, 51))
+        catalogue.is_current()
+        catalogue.totals()
+
+threads = [threading.Thread(target=read) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    subprocess.run([sys.executable, "-c", script, folder], check=True, timeout=60)  # they once waited for each other
