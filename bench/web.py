@@ -50,10 +50,10 @@ _FRAMES = """async () => {
 
 def measure() -> str:
     lines = [
-        f"Made-up libraries: tracks of {WINDOWS} windows around the vectors of the demo's, with titles, artists, genres "
-        "and years. `music-search web` serves them, and is asked on the same machine for 20 hits with their windows. A "
-        f"user asks, reads for {PAUSE_S:g} s, and asks again: half of the time a description, half of the time the "
-        "beginning of one, as while typing.",
+        f"Made-up libraries: tracks of {WINDOWS} windows around the vectors of the demo's, with titles, artists, "
+        "genres and years. `music-search web` serves them and is asked on the same machine for 20 hits with their "
+        f"windows. A user asks, reads for {PAUSE_S:g} s, and asks again: half of the time a description, half of the "
+        "time the beginning of one, as while typing.",
         "",
         "| tracks | adding music meanwhile | users | p50 | p95 | p99 |",
         "|---|---|---|---|---|---|",
