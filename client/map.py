@@ -10,7 +10,6 @@ import threading
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from .layout import METHODS, lay_out_apart, place
 FILE_NAME = "map.npz"
 
 _MOST_DRAWN = 100_000  # of more tracks, so many by chance are drawn, and the others placed among them
-_REDRAWN_ABOVE = 0.2  # share of tracks that came since it was drawn
+_REDRAWN_ABOVE = 0.2  # share of the tracks that were not there when it was drawn
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +34,13 @@ class Drawing:
     Attributes:
         labels: int64 [n], ascending.
         points: float32 [n, 2], within -1 and 1.
-        drawn: how many tracks there were when it was drawn.
+        drawn: int64, the labels that there were when it was drawn.
         method: "umap" or "pca".
     """
 
     labels: NDArray[np.int64]
     points: NDArray[np.float32]
-    drawn: int
+    drawn: NDArray[np.int64]
     method: str
 
 
@@ -77,7 +76,7 @@ class MapKeeper:
                     return known
                 parts = list(self._catalogue.vectors())
             vectors = np.concatenate([np.empty((0, self._catalogue.dim), np.float32), *(rows for _, rows in parts)])
-            if known is None or np.isin(labels, known.labels, invert=True).sum() > _REDRAWN_ABOVE * max(known.drawn, 1):
+            if known is None or np.isin(labels, known.drawn, invert=True).sum() > _REDRAWN_ABOVE * len(labels):
                 self._drawing = self._drawn(labels, vectors)
             else:
                 self._drawing = _completed(known, labels, vectors)
@@ -98,7 +97,7 @@ class MapKeeper:
         self._process = None
         if self._is_stopped:
             raise LibraryError(f"the map of {self._catalogue.name} was not drawn, as the library is being closed")
-        drawn = Drawing(labels[chosen], points, len(labels), method)
+        drawn = Drawing(labels[chosen], points, labels, method)
         return drawn if len(chosen) == len(labels) else _completed(drawn, labels, vectors)
 
     def _note(self, process: "subprocess.Popen[str]") -> None:
@@ -115,8 +114,8 @@ class MapKeeper:
             with np.load(self._path, allow_pickle=False) as kept:
                 if str(kept["identity"]) != self._identity:
                     return None
-                found = Drawing(kept["labels"], kept["points"], int(kept["drawn"]), METHODS[int(kept["method"])])
-        except (OSError, ValueError, KeyError, IndexError, BadZipFile, EOFError) as exc:
+                found = Drawing(kept["labels"], kept["points"], kept["drawn"], METHODS[int(kept["method"])])
+        except Exception as exc:  # damage has many names
             if self._path.exists():
                 log.info("drawing the map anew: %s", exc)
             return None

@@ -1,11 +1,14 @@
 """`MusicSearch`: a library of tracks that can be searched by words and by sounds."""
 
+import math
 import os
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -124,6 +127,7 @@ class TrackInfo:
 
 
 _ROWS = 2_048  # vectors that are read while others wait
+_MOST_TYPED = 8  # texts of a query that may be names
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,8 @@ class MusicSearch:
                 self._encoder.close()
             raise
         self._measured: tuple[int, Background | None] | None = None
-        self._map: MapKeeper | None = None
+        self._map = MapKeeper(self._catalogue, lock=self._lock) if isinstance(self._catalogue, Catalogue) else None
+        self._opening = secrets.token_hex(4)
         self._heard = Heard(self._encoder)
 
     @property
@@ -279,8 +284,9 @@ class MusicSearch:
                 None is all. What is already here unchanged stays as it was made.
             video: add the sound of moving pictures in folders too, and not only of those that are named themselves. An
                 .mp4 or .webm without pictures, or with a cover only, is audio.
-            on_progress: called in this thread with how many files are done, and of how many, at the start and after
-                each. An error that it raises ends the work as Ctrl-C does.
+            on_progress: called in this thread with how many files are done, and of how many: (0, 0) for each folder
+                that is looked through, then at the start and after each file. An error that it raises ends the work
+                as Ctrl-C does.
 
         Returns:
             What was done; files that cannot be used are in its `failed`, with the reason, and what else lies in the
@@ -298,7 +304,11 @@ class MusicSearch:
             check_switch(value, name=name)
         if windows is not None:
             check_count(windows, name="windows", least=1)
-        found = find_audio([paths] if isinstance(paths, str | Path) else paths, video=video)
+        found = find_audio(
+            [paths] if isinstance(paths, str | Path) else paths,
+            video=video,
+            on_folder=partial(on_progress, 0, 0) if on_progress else lambda: None,
+        )
         with ExitStack() as stack:
             with self._lock:  # other threads' short writes are waited for
                 stack.enter_context(self._catalogue.writing())
@@ -430,7 +440,7 @@ class MusicSearch:
         """
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
         with self._lock, self._catalogue.reading():
-            windows = self._catalogue.windows(self._embedded(track_id))
+            windows = self._catalogue.windows(self._label_of(self._catalogue.named(track_id)))
             return list(_parts(*windows, asked.wish, background=self._background() if asked.is_text else None))
 
     def path(self, first: str | Path, last: str | Path, *, steps: int = 8) -> list[Hit]:
@@ -447,16 +457,18 @@ class MusicSearch:
             LibraryError: a track is not in the library; QueryError: steps < 2, or both are the same.
         """
         check_count(steps, name="steps", least=2)
-        ends = [self.track_id(name) for name in (first, last)]
-        if ends[0] == ends[1]:
-            raise QueryError(f"a path from {str(first)!r} to itself: name two tracks")
-        points = between(*(self._vector_of(end) for end in ends), steps=steps)
-        found = {ends[0]: self._hit_of(ends[0], Wish(points[0]))}
+        with self._lock, self._catalogue.reading():
+            ends = [self._catalogue.named(name) for name in (first, last)]
+            labels = [self._label_of(end) for end in ends]
+            if labels[0] == labels[1]:
+                raise QueryError(f"a path from {str(first)!r} to itself: name two tracks")
+            points = between(*(self._catalogue.vector(label) for label in labels), steps=steps)
+        found = {ends[0].track_id: _hit(ends[0], 1.0)}
         for point in points[1:-1]:
-            hits = self.search_vector(point, k=steps + 1)
-            free = [hit for hit in hits if hit.track_id not in found and hit.track_id != ends[1]]
+            hits = self.search_vector(point, k=steps + 1, starts=False)
+            free = [hit for hit in hits if hit.track_id not in found and hit.track_id != ends[1].track_id]
             found |= {hit.track_id: hit for hit in free[:1]}
-        return [*found.values(), self._hit_of(ends[1], Wish(points[-1]))]
+        return [*found.values(), _hit(ends[1], 1.0)]
 
     def radio(
         self,
@@ -481,30 +493,37 @@ class MusicSearch:
             QueryError: no start, or an argument out of its range; AudioError: a file cannot be used.
         """
         check_count(k, name="k", least=1)
+        check_count(seed, name="seed", least=0)
+        check_texts(played, what="played")
         if isinstance(drift, bool) or not isinstance(drift, int | float | np.number) or not 0 <= drift <= 1:
             raise QueryError(f"drift is {drift!r}, expected a number from 0 to 1")
         home = here = self._ask((), like=start).wish.vector
         rng = np.random.default_rng(seed)
         sources = weighted(start, weight=1.0, name="start", single=(str, Path, Clip))
-        with self._lock:
+        with self._lock, self._catalogue.reading():
             own = [self._track_of(source) for source in sources if not isinstance(source, Clip)]
-        done = {*played, *(track.track_id for track in own if track)}
+            done = {track.label for track in (*own, *self._catalogue.by_ids(played)) if track is not None}
         hits: list[Hit] = []
         while len(hits) < k:
-            point = drifted(home, here, drift=drift)
-            near = [
-                hit
-                for hit in self.search_vector(point, k=len(done) + CHOICE, where=where, starts=False)
-                if hit.track_id not in done
-            ]
-            if not near:
+            wish = Wish(drifted(home, here, drift=drift))
+            with self._lock, self._catalogue.reading():
+                found, scores = nearest(
+                    wish, store=self._catalogue, index=self._index, k=len(done) + CHOICE, where=where
+                )
+                near = [pair for pair in zip(found.tolist(), scores.tolist(), strict=True) if pair[0] not in done]
+                tracks = {
+                    track.label: track for track in self._catalogue.by_labels([label for label, _ in near[:CHOICE]])
+                }
+            order = [label for label, _ in near[:CHOICE] if label in tracks]
+            if not order:
                 break
-            order = [near[index] for index in draw([hit.score for hit in near], rng=rng)]
+            order = [order[index] for index in draw([dict(near)[label] for label in order], rng=rng)]
             last = _artists(hits[-1].metadata) if hits else set()
-            chosen = next((hit for hit in order if not last & _artists(hit.metadata)), order[0])
-            hits.append(chosen)
-            done.add(chosen.track_id)
-            here = self._vector_of(chosen.track_id)
+            label = next((label for label in order if not last & _artists(tracks[label].metadata)), order[0])
+            hits.append(_hit(tracks[label], dict(near)[label]))
+            done.add(label)
+            with self._lock:
+                here = self._catalogue.vector(label)
         return hits
 
     def zero_shot(
@@ -650,8 +669,7 @@ class MusicSearch:
             raise QueryError("got by and fits, expected one of them: points have one colour")
         catalogue = self._in_folder("maps")
         wish = None if fits is None else self._ask(fits).wish
-        if self._map is None:
-            self._map = MapKeeper(catalogue, lock=self._lock)
+        assert self._map is not None
         drawing = self._map.drawing()
         with self._lock, catalogue.reading():
             ids = browse.track_ids(catalogue)
@@ -759,13 +777,13 @@ class MusicSearch:
             return browse.glance(self._in_folder("counts"))
 
     def state(self) -> str:
-        """Differs from what it was if anything in the library was changed since, by whomever.
+        """Differs from what it was if anything in the library was changed since, by whomever, and after each opening.
 
         Raises:
             QueryError: the library is one in Milvus.
         """
         with self._lock:
-            return "-".join(map(str, self._in_folder("changes").state()))
+            return "-".join(map(str, (self._opening, *self._in_folder("changes").state())))
 
     def info(self) -> LibraryInfo:
         """What the library holds."""
@@ -816,7 +834,7 @@ class MusicSearch:
             wish,
             replace(reading, parts=parts) if reading.wanted or reading.unwanted else None,
             is_text=not sounds and not others,
-            typed=tuple(weighted(query, weight=1.0, name="query", single=(str,))),
+            typed=tuple(weighted(query, weight=1.0, name="query", single=(str,)))[:_MOST_TYPED],
         )
 
     def _fits_of(self, labels: Sequence[int], wish: Wish) -> list[float]:
@@ -834,28 +852,10 @@ class MusicSearch:
             return [min(max(scores.get(label, 0.0), 0.0), 1.0) for label in labels]
         return [wish.fits(scores.get(label, -1.0), background=background) for label in labels]
 
-    def _embedded(self, track_id: str) -> int:
-        """The label of a track."""
-        track = self._catalogue.named(track_id)
+    def _label_of(self, track: Track) -> int:
         if track.label is None:
             raise LibraryError(f"{track.file.path} has no vectors of this model yet: add it again")
         return track.label
-
-    def _hit_of(self, track_id: str, wish: Wish) -> Hit:
-        """A track as a hit of a search that did not look for it."""
-        with self._lock, self._catalogue.reading():
-            track = self._catalogue.named(track_id)
-            vector = self._catalogue.vector(self._embedded(track_id))
-        score = float(wish.score(vector[None])[0])
-        return Hit(
-            track.track_id,
-            track.file.path,
-            score,
-            None,
-            track.metadata,
-            is_missing=track.is_missing,
-            warning=track.warning,
-        )
 
     def _in_folder(self, what: str) -> Catalogue:
         if not isinstance(self._catalogue, Catalogue):
@@ -872,15 +872,30 @@ class MusicSearch:
                     return self._catalogue.vector(track.label)
             source = Clip(source)
         path = os.path.abspath(os.path.expanduser(source.path))
+        if not os.path.exists(path) and (part := self._part_of(path, source)) is not None:
+            return part
         return self._heard.vector(path, start_s=source.start_s, end_s=source.end_s)
 
+    def _part_of(self, path: str, part: Clip) -> NDArray[np.float32] | None:
+        """The vector of a part of a track whose file is not there: of the windows that lie in it for the most part."""
+        with self._lock, self._catalogue.reading():
+            track = self._catalogue.by_path(path)
+            if track is None or track.label is None:
+                return None
+            starts_s, windows = self._catalogue.windows(track.label)
+        middles_s = starts_s + self.spec.window_s / 2
+        within = windows[(middles_s >= part.start_s) & (middles_s <= (math.inf if part.end_s is None else part.end_s))]
+        return unit(within.mean(axis=0), dim=windows.shape[1]) if len(within) else None
+
     def _track_of(self, source: str | Path) -> Track | None:
-        """The library's, of a file that is as it was when it was added, or of a track id."""
+        """The library's, of a track id, or of a file that is as it was when it was added."""
+        if (track := self._catalogue.by_id(str(source))) is not None:
+            return track
         path = os.path.abspath(os.path.expanduser(source))
         if os.path.exists(path):
             track = self._catalogue.by_path(path)
             return track if track and track.file.looks_like(os.stat(path)) else None
-        return self._catalogue.by_id(str(source)) or self._catalogue.by_path(path)
+        return self._catalogue.by_path(path)
 
     def _nearest(
         self,
@@ -952,6 +967,9 @@ class MusicSearch:
     ) -> tuple[list[_Found], float]:
         """The `count` best, best first, and the best score of all."""
         asked = max(count, DEPTH) if named else count
+        of_artist: Counter[str] = Counter()
+        found: list[_Found] = []
+        seen: set[int] = set()
         while True:
             labels, cosines = nearest(wish, store=self._catalogue, index=self._index, k=asked, where=where)
             scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
@@ -959,11 +977,10 @@ class MusicSearch:
             scored = wish.score(np.array([*vectors.values()], np.float32).reshape(-1, len(wish.vector)))
             scores |= dict(zip(vectors, scored.tolist(), strict=True))
             found_by = fuse([] if names_only else labels.tolist(), named)
-            of_artist: Counter[str] = Counter()
-            found: list[_Found] = []
-            order = list(found_by)
+            order = [label for label in found_by if label not in seen]
             for start in range(0, len(order), count):
                 group = order[start : start + count]
+                seen.update(group)
                 tracks = {track.label: track for track in self._catalogue.by_labels(group)}
                 for label in group:
                     track = tracks.get(label)
@@ -1070,6 +1087,13 @@ def remove_missing(catalogue: Store) -> RemovedMissing:
 
 def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], wish: Wish) -> float:
     return float(starts_s[np.argmax(wish.score(windows))])
+
+
+def _hit(track: Track, score: float) -> Hit:
+    """A track that no search looked for."""
+    return Hit(
+        track.track_id, track.file.path, score, None, track.metadata, is_missing=track.is_missing, warning=track.warning
+    )
 
 
 def _parts(

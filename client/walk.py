@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -71,7 +71,9 @@ class Found(NamedTuple):
     passed_over: Mapping[str, int] = MappingProxyType({})
 
 
-def find_audio(paths: Iterable[str | Path], *, video: bool = False) -> Found:
+def find_audio(
+    paths: Iterable[str | Path], *, video: bool = False, on_folder: Callable[[], None] = lambda: None
+) -> Found:
     """The files named, and the audio files in the folders named and below.
 
     Symbolic links are followed, each real folder once, so a link to a parent ends; hidden entries and what operating
@@ -79,6 +81,7 @@ def find_audio(paths: Iterable[str | Path], *, video: bool = False) -> Found:
 
     Args:
         video: whether files with moving pictures are meant too, for their sound.
+        on_folder: called for each folder; an error that it raises ends the walk.
 
     Raises:
         QueryError: an empty path, or what is none.
@@ -101,6 +104,7 @@ def find_audio(paths: Iterable[str | Path], *, video: bool = False) -> Found:
             continue
         before = len(failed)
         for folder, inner, names in os.walk(start, followlinks=True, onerror=note):
+            on_folder()
             real = os.path.realpath(folder)
             if real in seen:
                 inner.clear()

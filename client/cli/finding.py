@@ -96,11 +96,12 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
             per_artist=options.per_artist,
         )
         if not hits:
-            problem = (
-                "nothing found: no track fits --where, or --offset is beyond the last"
-                if ms.info().tracks
-                else "the library holds no tracks; add some with `music-search add`"
-            )
+            if not ms.info().tracks:
+                problem = "the library holds no tracks; add some with `music-search add`"
+            elif query.get("names") == "only":
+                problem = "nothing found: no track is called so; without --names only, what sounds so is found"
+            else:
+                problem = "nothing found: no track fits --where, or --offset is beyond the last"
             print(f"music-search: {problem}", file=sys.stderr)
         _show(ms, hits, options)
     return 0

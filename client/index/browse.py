@@ -191,11 +191,10 @@ def _facet(catalogue: Catalogue, name: str, *, most: int) -> Facet:
     if low is None:
         return Facet(values)
     width = (high - low) / _BINS or 1.0
-    counted = catalogue.rows(
-        f"SELECT min(CAST((value - ?) / ? AS INTEGER), ?) AS bin, count(*) {numbers} GROUP BY bin ORDER BY bin",
-        *(low, width, _BINS - 1, name),
-    )
-    return Facet(values, low, high, [FacetValue(low + width * bin, count) for bin, count in counted])
+    query = f"SELECT min(CAST((value - ?) / ? AS INTEGER), ?) AS bin, count(*) {numbers} GROUP BY bin"
+    counts = dict(catalogue.rows(query, low, width, _BINS - 1, name))
+    bins = [FacetValue(low + width * bin, counts.get(bin, 0)) for bin in range(_BINS if high > low else 1)]
+    return Facet(values, low, high, bins)
 
 
 def _spelt(catalogue: Catalogue, name: str, value: str, *, track: int) -> str:

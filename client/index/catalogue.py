@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -680,6 +681,10 @@ class Catalogue:
 
     def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
         """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
+        return np.array([label for label, _ in self._selected(where)], dtype=np.int64)
+
+    def _selected(self, where: Mapping[str, Any]) -> list[tuple[int, int]]:
+        """The labels of the tracks that fit, ascending, and the tracks' numbers."""
         known = [row[0] for row in self.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
         selected, parameters, wanted = select_tracks(where, known=known)
         # What a filter reads has no row to be checked with: its sums are, once.
@@ -687,11 +692,11 @@ class Catalogue:
         for name in map(field_name, where):
             self._check_sums("fields", "name", name)
         query = (
-            "SELECT label FROM vectors INDEXED BY vectors_by_track "
+            "SELECT label, track FROM vectors INDEXED BY vectors_by_track "
             f"WHERE model = ? AND track IN ({selected}) ORDER BY label"
         )
         with self._staged(wanted):
-            return np.array([row[0] for row in self.rows(query, self.model_number, *parameters)], dtype=np.int64)
+            return self.rows(query, self.model_number, *parameters)
 
     def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:
         """By label, the tracks that may be meant by a name, and how well it fits: see `names.fit`.
@@ -702,9 +707,9 @@ class Catalogue:
         typed = names.plain(text)
         lines: dict[int, str] = {}
         with self.reading():
+            chosen = None if where is None else {number for _, number in self._selected(where)}
             for match in names.as_matches(typed):
-                query = "SELECT rowid, lines FROM names WHERE names MATCH ? LIMIT ?"
-                lines.update(self.rows(query, match, names.MOST_CANDIDATES))
+                lines.update(self._lines_like(match, among=chosen))
             fits = {number: fit for number, line in lines.items() if (fit := names.fit(typed, line))}
             best = heapq.nlargest(names.MOST_FOUND, fits, key=lambda number: (fits[number], -number))
             tracks = self._tracks(f"{_TRACKS} number IN (SELECT value FROM json_each(?))", json.dumps(best))
@@ -712,12 +717,17 @@ class Catalogue:
                 names.as_lines(track.metadata, path=track.file.path) != lines[track.number] for track in tracks
             ):
                 raise self._damaged("the list of names")
-            kept = None if where is None else set(self.labels(where).tolist())
-        return {
-            track.label: fits[track.number]
-            for track in tracks
-            if track.label is not None and (kept is None or track.label in kept)
-        }
+        return {track.label: fits[track.number] for track in tracks if track.label is not None}
+
+    def _lines_like(self, match: str, *, among: set[int] | None) -> list[tuple[int, str]]:
+        """By number, the names of tracks that FTS5 finds; not of more than are to be looked at."""
+        if among is None:
+            query = "SELECT rowid, lines FROM names WHERE names MATCH ? LIMIT ?"
+            return self.rows(query, match, names.MOST_CANDIDATES)
+        found = (number for (number,) in self.rows("SELECT rowid FROM names WHERE names MATCH ?", match))
+        chosen = list(islice((number for number in found if number in among), names.MOST_CANDIDATES))
+        query = "SELECT rowid, lines FROM names WHERE rowid IN (SELECT value FROM json_each(?))"
+        return self.rows(query, json.dumps(chosen))
 
     @contextmanager
     def _staged(self, wanted: Sequence[tuple[int, str | float]]) -> Iterator[None]:

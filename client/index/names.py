@@ -7,6 +7,7 @@ first or its second half, unless two letters changed places where the halves mee
 
 import json
 import os
+import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,12 @@ WRONG = (
 )
 """How many tracks are not found by their names."""
 
-_BETWEEN = ("by", "von", "de", "par", "di")  # "yesterday by the beatles"
+_BETWEEN = ("by", "von", "par", "and", "und", "et", "y", "n")  # "yesterday by the beatles", "guns and roses"
+_MOST_LETTERS, _MOST_ARTISTS = 200, 20  # of a name, and of a track, which are looked at
+_NO_ACCENTS = str.maketrans(
+    {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "þ": "th"}
+)  # which Unicode takes for letters of their own
+_INITIALS = re.compile(r"(?<!\S)(\S) (?=\S(?!\S))")  # "r e m"
 _LEAST_FUZZY = 4  # letters of a word that may have a mistake
 _FUZZY, _BEGUN = 0.8, 0.9  # what a word counts that has one, or that goes on
 _MISSPELT = 0.9  # a whole name with one mistake
@@ -56,13 +62,14 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 
 def plain(text: str) -> str:
-    """Letters and digits without accents and case, in words with one space between them.
+    """Letters and digits without accents and case, in words with one space between them; signs where there is no more.
 
-    >>> plain("Beyoncé - HALO (Live!)")
-    'beyonce halo live'
+    >>> plain("Beyoncé - HALO (Live!)"), plain("R.E.M."), plain("!!!")
+    ('beyonce halo live', 'rem', '!!!')
     """
-    folded = _without_accents(_without_accents(text).casefold())
-    return " ".join("".join(letter if letter.isalnum() else " " for letter in folded).split())
+    folded = _without_accents(_without_accents(text).casefold()).translate(_NO_ACCENTS)
+    words = "".join(letter if letter.isalnum() or unicodedata.category(letter)[0] == "M" else " " for letter in folded)
+    return _INITIALS.sub(r"\1", " ".join(words.split())) or " ".join(folded.replace('"', " ").split())
 
 
 def as_lines(metadata: Mapping[str, Any], *, path: str) -> str:
@@ -72,14 +79,14 @@ def as_lines(metadata: Mapping[str, Any], *, path: str) -> str:
     """
     said = [
         metadata.get("title") or os.path.splitext(os.path.basename(path))[0],
-        *_several(metadata.get("artist")),
+        *_several(metadata.get("artist"))[:_MOST_ARTISTS],
         metadata.get("album") or "",
     ]
-    return "\n".join(["", *(f" {name} " for text in said if (name := plain(str(text)))), ""])
+    return "\n".join(["", *(f" {name} " for text in said if (name := plain(str(text)[:_MOST_LETTERS]))), ""])
 
 
 def as_matches(text: str) -> list[str]:
-    """What FTS5 is asked, one after the other, for the tracks that may have this name, a `plain` text."""
+    """What FTS5 is asked for the tracks that may have this name, a `plain` text: for what is surer first."""
     words = _words(text)
     if not words or len(text) > MOST_CHARACTERS:
         return []
@@ -87,7 +94,11 @@ def as_matches(text: str) -> list[str]:
     if len(words) > 1 or len(text) >= 2 * _LEAST_FUZZY:  # a space may be the mistake
         half = len(text) // 2
         either += [_quoted(f" {text[:half]}"), _quoted(f"{text[half:]} ")]
-    return [_quoted(f"\n {text} \n"), " OR ".join(f"({one})" for one in either)]
+    return [
+        _quoted(f"\n {text} \n"),
+        " AND ".join(_beginning(word) for word in words),
+        " OR ".join(f"({one})" for one in either),
+    ]
 
 
 def fit(text: str, lines: str) -> float:
@@ -97,7 +108,7 @@ def fit(text: str, lines: str) -> float:
         lines: see `as_lines`.
     """
     names = [name.strip() for name in lines.split("\n") if name]
-    if text in names:
+    if text in names or _words(text) in map(_words, names):
         return EXACT
     if any(len(text) >= _LEAST_FUZZY and is_one_mistake(text, name) for name in names):
         return _MISSPELT
@@ -137,12 +148,16 @@ def _words(text: str) -> list[str]:
 
 
 def _phrases(word: str) -> Iterator[str]:
-    yield _quoted(f" {word}" if len(word) > 1 else f" {word} ")
+    yield _beginning(word)
     if len(word) >= _LEAST_FUZZY:
         half = len(word) // 2
         yield _quoted(f" {word[:half]}")
         yield _quoted(f"{word[half:]} ")
         yield _quoted(f" {word[: half - 1]}{word[half]}{word[half - 1]}{word[half + 1 :]} ")
+
+
+def _beginning(word: str) -> str:
+    return _quoted(f" {word}" if len(word) > 1 else f" {word} ")
 
 
 def _quoted(phrase: str) -> str:

@@ -153,7 +153,22 @@ def test_the_map_is_kept_and_follows_the_library(ms: MusicSearch, encoder: Local
     assert drawings == [60, 77]  # more than a fifth are new
 
 
-@pytest.mark.parametrize("damage", ["gone", "text", "cut", "folder", "another library's"])
+def test_music_that_comes_bit_by_bit_is_drawn_anew_too(ms: MusicSearch, drawings: list[int]) -> None:
+    ms.map()
+    for start in range(60, 84, 6):
+        put(ms, range(start, start + 6))
+        ms.map()
+    assert drawings == [60, 78]
+
+
+def test_where_nothing_is_left_of_what_was_drawn_it_is_drawn_anew(ms: MusicSearch, drawings: list[int]) -> None:
+    ms.remove(ms.map().track_ids)
+    put(ms, range(60, 70))
+    assert len(np.unique(ms.map().points, axis=0)) == 10
+    assert drawings == [60, 10]
+
+
+@pytest.mark.parametrize("damage", ["gone", "text", "cut", "folder", "compression", "another library's"])
 def test_a_damaged_map_is_drawn_anew(
     ms: MusicSearch, tmp_path: Path, encoder: LocalEncoder, drawings: list[int], damage: str
 ) -> None:
@@ -163,6 +178,10 @@ def test_a_damaged_map_is_drawn_anew(
         file.write_text("no map")
     elif damage == "cut":
         os.truncate(file, file.stat().st_size // 2)
+    elif damage == "compression":
+        content = bytearray(file.read_bytes())
+        content[content.index(b"PK\1\2") + 10] = 99  # a method of compression that nobody knows
+        file.write_bytes(content)
     elif damage == "another library's":
         with MusicSearch(tmp_path / "other", encoder=encoder) as other:
             put(other, range(60))

@@ -118,6 +118,15 @@ def test_descriptions_are_no_names(tagged: tuple[Catalogue, list[dict[str, str]]
         ("モーツァルト", "Fuge"),
         ("strasse", "Straße"),
         ("untagged", "untagged"),
+        ("simon and garfunkel", "Cecilia"),
+        ("simon garfunkel cecilia", "Cecilia"),
+        ("rem", "Stand"),
+        ("r.e.m. stand", "Stand"),
+        ("mo", "Final Song"),
+        ("smorrebrod", "Smørrebrød"),
+        ("!!!", "!!!"),
+        ("÷", "÷"),
+        ("हिन्दी", "हिन्दी"),
     ],
 )
 def test_names_as_people_type_them(tmp_path: Path, typed: str, title: str) -> None:
@@ -129,15 +138,39 @@ def test_names_as_people_type_them(tmp_path: Path, typed: str, title: str) -> No
         {"title": "東京", "artist": "x"},
         {"title": "Fuge", "artist": "モーツァルト"},
         {"title": "Straße"},
+        {"title": "Cecilia", "artist": "Simon & Garfunkel"},
+        {"title": "Stand", "artist": "R.E.M."},
+        {"title": "Final Song", "artist": "Mø"},
+        {"title": "Smørrebrød"},
+        {"title": "!!!"},
+        {"title": "÷"},
+        {"title": "हिन्दी"},
+        {"title": "हम"},
         {},
     ]
     catalogue = Catalogue(tmp_path, create=MODEL)
-    names = [*map(str, range(7)), "untagged"]
+    names = [*map(str, range(len(tags) - 1)), "untagged"]
     tracks = [new_track(name, seed=seed) for seed, name in enumerate(names)]
     catalogue.put([type(t)(t.file, 30.0, t.vectors, tag) for t, tag in zip(tracks, tags, strict=True)])
     found = catalogue.named_like(typed)
     best = catalogue.by_label(max(found, key=found.__getitem__))
     assert best.tags.get("title", Path(best.file.path).stem) == title
+
+
+def test_where_and_names_hold_together_in_a_large_library(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path, create=MODEL)
+    tracks = [new_track(str(number), seed=number) for number in range(1500)]
+    tags = [{"title": f"Night {number}", "artist": "Many", "genre": "other"} for number in range(1500)]
+    tags[1400] = {"title": "Nights Over", "artist": "One", "genre": "jazz"}
+    catalogue.put([type(t)(t.file, 30.0, t.vectors, tag) for t, tag in zip(tracks, tags, strict=True)])
+    assert list(catalogue.named_like("night", where={"genre": "jazz"})) == [1401]
+    assert catalogue.named_like("one nights over") == {1401: pytest.approx(0.8)}
+    assert max(catalogue.named_like("night 1200 many").items(), key=lambda item: item[1])[0] == 1201
+
+
+def test_of_a_name_without_end_the_beginning_is_looked_at() -> None:
+    lines = as_lines({"title": "word " * 100_000, "artist": ["x"] * 1000}, path="/music/file.wav")
+    assert len(lines) < 500
 
 
 def test_names_follow_the_catalogue(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import xml.etree.ElementTree as ET
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from client import LibraryError, MusicSearch, QueryError
+from client import AudioError, Clip, LibraryError, MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import NewTrack, TrackVectors
@@ -120,6 +121,25 @@ def test_what_no_radio_plays(ms: MusicSearch) -> None:
             ms.radio("/music/05.wav", drift=drift)
     with pytest.raises(QueryError, match="the query is empty"):
         ms.radio([])
+    with pytest.raises(QueryError, match="seed is -1, expected a whole number of at least 0"):
+        ms.radio("/music/05.wav", seed=-1)
+    with pytest.raises(QueryError, match="played is one string"):
+        ms.radio("/music/05.wav", played="05")
+
+
+def test_a_part_of_a_track_whose_file_is_gone_is_that_of_its_windows(ms: MusicSearch) -> None:
+    own = ms.search(like=Clip("/music/05.wav", 0, 20), k=1)[0]
+    assert (own.path, own.score) == ("/music/05.wav", pytest.approx(1.0))
+    with pytest.raises(AudioError):
+        ms.search(like=Clip("/music/05.wav", 20, 30))
+
+
+def test_an_artist_each(ms: MusicSearch) -> None:
+    hits = ms.search(like="/music/05.wav", k=10, per_artist=2)
+    assert len(hits) == len({hit.track_id for hit in hits}) == 10
+    assert max(Counter(hit.metadata["artist"] for hit in hits).values()) == 2
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
 
 
 ENTRIES = [
