@@ -16,6 +16,9 @@ from typing import Any
 EXACT = 1.0
 """How well a name fits that is what was typed, but for case, accents and signs."""
 
+WHOLE = 0.9
+"""From so much on, it is what was typed but for one mistake."""
+
 MOST_CANDIDATES = 500
 """Of tracks that may have a name, so many are looked at, beside those that have just this one."""
 
@@ -53,7 +56,6 @@ _NO_ACCENTS = str.maketrans(
 _INITIALS = re.compile(r"(?<!\S)(\S) (?=\S(?!\S))")  # "r e m"
 _LEAST_FUZZY = 4  # letters of a word that may have a mistake
 _FUZZY, _BEGUN = 0.8, 0.9  # what a word counts that has one, or that goes on
-_MISSPELT = 0.9  # a whole name with one mistake
 
 
 def add_functions(db: sqlite3.Connection) -> None:
@@ -111,7 +113,7 @@ def fit(text: str, lines: str) -> float:
     if text in names or _words(text) in map(_words, names):
         return EXACT
     if any(len(text) >= _LEAST_FUZZY and is_one_mistake(text, name) for name in names):
-        return _MISSPELT
+        return WHOLE
     known = " ".join(names).split()
     typed = _words(text)
     fits = [max((_word_fit(word, other) for other in known), default=0.0) for word in typed]

@@ -20,8 +20,9 @@ from client import (
 )
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import FailedFile, NewTrack, TrackVectors
+from tests.client.audio_files import tone, write_audio
 from tests.client.test_catalogue import new_track
-from tests.client.test_search import stems
+from tests.client.test_search import Counting, stems
 from tests.client.test_stores import milvus_address
 
 TAGS = [
@@ -173,3 +174,17 @@ def test_tracks_by_their_ids(ms: MusicSearch) -> None:
     ids = [ms.track_id(f"/music/{number}.wav") for number in (3, 1)]
     assert ms.tracks_by_id([*ids, "nowhere"]) == {track_id: ms.track(track_id) for track_id in ids}
     assert ms.tracks_by_id([]) == {}
+
+
+def test_a_sound_that_is_searched_by_again_is_not_embedded_again(
+    tmp_path: Path, tones: Path, encoder: LocalEncoder
+) -> None:
+    counting = Counting(encoder)
+    with MusicSearch(tmp_path / "library", encoder=counting) as ms:
+        ms.add(tones / "album", progress=False)
+        before, clip = counting.windows, write_audio(tmp_path / "clip.wav", tone(620, seconds=2.0))
+        pages = [ms.search(like=clip, k=1, offset=offset)[0].track_id for offset in (0, 1)]
+        assert (len(set(pages)), counting.windows) == (2, before + 2)
+        write_audio(clip, tone(150, seconds=3.0))
+        ms.search(like=clip)
+        assert counting.windows == before + 5

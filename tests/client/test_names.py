@@ -241,11 +241,13 @@ def test_fusion() -> None:
     # 1/61 for each list's best; the same again for an exact name; 1 / (60 + rank) for the sound.
     assert list(fuse([1, 2, 3], {2: 0.7})) == [2, 1, 3]
     assert list(fuse([1, 2, 3], {1: 0.7, 9: 1.0})) == [9, 1, 2, 3]
+    assert list(fuse([1, 2, 3], {2: 0.7, 9: 0.9})) == [9, 2, 1, 3]
+    assert list(fuse([1, 2, 3], {9: 0.7})) == [9, 1, 2, 3]
     assert fuse([1, 2], {2: 1.0, 9: 1.0}) == {2: ("name", "sound"), 9: ("name",), 1: ("sound",)}
     far = list(range(DEPTH + 50))
     found = fuse(far, {DEPTH + 20: 0.5})  # beyond the depth a name gains nothing from its sound
     assert found[DEPTH + 20] == ("name",)
-    assert list(found)[:2] == [0, DEPTH + 20]
+    assert list(found)[:2] == [DEPTH + 20, 0]
     assert (
         list(found) == list(fuse(far[: DEPTH + 5], {DEPTH + 20: 0.5})) + far[DEPTH + 5 : DEPTH + 20] + far[DEPTH + 21 :]
     )
