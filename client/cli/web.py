@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import MusicSearchError
@@ -14,17 +15,16 @@ _TOKEN = "MUSICSEARCH_WEB_TOKEN"
 def web(options: argparse.Namespace) -> int:
     try:
         from ..web import server
-        from ..web.settings import Settings, is_loopback
+        from ..web.settings import Settings
     except ModuleNotFoundError as exc:
         raise MusicSearchError(f"the page needs more packages: pip install 'musicsearch[web]' ({exc})") from exc
-    read_only = not is_loopback(options.host) if options.read_only is None else options.read_only
     settings = Settings(
-        name=Path(options.library).resolve().name if isinstance(options.library, Path) else options.library,
+        name=_name_of(options.library),
         host=options.host,
         token=options.token or os.environ.get(_TOKEN) or None,
-        read_only=read_only,
         names=tuple(options.name),
     )
+    settings = replace(settings, read_only=not settings.is_local if options.read_only is None else options.read_only)
     listening = server.bind(options.host, options.port)
 
     def ready(address: str) -> None:
@@ -37,3 +37,8 @@ def web(options: argparse.Namespace) -> int:
     with listening:
         server.run(open_existing(options), settings=settings, listening=listening, ready=ready)
     return 0
+
+
+def _name_of(library: Path | str) -> str:
+    """For people: the last part of a path, or of an address of Milvus."""
+    return library.resolve().name if isinstance(library, Path) else library.rstrip("/").rpartition("/")[2]

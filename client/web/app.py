@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -24,13 +25,15 @@ from .maps import Maps
 from .problems import handle_problems
 from .recent import Recent
 from .routes import ROUTERS
-from .safety import API, AtWork, BoundedBody, Entrance, Rate, SameSite, Shell, Tokens
+from .safety import API, AtWork, BoundedBody, Entrance, Rate, SameSite, Share, Shell, Tokens
 from .settings import Settings
 from .transcoding import Transcoders
+from .turns import Duplicates, Turns
 from .uploads import Uploads
 
 _PAGE = Path(__file__).parent / "page"
 _LOOK_EVERY_S = 2.0
+_LOOKING, _UPLOADING = 2, 1  # decoder processes
 _KEPT_COVER_BYTES = 32 << 20
 _KEPT_KINDS = 10_000
 _PROBLEM: dict[str, Any] = {
@@ -57,17 +60,19 @@ def make_app(library: AsyncMusicSearch, *, settings: Settings) -> FastAPI:
 
     Its `state.context.events.end()` lets the pages' streams of events end, as a server waits for them before it stops.
     """
-    events, decoders = Events(), Decoders()
+    events, turns = Events(), Turns()
     here = Context(
         library=library,
         settings=settings,
         tokens=Tokens(settings.token),
         events=events,
         jobs=Jobs(library, events),
-        maps=Maps(library, events),
-        decoders=decoders,
+        maps=Maps(library, events, turns),
+        turns=turns,
+        duplicates=Duplicates(library, turns),
+        decoders=Decoders(_LOOKING),
         transcoders=Transcoders(),
-        uploads=Uploads(decoders),
+        uploads=Uploads(Decoders(_UPLOADING)),
         covers=Recent(most=_KEPT_COVER_BYTES, size=lambda cover: 256 + (len(cover.content) if cover else 0)),
         kinds=Recent(most=_KEPT_KINDS, size=lambda _: 1),
     )
@@ -84,8 +89,9 @@ def make_app(library: AsyncMusicSearch, *, settings: Settings) -> FastAPI:
             Middleware(SameSite, settings=settings),
             Middleware(Rate, settings=settings),
             Middleware(Entrance, tokens=here.tokens),
-            Middleware(AtWork, settings=settings),
+            Middleware(Share, settings=settings),
             Middleware(BoundedBody),
+            Middleware(AtWork, settings=settings),
         ],
     )
     app.state.context = here
@@ -94,7 +100,7 @@ def make_app(library: AsyncMusicSearch, *, settings: Settings) -> FastAPI:
         app.include_router(router, prefix=API, responses={422: _PROBLEM, "default": _PROBLEM})
     for path, name in [("/", "index.html"), ("/api", "api.html")]:
         app.add_api_route(path, _file(name), methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
+    app.mount("/page", GZipMiddleware(StaticFiles(directory=_PAGE, check_dir=False)))
     return app
 
 

@@ -21,12 +21,18 @@ from .recent import Recent
 from .safety import Tokens
 from .settings import Settings
 from .transcoding import Transcoders
+from .turns import Duplicates, Turns
 from .uploads import Uploads
 
 
 @dataclass(frozen=True)
 class Context:
-    """The library, and what works beside it."""
+    """The library, and what works beside it.
+
+    Attributes:
+        turns: of heavy work on the library.
+        decoders: of what is asked of the library's files; those of uploads are others, which are busy for longer.
+    """
 
     library: AsyncMusicSearch
     settings: Settings
@@ -34,6 +40,8 @@ class Context:
     events: Events
     jobs: Jobs
     maps: Maps
+    turns: Turns
+    duplicates: Duplicates
     decoders: Decoders
     transcoders: Transcoders
     uploads: Uploads

@@ -8,7 +8,6 @@ from typing import TypeVar
 from ..decoders import Decoder
 from ..errors import AudioError
 
-_PROCESSES = 2
 _WITHIN_S = 60.0
 
 _Said = TypeVar("_Said")
@@ -17,8 +16,8 @@ _Said = TypeVar("_Said")
 class Decoders:
     """Decoder processes, each of which is started when it is first needed."""
 
-    def __init__(self) -> None:
-        self._all = [Decoder(sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(_PROCESSES)]
+    def __init__(self, processes: int) -> None:
+        self._all = [Decoder(sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(processes)]
         self._idle: asyncio.LifoQueue[Decoder] = asyncio.LifoQueue()
         for decoder in self._all:
             self._idle.put_nowait(decoder)

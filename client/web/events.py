@@ -13,6 +13,7 @@ PING_S = 15.0  # so that a connection that is gone is noticed
 _WAITING = 100  # events that a page may be late; one that is later connects anew and asks for everything
 _MOST_PAGES = 64
 _RETRY_MS = 2000
+_END = b""
 
 
 class Events:
@@ -20,7 +21,7 @@ class Events:
 
     def __init__(self) -> None:
         self._pages: set[asyncio.Queue[bytes]] = set()
-        self._ended = asyncio.Event()
+        self._has_ended = False
 
     def publish(self, kind: str, value: BaseModel) -> None:
         for page in list(self._pages):
@@ -43,25 +44,24 @@ class Events:
 
     async def _events(self, page: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
         self._pages.add(page)
-        ended = asyncio.create_task(self._ended.wait())
         try:
-            while page in self._pages or not page.empty():
-                event = asyncio.create_task(page.get())
-                done, _ = await asyncio.wait((event, ended), timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
-                if event not in done:
-                    event.cancel()
-                if ended in done:
-                    return
-                yield event.result() if event in done else b": ping\n\n"
+            while not self._has_ended and (page in self._pages or not page.empty()):
+                try:
+                    async with asyncio.timeout(PING_S):
+                        event = await page.get()
+                except TimeoutError:
+                    event = b": ping\n\n"
+                if event != _END:
+                    yield event
         finally:
             self._pages.discard(page)
-            ended.cancel()
-            with suppress(asyncio.CancelledError):
-                await ended
 
     def end(self) -> None:
         """Let every page's stream end, as the server waits for them."""
-        self._ended.set()
+        self._has_ended = True
+        for page in self._pages:
+            with suppress(asyncio.QueueFull):  # then it does not wait, and looks
+                page.put_nowait(_END)
 
 
 def _event(kind: str, value: BaseModel) -> bytes:

@@ -14,6 +14,7 @@ from .problems import Problem
 
 _KEPT = 20  # jobs that have ended
 _TOLD_EVERY_S = 0.2
+_LOOKING = "looking for files"
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Jobs:
         if self._running is not None and not self._running.done():
             raise Problem(409, "music is being added already: wait for it, or stop it", kind="job-running")
         job_id = secrets.token_hex(8)
-        job = models.Job(id=job_id, kind="add", state="running", done=0, total=0, message="", report=None)
+        job = models.Job(id=job_id, kind="add", state="running", done=0, total=0, message=_LOOKING, report=None)
         self._jobs[job_id] = job
         while len(self._jobs) > _KEPT:
             del self._jobs[next(iter(self._jobs))]
@@ -75,7 +76,8 @@ class Jobs:
         def tell(done: int, total: int) -> None:
             nonlocal told_at
             job.done, job.total = done, total
-            if done == total or loop.time() - told_at > _TOLD_EVERY_S:
+            job.message = "" if total else _LOOKING
+            if done == total > 0 or loop.time() - told_at > _TOLD_EVERY_S:
                 told_at = loop.time()
                 self._events.publish("job", job)
 
@@ -87,9 +89,10 @@ class Jobs:
         self._events.publish("job", job)
         try:
             report = await self._library.add(paths, progress=False, on_progress=on_progress)
-            job.state, job.report = "done", asdict(report)
+            job.state, job.message, job.report = "done", "", asdict(report)
         except _Stopped:
-            job.state, job.message = "stopped", f"stopped after {job.done} of {job.total}, which are kept"
+            where = f"after {job.done} of {job.total}, which are kept" if job.total else f"while {_LOOKING}"
+            job.state, job.message = "stopped", f"stopped {where}"
         except MusicSearchError as exc:
             job.state, job.message = "failed", str(exc)
         except Exception as exc:  # nobody awaits a job: it has to tell by itself

@@ -30,16 +30,18 @@ _WEBM = (".webm", ".weba")  # Matroska of any other name is none
 
 
 def read_kind(path: str) -> Kind:
-    """Of a file's first sound that plays; a codec without a name where there is none.
+    """Of a file's first sound that plays.
 
     Raises:
-        AudioError: it is no audio file.
+        AudioError: it is no audio file, or none of its sounds plays.
     """
     try:
         with open(path, "rb") as file, open_container(file) as container:
             stream = container.streams.best("audio")
             codec = stream.codec_context if isinstance(stream, AudioStream) else None
-            return Kind(container.format.name, codec.name if codec else "")
+            if codec is None:
+                raise AudioError(path, "holds no sound that can be played")
+            return Kind(container.format.name, codec.name)
     except DecodeError as exc:
         raise AudioError(path, exc.reason, may_pass=exc.may_pass) from exc
 

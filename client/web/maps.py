@@ -9,6 +9,7 @@ from ..errors import MusicSearchError
 from ..search import LibraryMap
 from . import models
 from .events import Events
+from .turns import Turns
 
 _AT_ONCE_S = 1.0  # a map that is there, or nearly, is waited for
 
@@ -18,9 +19,10 @@ log = logging.getLogger(__name__)
 class Maps:
     """Draws one map at a time."""
 
-    def __init__(self, library: AsyncMusicSearch, events: Events) -> None:
+    def __init__(self, library: AsyncMusicSearch, events: Events, turns: Turns) -> None:
         self._library = library
         self._events = events
+        self._turns = turns
         self._drawing: asyncio.Task[LibraryMap] | None = None
         self._drawn = ""  # the state of the library whose map is there
 
@@ -30,8 +32,8 @@ class Maps:
             return "computing"
         return "ready" if self._drawn else "none"
 
-    async def get(self, *, by: str | None, state: str) -> LibraryMap | None:
-        """Of the library in this state, with the values of a field; None while it is drawn."""
+    async def get(self, *, state: str, by: str | None = None, fits: str | None = None) -> LibraryMap | None:
+        """Of the library in this state, with the values of a field or how well a text fits; None while it is drawn."""
         if self._drawn != state:
             if self._drawing is None or self._drawing.done():
                 self._drawing = asyncio.create_task(self._draw(state))
@@ -39,16 +41,18 @@ class Maps:
             done, _ = await asyncio.wait([self._drawing], timeout=_AT_ONCE_S)
             if not done:
                 return None
-            if by is None:
+            if by is None and fits is None:
                 return self._drawing.result()
             self._drawing.result()
-        return await self._library.map(by=by)
+        async with self._turns.one():
+            return await self._library.map(by=by, fits=fits)
 
     async def _draw(self, state: str) -> LibraryMap:
         try:
             drawn = await self._library.map()
-        except MusicSearchError as exc:
-            log.warning("no map: %s", exc)
+        except Exception as exc:
+            log.error("no map: %s", exc, exc_info=None if isinstance(exc, MusicSearchError) else exc)
+            self._drawn = ""
             self._events.publish("map", models.MapState(state="none"))
             raise
         self._drawn = state

@@ -2,26 +2,29 @@
 
 import asyncio
 import hmac
+import re
 import time
-from urllib.parse import urlsplit
+from collections import Counter
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import Problem, unexpected
-from .settings import Settings
+from .settings import Settings, is_loopback
 
 API = "/api/v1"
-COOKIE = "musicsearch"
 MOST_BODY_BYTES = 1 << 20
 MOST_UPLOAD_BYTES = 64 << 20
 _FORM_BYTES = 1 << 14  # around an upload's file
+_STRANGERS_BYTES, _STRANGERS_WITHIN_S = 1 << 10, 5.0  # of a body that comes without a token
 _BODY_WITHIN_S = 30.0
 _SLOWEST_BYTES_S = 200_000  # of a body that takes longer
 _BURST_S = 3.0  # so many seconds' worth of requests may come at once
 _TRIES_PER_S, _TRIES = 0.2, 10.0  # of tokens that are wrong
 _MOST_CLIENTS = 4096
+_SIGNED_S = 12 * 3600
 _SAFE = ("GET", "HEAD")
 
 _CONTENT_SECURITY_POLICY = "; ".join(
@@ -134,22 +137,41 @@ class Tokens:
         """
         if self._token is None:
             return ""
-        if not self._wrong.holds(client):
-            raise Problem(429, "too many wrong tokens: wait a minute", headers={"Retry-After": "60"})
         if not _same(given, self._token):
-            self._wrong.spend(client)
+            if not self._wrong.spend(client):
+                raise Problem(429, "too many wrong tokens: wait a minute", headers={"Retry-After": "60"})
             raise _unknown("that is not the token")
         return _session_of(self._token)
 
-    def check(self, headers: Headers, *, client: str) -> None:
-        """Raise `Problem` unless a request tells the token, or has the cookie."""
-        if self._token is None:
+    def signed(self, track_id: str) -> str:
+        """A query by which whoever has it hears this track, and nothing else, for 12 hours: players send no cookie."""
+        until = int(time.time()) + _SIGNED_S
+        return f"?until={until}&signed={self._signature(track_id, until)}" if self._token is not None else ""
+
+    def check(self, scope: Scope) -> None:
+        """Raise `Problem` unless a request tells the token, has the cookie, or is for what was signed."""
+        if self._token is None or self._is_signed(scope):
             return
+        headers = Headers(scope=scope)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            self.session(given.strip(), client=client)
-        elif not _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), _session_of(self._token)):
+            self.session(given.strip(), client=client_of(scope))
+        elif not _same(cookie_parser(headers.get("cookie", "")).get(cookie_of(scope), ""), _session_of(self._token)):
             raise _unknown("this library is open to those who know its token")
+
+    def _is_signed(self, scope: Scope) -> bool:
+        track = re.fullmatch(f"{API}/tracks/([0-9a-f]{{16}})/audio", scope["path"])
+        if track is None or scope["method"] not in _SAFE:
+            return False
+        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        until, given = asked.get("until", [""])[0], asked.get("signed", [""])[0]
+        if not re.fullmatch("[0-9]{1,12}", until) or int(until) < time.time():
+            return False
+        return _same(given, self._signature(track[1], int(until)))
+
+    def _signature(self, track_id: str, until: int) -> str:
+        token = (self._token or "").encode()
+        return hmac.digest(token, f"sound of {track_id} until {until}".encode(), "sha256").hex()
 
 
 class Entrance:
@@ -160,15 +182,43 @@ class Entrance:
         self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(API) and scope["path"] != f"{API}/session":
-            self._tokens.check(Headers(scope=scope), client=client_of(scope))
+        if scope["type"] == "http" and _is_for_those_with_a_token(scope):
+            self._tokens.check(scope)
         await self._app(scope, receive, send)
+
+
+class Share:
+    """Bounds what one client has open, also what is still on its way here.
+
+    This machine's clients are not told apart, as a proxy may speak for many; `AtWork` bounds them all.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._most = settings.most_open_each
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = client_of(scope)
+        if scope["type"] != "http" or is_loopback(client):
+            await self._app(scope, receive, send)
+            return
+        if self._open[client] >= self._most:
+            raise Problem(429, "too many requests of yours are open: wait until one has ended")
+        self._open[client] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
 
 
 class AtWork:
     """Bounds what is worked on and what is open at the same time.
 
-    Work is done once an answer begins, however long its client takes to read it.
+    Work begins once all of a request is there, and is done once an answer begins, however long its client takes to
+    read it.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -180,9 +230,20 @@ class AtWork:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._at_work >= self._most_at_work or self._open >= self._most_open:
-            raise Problem(503, "the server is busy: try again in a moment")
-        at_work = True
+        at_work = False
+
+        def begin() -> None:
+            nonlocal at_work
+            if self._at_work >= self._most_at_work:
+                raise _busy()
+            self._at_work += 1
+            at_work = True
+
+        async def receive_and_begin() -> Message:
+            message = await receive()
+            if not at_work and message["type"] == "http.request" and not message.get("more_body", False):
+                begin()
+            return message
 
         def done() -> None:
             nonlocal at_work
@@ -193,17 +254,20 @@ class AtWork:
             done()
             await send(message)
 
-        self._at_work += 1
+        if self._open >= self._most_open:
+            raise _busy()
+        if not _is_upload(scope):  # the body of another was read before
+            begin()
         self._open += 1
         try:
-            await self._app(scope, receive, send_as_done)
+            await self._app(scope, receive_and_begin if _is_upload(scope) else receive, send_as_done)
         finally:
             done()
             self._open -= 1
 
 
 class BoundedBody:
-    """Refuses a body that is too large, or takes too long."""
+    """Refuses a body that is too large, or takes too long; reads all of it before anything is done, but for uploads."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -212,12 +276,15 @@ class BoundedBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = scope["path"] == f"{API}/uploads"
-        most = MOST_UPLOAD_BYTES + _FORM_BYTES if is_upload else MOST_BODY_BYTES
+        most, within_s = MOST_BODY_BYTES, _BODY_WITHIN_S
+        if _is_upload(scope):
+            most = MOST_UPLOAD_BYTES + _FORM_BYTES
+        elif not _is_for_those_with_a_token(scope):
+            most, within_s = _STRANGERS_BYTES, _STRANGERS_WITHIN_S
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdecimal() or int(announced[:19]) > most:
             raise _too_large(most)
-        ends_at = time.monotonic() + _BODY_WITHIN_S + most / _SLOWEST_BYTES_S
+        ends_at = time.monotonic() + within_s + most / _SLOWEST_BYTES_S
         read, is_complete = 0, False
 
         async def receive_bounded() -> Message:
@@ -235,7 +302,21 @@ class BoundedBody:
                 raise _too_large(most)
             return message
 
-        await self._app(scope, receive_bounded, send)
+        if _is_upload(scope):
+            await self._app(scope, receive_bounded, send)
+            return
+        body = bytearray()
+        while not is_complete:
+            message = await receive_bounded()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def receive_again() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, receive_again, send)
 
 
 class Bucket:
@@ -244,9 +325,6 @@ class Bucket:
     def __init__(self, *, per_s: float, most: float) -> None:
         self._per_s, self._most = per_s, most
         self._left: dict[str, tuple[float, float]] = {}  # drops, and when they were counted
-
-    def holds(self, client: str) -> bool:
-        return self._count(client) >= 1.0
 
     def spend(self, client: str) -> bool:
         """Take a drop, if there is one."""
@@ -269,6 +347,20 @@ def client_of(scope: Scope) -> str:
     return str((scope.get("client") or ("",))[0])
 
 
+def cookie_of(scope: Scope) -> str:
+    """The name of the cookie, in which the port is, as browsers send a host's cookies to all its ports."""
+    return f"musicsearch-{(scope.get('server') or ('', 0))[1]}"
+
+
+def _is_upload(scope: Scope) -> bool:
+    return scope.get("path") == f"{API}/uploads"
+
+
+def _is_for_those_with_a_token(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith(API) and path != f"{API}/session"
+
+
 def _session_of(token: str) -> str:
     return hmac.digest(token.encode(), b"session of musicsearch", "sha256").hex()
 
@@ -289,4 +381,9 @@ def _unknown(detail: str) -> Problem:
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(413, f"the body of the request is too large: {most >> 20} MB are the most")
+    size = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} kB"
+    return Problem(413, f"the body of the request is too large: {size} are the most")
+
+
+def _busy() -> Problem:
+    return Problem(503, "the server is busy: try again in a moment")

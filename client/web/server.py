@@ -14,10 +14,10 @@ from ..asynchronous import AsyncMusicSearch
 from ..errors import MusicSearchError, QueryError
 from ..search import MusicSearch
 from .app import make_app
+from .connections import Connection
 from .events import Events
 from .settings import Settings
 
-_MOST_CONNECTIONS = 512  # also of those who say nothing
 _PATIENCE_S = 2  # for streams of sound that are under way when the server ends
 
 
@@ -61,7 +61,7 @@ async def _serve(
         config = uvicorn.Config(
             app,
             access_log=False,
-            limit_concurrency=_MOST_CONNECTIONS,
+            http=Connection,
             log_config=None,
             proxy_headers=False,
             server_header=False,
@@ -73,7 +73,7 @@ async def _serve(
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if server.started:
-            ready(address_of(listening, settings=settings))
+            ready(address_of(listening))
         await serving
 
 
@@ -93,13 +93,13 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def address_of(listening: socket.socket, *, settings: Settings) -> str:
+def address_of(listening: socket.socket) -> str:
     """What to open in a browser."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
-    elif settings.is_local:
-        host = "localhost" if host in ("127.0.0.1", "::1") else host
+    elif host in ("127.0.0.1", "::1"):
+        host = "localhost"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 

@@ -18,13 +18,15 @@ class Settings:
         host: what the server is bound to.
         token: what a client has to know; None where nobody else can reach the server.
         read_only: refuse what changes the library.
-        names: other names that the Host of a request may have, such as a proxy's.
+        names: other names that the Host of a request may have, such as a proxy's, through which others reach it.
         requests_per_s: of one client, on average; three seconds' worth may come at once.
         most_at_work: requests that are worked on at the same time.
         most_open: requests that are open at the same time, streams of sound and events among them.
+        most_open_each: of those of one client on another machine.
 
     Raises:
-        QueryError: a server that others can reach has no token, or the token is too short to keep anybody out.
+        QueryError: a server that others can reach has no token, the token is too short to keep anybody out, or a name
+            is none.
     """
 
     name: str
@@ -35,11 +37,17 @@ class Settings:
     requests_per_s: float = 200.0
     most_at_work: int = 64
     most_open: int = 256
+    most_open_each: int = 64
 
     def __post_init__(self) -> None:
+        names = tuple(name if _is_address(name) else host_name(name) for name in self.names)
+        if not all(names):
+            raise QueryError(f"--name {self.names[names.index('')]!r} is no name of a machine")
+        object.__setattr__(self, "names", names)
         if self.token is None and not self.is_local:
+            by = f"--name {' '.join(names)}" if is_loopback(self.host) else f"--host {self.host}"
             raise QueryError(
-                f"--host {self.host} lets other machines in, so it wants a --token TEXT (or MUSICSEARCH_WEB_TOKEN in "
+                f"{by} lets other machines in, so it wants a --token TEXT (or MUSICSEARCH_WEB_TOKEN in "
                 "the environment) that they have to know"
             )
         if self.token is not None and not (8 <= len(self.token) <= 256 and self.token.isascii()):
@@ -47,8 +55,8 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches the server."""
-        return is_loopback(self.host)
+        """Whether only this machine reaches the server: whoever gives it another name lets others in, by a proxy."""
+        return all(map(is_loopback, (self.host, *self.names)))
 
     def accepts(self, host: str) -> bool:
         """Whether a request may be for this host.
@@ -57,7 +65,7 @@ class Settings:
         name server, so they cannot be made to lead elsewhere.
         """
         name = host_name(host)
-        if is_loopback(name) or name in (self.host.lower(), *map(str.lower, self.names)):
+        if is_loopback(name) or name in (self.host.lower(), *self.names):
             return True
         return not self.is_local and (_is_address(name) or name == socket.gethostname().lower())
 

@@ -3,11 +3,15 @@
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..search import TrackInfo
 from . import models
 from .context import Context
+
+_MOST_LETTERS, _MOST_VALUES = 500, 32  # of a text, and of a list: a tag may hold megabytes
+
+_Known = TypeVar("_Known")
 
 
 async def show(infos: Sequence[TrackInfo], here: Context) -> list[models.Track]:
@@ -30,20 +34,30 @@ def shown_path(path: str, here: Context) -> str:
     return path if here.settings.is_local else os.path.basename(path)
 
 
+def cut(value: _Known) -> _Known:
+    """What is known about a track, as much of it as anybody reads."""
+    shown: Any = value
+    if isinstance(value, str) and len(value) > _MOST_LETTERS:
+        shown = value[: _MOST_LETTERS - 1] + "…"
+    elif isinstance(value, list):
+        shown = [cut(one) for one in value[:_MOST_VALUES]]
+    return shown  # type: ignore[no-any-return]
+
+
 def _track(info: TrackInfo, *, is_missing: bool, is_local: bool) -> models.Track:
     known = info.metadata
     name = os.path.basename(info.path)
     return models.Track(
         id=info.track_id,
         title=_text(known.get("title")) or os.path.splitext(name)[0],
-        artist=_texts(known.get("artist")),
+        artist=cut(_texts(known.get("artist"))),
         album=_text(known.get("album")),
-        genre=_texts(known.get("genre")),
+        genre=cut(_texts(known.get("genre"))),
         year=int(year) if (year := _number(known.get("year"))) is not None else None,
         bpm=_number(known.get("bpm")),
         key=_text(known.get("key")),
-        metadata=known,
-        annotations=info.annotations,
+        metadata={name: cut(value) for name, value in known.items()},
+        annotations=info.annotations,  # whole, as they are edited
         duration_s=info.duration_s,
         file=info.path if is_local else name,
         missing=is_missing,
@@ -59,7 +73,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _text(value: Any) -> str | None:
-    return ", ".join(_texts(value)) or None
+    return cut(", ".join(cut(_texts(value)))) or None
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -22,20 +23,22 @@ sys.path[:] = json.loads(sys.argv[2])
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
+log = logging.getLogger(__name__)
+
 
 class Transcoders:
     """Starts such processes, a few at the same time; once one was needed, the next is always ready."""
 
     def __init__(self) -> None:
         self._streams: set[Transcoded] = set()
-        self._spare: asyncio.subprocess.Process | None = None
+        self._spare: asyncio.Task[asyncio.subprocess.Process | None] | None = None
         self._opening = asyncio.Lock()
 
     async def open(self, path: str, *, frames: int, begin: int, end: int) -> "Transcoded":
         """Bytes from `begin` to `end` of the MP3 file of so many frames that a file would be.
 
         Raises:
-            Problem: there are as many streams as there may be.
+            Problem: there are as many streams as there may be, or the machine starts no process.
         """
         async with self._opening:
             if len(self._streams) >= _MOST:
@@ -43,18 +46,20 @@ class Transcoders:
                 if time.monotonic() - paused.read_at < _RESTS_S:
                     raise Problem(503, "too many tracks are converted at the same time: try again in a moment")
                 await paused.aclose()
-            process, self._spare = self._spare, None
+            process = await asyncio.shield(self._spare) if self._spare is not None else None
+            self._spare = None
             if process is None or process.returncode is not None:
                 process = await _start()
-            stream = Transcoded(process, self._streams, path=path, frames=frames, begin=begin, end=end)
-            self._spare = await _start()
-            return stream
+            if process is None:
+                raise Problem(503, "nothing can be converted now: try again in a moment")
+            self._spare = asyncio.create_task(_start())
+            return Transcoded(process, self._streams, path=path, frames=frames, begin=begin, end=end)
 
     async def close(self) -> None:
         for stream in list(self._streams):
             await stream.aclose()
-        if self._spare is not None:
-            await _end(self._spare)
+        if self._spare is not None and (spare := await self._spare) is not None:
+            await _end(spare)
 
 
 class Transcoded:
@@ -112,15 +117,20 @@ class Transcoded:
         await _end(self._process)
 
 
-async def _start() -> asyncio.subprocess.Process:
+async def _start() -> asyncio.subprocess.Process | None:
+    """None where the machine has no room for one."""
     places = json.dumps([place for place in sys.path if isinstance(place, str)])
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-c", _PROGRAM, str(Path(mp3.__file__)), places),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the server alone
-    )
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-c", _PROGRAM, str(Path(mp3.__file__)), places),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the server alone
+        )
+    except OSError as exc:
+        log.warning("cannot start a process that converts: %s", exc)
+        return None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

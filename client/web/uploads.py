@@ -18,11 +18,13 @@ from .samples import as_samples, path_of_samples
 
 _KEPT_S = 3600.0
 _MOST_KEPT = 16
+_MOST_BYTES = 256 << 20
 _COPY_BYTES = 1 << 18
 
 
 class _Upload(NamedTuple):
     path: str
+    size: int
     until: float
 
 
@@ -49,7 +51,8 @@ class Uploads:
             ) from exc
         finally:
             await asyncio.to_thread(Path(path).unlink, missing_ok=True)
-        self._kept[upload_id] = _Upload(path_of_samples(path), time.monotonic() + _KEPT_S)
+        samples = path_of_samples(path)
+        self._kept[upload_id] = _Upload(samples, os.path.getsize(samples), time.monotonic() + _KEPT_S)
         self.forget()
         return models.Upload(id=upload_id, name=name, duration_s=duration_s)
 
@@ -62,13 +65,15 @@ class Uploads:
 
     def forget(self) -> None:
         """What is too old, or too much."""
-        now = time.monotonic()
+        now, size = time.monotonic(), sum(upload.size for upload in self._kept.values())
         for upload_id, upload in list(self._kept.items()):
-            if upload.until < now or len(self._kept) > _MOST_KEPT:
+            if upload.until < now or len(self._kept) > _MOST_KEPT or size > _MOST_BYTES:
+                size -= upload.size
                 del self._kept[upload_id]
                 Path(upload.path).unlink(missing_ok=True)
 
     def close(self) -> None:
+        self._decoders.close()
         self._folder.cleanup()
 
 

@@ -110,9 +110,8 @@ function lazyCard(title, hint, read) {
   }
   return {
     part: card(title, hint, [content, h("div", { class: "card-foot" }, button)]),
-    load,
-    /** Reads it again, if it was read. */
-    refresh: () => void (content.childElementCount && load()),
+    /** Reads it where there is something in it, and again if it was read. @param {number} count */
+    refresh: (count) => void ((count || content.childElementCount) && load()),
   };
 }
 
@@ -238,8 +237,7 @@ export function makeLibraryView() {
   const jobList = h("ul", { class: "jobs" });
   /** @type {Map<string, import("./api.js").Job>} */
   const jobs = new Map();
-  /** @type {{refresh: () => void}[]} */
-  let open = [];
+  let refresh = () => {};
 
   function showStats() {
     const { library } = state;
@@ -286,7 +284,11 @@ export function makeLibraryView() {
     const missing = lazyCard(T.missingTitle, T.missingHint, readMissing);
     const failed = lazyCard(T.failedTitle, T.failedHint, readFailed);
     const duplicates = lazyCard(T.duplicatesTitle, T.duplicatesHint, readDuplicates);
-    open = [missing, failed]; // not the duplicates: to look for them takes long, and a library that grows changes often
+    // Not the duplicates: to look for them takes long, and a library that grows changes often.
+    refresh = () => {
+      missing.refresh(state.library?.missing ?? 0);
+      failed.refresh(state.library?.failed ?? 0);
+    };
     fill(
       view,
       h("h1", { tabindex: "-1", text: state.library.name }),
@@ -308,10 +310,9 @@ export function makeLibraryView() {
     showJobs();
     view.querySelector("h1")?.focus({ preventScroll: true });
     if (local) void readJobs();
-    if (state.library.missing) void missing.load();
-    if (state.library.failed) void failed.load();
+    refresh();
   });
   on("changed", () => {
-    if (state.route.view === "library") for (const part of open) part.refresh();
+    if (state.route.view === "library") refresh();
   });
 }

@@ -151,6 +151,10 @@ function makeSayings() {
 
 function nameParts() {
   byId("skip").textContent = T.skip;
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address says what is looked at, and so not where in it
+    byId("main").focus();
+  });
   byId("mark").setAttribute("aria-label", T.startPage);
   byId("drop").textContent = T.dropHere;
   for (const [id, words] of Object.entries(T.landmarks)) byId(id).setAttribute("aria-label", words);

@@ -37,7 +37,7 @@ let wasPlaying = false;
 /** Whether the track began by itself, after the one before. */
 let followed = false;
 
-export const isPlaying = () => !audio.paused && !audio.ended;
+export const isPlaying = () => !audio.paused && !audio.ended && !audio.error;
 
 /** @param {string} id */
 export const isNow = (id) => player.now?.track.id === id;

@@ -98,6 +98,7 @@ export function makeResults() {
     const mine = new AbortController();
     asking = mine;
     list.el.setAttribute("aria-busy", "true");
+    list.el.classList.toggle("old", !further);
     byId("search").classList.add("busy");
     try {
       const answer = await api.search(toBody(query, further ? (nextOffset ?? 0) : 0, PAGE), mine.signal);
@@ -121,6 +122,7 @@ export function makeResults() {
     } finally {
       if (asking === mine) {
         list.el.removeAttribute("aria-busy");
+        list.el.classList.remove("old");
         byId("search").classList.remove("busy");
       }
     }

@@ -156,7 +156,12 @@ export function makeSearchBox() {
     }
   }, QUIET_MS);
 
-  const askSoon = quiet(() => ask({ text: input.value }, { typing: true }), QUIET_MS);
+  /** Whether what is typed is not asked yet. */
+  let typing = false;
+  const askSoon = quiet(() => {
+    typing = false;
+    ask({ text: input.value }, { typing: true });
+  }, QUIET_MS);
 
   function change() {
     clear.hidden = !input.value;
@@ -164,11 +169,13 @@ export function makeSearchBox() {
 
   function commit() {
     askSoon.cancel();
+    typing = false;
     ask({ text: input.value.trim() });
   }
 
   input.addEventListener("input", () => {
     change();
+    typing = true;
     askSoon();
     suggest();
   });
@@ -193,7 +200,7 @@ export function makeSearchBox() {
 
   on("route", () => {
     // What is being typed is newer than the address.
-    if (document.activeElement === input && input.value.trim() === state.query.text.trim()) return;
+    if (typing || (document.activeElement === input && input.value.trim() === state.query.text.trim())) return;
     input.value = state.query.text;
     change();
   });

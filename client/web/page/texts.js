@@ -44,12 +44,8 @@ export function fitWord(probability, weak = false) {
   return "Fits a little";
 }
 
-/** @param {string[]} ways */
-export function foundBy(ways) {
-  const by = { names: "name", name: "name", sound: "sound" };
-  const said = [...new Set(ways.map((way) => by[/** @type {keyof typeof by} */ (way)] ?? way))];
-  return said.length ? `by ${said.join(" and ")}` : "";
-}
+/** @param {string[]} ways "sound" and "name" */
+export const foundBy = (ways) => (ways.length ? `by ${ways.join(" and ")}` : "");
 
 /** @type {Record<string, string>} */
 const FIELDS = { bpm: "Tempo (BPM)", albumartist: "Album artist", tracknumber: "Track number", discnumber: "Disc" };

@@ -16,16 +16,19 @@ router = APIRouter(tags=["journeys"])
 async def path(asked: models.Journey, here: Here) -> models.Tracks:
     """Tracks that lead from one to another by small steps."""
     first, last = await here.track(asked.from_), await here.track(asked.to)
-    return await _shown(await here.library.path(first.track_id, last.track_id, steps=asked.steps), here)
+    async with here.turns.one():
+        found = await here.library.path(first.track_id, last.track_id, steps=asked.steps)
+    return await _shown(found, here)
 
 
 @router.post("/radio")
 async def radio(asked: models.Radio, here: Here) -> models.Tracks:
     """Tracks to listen to on and on."""
     start = await here.track(asked.start)
-    found = await here.library.radio(
-        start.track_id, k=asked.limit, drift=asked.drift, seed=asked.seed, played=asked.played
-    )
+    async with here.turns.one():
+        found = await here.library.radio(
+            start.track_id, k=asked.limit, drift=asked.drift, seed=asked.seed, played=asked.played
+        )
     return await _shown(found, here)
 
 

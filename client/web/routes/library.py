@@ -14,8 +14,6 @@ from ..shown import show, show_by_id, shown_path
 
 router = APIRouter(tags=["library"])
 
-_MOST_PAIRS = 500
-
 
 @router.get("/library")
 async def get_library(here: Here) -> models.Library:
@@ -81,7 +79,7 @@ async def forget_missing(here: Here) -> models.Forgotten:
 @router.get("/duplicates")
 async def duplicates(here: Here, least: Annotated[float, Query(ge=0.5, le=1.0)] = 0.98) -> models.Duplicates:
     """Pairs of tracks that are nearly the same recording, the most alike first."""
-    found = sorted(await here.library.duplicates(least=least), key=lambda pair: -pair.similarity)[:_MOST_PAIRS]
+    found = await here.duplicates.find(least=least, state=await here.state())
     shown = await show_by_id([track_id for pair in found for track_id in (pair.first, pair.second)], here)
     return models.Duplicates(
         pairs=[

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from ...search import LibraryMap
 from .. import models
 from ..context import Here
+from ..problems import Problem
+from ..shown import cut
 
 router = APIRouter(prefix="/map", tags=["map"])
 
@@ -18,14 +20,17 @@ router = APIRouter(prefix="/map", tags=["map"])
 @router.get("", response_class=Response, responses={200: {"model": models.Map}})
 async def get_map(here: Here, by: Annotated[str | None, Query(min_length=1, max_length=200)] = None) -> Response:
     """Points within -1 and 1, near those that sound alike, and a field's values; none while the map is drawn."""
-    drawn = await here.maps.get(by=by, state=await here.state())
+    drawn = await here.maps.get(state=await here.state(), by=by)
     return Response(await asyncio.to_thread(_as_json, drawn), media_type="application/json")
 
 
 @router.post("/fits")
 async def get_fits(asked: models.Words, here: Here) -> models.Fits:
     """How well each track fits a text, in the order of the map's points."""
-    return models.Fits(fits=(await here.library.map(fits=asked.text)).values or [])
+    drawn = await here.maps.get(state=await here.state(), fits=asked.text)
+    if drawn is None:
+        raise Problem(503, "the map is being drawn: try again in a moment", kind="map", headers={"Retry-After": "4"})
+    return models.Fits(fits=drawn.values or [])
 
 
 def _as_json(drawn: LibraryMap | None) -> bytes:
@@ -35,5 +40,5 @@ def _as_json(drawn: LibraryMap | None) -> bytes:
     x, y = np.round(drawn.points.T.astype(np.float64), 4).tolist() if len(drawn.points) else ([], [])
     document = {"state": "ready", "ids": drawn.track_ids, "x": x, "y": y}
     if drawn.values is not None:
-        document["colour"] = {"values": drawn.values}
+        document["colour"] = {"values": [cut(value) for value in drawn.values]}
     return json.dumps(document, separators=(",", ":")).encode()

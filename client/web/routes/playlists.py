@@ -20,13 +20,13 @@ _MEDIA_TYPES = {"m3u8": "audio/x-mpegurl", "xspf": "application/xspf+xml", "jspf
 
 @router.post("/playlists", response_class=Response)
 async def make_playlist(asked: models.NewPlaylist, request: Request, here: Here) -> Response:
-    """A playlist of files on the server's own machine, elsewhere of addresses that stream them."""
+    """A playlist of files on the server's own machine, elsewhere of addresses that play to anybody for 12 hours."""
     shown = await show_by_id(asked.tracks, here)
     if gone := [track_id for track_id in asked.tracks if track_id not in shown]:
         raise Problem(404, f"{len(gone)} of these tracks are not in the library any more")
     entries = []
     for track in (shown[track_id] for track_id in asked.tracks):
-        stream = f"{str(request.base_url).rstrip('/')}{API}/tracks/{track.id}/audio"
+        stream = f"{str(request.base_url).rstrip('/')}{API}/tracks/{track.id}/audio{here.tokens.signed(track.id)}"
         known = {"title": track.title, "artist": track.artist, "album": track.album}
         entries.append(Entry(track.file if here.settings.is_local else stream, track.duration_s, known))
     name = "".join(letter for letter in asked.name if letter.isprintable() and letter not in '\\/:*?"<>|').strip(" .")

@@ -12,7 +12,7 @@ from ...search import Hit, Part
 from .. import models
 from ..context import Context, Here
 from ..problems import Problem
-from ..shown import show, show_by_id
+from ..shown import cut, show, show_by_id
 
 router = APIRouter(tags=["search"])
 
@@ -56,7 +56,7 @@ async def suggest(
     """How what is being typed may go on: artists, titles, albums and genres of the library."""
     found = await here.library.suggest(q, k=limit) if q.strip() else []
     return models.Suggestions(
-        suggestions=[models.Suggestion(text=one.text, kind=one.kind, count=one.count) for one in found]
+        suggestions=[models.Suggestion(text=cut(one.text), kind=one.kind, count=one.count) for one in found]
     )
 
 
@@ -68,13 +68,14 @@ async def facets(
 ) -> models.Facets:
     """What the fields of the tracks hold: texts and how many tracks have each, and the range of numbers."""
     asked = [field for field in fields.split(",") if field] if fields else None
-    found = await here.library.facets(asked, most=limit)
+    async with here.turns.one():
+        found = await here.library.facets(asked, most=limit)
     return models.Facets(facets={name: _facet(facet) for name, facet in found.items()})
 
 
 def _facet(facet: browse.Facet) -> models.Range | list[models.Counted]:
     if facet.low is None or facet.high is None:
-        return [models.Counted(value=one.value, count=one.count) for one in facet.values]
+        return [models.Counted(value=cut(one.value), count=one.count) for one in facet.values]
     begins = [float(one.value) for one in facet.bins or []]
     bins = [
         {"from": begin, "to": end, "count": one.count}

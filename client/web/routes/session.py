@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from .. import models
 from ..context import Here
-from ..safety import COOKIE, client_of
+from ..safety import client_of, cookie_of
 
 router = APIRouter(tags=["session"])
 
@@ -17,5 +17,5 @@ async def begin_session(given: models.Token, request: Request, here: Here) -> Re
     answer = Response(status_code=204)
     value = here.tokens.session(given.token, client=client_of(request.scope))
     is_secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, value, path="/", httponly=True, samesite="strict", secure=is_secure)
+    answer.set_cookie(cookie_of(request.scope), value, path="/", httponly=True, samesite="strict", secure=is_secure)
     return answer

@@ -14,7 +14,7 @@ from ...search import TrackInfo
 from .. import mp3
 from ..context import Context, Here
 from ..covers import read_cover
-from ..kinds import media_type_of, read_kind
+from ..kinds import Kind, media_type_of, read_kind
 from ..problems import Problem
 from ..ranges import FilePart, Part, answer, is_known, version_of
 from ..shown import shown_path
@@ -33,7 +33,8 @@ async def audio(
     """The sound, or the range of bytes that is asked for: as the file is, where browsers play that, else as MP3."""
     info = await here.track(track_id)
     status = await _status(info, here)
-    media_type = await _media_type(info, status, here) if form != "source" else "application/octet-stream"
+    kind = await _kind(info, status, here)  # the file may be another by now, and no sound
+    media_type = media_type_of(kind, info.path) if form != "source" else "application/octet-stream"
     if media_type is not None and (form != "mp3" or media_type == "audio/mpeg"):
         tag, size = version_of(status), status.st_size
 
@@ -81,8 +82,8 @@ async def _status(info: TrackInfo, here: Context) -> os.stat_result:
         raise Problem(410, f"{name} is not there any more: it was moved, renamed or deleted", kind="moved") from exc
 
 
-async def _media_type(info: TrackInfo, status: os.stat_result, here: Context) -> str | None:
+async def _kind(info: TrackInfo, status: os.stat_result, here: Context) -> Kind:
     tag = version_of(status, form=f"-{info.track_id}")
     if tag not in here.kinds:
         here.kinds.keep(tag, await here.decoders.call(read_kind, info.path))
-    return media_type_of(here.kinds[tag], info.path)
+    return here.kinds[tag]

@@ -56,7 +56,8 @@ async def windows(track_id: str, asked: models.Wish, here: Here) -> models.Score
 async def tags(track_id: str, asked: models.Labels, here: Here) -> models.Tags:
     """These labels, the best first."""
     info = await here.track(track_id)
-    ranked = await here.library.zero_shot(info.track_id, list(dict.fromkeys(asked.labels)))
+    async with here.turns.one():
+        ranked = await here.library.zero_shot(info.track_id, list(dict.fromkeys(asked.labels)))
     return models.Tags(
         tags=[models.Tag(label=tag.label, score=tag.score, probability=tag.probability) for tag in ranked]
     )

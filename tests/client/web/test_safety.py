@@ -35,6 +35,17 @@ def test_others_need_a_token() -> None:
         Settings(name="x", token="short")
 
 
+def test_who_gives_a_local_server_another_name_lets_others_in() -> None:
+    with pytest.raises(QueryError, match=r"^--name evil\.example lets other machines in, so it wants a --token TEXT"):
+        Settings(name="x", names=("evil.example:443",))
+    with pytest.raises(QueryError, match=r"--name ':80' is no name of a machine"):
+        Settings(name="x", names=(":80",))
+    behind = Settings(name="x", names=("Music.example:443", "::1"), token=TOKEN)
+    assert not behind.is_local
+    assert behind.accepts("music.example")
+    assert Settings(name="x", names=("localhost", "127.0.0.2:80", "::1")).is_local
+
+
 def test_without_the_token_there_is_the_page_alone(away: TestClient, ids: dict[str, str]) -> None:
     assert away.get("/").status_code == 200
     for path in ("library", "openapi.json", "events", f"tracks/{ids['Low']}/audio", "nothing"):
@@ -53,15 +64,20 @@ def test_the_token_opens_and_so_does_its_cookie(away: TestClient, ids: dict[str,
     cookie = answer.headers["set-cookie"]
     assert TOKEN not in cookie
     assert {"httponly", "samesite=strict", "path=/"} <= set(cookie.lower().split("; "))
+    assert cookie.startswith("musicsearch-80=")  # browsers send the cookies of a host to all its ports
     assert away.get(f"/api/v1/tracks/{ids['Low']}/cover").status_code == 200  # the client has kept the cookie
     away.cookies.clear()
 
 
 def test_who_tries_many_tokens_has_to_wait(open_page: Callable[..., TestClient]) -> None:
     page = open_page(token=TOKEN)
-    said = [page.post("/api/v1/session", json={"token": f"guess {number}"}).status_code for number in range(12)]
-    assert said == [401] * 10 + [429] * 2
-    assert page.post("/api/v1/session", json={"token": TOKEN}).headers["retry-after"] == "60"
+    said = [page.post("/api/v1/session", json={"token": f"guess {number}"}) for number in range(12)]
+    assert [answer.status_code for answer in said] == [401] * 10 + [429] * 2
+    assert said[-1].headers["retry-after"] == "60"
+    assert page.get("/api/v1/library", headers={"Authorization": "Bearer wrong"}).status_code == 429
+    right = {"Authorization": f"Bearer {TOKEN}"}  # a program with an old token locks out nobody else at its address
+    assert page.get("/api/v1/library", headers=right).status_code == 200
+    assert page.post("/api/v1/session", json={"token": TOKEN}).status_code == 204
 
 
 def test_others_learn_no_paths_and_change_nothing(
@@ -203,6 +219,85 @@ def test_too_many_at_the_same_time() -> None:
             await at_work({"type": "http"}, None, send)
         for task in (first, second):
             task.cancel()
+
+    asyncio.run(run())
+
+
+def test_what_one_client_has_open_leaves_room_for_others() -> None:
+    async def run() -> None:
+        async def work(scope: object, receive: object, send: object) -> None:
+            await asyncio.sleep(5)
+
+        share = safety.Share(work, settings=Settings(name="x", most_open_each=2))
+        scopes = [{"type": "http", "client": (host, 1)} for host in ("10.0.0.1",) * 2 + ("127.0.0.1",) * 3]
+        tasks = [asyncio.create_task(share(scope, None, None)) for scope in scopes]
+        await asyncio.sleep(0)
+        with pytest.raises(safety.Problem, match="too many requests of yours"):
+            await share(scopes[0], None, None)
+        tasks.append(asyncio.create_task(share({"type": "http", "client": ("10.0.0.2", 1)}, None, None)))
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(share(scopes[0], None, None)))
+        await asyncio.sleep(0)
+        assert [task.done() for task in tasks] == [True, *[False] * 6]
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/api/v1/session", "/api/v1/uploads"])
+def test_a_request_whose_body_is_on_its_way_is_not_at_work(away: TestClient, path: str) -> None:
+    """Clients that trickle bodies, more than may be at work, hold up nobody."""
+
+    async def run() -> None:
+        def ask(method: str, path: str, receive: Callable, send: Callable) -> object:
+            headers = [(b"host", b"music.example"), (b"content-type", b"multipart/form-data; boundary=x")]
+            headers += [(b"authorization", f"Bearer {TOKEN}".encode())]
+            scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": headers}
+            return away.app({**scope, "query_string": b"", "client": ("127.0.0.1", 1)}, receive, send)  # type: ignore
+
+        async def trickle() -> dict[str, object]:
+            await asyncio.sleep(0.2)
+            return {"type": "http.request", "body": b"", "more_body": True}
+
+        async def whole() -> dict[str, object]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict) -> None:
+            statuses.append(message.get("status", 0))
+
+        statuses: list[int] = []
+        tasks = [asyncio.create_task(ask("POST", path, trickle, send)) for _ in range(100)]  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        await ask("GET", "/api/v1/jobs", whole, send)  # type: ignore[misc]
+        assert statuses[0] == 200
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_who_has_no_token_sends_little_and_soon(away: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = {"Content-Type": "application/json"}
+    for path in ("/api/v1/session", "/"):
+        answer = away.post(path, content=b" " * 1025, headers=headers)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            413,
+            "the body of the request is too large: 1 kB are the most",
+        )
+
+    async def run() -> None:
+        async def never() -> None:
+            await asyncio.sleep(3600)
+
+        async def app(scope: object, receive: object, send: object) -> None:
+            pytest.fail("the body is not there")
+
+        monkeypatch.setattr(safety, "_STRANGERS_WITHIN_S", 0.01)
+        with pytest.raises(safety.Problem, match="did not come in time"):
+            await safety.BoundedBody(app)({"type": "http", "path": "/api/v1/session", "headers": []}, never, None)
 
     asyncio.run(run())
 

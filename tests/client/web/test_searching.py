@@ -78,7 +78,8 @@ def test_suggestions_and_facets(page: TestClient) -> None:
     assert facets["year"]["bins"][0]["from"] == 1990
 
 
-def test_the_map(page: TestClient, ids: dict[str, str]) -> None:
+def test_the_map(page: TestClient, ids: dict[str, str], ms: MusicSearch) -> None:
+    ms.map()
     answer = page.get("/api/v1/map", params={"by": "genre"}).json()
     assert answer["state"] == "ready"
     assert set(answer["ids"]) == set(ids.values())

@@ -1,5 +1,6 @@
 """`music-search web` as a process: it says where it is, answers, tells what happens, and ends when it is told to."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -8,15 +9,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 
 from client import MusicSearch
 from client.cli import main
+from client.cli.web import _name_of
 from client.encoders.local import LocalEncoder
-from client.web import server
+from client.web import connections, server
 from tests.client.audio_files import tone, write_audio
 from tests.client.web.running import MAIN, Running
 from tests.tiny_repository import TONES_HZ, build_tiny_repository
@@ -126,6 +130,86 @@ def test_a_token_from_the_environment(library: Path, tiny_repository: Path, monk
     assert running.end() == 0
 
 
+def test_a_local_server_with_another_name_is_as_one_with_another_host(
+    library: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = ("--name", "music.example:443")
+    assert main(["web", str(library), "--encoder", str(tiny_repository), *name, "--no-open"]) == 2
+    assert "--name music.example lets other machines in, so it wants a --token TEXT" in capsys.readouterr().err
+    running = Running(library, "--encoder", tiny_repository, *name, "--token", "12345678")
+    connection = running.connect()
+    for host, status in (("music.example", 200), ("evil.example", 421)):
+        connection.request("GET", "/api/v1/library", headers={"Authorization": "Bearer 12345678", "Host": host})
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        assert answer.status == status
+        assert status != 200 or (body["read_only"], body["local"]) == (True, False)
+    assert running.end() == 0
+
+
+def test_connections_that_say_nothing_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_HEAD_WITHIN_S", 0.5)
+    monkeypatch.setattr(connections, "_MOST", 4)
+
+    async def app(scope: dict, receive: Callable, send: Callable) -> None:
+        await asyncio.sleep(1 if scope["path"] == "/slow" else 0)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def run() -> None:
+        config = uvicorn.Config(app, http=connections.Connection, lifespan="off", log_config=None, ws="none")
+        serving = uvicorn.Server(config)
+        listening = server.bind("127.0.0.1", 0)
+        task = asyncio.create_task(serving.serve(sockets=[listening]))
+
+        async def ask(*parts: bytes) -> bytes:
+            """All that the server says until it closes the connection; 0.2 s between the parts."""
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            reading = asyncio.create_task(asyncio.wait_for(reader.read(), 20))
+            for part in parts:
+                if not reading.done():
+                    writer.write(part)
+                    await asyncio.wait([reading], timeout=0.2)
+            said = await reading
+            writer.close()
+            return said
+
+        while not serving.started:
+            await asyncio.sleep(0.01)
+        get, post = b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
+        trickled = [bytes([byte]) for byte in get]
+        assert await ask() == b""
+        assert await ask(*trickled[:10]) == b""
+        assert (await ask(get + b"\r\n", *trickled[:10])).endswith(b"\r\n\r\nok")  # also after an answer
+        assert (await ask(post, *[b"."] * 10)).endswith(b"\r\n\r\nok")  # also where a body goes on
+        assert (await ask(get.replace(b"/ ", b"/slow ") + b"\r\n")).endswith(b"\r\n\r\nok")  # but not at work
+        said = await ask(b"no request\r\n\r\n")
+        assert b"400 Bad Request" in said
+        assert json.loads(said.partition(b"\r\n\r\n")[2])["detail"] == "the request cannot be read"
+        silent = [asyncio.create_task(ask()) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        said = await ask(get + b"\r\n")
+        assert b"503 Service Unavailable" in said
+        assert json.loads(said.partition(b"\r\n\r\n")[2])["status"] == 503
+        assert await asyncio.gather(*silent) == [b""] * 4
+        serving.should_exit = True
+        await task
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        (Path("/home/me/music"), "music"),
+        ("milvus:///home/me/x.db", "x.db"),
+        ("milvus://host:19530/tracks", "tracks"),
+    ],
+)
+def test_the_name_of_a_library_is_no_path(library: Path | str, name: str) -> None:
+    assert _name_of(library) == name
+
+
 def test_no_other_command_imports_the_web() -> None:
     code = "import sys; from client.cli import main; from client.cli.parser import make_parser; make_parser(); "
     code += "print([name for name in sys.modules if name.split('.')[0] in ('fastapi', 'starlette', 'uvicorn') "
@@ -147,12 +231,10 @@ def test_without_the_extra(library: Path, tiny_repository: Path, tmp_path: Path)
 
 
 def test_addresses() -> None:
-    from client.web.settings import Settings
-
     with server.bind("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        assert server.address_of(listening, settings=Settings(name="x")) == f"http://localhost:{port}/"
+        assert server.address_of(listening) == f"http://localhost:{port}/"
     if socket.has_ipv6:
         with server.bind("::1", 0) as listening:
             port = listening.getsockname()[1]
-            assert server.address_of(listening, settings=Settings(name="x", host="::1")) == f"http://localhost:{port}/"
+            assert server.address_of(listening) == f"http://localhost:{port}/"

@@ -59,6 +59,20 @@ def test_a_file_that_browsers_play_is_sent_as_it_is(page: TestClient, low: str, 
     assert (source.headers["content-type"], source.content) == ("application/octet-stream", content)
 
 
+@pytest.mark.parametrize("form", ["", "?as=source", "?as=mp3"])
+def test_a_file_that_is_no_sound_any_more_is_not_sent(page: TestClient, low: str, music: Path, form: str) -> None:
+    (music.parent / "notes.txt").write_text("a secret")
+    kept = (music / "low.mp3").rename(music / "low.kept")
+    try:
+        (music / "low.mp3").symlink_to(music.parent / "notes.txt")
+        answer = page.get(low + form)
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+        assert "secret" not in answer.text
+    finally:
+        (music / "low.mp3").unlink()
+        kept.rename(music / "low.mp3")
+
+
 @pytest.mark.parametrize(
     ("asked", "begin", "end"),
     [("0-", 0, None), ("0-0", 0, 1), ("100-199", 100, 200), ("-7", -7, None), ("5-999999999999", 5, None)],
@@ -162,6 +176,33 @@ def test_a_paused_stream_makes_place_for_another(tmp_path: Path, monkeypatch: py
         with pytest.raises(ConnectionError):
             async for _ in streams[0]:
                 pass
+        await transcoders.close()
+
+    asyncio.run(play())
+
+
+def test_a_stream_goes_on_where_no_spare_process_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(write_audio(tmp_path / "x.wav", tone(440, seconds=1)))
+    options = {"frames": 10, "begin": 0, "end": 11 * mp3.FRAME_BYTES}
+
+    async def play() -> None:
+        start, started = asyncio.create_subprocess_exec, 0
+
+        async def start_one(*arguments: str, **named: object) -> asyncio.subprocess.Process:
+            nonlocal started
+            started += 1
+            if started > 1:
+                raise OSError("too many processes")
+            return await start(*arguments, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start_one)
+        transcoders = Transcoders()
+        stream = await transcoders.open(path, **options)
+        assert len(b"".join([part async for part in stream])) == 11 * mp3.FRAME_BYTES
+        await stream.aclose()
+        with pytest.raises(Problem, match="nothing can be converted now"):
+            await transcoders.open(path, **options)
+        assert not transcoders._streams
         await transcoders.close()
 
     asyncio.run(play())

@@ -1,6 +1,7 @@
 """One track, and the library as a whole."""
 
 import json
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 
 from client import MusicSearch
 from client.encoders.local import LocalEncoder
+from client.search import TrackInfo
 from tests.client.audio_files import tone, write_audio
 
 XSPF = "{http://xspf.org/ns/0/}"
@@ -62,11 +64,57 @@ def test_playlists(page: TestClient, open_page: Callable[..., TestClient], ids: 
     away = open_page(address="http://music.example", host="0.0.0.0", token="12345678", names=("music.example",))
     away.headers["Authorization"] = "Bearer 12345678"
     answer = away.post("/api/v1/playlists", json={"tracks": tracks, "format": "xspf"})
-    assert [location.text for location in ET.fromstring(answer.text).iter(f"{XSPF}location")] == [
+    addresses = [location.text or "" for location in ET.fromstring(answer.text).iter(f"{XSPF}location")]
+    assert [address.partition("?")[0] for address in addresses] == [
         f"http://music.example/api/v1/tracks/{track_id}/audio" for track_id in tracks
     ]
     gone = page.post("/api/v1/playlists", json={"tracks": [*tracks, "0" * 16]})
     assert (gone.status_code, gone.json()["detail"]) == (404, "1 of these tracks are not in the library any more")
+
+
+def test_a_playlist_plays_where_no_browser_is(
+    open_page: Callable[..., TestClient], ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = open_page(address="http://music.example", host="0.0.0.0", token="12345678", names=("music.example",))
+    asked = {"tracks": [ids["Low"]]}
+    lines = away.post("/api/v1/playlists", json=asked, headers={"Authorization": "Bearer 12345678"}).text.splitlines()
+    address = lines[-1]
+    assert away.get(address).status_code == away.head(address).status_code == 200
+    assert away.get(f"{address}&as=mp3", headers={"Range": "bytes=0-9"}).status_code == 206
+    others = [
+        address.replace(ids["Low"], ids["high"]),
+        address.replace("/audio", "/cover"),
+        address[:-1],
+        f"{address}0",
+    ]
+    others += [address.replace("until=", "until=9"), address.partition("&")[0], address.partition("?")[0]]
+    for other in others:
+        assert away.get(other).status_code == 401, other
+    assert away.post(address).status_code == 401
+    now = time.time()
+    monkeypatch.setattr("client.web.safety.time.time", lambda: now + 11.9 * 3600)
+    assert away.get(address).status_code == 200
+    monkeypatch.setattr("client.web.safety.time.time", lambda: now + 12.1 * 3600)
+    assert away.get(address).status_code == 401
+
+
+def test_texts_are_shown_as_far_as_anybody_reads(
+    page: TestClient, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {"title": "x" * 2_000_000, "artist": ["y" * 10_000] * 100, "album": "z" * 501, "note": "n" * 500}
+    info = TrackInfo(ids["Low"], "/music/low.mp3", 1.0, tags=tags, annotations={"own": "o" * 9000})
+
+    async def track(track_id: str) -> TrackInfo:
+        return info
+
+    monkeypatch.setattr(page.app.state.context.library, "track", track)  # type: ignore[attr-defined]
+    shown = page.get(f"/api/v1/tracks/{ids['Low']}").json()
+    assert (len(shown["title"]), len(shown["album"]), shown["title"][-2:]) == (500, 500, "x…")
+    assert {len(one) for one in shown["artist"]} == {500}
+    assert len(shown["artist"]) == len(shown["metadata"]["artist"]) == 32
+    assert shown["metadata"]["note"] == tags["note"]
+    assert len(shown["metadata"]["title"]) == len(shown["metadata"]["own"]) == 500
+    assert len(shown["annotations"]["own"]) == 9000  # which a page edits
 
 
 def test_files_that_fail_or_vanish(tmp_path: Path, encoder: LocalEncoder) -> None:

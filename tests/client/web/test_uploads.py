@@ -50,6 +50,22 @@ def test_it_is_forgotten(page: TestClient, clip: bytes, monkeypatch: pytest.Monk
     assert len(list(folder_of(page).iterdir())) == 1
 
 
+def test_the_oldest_go_first_where_they_are_large(
+    page: TestClient, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_MOST_BYTES", 500_000)  # two of 192 kB, not three
+    ids = [page.post("/api/v1/uploads", files={"file": clip}).json()["id"] for _ in range(3)]
+    said = [page.post("/api/v1/search", json={"like": [{"upload": one}]}).status_code for one in ids]
+    assert said == [404, 200, 200]
+    assert sum(file.stat().st_size for file in folder_of(page).iterdir()) <= 500_000
+
+
+def test_uploads_do_not_hold_up_playing(open_page: Callable[..., TestClient], ids: dict[str, str]) -> None:
+    here = open_page().app.state.context  # type: ignore[attr-defined]
+    mine, theirs = here.decoders._all, here.uploads._decoders._all
+    assert not set(map(id, mine)) & set(map(id, theirs))
+
+
 def test_nothing_stays_when_the_server_ends(open_page: Callable[..., TestClient], clip: bytes) -> None:
     page = open_page()
     page.post("/api/v1/uploads", files={"file": clip})
