@@ -1,6 +1,7 @@
 """The map: tracks that sound alike lie near each other, today and tomorrow."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import sys
@@ -49,7 +50,8 @@ def test_principal_components(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_umap() -> None:
-    pytest.importorskip("umap", reason="umap-learn is not installed: needs the extra [web]")
+    if importlib.util.find_spec("umap") is None:
+        pytest.skip("umap-learn is not installed: needs the extra [web]")
     vectors = grouped(90)
     points, method = lay_out_apart(vectors)
     assert (method, points.shape, np.abs(points).max()) == ("umap", (90, 2), pytest.approx(1))
@@ -74,7 +76,8 @@ def test_where_umap_fails_there_are_principal_components(
     assert "as UMAP failed: no memory" in caplog.text
 
 
-def test_what_comes_later_is_placed_between_its_neighbours() -> None:
+def test_what_comes_later_is_placed_between_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)  # it would leave other threads to the tests that follow here
     vectors = grouped(90)
     points, _ = lay_out(vectors[:60])
     later = place(vectors[60:], among=vectors[:60], points=points)
