@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import QueryError
+from .index.fields import several
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Entry:
 
     @property
     def artist(self) -> str:
-        said = self.metadata.get("artist", "")
-        return _line(", ".join(map(str, said)) if isinstance(said, list) else said)
+        return _line(", ".join(map(str, several(self.metadata.get("artist", "")))))
 
     @property
     def uri(self) -> str:

@@ -26,7 +26,7 @@ from .fusion import DEPTH, Names, fuse
 from .index import browse
 from .index.browse import Facet, Glance, Suggestion
 from .index.catalogue import Catalogue, Model, Track
-from .index.fields import Value, folded
+from .index.fields import Value, folded, several
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper
@@ -510,17 +510,20 @@ class MusicSearch:
                 found, scores = nearest(
                     wish, store=self._catalogue, index=self._index, k=len(done) + CHOICE, where=where
                 )
-                near = [pair for pair in zip(found.tolist(), scores.tolist(), strict=True) if pair[0] not in done]
-                tracks = {
-                    track.label: track for track in self._catalogue.by_labels([label for label, _ in near[:CHOICE]])
+                score_of = {
+                    label: score
+                    for label, score in zip(found.tolist(), scores.tolist(), strict=True)
+                    if label not in done
                 }
-            order = [label for label, _ in near[:CHOICE] if label in tracks]
-            if not order:
+                near = list(score_of)[:CHOICE]
+                tracks = {track.label: track for track in self._catalogue.by_labels(near)}
+            near = [label for label in near if label in tracks]
+            if not near:
                 break
-            order = [order[index] for index in draw([dict(near)[label] for label in order], rng=rng)]
+            order = [near[index] for index in draw([score_of[label] for label in near], rng=rng)]
             last = _artists(hits[-1].metadata) if hits else set()
             label = next((label for label in order if not last & _artists(tracks[label].metadata)), order[0])
-            hits.append(_hit(tracks[label], dict(near)[label]))
+            hits.append(_hit(tracks[label], score_of[label]))
             done.add(label)
             with self._lock:
                 here = self._catalogue.vector(label)
@@ -1026,8 +1029,7 @@ def _telling(
 
 def _artists(metadata: Mapping[str, Any]) -> set[str]:
     """As they are compared; none where nothing is known."""
-    said = metadata.get("artist", [])
-    return {folded(str(artist)) for artist in (said if isinstance(said, list) else [said])} - {""}
+    return {folded(str(artist)) for artist in several(metadata.get("artist", []))} - {""}
 
 
 def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue import Catalogue, Track
-from .fields import Value, field_name, folded, unknown_field
+from .fields import Value, field_name, folded, several, unknown_field
 from .names import fit, plain
 
 SUGGESTED_FIELDS = ("artist", "title", "album", "genre")
@@ -80,7 +80,7 @@ def glance(catalogue: Catalogue) -> Glance:
             "SELECT count(*), total(missing), total(duration_s) FROM tracks"
         )
         ((failed,),) = catalogue.rows("SELECT count(*) FROM failed")
-        return Glance(tracks, int(missing), failed, duration_s, field_names(catalogue))
+        return Glance(tracks, int(missing), failed, duration_s, catalogue.known_fields())
 
 
 def newest(catalogue: Catalogue, *, k: int, offset: int, where: Mapping[str, Any] | None) -> list[Track]:
@@ -96,11 +96,6 @@ def newest(catalogue: Catalogue, *, k: int, offset: int, where: Mapping[str, Any
     return [tracks[label] for label in found if label in tracks]
 
 
-def field_names(catalogue: Catalogue) -> list[str]:
-    """The fields that some track has."""
-    return [row[0] for row in catalogue.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
-
-
 def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int) -> dict[str, Facet]:
     """By field; see `Facet`.
 
@@ -108,7 +103,7 @@ def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int) -> 
         QueryError: no track has one of them.
     """
     with catalogue.reading():
-        known = field_names(catalogue)
+        known = catalogue.known_fields()
         names = known if fields is None else [field_name(name) for name in fields]
         for name in names:
             if name not in known:
@@ -162,7 +157,7 @@ def values(catalogue: Catalogue, field: str) -> dict[int, str | float]:
         QueryError: no track has it.
     """
     name = field_name(field)
-    known = field_names(catalogue)
+    known = catalogue.known_fields()
     if name not in known:
         raise unknown_field(name, known=known)
     query = (
@@ -203,7 +198,7 @@ def _spelt(catalogue: Catalogue, name: str, value: str, *, track: int) -> str:
     for metadata, annotations in texts:
         known: dict[str, Value] = {**json.loads(metadata), **json.loads(annotations)}
         said = known.get(name, "")
-        for text in said if isinstance(said, list) else [said]:
+        for text in several(said):
             if folded(str(text)) == value:
                 return str(text)
     return value

@@ -685,8 +685,7 @@ class Catalogue:
 
     def _selected(self, where: Mapping[str, Any]) -> list[tuple[int, int]]:
         """The labels of the tracks that fit, ascending, and the tracks' numbers."""
-        known = [row[0] for row in self.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
-        selected, parameters, wanted = select_tracks(where, known=known)
+        selected, parameters, wanted = select_tracks(where, known=self.known_fields())
         # What a filter reads has no row to be checked with: its sums are, once.
         self._check_sums("vectors", "number", self.model_number)
         for name in map(field_name, where):
@@ -697,6 +696,10 @@ class Catalogue:
         )
         with self._staged(wanted):
             return self.rows(query, self.model_number, *parameters)
+
+    def known_fields(self) -> list[str]:
+        """The names of the metadata that some track has."""
+        return [row[0] for row in self.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
 
     def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:
         """By label, the tracks that may be meant by a name, and how well it fits: see `names.fit`.

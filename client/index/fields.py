@@ -26,6 +26,11 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", decomposed.casefold())
 
 
+def several(value: Any) -> list[Any]:
+    """What a value of metadata holds: a list several, anything else itself."""
+    return value if isinstance(value, list) else [value]
+
+
 def field_name(name: Any) -> Any:
     """The name of a field as names are compared: however Unicode writes its accents; what is no text as it is."""
     return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
@@ -66,7 +71,7 @@ def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]
     rows = {
         (field_name(name), folded(part) if isinstance(part, str) else float(part), track)
         for name, value in metadata.items()
-        for part in (value if isinstance(value, list) else [value])
+        for part in several(value)
     }
     db.execute("DELETE FROM fields WHERE track = ?", (track,))
     db.executemany("INSERT INTO fields VALUES (?, ?, ?)", rows)

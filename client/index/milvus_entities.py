@@ -14,7 +14,7 @@ from pymilvus import DataType, MilvusClient
 
 from ..errors import LibraryError, QueryError
 from .catalogue import FileState, Model, NewTrack, Track
-from .fields import Condition, Value, field_name, folded
+from .fields import Condition, Value, field_name, folded, several
 
 MOST_BYTES = 65_536
 """Of a JSON value or a text."""
@@ -156,8 +156,7 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
     for said, value in fields.items():
         name = field_name(said)
         terms.add(term(name, None))
-        parts: Sequence[str | float] = value if isinstance(value, list) else [value]
-        for part in parts:
+        for part in several(value):
             if isinstance(part, str):
                 terms.add(term(name, folded(part)))
             else:

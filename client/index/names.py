@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .fields import several
+
 EXACT = 1.0
 """How well a name fits that is what was typed, but for case, accents and signs."""
 
@@ -81,7 +83,7 @@ def as_lines(metadata: Mapping[str, Any], *, path: str) -> str:
     """
     said = [
         metadata.get("title") or os.path.splitext(os.path.basename(path))[0],
-        *_several(metadata.get("artist"))[:_MOST_ARTISTS],
+        *several(metadata.get("artist") or "")[:_MOST_ARTISTS],
         metadata.get("album") or "",
     ]
     return "\n".join(["", *(f" {name} " for text in said if (name := plain(str(text)[:_MOST_LETTERS]))), ""])
@@ -164,10 +166,6 @@ def _beginning(word: str) -> str:
 
 def _quoted(phrase: str) -> str:
     return f'"{phrase}"'  # `plain` leaves no quotes
-
-
-def _several(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if value else []
 
 
 def _names_of(metadata: str, annotations: str, path: str) -> str:

@@ -29,7 +29,7 @@ class _Upload(NamedTuple):
 
 
 class Uploads:
-    """A folder of what was uploaded, which nothing outlasts."""
+    """A folder of what was uploaded, which goes when the server ends, unless it is killed."""
 
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
