@@ -1,7 +1,6 @@
 """How fast does the page answer, for how many people, and what does it weigh?"""
 
 import asyncio
-import contextlib
 import itertools
 import os
 import re
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +21,7 @@ from playwright.sync_api import sync_playwright
 
 from bench.retrieval import CACHE
 from client import MusicSearch
+from client.encoders import open_encoder
 from client.index.catalogue import FileState, NewTrack, TrackVectors
 from demo.__main__ import COLLECTION, read_queries
 
@@ -79,8 +80,9 @@ def measure() -> str:
 
 
 def make_library(tracks: int) -> Path:
-    """In the cache; made where it is not there yet."""
-    folder = CACHE / f"web-{tracks}"
+    """In the cache; made where it is not there yet, or was made with another model."""
+    with closing(open_encoder()) as encoder:
+        folder = CACHE / f"web-{tracks}-{encoder.spec.fingerprint[:8]}"
     done = folder / "complete"
     if done.exists():
         return folder
@@ -115,7 +117,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
 
 
-@contextlib.contextmanager
+@contextmanager
 def serving(library: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """The page's server on a free port, and its process."""
     command = [
@@ -202,7 +204,7 @@ def _look(address: str) -> str:
         paints_ms = []
         for _ in range(5):
             page.goto("about:blank")
-            page.goto(f"{address}#q=piano")
+            page.goto(f"{address}#/?q=piano")
             page.wait_for_selector(".row[data-track]", timeout=60_000)
             paints_ms.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
         fetched = page.evaluate(

@@ -26,7 +26,8 @@ from .errors import (
 from .index.browse import Facet, FacetValue, Glance, Suggestion
 from .ingest import AddReport, TrackWarning
 from .query import Clip, Reading, read_query
-from .search import Hit, LibraryInfo, LibraryMap, MusicSearch, Part, RemovedMissing, TrackInfo
+from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
+from .search import MusicSearch
 from .walk import FailedTrack
 from .zero_shot import Tag, TaggedTrack
 

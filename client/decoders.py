@@ -5,7 +5,6 @@ processes do, as each waits for the other's lock; and a file at which FFmpeg cra
 """
 
 import ctypes
-import json
 import logging
 import mmap
 import os
@@ -22,12 +21,12 @@ from typing import IO, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .apart import can_start_python, python_command
 from .audio import Window, WindowReader
 from .errors import AudioError, MusicSearchError
 
 _SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
 _READY, _TAKEN = b"ready", b"taken"
-_FIND_CLIENT = "import json, sys; sys.path[:] = json.loads(sys.argv[3])\n"
 _COMMAND = "from client.decoders import main; main()"
 _START_S = 30.0  # it takes 0.2
 _ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # the latter also where memory is short
@@ -71,8 +70,7 @@ class Decoder:
             "windows": windows,
         }
         self._process: _Process | None = None
-        # Windows hands no open files on, and an application that is frozen into one file would start itself.
-        self._may_start = os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False)
+        self._may_start = os.name == "posix" and can_start_python()  # Windows hands no open files on
 
     def windows(self, path: str) -> Iterator[Window]:
         """The windows of a file, all of which are to be read before those of another one.
@@ -142,13 +140,12 @@ class _Process:
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
-        places = json.dumps([place for place in sys.path if isinstance(place, str)])
         self._connection, other_end = Pipe()
         with _shared_memory() as memory, other_end:
             self._slots = _slots(memory.fileno(), window_samples=options["window_samples"])
             files = (other_end.fileno(), memory.fileno())
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _FIND_CLIENT + _COMMAND, *map(str, files), places],
+                python_command(_COMMAND, *map(str, files)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # else NumPy starts threads that nobody needs

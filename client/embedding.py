@@ -1,7 +1,6 @@
 """From an audio file to its vectors: the windows, and the one that stands for the track."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from .audio import WindowReader, check_file, heard
 from .encoders import Encoder
 from .index.catalogue import TrackVectors
+from .recent import Recent
 
 _KEPT = 64  # vectors of sounds that were searched by
 
@@ -78,7 +78,7 @@ class Heard:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._vectors: OrderedDict[tuple[object, ...], NDArray[np.float32]] = OrderedDict()
+        self._vectors: Recent[NDArray[np.float32]] = Recent(most=_KEPT, size=lambda _: 1)
         self._lock = threading.Lock()
 
     def vector(self, path: str, *, start_s: float, end_s: float | None) -> NDArray[np.float32]:
@@ -87,11 +87,8 @@ class Heard:
         name = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, start_s, end_s)
         with self._lock:
             if name in self._vectors:
-                self._vectors.move_to_end(name)
                 return self._vectors[name]
         vector = embed_file(self._encoder, path, start_s=start_s, end_s=end_s).vector
         with self._lock:
-            self._vectors[name] = vector
-            if len(self._vectors) > _KEPT:
-                self._vectors.popitem(last=False)
+            self._vectors.keep(name, vector)
         return vector

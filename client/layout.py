@@ -11,10 +11,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .apart import can_start_python, python_command
 
 METHODS = ("umap", "pca")
 
@@ -28,18 +31,20 @@ _LOWEST_PRIORITY = 10
 log = logging.getLogger(__name__)
 
 
+def draws_by_umap(tracks: int) -> bool:
+    """Whether so many are drawn by UMAP here."""
+    return tracks >= _LEAST_FOR_UMAP and find_spec("umap") is not None
+
+
 def lay_out(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
     """Points for unit vectors float32 [n, dim]: float32 [n, 2], within -1 and 1, the same at each call; and by what."""
-    if len(vectors) >= _LEAST_FOR_UMAP:
-        try:
-            import umap
-        except ImportError:
-            log.info("umap-learn is not installed: the map shows principal components")
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that a fixed seed takes one thread
-                mapper = umap.UMAP(n_neighbors=_NEIGHBOURS, metric="cosine", random_state=0)
-                return _scaled(mapper.fit_transform(vectors)), "umap"
+    if draws_by_umap(len(vectors)):
+        import umap
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a fixed seed takes one thread
+            mapper = umap.UMAP(n_neighbors=_NEIGHBOURS, metric="cosine", random_state=0)
+            return _scaled(mapper.fit_transform(vectors)), "umap"
     return _scaled(_principal_components(vectors)), "pca"
 
 
@@ -70,13 +75,16 @@ def lay_out_apart(
     Args:
         started: called with the process, which may be killed.
     """
-    if sys.executable and not getattr(sys, "frozen", False):
+    if can_start_python():
         with tempfile.TemporaryDirectory() as temporary:
             given, made = (Path(temporary) / name for name in ("vectors.npy", "points.npz"))
             np.save(given, vectors)
-            command = [sys.executable, "-P", __file__, str(given), str(made)]
             with subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+                python_command("from client.layout import main; main()", str(given), str(made)),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
             ) as process:
                 started(process)
                 _, problem = process.communicate()
@@ -113,7 +121,3 @@ def main() -> None:
         os.nice(_LOWEST_PRIORITY)
     points, method = lay_out(np.load(sys.argv[1]))
     np.savez(sys.argv[2], points=points, method=METHODS.index(method))
-
-
-if __name__ == "__main__":
-    main()

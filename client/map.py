@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .errors import LibraryError
 from .index import browse
 from .index.catalogue import Catalogue
-from .layout import METHODS, lay_out_apart, place
+from .layout import METHODS, draws_by_umap, lay_out_apart, place
 
 FILE_NAME = "map.npz"
 
@@ -120,7 +120,10 @@ class MapKeeper:
                 log.info("drawing the map anew: %s", exc)
             return None
         is_whole = found.labels.dtype == np.int64 and found.points.shape == (len(found.labels), 2)
-        return found if is_whole and np.isfinite(found.points).all() else None
+        if not is_whole or not np.isfinite(found.points).all():
+            return None
+        # umap-learn has been installed since, or failed: then it is tried once each time that the library is opened.
+        return None if found.method == "pca" and draws_by_umap(len(found.labels)) else found
 
     def _save(self, drawing: Drawing) -> None:
         """Failing to is no fault: it is drawn again at the next start."""

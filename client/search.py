@@ -4,10 +4,9 @@ import math
 import os
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -22,11 +21,11 @@ from .duplicates import Duplicate, find_duplicates
 from .embedding import Heard, embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
 from .errors import LibraryError, ModelMismatch, QueryError
-from .fusion import DEPTH, Names, fuse
+from .fusion import Names
 from .index import browse
 from .index.browse import Facet, Glance, Suggestion
 from .index.catalogue import Catalogue, Model, Track
-from .index.fields import Value, folded, several
+from .index.fields import Value
 from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper
@@ -45,159 +44,23 @@ from .query import (
     unit,
     weighted,
 )
+from .ranking import Bounds, Ranking, artists_of
+from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
 from .walk import FailedTrack, find_audio
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
-
-class Part(NamedTuple):
-    """A window of a track.
-
-    Attributes:
-        start_s: where in the track it begins.
-        score, probability: see `Hit`, as if it were a track.
-    """
-
-    start_s: float
-    score: float
-    probability: float | None
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One search result.
-
-    Attributes:
-        track_id: stays the same when the file changes or moves.
-        path: where the file was when it was last added.
-        score: cosine between the query and the track, -1...1; less what is in it of what is unwanted (see `wish`).
-            Where nothing is wanted, the cosine with the opposite of what is not.
-        start_s: where in the track the window begins that fits the query best.
-            None where it was not asked for.
-        metadata: title, artist, album, genre, year, bpm and key, as far as the file names them, and what was
-            annotated.
-        probability: share of the queries to which nothing in the library belongs whose best hit scores lower, 0 to
-            1; where nothing is wanted, of the library's tracks that have more of what is not (see `Wish.fits`). None
-            where the query is no text, or the library's background is not known yet.
-        weak: the best hit of this search is no better than such queries get, so it found nothing that fits. Never
-            where nothing is wanted.
-        is_missing: the file was not there when its folder was last added.
-        warning: what of the file does not decode; empty where all of it does.
-        reading: how the texts of the query were read; None where it has none.
-        found_by: "name" where the query's words are its title, artist or album, "sound", or both.
-        windows: of the track, where that was asked for.
-    """
-
-    track_id: str
-    path: str
-    score: float
-    start_s: float | None
-    metadata: dict[str, Any]
-    probability: float | None = None
-    weak: bool = False
-    is_missing: bool = False
-    warning: str = ""
-    reading: Reading | None = None
-    found_by: tuple[str, ...] = ("sound",)
-    windows: tuple[Part, ...] | None = None
-
-
-@dataclass(frozen=True)
-class TrackInfo:
-    """A track of the library.
-
-    Attributes:
-        track_id, path, is_missing, warning: see `Hit`.
-        tags: what the file says.
-        annotations: what was annotated, which goes before it.
-    """
-
-    track_id: str
-    path: str
-    duration_s: float
-    tags: dict[str, Value]
-    annotations: dict[str, Value]
-    is_missing: bool = False
-    warning: str = ""
-
-    @property
-    def metadata(self) -> dict[str, Value]:
-        """All that is known about it."""
-        return {**self.tags, **self.annotations}
-
-
 _ROWS = 2_048  # vectors that are read while others wait
 _MOST_TYPED = 8  # texts of a query that may be names
-
-
-@dataclass(frozen=True)
-class LibraryMap:
-    """The tracks of a library as points of a plane, near those that sound like them.
-
-    Attributes:
-        track_ids: one a point.
-        points: float32 [n, 2], within -1 and 1.
-        method: by what it was drawn: "umap", or "pca" (the first two principal components).
-        values: of each track, what was asked for: a field's value, or how well it fits a text, 0 to 1; else None.
-    """
-
-    track_ids: list[str]
-    points: NDArray[np.float32]
-    method: str
-    values: list[Any] | None = None
-
-
-@dataclass(frozen=True)
-class LibraryInfo:
-    """What a library holds.
-
-    Attributes:
-        tracks: how many.
-        missing: how many of them have lost their files.
-        failed: files that could not be used when they were last added.
-        duration_s: length of the tracks together.
-        model_name, fingerprint, embedding_dim: of the model that made its vectors.
-        warnings: by their paths, the tracks of whose files something does not decode, and what.
-    """
-
-    path: str
-    tracks: int
-    missing: int
-    failed: int
-    duration_s: float
-    model_name: str
-    fingerprint: str
-    embedding_dim: int
-    warnings: dict[str, str]
-
-
-@dataclass(frozen=True)
-class RemovedMissing:
-    """What `remove_missing` did.
-
-    Attributes:
-        removed: ids of the tracks that are forgotten.
-        back: paths of the files that are there again; their tracks are missing no more.
-    """
-
-    removed: list[str]
-    back: list[str]
-
-
-class _Found(NamedTuple):
-    label: int
-    score: float
-    track: Track
-    found_by: tuple[str, ...]
 
 
 class _Asked(NamedTuple):
     """A search as numbers; `typed` are its texts as they were given."""
 
     wish: Wish
-    reading: Reading | None
-    is_text: bool
-    typed: tuple[str, ...]
+    reading: Reading | None = None
+    is_text: bool = False
+    typed: tuple[str, ...] = ()
 
 
 class MusicSearch:
@@ -246,7 +109,7 @@ class MusicSearch:
             if self._owns_encoder:
                 self._encoder.close()
             raise
-        self._measured: tuple[int, Background | None] | None = None
+        self._ranking = Ranking(self._catalogue, self._index)
         self._map = MapKeeper(self._catalogue, lock=self._lock) if isinstance(self._catalogue, Catalogue) else None
         self._opening = secrets.token_hex(4)
         self._heard = Heard(self._encoder)
@@ -371,19 +234,10 @@ class MusicSearch:
         if names not in get_args(Names):
             raise QueryError(f"names is {names!r}, expected one of {', '.join(get_args(Names))}")
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
-        return self._nearest(
-            asked.wish,
-            k=k,
-            offset=offset,
-            where=where,
-            per_artist=per_artist,
-            starts=starts,
-            reading=asked.reading,
-            is_text=asked.is_text,
-            typed=() if names == "never" else asked.typed,
-            names_only=names == "only",
-            with_windows=windows,
-        )
+        if names == "never":
+            asked = asked._replace(typed=())
+        bounds = Bounds(k, offset, where, per_artist)
+        return self._hits(asked, bounds, starts=starts, windows=windows, names_only=names == "only")
 
     def search_audio(
         self, source: Source, *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
@@ -421,7 +275,7 @@ class MusicSearch:
             QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
         """
         wish = Wish(unit(vector, dim=self._encoder.spec.embedding_dim))
-        return self._nearest(wish, k=k, offset=offset, where=where, per_artist=per_artist, starts=starts)
+        return self._hits(_Asked(wish), Bounds(k, offset, where, per_artist), starts=starts)
 
     def along(
         self,
@@ -441,7 +295,7 @@ class MusicSearch:
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
         with self._lock, self._catalogue.reading():
             windows = self._catalogue.windows(self._label_of(self._catalogue.named(track_id)))
-            return list(_parts(*windows, asked.wish, background=self._background() if asked.is_text else None))
+            return list(_parts(*windows, asked.wish, background=self._ranking.background() if asked.is_text else None))
 
     def path(self, first: str | Path, last: str | Path, *, steps: int = 8) -> list[Hit]:
         """Tracks that lead from one to another by small steps, both included; fewer where the library holds fewer.
@@ -521,8 +375,8 @@ class MusicSearch:
             if not near:
                 break
             order = [near[index] for index in draw([score_of[label] for label in near], rng=rng)]
-            last = _artists(hits[-1].metadata) if hits else set()
-            label = next((label for label in order if not last & _artists(tracks[label].metadata)), order[0])
+            last = artists_of(hits[-1].metadata) if hits else set()
+            label = next((label for label in order if not last & artists_of(tracks[label].metadata)), order[0])
             hits.append(_hit(tracks[label], score_of[label]))
             done.add(label)
             with self._lock:
@@ -847,7 +701,7 @@ class MusicSearch:
         while True:
             with self._lock:  # searches go on between the parts
                 found, vectors = next(parts, (None, None))
-                background = self._background()
+                background = self._ranking.background()
             if found is None or vectors is None:
                 break
             scores |= dict(zip(found.tolist(), wish.score(vectors).tolist(), strict=True))
@@ -900,115 +754,32 @@ class MusicSearch:
             return track if track and track.file.looks_like(os.stat(path)) else None
         return self._catalogue.by_path(path)
 
-    def _nearest(
-        self,
-        wish: Wish,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Mapping[str, Any] | None = None,
-        per_artist: int | None = None,
-        starts: bool = True,
-        reading: Reading | None = None,
-        is_text: bool = False,
-        typed: Sequence[str] = (),
-        names_only: bool = False,
-        with_windows: bool = False,
+    def _hits(
+        self, asked: _Asked, bounds: Bounds, *, starts: bool = True, windows: bool = False, names_only: bool = False
     ) -> list[Hit]:
-        check_count(k, name="k", least=1)
-        check_count(offset, name="offset", least=0)
-        if per_artist is not None:
-            check_count(per_artist, name="per_artist", least=1)
+        bounds.check()
+        wish = asked.wish
         with self._lock, self._catalogue.reading():
-            named = self._named(typed, where=where)
-            found, best_score = self._found(
-                wish, count=offset + k, where=where, per_artist=per_artist, named=named, names_only=names_only
+            found, best_score = self._ranking.find(wish, bounds, typed=asked.typed, names_only=names_only)
+            background = self._ranking.background() if asked.is_text else None
+            read = self._catalogue.windows_of([ranked.label for ranked in found]) if starts or windows else {}
+        # Where nothing is wanted, there is nothing to find.
+        is_weak = background is not None and not wish.usual and background.probability(best_score) < WEAK_BELOW
+        return [
+            _hit(
+                ranked.track,
+                ranked.score,
+                start_s=_best_start_s(*read[ranked.label], wish) if starts and ranked.label in read else None,
+                probability=wish.fits(ranked.score, background=background) if background else None,
+                weak=is_weak and "name" not in ranked.found_by,
+                reading=asked.reading,
+                found_by=ranked.found_by,
+                windows=_parts(*read[ranked.label], wish, background=background)
+                if windows and ranked.label in read
+                else None,
             )
-            found = found[offset:]
-            background = self._background() if is_text else None
-            # Where nothing is wanted, there is nothing to find.
-            is_weak = background and not wish.usual and background.probability(best_score) < WEAK_BELOW
-            labels = [hit.label for hit in found]
-            windows = self._catalogue.windows_of(labels) if starts or with_windows else {}
-            return [
-                Hit(
-                    hit.track.track_id,
-                    hit.track.file.path,
-                    hit.score,
-                    _best_start_s(*windows[hit.label], wish) if starts and hit.label in windows else None,
-                    hit.track.metadata,
-                    probability=wish.fits(hit.score, background=background) if background else None,
-                    weak=bool(is_weak) and "name" not in hit.found_by,
-                    is_missing=hit.track.is_missing,
-                    warning=hit.track.warning,
-                    reading=reading,
-                    found_by=hit.found_by,
-                    windows=_parts(*windows[hit.label], wish, background=background)
-                    if with_windows and hit.label in windows
-                    else None,
-                )
-                for hit in found
-            ]
-
-    def _named(self, typed: Sequence[str], *, where: Mapping[str, Any] | None) -> dict[int, float]:
-        """By label, how well the names of the tracks fit that may be meant by one of these texts."""
-        named: dict[int, float] = {}
-        for text in typed:
-            for label, fit in self._catalogue.named_like(text, where=where).items():
-                named[label] = max(fit, named.get(label, 0.0))
-        return named
-
-    def _found(
-        self,
-        wish: Wish,
-        *,
-        count: int,
-        where: Mapping[str, Any] | None,
-        per_artist: int | None,
-        named: Mapping[int, float],
-        names_only: bool,
-    ) -> tuple[list[_Found], float]:
-        """The `count` best, best first, and the best score of all."""
-        asked = max(count, DEPTH) if named else count
-        of_artist: Counter[str] = Counter()
-        found: list[_Found] = []
-        seen: set[int] = set()
-        while True:
-            labels, cosines = nearest(wish, store=self._catalogue, index=self._index, k=asked, where=where)
-            scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
-            vectors = self._catalogue.vectors_of([label for label in named if label not in scores])
-            scored = wish.score(np.array([*vectors.values()], np.float32).reshape(-1, len(wish.vector)))
-            scores |= dict(zip(vectors, scored.tolist(), strict=True))
-            found_by = fuse([] if names_only else labels.tolist(), named)
-            order = [label for label in found_by if label not in seen]
-            for start in range(0, len(order), count):
-                group = order[start : start + count]
-                seen.update(group)
-                tracks = {track.label: track for track in self._catalogue.by_labels(group)}
-                for label in group:
-                    track = tracks.get(label)
-                    if track is None or label not in scores:
-                        self._catalogue.accept_gone(label)
-                        continue
-                    artists = _artists(track.metadata)
-                    if per_artist is None or all(of_artist[artist] < per_artist for artist in artists):
-                        of_artist.update(artists)
-                        found.append(_Found(label, scores[label], track, found_by[label]))
-                if len(found) >= count:
-                    break
-            if len(found) >= count or len(labels) < asked or names_only:
-                return found[:count], float(cosines[0]) if len(cosines) else 0.0
-            asked *= 4
-
-    def _background(self) -> Background | None:
-        """For the library as it is now; made anew when it has grown or shrunk by a tenth."""
-        tracks = len(self._catalogue)
-        if self._measured is None or abs(tracks - self._measured[0]) > 0.1 * self._measured[0]:
-            unrelated = self._catalogue.probes("unrelated")
-            best = [self._index.search(probe, k=1)[1] for probe in unrelated]
-            scores = np.concatenate([*best, np.empty(0, np.float32)])
-            self._measured = (tracks, Background(scores) if len(scores) else None)
-        return self._measured[1]
+            for ranked in found
+        ]
 
 
 def _telling(
@@ -1025,11 +796,6 @@ def _telling(
         on_progress(next(done), total)
 
     return advance
-
-
-def _artists(metadata: Mapping[str, Any]) -> set[str]:
-    """As they are compared; none where nothing is known."""
-    return {folded(str(artist)) for artist in several(metadata.get("artist", []))} - {""}
 
 
 def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
@@ -1091,10 +857,16 @@ def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], w
     return float(starts_s[np.argmax(wish.score(windows))])
 
 
-def _hit(track: Track, score: float) -> Hit:
-    """A track that no search looked for."""
+def _hit(track: Track, score: float, *, start_s: float | None = None, **more: Any) -> Hit:
     return Hit(
-        track.track_id, track.file.path, score, None, track.metadata, is_missing=track.is_missing, warning=track.warning
+        track.track_id,
+        track.file.path,
+        score,
+        start_s,
+        track.metadata,
+        is_missing=track.is_missing,
+        warning=track.warning,
+        **more,
     )
 
 

@@ -1,5 +1,6 @@
 """python -m demo: index the bundled collection, run its queries, tag two tracks."""
 
+import csv
 import json
 import resource
 import shutil
@@ -40,6 +41,12 @@ def read_descriptions() -> dict[str, str]:
     return {Path(row["audio"]).stem: ", ".join(row["labels"]) for row in rows}
 
 
+def read_names() -> dict[str, dict[str, str]]:
+    """Made-up names, so that there is something to filter by: {file name without suffix: {field: value}}."""
+    with (FOLDER / "names.csv").open(encoding="utf-8") as file:
+        return {row.pop("track"): row for row in csv.DictReader(file)}
+
+
 def main() -> int:
     console = Console()
     started = time.monotonic()
@@ -50,11 +57,13 @@ def main() -> int:
                 f"indexed {COLLECTION.name}/: {report.added} embedded, {report.unchanged} unchanged, "
                 f"{len(report.failed)} failed, {time.monotonic() - started:.1f} s\n"
             )
+            names = read_names()
+            ms.annotate({track.track_id: _facts(names[Path(track.path).stem]) for track in ms.tracks()})
             descriptions = read_descriptions()
             queries = read_queries()
             found = 0
             for query in queries:
-                hits = ms.search(query.text, k=SHOWN)
+                hits = ms.search(query.text, k=SHOWN, names="never")
                 found += any(Path(hit.path).stem in query.accepted for hit in hits)
                 console.print(f"“{query.text}”")
                 console.print(_hits_table(query, hits, descriptions))
@@ -79,6 +88,10 @@ def _open_library() -> MusicSearch:
     except ModelMismatch:
         shutil.rmtree(LIBRARY)
         return MusicSearch(LIBRARY)
+
+
+def _facts(names: dict[str, str]) -> dict[str, str | int]:
+    return {**names, "year": int(names["year"])}
 
 
 def _hits_table(query: Query, hits: list[Hit], descriptions: dict[str, str]) -> Table:

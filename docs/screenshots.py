@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.__main__ import read_names
 from tests.client.web.browser.conftest import NO_CHROMIUM, find_chromium, launch
 from tests.client.web.browser.listening import is_heard, row, rows
-from tests.client.web.browser.tagged_library import make_library, read_tracks
+from tests.client.web.browser.tagged_library import make_library
 from tests.client.web.browser.test_map import points
 from tests.client.web.running import Running
 
@@ -37,7 +38,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 def longer() -> dict[str, list[str]]:
     """Of which tracks of the collection each is put together: mostly itself, some of its kind, a little of another."""
-    tracks = read_tracks()
+    tracks = read_names()
     names = list(tracks)
     parts = {}
     for place, own in enumerate(names):

@@ -20,7 +20,8 @@ from ..index.catalogue import FILE_NAME
 from ..index.store import is_milvus, open_index, open_store
 from ..playlists import Entry, write_playlist
 from ..query import Clip, Reading, read_query
-from ..search import Hit, MusicSearch
+from ..results import Hit
+from ..search import MusicSearch
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 from .lines import read_lines
 from .output import print_hits, print_json, print_json_list, print_table
@@ -159,6 +160,13 @@ def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None
 def duplicates(options: argparse.Namespace) -> int:
     with closing(open_store(options.library)) as store:
         found = list(find_duplicates(store, open_index(store), least=options.least))
+        if options.m3u:
+            ids = dict.fromkeys(track_id for pair in found for track_id in (pair.first, pair.second))
+            tracks = {track.track_id: track for track in store.by_ids(list(ids))}
+            entries = [
+                Entry(track.file.path, track.duration_s, track.metadata) for track in map(tracks.get, ids) if track
+            ]
+            write_playlist(options.m3u.expanduser(), entries)
     if options.json:
         print_json([asdict(pair) for pair in found])
     else:

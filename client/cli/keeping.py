@@ -11,7 +11,8 @@ from ..errors import QueryError
 from ..index.fields import Value
 from ..index.store import open_store
 from ..ingest import AddReport
-from ..search import MusicSearch, RemovedMissing, library_info, remove_missing
+from ..results import RemovedMissing
+from ..search import MusicSearch, library_info, remove_missing
 from ..walk import VIDEO_EXTENSIONS
 from .output import plain, print_json, print_table
 

@@ -165,10 +165,6 @@ def make_parser() -> argparse.ArgumentParser:
     for made in (search, similar, mix):
         made.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
         made.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
-    for made in (search, similar, mix, path, radio):
-        made.add_argument(
-            "--m3u", metavar="FILE", type=Path, help="keep them as a playlist too: FILE.m3u8, .xspf or .jspf"
-        )
     tag = command(
         "tag",
         finding.tag,
@@ -194,6 +190,10 @@ def make_parser() -> argparse.ArgumentParser:
         "library --least 0.995",
     )
     duplicates.add_argument("--least", type=float, default=0.98, help="the lowest similarity (default 0.98)")
+    for made in (search, similar, mix, path, radio, duplicates):
+        made.add_argument(
+            "--m3u", metavar="FILE", type=Path, help="keep them as a playlist too: FILE.m3u8, .xspf or .jspf"
+        )
     evaluate = command(
         "evaluate",
         finding.evaluate,

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..asynchronous import AsyncMusicSearch
 from ..errors import AudioError, MusicSearchError
+from ..recent import Recent
 from . import models
 from .context import Context
 from .decoding import Decoders
@@ -23,7 +24,6 @@ from .jobs import Jobs
 from .kinds import read_kind
 from .maps import Maps
 from .problems import handle_problems
-from .recent import Recent
 from .routes import ROUTERS
 from .safety import API, AtWork, BoundedBody, Entrance, Rate, SameSite, Share, Shell, Tokens
 from .settings import Settings

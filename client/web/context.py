@@ -9,7 +9,8 @@ from starlette.requests import HTTPConnection
 
 from ..asynchronous import AsyncMusicSearch
 from ..errors import LibraryError, QueryError
-from ..search import TrackInfo
+from ..recent import Recent
+from ..results import TrackInfo
 from .covers import Cover
 from .decoding import Decoders
 from .events import Events
@@ -17,7 +18,6 @@ from .jobs import Jobs
 from .kinds import Kind
 from .maps import Maps
 from .problems import Problem
-from .recent import Recent
 from .safety import Tokens
 from .settings import Settings
 from .transcoding import Transcoders

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..asynchronous import AsyncMusicSearch
 from ..errors import MusicSearchError
-from ..search import LibraryMap
+from ..results import LibraryMap
 from . import models
 from .events import Events
 from .turns import Turns

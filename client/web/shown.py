@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from ..search import TrackInfo
+from ..results import TrackInfo
 from . import models
 from .context import Context
 

@@ -5,23 +5,18 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
+from ..apart import python_command
 from . import mp3
 from .problems import Problem
 
 _MOST = 4
-_RESTS_S = 10.0  # a player that has not read for so long is paused, and asks anew for what it lacks when it goes on
+_RESTS_S = 3.0  # a player that has not read for so long is paused, and asks anew for what it lacks when it goes on
 _READ_BYTES = 1 << 16
-_PROGRAM = """
-import json, runpy, sys
-sys.path[:] = json.loads(sys.argv[2])
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
+_PROGRAM = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without the package, which is slow
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +37,7 @@ class Transcoders:
         """
         async with self._opening:
             if len(self._streams) >= _MOST:
-                paused = min(self._streams, key=lambda stream: stream.read_at)
-                if time.monotonic() - paused.read_at < _RESTS_S:
-                    raise Problem(503, "too many tracks are converted at the same time: try again in a moment")
-                await paused.aclose()
+                await self._make_room()
             process = await asyncio.shield(self._spare) if self._spare is not None else None
             self._spare = None
             if process is None or process.returncode is not None:
@@ -54,6 +46,18 @@ class Transcoders:
                 raise Problem(503, "nothing can be converted now: try again in a moment")
             self._spare = asyncio.create_task(_start())
             return Transcoded(process, self._streams, path=path, frames=frames, begin=begin, end=end)
+
+    async def _make_room(self) -> None:
+        """End the stream that rests for the longest, as soon as it has rested for long enough."""
+        await asyncio.sleep(self._paused().read_at + _RESTS_S - time.monotonic())
+        if len(self._streams) >= _MOST:
+            paused = self._paused()
+            if time.monotonic() - paused.read_at < _RESTS_S:
+                raise Problem(503, "too many tracks are converted at the same time: try again in a moment")
+            await paused.aclose()
+
+    def _paused(self) -> "Transcoded":
+        return min(self._streams, key=lambda stream: stream.read_at)
 
     async def close(self) -> None:
         for stream in list(self._streams):
@@ -119,10 +123,9 @@ class Transcoded:
 
 async def _start() -> asyncio.subprocess.Process | None:
     """None where the machine has no room for one."""
-    places = json.dumps([place for place in sys.path if isinstance(place, str)])
     try:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _PROGRAM, str(Path(mp3.__file__)), places),
+            *python_command(_PROGRAM, mp3.__file__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

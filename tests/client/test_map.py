@@ -66,10 +66,9 @@ def test_few_points(count: int) -> None:
 
 
 def test_where_umap_fails_there_are_principal_components(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "fails.py").write_text("raise SystemExit('no memory')")
-    monkeypatch.setattr(layout, "__file__", str(tmp_path / "fails.py"))
+    monkeypatch.setattr(layout, "python_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no memory')"])
     with caplog.at_level(logging.WARNING):
         points, method = lay_out_apart(grouped(90))
     assert (method, are_apart(points)) == ("pca", True)
@@ -99,6 +98,7 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         )
 
     monkeypatch.setattr(maps, "lay_out_apart", draw)
+    monkeypatch.setattr(maps, "draws_by_umap", lambda tracks: False)
     return counts
 
 
@@ -211,6 +211,17 @@ def test_of_many_tracks_some_are_drawn_and_the_others_placed(
     assert drawings == [50]
 
 
+def test_principal_components_give_way_to_umap_once_it_is_installed(
+    ms: MusicSearch, tmp_path: Path, encoder: LocalEncoder, drawings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ms.map()
+    for is_installed in (False, True):
+        monkeypatch.setattr(maps, "draws_by_umap", lambda tracks, answer=is_installed: answer)
+        with MusicSearch(tmp_path / "library", encoder=encoder) as again:
+            again.map()
+        assert drawings == [60] * (1 + is_installed)
+
+
 def test_an_empty_library_has_an_empty_map(tmp_path: Path, encoder: LocalEncoder, drawings: list[int]) -> None:
     with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
         assert (ms.map().track_ids, ms.map().points.shape) == ([], (0, 2))
@@ -219,8 +230,7 @@ def test_an_empty_library_has_an_empty_map(tmp_path: Path, encoder: LocalEncoder
 def test_a_library_that_is_closed_waits_for_no_map(
     ms: MusicSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "slow.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(layout, "__file__", str(tmp_path / "slow.py"))
+    monkeypatch.setattr(layout, "python_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
 
     async def close_while_it_is_drawn() -> None:
         shared = AsyncMusicSearch(ms)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client import MusicSearch
-from demo.__main__ import COLLECTION, SHOWN, main, read_descriptions, read_queries
+from demo.__main__ import COLLECTION, SHOWN, main, read_descriptions, read_names, read_queries
 from train.corpus import associations, templates, vocabulary
 
 PROJECT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_no_query_uses_a_word_of_the_caption_grammar():
 def test_the_collection_and_its_queries_are_complete():
     tracks = {path.stem for path in COLLECTION.glob("*.opus")}
     assert len(tracks) >= 64
-    assert set(read_descriptions()) == tracks
+    assert set(read_descriptions()) == set(read_names()) == tracks
     assert sum(path.stat().st_size for path in COLLECTION.iterdir()) <= 6_000_000
     queries = read_queries()
     assert len(queries) == 16
@@ -82,6 +82,10 @@ def test_a_second_run_embeds_nothing_again(
     output = capsys.readouterr().out
     assert "0 embedded, 81 unchanged, 0 failed" in output
     assert output.count("zero-shot tags of") == 2
+    with MusicSearch(tmp_path / "library") as ms:
+        hit = ms.search("Neon Causeway", k=1)[0]
+        assert (Path(hit.path).stem, hit.metadata["year"]) == ("06", 2016)
+        assert "name" in hit.found_by
 
 
 def test_another_models_demo_library_is_made_anew(

@@ -1,5 +1,6 @@
 /** What can be done with a track wherever it stands: the same words and the same menu in every view. */
 
+import { iconButton, OPENS_MENU } from "./buttons.js";
 import { say } from "./events.js";
 import { savePlaylist } from "./dialogs.js";
 import { openMenu } from "./menu.js";
@@ -55,6 +56,16 @@ export function openTrackMenu(button, item, { onTrackPage = false } = {}) {
     { label: T.copyTrackLink, icon: "link", run: () => void copyLink(trackHash(track.id)) },
   ]);
 }
+
+/** @param {Item} item @param {{onTrackPage?: boolean}} [where] */
+export function menuButton(item, where) {
+  const opener = iconButton(T.moreOf(name(item.track)), "more", () => openTrackMenu(opener, item, where), OPENS_MENU);
+  return opener;
+}
+
+/** @param {import("./api.js").Track} track */
+export const playButton = (track) =>
+  iconButton(T.playTrack(name(track)), "play", () => player.play({ track }), { disabled: track.missing });
 
 /** @param {Item[]} items @param {string} title */
 export function save(items, title) {

@@ -1,6 +1,7 @@
 /** The server's API: one function for each thing that it does. */
 
 import { tell } from "./events.js";
+import { T } from "./texts.js";
 
 /**
  * @typedef {object} Track
@@ -83,6 +84,9 @@ export class Problem extends Error {
 
 /** The server did not answer. */
 export class Away extends Error {}
+
+/** What to tell of an error. @param {unknown} error @param {string} [away] where the server did not answer */
+export const words = (error, away = T.away) => (error instanceof Away ? away : /** @type {Error} */ (error).message);
 
 /** @type {() => Promise<void>} resolves when a token was accepted */
 let signIn = () => Promise.reject(new Problem(401, ""));

@@ -1,6 +1,7 @@
 /** The bar at the foot of the page: what plays, where it is, how loud. */
 
 import { openTrackMenu } from "./actions.js";
+import { iconButton, OPENS_MENU } from "./buttons.js";
 import { makeCover } from "./cover.js";
 import { byId, fill, h } from "./dom.js";
 import { on } from "./events.js";
@@ -10,14 +11,6 @@ import { toggleQueue } from "./queue.js";
 import { trackHash } from "./state.js";
 import { makeStrip } from "./strip.js";
 import { byline, clock, T } from "./texts.js";
-
-/** @type {(label: string, sign: import("./icons.js").IconName, run: (event: Event) => void, more?: object) => any} */
-const button = (label, sign, run, more = {}) =>
-  h(
-    "button",
-    { type: "button", class: "icon-button", "aria-label": label, title: label, ...more, on: { click: run } },
-    icon(sign),
-  );
 
 export function makeBar() {
   const bar = byId("player");
@@ -43,7 +36,7 @@ export function makeBar() {
   });
   const at = h("span", { class: "clock" });
   const end = h("span", { class: "clock" });
-  const muteButton = button(T.mute, "volume", player.mute);
+  const muteButton = iconButton(T.mute, "volume", player.mute);
   const volume = h("input", {
     type: "range",
     class: "slider volume",
@@ -53,7 +46,7 @@ export function makeBar() {
     "aria-label": T.volume,
     on: { input: () => player.setVolume(Number(volume.value)) },
   });
-  const queueButton = button(T.queue, "queue", () => toggleQueue(), {
+  const queueButton = iconButton(T.queue, "queue", () => toggleQueue(), {
     "aria-expanded": "false",
     "aria-controls": "queue",
     id: "queue-button",
@@ -65,22 +58,22 @@ export function makeBar() {
     h(
       "div",
       { class: "bar-buttons" },
-      button(T.previous, "previous", player.previous),
+      iconButton(T.previous, "previous", player.previous),
       playButton,
-      button(T.next, "next", () => void player.next()),
+      iconButton(T.next, "next", () => void player.next()),
     ),
     h("div", { class: "bar-seek" }, at, h("div", { class: "seek-box" }, strip.el, seek), end),
     h(
       "div",
       { class: "bar-more" },
-      button(
+      iconButton(
         T.moreOfThis,
         "more",
         (event) => {
           const now = player.player.now;
           if (now) openTrackMenu(/** @type {HTMLElement} */ (event.currentTarget), now);
         },
-        { "aria-haspopup": "menu", "aria-expanded": "false" },
+        OPENS_MENU,
       ),
       muteButton,
       volume,

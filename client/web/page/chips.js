@@ -1,9 +1,9 @@
 /** The parts of the query beside the search box: words, words against, tracks like and unlike, each with a weight. */
 
 import * as api from "./api.js";
+import { iconButton } from "./buttons.js";
 import { byId, fill, h } from "./dom.js";
 import { on } from "./events.js";
-import { icon } from "./icons.js";
 import { closePanel, openPanel } from "./menu.js";
 import { ranks } from "./query.js";
 import { ask, state } from "./state.js";
@@ -82,21 +82,14 @@ function chip(side, place, content, label, weight) {
     h("span", { class: "chip-kind", text: T.sides[side] }),
     typeof content === "string" ? h("span", { class: "chip-text", text: content, title: content }) : content,
     weightButton,
-    h(
-      "button",
-      {
-        type: "button",
-        class: "chip-remove",
-        "aria-label": T.remove(label),
-        title: T.remove(label),
-        on: {
-          click: () => {
-            changed(side, place, null);
-            byId("chips").querySelector("button")?.focus();
-          },
-        },
+    iconButton(
+      T.remove(label),
+      "close",
+      () => {
+        changed(side, place, null);
+        byId("chips").querySelector("button")?.focus();
       },
-      icon("close"),
+      { class: "chip-remove" },
     ),
   );
 }

@@ -1,7 +1,9 @@
-/** A track's cover, or a sleeve drawn from its id where it has none. */
+/** A track as lists show it: its cover, or a sleeve drawn from its id where it has none, and its names. */
 
 import { coverUrl } from "./api.js";
 import { h } from "./dom.js";
+import { trackHash } from "./state.js";
+import { byline } from "./texts.js";
 
 /** @type {Set<string>} tracks that turned out to have none, so that they are not asked for again */
 const bare = new Set();
@@ -34,3 +36,15 @@ export function makeCover({ id, missing = false }, extra = "") {
   sleeve.append(image);
   return sleeve;
 }
+
+/** @param {import("./api.js").Track} track @param {{link?: boolean}} [how] @param {...any} more lines below */
+export const makeNames = (track, { link = false } = {}, ...more) =>
+  h(
+    "span",
+    { class: "cell-title" },
+    link
+      ? h("a", { class: "title", href: trackHash(track.id), text: track.title })
+      : h("span", { class: "title", text: track.title }),
+    h("span", { class: "by", text: byline(track) }),
+    more,
+  );

@@ -1,9 +1,9 @@
 /** The page's dialogs. The browser's own dialog element keeps the focus inside and gives it back. */
 
 import * as api from "./api.js";
+import { iconButton } from "./buttons.js";
 import { h } from "./dom.js";
 import { say } from "./events.js";
-import { icon } from "./icons.js";
 import { keepSetting, setting } from "./state.js";
 import { T } from "./texts.js";
 
@@ -24,18 +24,7 @@ export function openDialog(title, content, { onClose, kind = "", firm = false } 
       "header",
       { class: "dialog-head" },
       h("h2", { id, text: title }),
-      !firm &&
-        h(
-          "button",
-          {
-            type: "button",
-            class: "icon-button",
-            "aria-label": T.close,
-            title: T.close,
-            on: { click: () => dialog.close() },
-          },
-          icon("close"),
-        ),
+      !firm && iconButton(T.close, "close", () => dialog.close()),
     ),
     content,
   );
@@ -168,7 +157,7 @@ export function savePlaylist(ids, title) {
       dialog.close();
       say(T.playlistSaved(name));
     } catch (error) {
-      wrong.textContent = error instanceof api.Away ? T.away : /** @type {Error} */ (error).message;
+      wrong.textContent = api.words(error);
     }
   });
   input.select();

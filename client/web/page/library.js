@@ -1,18 +1,16 @@
 /** The library: what is in it, adding to it, and what is wrong with some of its files. */
 
+import { playButton } from "./actions.js";
 import * as api from "./api.js";
+import { makeNames } from "./cover.js";
 import { confirmed } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { on, say, tell } from "./events.js";
 import { icon } from "./icons.js";
-import * as player from "./player.js";
-import { mayChange, state, trackHash } from "./state.js";
-import { byline, hours, name, percent, T } from "./texts.js";
+import { mayChange, state } from "./state.js";
+import { hours, percent, T } from "./texts.js";
 
 const MOST_SHOWN = 50;
-
-/** @param {unknown} error */
-const words = (error) => (error instanceof api.Away ? T.away : /** @type {Error} */ (error).message);
 
 /** @param {string} title @param {string} hint @param {any[]} content */
 const card = (title, hint, content) =>
@@ -47,7 +45,7 @@ export function makeJob(job) {
           type: "button",
           class: "button quiet",
           text: T.stop,
-          on: { click: () => api.stopJob(job.id).catch((error) => say(words(error), "error")) },
+          on: { click: () => api.stopJob(job.id).catch((error) => say(api.words(error), "error")) },
         }),
     ),
     running && bar,
@@ -65,33 +63,14 @@ function reportWords(report) {
   return counts.filter(Boolean).join(", ") || T.reportNothing;
 }
 
-/** @param {import("./api.js").Track} track @param {any} [more] */
-function trackLine(track, more) {
-  return h(
+/** @param {import("./api.js").Track} track */
+const trackLine = (track) =>
+  h(
     "div",
     { class: "file-line" },
-    h(
-      "button",
-      {
-        type: "button",
-        class: "icon-button",
-        disabled: track.missing,
-        "aria-label": T.playTrack(name(track)),
-        title: T.play,
-        on: { click: () => player.play({ track }) },
-      },
-      icon("play"),
-    ),
-    h(
-      "div",
-      { class: "cell-title" },
-      h("a", { class: "title", href: trackHash(track.id), text: track.title }),
-      h("span", { class: "by", text: byline(track) }),
-      h("code", { class: "file", text: track.file }),
-    ),
-    more,
+    playButton(track),
+    makeNames(track, { link: true }, h("code", { class: "file", text: track.file })),
   );
-}
 
 /** A part that is read when it is opened: some of them take the server a while. @param {string} title @param {string} hint @param {() => Promise<any[]>} read */
 function lazyCard(title, hint, read) {
@@ -104,7 +83,7 @@ function lazyCard(title, hint, read) {
       fill(content, await read());
       button.textContent = T.lookAgain;
     } catch (error) {
-      fill(content, h("p", { class: "form-error", role: "alert", text: words(error) }));
+      fill(content, h("p", { class: "form-error", role: "alert", text: api.words(error) }));
     }
     button.disabled = false;
   }
@@ -157,7 +136,7 @@ async function readMissing() {
           say(T.forgot(removed, back));
           tell("changed");
         } catch (error) {
-          say(words(error), "error");
+          say(api.words(error), "error");
         }
       },
     },
@@ -225,7 +204,7 @@ function addPart() {
       say(T.adding);
       tell("job", null);
     } catch (error) {
-      wrong.textContent = words(error);
+      wrong.textContent = api.words(error);
     }
   });
   return [form, wrong];
@@ -267,7 +246,7 @@ export function makeLibraryView() {
       }
       showJobs();
     } catch (error) {
-      if (!(error instanceof api.Away)) fill(jobList, h("li", { class: "form-error", text: words(error) }));
+      if (!(error instanceof api.Away)) fill(jobList, h("li", { class: "form-error", text: api.words(error) }));
     }
   }
 

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { makeBar } from "./bar.js";
+import { iconButton } from "./buttons.js";
 import { makeChips } from "./chips.js";
 import { readLibrary, watch } from "./connection.js";
 import { askToken, openHelp } from "./dialogs.js";
@@ -61,21 +62,7 @@ function makeHead() {
     ),
   );
   fill(byId("nav"), links);
-  fill(
-    byId("head-tools"),
-    theme,
-    h(
-      "button",
-      {
-        type: "button",
-        class: "icon-button help-button",
-        "aria-label": T.keys,
-        title: T.keys,
-        on: { click: openHelp },
-      },
-      icon("keyboard"),
-    ),
-  );
+  fill(byId("head-tools"), theme, iconButton(T.keys, "keyboard", openHelp, { class: "icon-button help-button" }));
 
   on("route", ({ view }) => {
     const section = view === "track" || view === "path" ? "search" : view;

@@ -1,17 +1,17 @@
 /** The map: every track a point, near to what sounds like it. */
 
-import { openTrackMenu, save } from "./actions.js";
+import { menuButton, playButton, save } from "./actions.js";
 import * as api from "./api.js";
-import { makeCover } from "./cover.js";
+import { button, iconButton } from "./buttons.js";
+import { makeCover, makeNames } from "./cover.js";
 import { byId, fill, h, quiet } from "./dom.js";
 import { paintPlain, paintShares, paintValues } from "./colours.js";
 import { on, say } from "./events.js";
 import { listenToGestures } from "./gestures.js";
-import { icon } from "./icons.js";
 import { makeLook } from "./look.js";
 import * as player from "./player.js";
 import { makeFinder, makePainter, normal, within } from "./points.js";
-import { keepSetting, setting, SINGULAR, state, trackHash } from "./state.js";
+import { keepSetting, setting, SINGULAR, state } from "./state.js";
 import { byline, name, T } from "./texts.js";
 
 const REACH_PX = 14,
@@ -92,19 +92,7 @@ export function makeMapView() {
     checked: setting("mapSound") === "1",
     on: { change: () => keepSetting("mapSound", sound.checked ? "1" : null) },
   });
-  const lasso = h(
-    "button",
-    { type: "button", class: "button", "aria-pressed": "false", on: { click: () => setLasso(!lassoing) } },
-    icon("lasso"),
-    T.lasso,
-  );
-  /** @type {(label: string, sign: import("./icons.js").IconName, run: () => void) => HTMLElement} */
-  const tool = (label, sign, run) =>
-    h(
-      "button",
-      { type: "button", class: "icon-button", "aria-label": label, title: label, on: { click: run } },
-      icon(sign),
-    );
+  const lasso = button(T.lasso, "lasso", () => setLasso(!lassoing), { "aria-pressed": "false" });
   const textBox = quiet(() => void paintByText(), 350);
   text.addEventListener("input", textBox);
 
@@ -132,9 +120,9 @@ export function makeMapView() {
       h(
         "div",
         { class: "map-zoom" },
-        tool(T.zoomIn, "add", () => look.zoom(1.5)),
-        tool(T.zoomOut, "less", () => look.zoom(1 / 1.5)),
-        tool(T.wholeMap, "fit", () => look.showAll()),
+        iconButton(T.zoomIn, "add", () => look.zoom(1.5)),
+        iconButton(T.zoomOut, "less", () => look.zoom(1 / 1.5)),
+        iconButton(T.wholeMap, "fit", () => look.showAll()),
       ),
     ),
     legend,
@@ -262,7 +250,7 @@ export function makeMapView() {
       const { colour: given } = await api.points(by.value);
       if (given) paint(paintValues(given.values, positions));
     } catch (error) {
-      sayTrouble(error);
+      say(api.words(error), "error");
     }
   }
 
@@ -279,13 +267,8 @@ export function makeMapView() {
       const { fits } = await api.mapFits(words, fitting.signal);
       paint(paintShares(fits, T.fitsNot, T.fitsWell));
     } catch (error) {
-      if (!api.isAbort(error)) sayTrouble(error);
+      if (!api.isAbort(error)) say(api.words(error), "error");
     }
-  }
-
-  /** @param {unknown} error */
-  function sayTrouble(error) {
-    say(error instanceof api.Away ? T.away : /** @type {Error} */ (error).message, "error");
   }
 
   // What is under the pointer
@@ -329,46 +312,17 @@ export function makeMapView() {
     try {
       const track = await api.track(ids[place]);
       if (held !== place) return;
-      const menu = h(
-        "button",
-        {
-          type: "button",
-          class: "icon-button",
-          "aria-label": T.moreOf(name(track)),
-          title: T.moreOfThis,
-          "aria-haspopup": "menu",
-          "aria-expanded": "false",
-          on: { click: () => openTrackMenu(menu, { track }) },
-        },
-        icon("more"),
-      );
       fill(
         card,
         makeCover(track, "small"),
-        h(
-          "div",
-          { class: "cell-title" },
-          h("a", { class: "title", href: trackHash(track.id), text: track.title }),
-          h("span", { class: "by", text: byline(track) }),
-        ),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "icon-button",
-            disabled: track.missing,
-            "aria-label": T.playTrack(name(track)),
-            title: T.play,
-            on: { click: () => player.play({ track }) },
-          },
-          icon("play"),
-        ),
-        menu,
-        tool(T.close, "close", () => void hold(-1)),
+        makeNames(track, { link: true }),
+        playButton(track),
+        menuButton({ track }),
+        iconButton(T.close, "close", () => void hold(-1)),
       );
       if (crosshair) byId("live").textContent = name(track);
     } catch (error) {
-      sayTrouble(error);
+      say(api.words(error), "error");
     }
   }
 
@@ -398,34 +352,23 @@ export function makeMapView() {
         const tracks = await Promise.all(few.map((i) => api.track(ids[i])));
         run(tracks.filter((track) => !track.missing).map((track) => ({ track })));
       } catch (error) {
-        sayTrouble(error);
+        say(api.words(error), "error");
       }
     };
     fill(
       picked,
       h("strong", { text: T.pickedTracks(inside.length) }),
-      h("button", { type: "button", class: "button", on: { click: withTracks(player.playAll) } }, icon("play"), T.play),
-      h(
-        "button",
-        { type: "button", class: "button", on: { click: withTracks((items) => player.enqueue(items)) } },
-        icon("queue"),
+      button(T.play, "play", withTracks(player.playAll)),
+      button(
         T.addToQueue,
+        "queue",
+        withTracks((items) => player.enqueue(items)),
       ),
-      h(
-        "button",
-        {
-          type: "button",
-          class: "button",
-          on: {
-            click: () =>
-              save(
-                inside.map((i) => ({ track: /** @type {any} */ ({ id: ids[i] }) })),
-                T.fromMap,
-              ),
-          },
-        },
-        icon("save"),
-        T.savePlaylist,
+      button(T.savePlaylist, "save", () =>
+        save(
+          inside.map((i) => ({ track: /** @type {any} */ ({ id: ids[i] }) })),
+          T.fromMap,
+        ),
       ),
       h("button", { type: "button", class: "button quiet", text: T.clear, on: { click: () => choose([]) } }),
     );
@@ -530,7 +473,7 @@ export function makeMapView() {
       look.showAll();
       showAsked();
     } catch (error) {
-      tellState(error instanceof api.Away ? T.awayResults : /** @type {Error} */ (error).message);
+      tellState(api.words(error, T.awayResults));
     }
   }
 

@@ -2,14 +2,14 @@
 
 import { save } from "./actions.js";
 import * as api from "./api.js";
-import { makeCover } from "./cover.js";
+import { button, iconButton } from "./buttons.js";
+import { makeCover, makeNames } from "./cover.js";
 import { byId, fill, h, quiet } from "./dom.js";
 import { on } from "./events.js";
-import { icon } from "./icons.js";
 import * as player from "./player.js";
 import { asHits, makeList } from "./rows.js";
 import { go, state } from "./state.js";
-import { byline, name, T } from "./texts.js";
+import { name, T } from "./texts.js";
 
 /**
  * @param {string} label
@@ -55,19 +55,13 @@ function picker(label, id, choose) {
               "button",
               { type: "button", class: "pick", on: { click: () => choose(track) } },
               makeCover(track, "small"),
-              h(
-                "span",
-                { class: "cell-title" },
-                h("span", { class: "title", text: track.title }),
-                h("span", { class: "by", text: byline(track) }),
-              ),
+              makeNames(track),
             ),
           ),
         ),
       );
     } catch (error) {
-      if (!api.isAbort(error))
-        note.textContent = error instanceof api.Away ? T.away : /** @type {Error} */ (error).message;
+      if (!api.isAbort(error)) note.textContent = api.words(error);
     }
   }, 150);
 
@@ -81,17 +75,7 @@ function picker(label, id, choose) {
   });
   if (id) {
     api.track(id).then(
-      (track) =>
-        fill(
-          chosen,
-          makeCover(track, "small"),
-          h(
-            "span",
-            { class: "cell-title" },
-            h("span", { class: "title", text: track.title }),
-            h("span", { class: "by", text: byline(track) }),
-          ),
-        ),
+      (track) => fill(chosen, makeCover(track, "small"), makeNames(track)),
       () => fill(chosen, h("span", { class: "trouble", text: T.unknownTrack })),
     );
   }
@@ -161,26 +145,11 @@ export function makePathView() {
       const items = tracks.filter((track) => !track.missing).map((track) => ({ track }));
       fill(
         tools,
-        h(
-          "button",
-          { type: "button", class: "button", on: { click: () => player.playAll(items) } },
-          icon("play"),
-          T.playAll,
-        ),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "button quiet",
-            "aria-label": T.saveResult,
-            title: T.saveResult,
-            on: { click: () => save(items, T.pathTitle) },
-          },
-          icon("save"),
-        ),
+        button(T.playAll, "play", () => player.playAll(items)),
+        iconButton(T.saveResult, "save", () => save(items, T.pathTitle), { class: "button quiet" }),
       );
     } catch (error) {
-      note.textContent = error instanceof api.Away ? T.away : /** @type {Error} */ (error).message;
+      note.textContent = api.words(error);
     }
   });
 }

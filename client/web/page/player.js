@@ -98,9 +98,15 @@ async function findWindows(item) {
 
 /**
  * @param {Item} item
- * @param {{context?: Item[], from?: number | null}} [how] context: what comes after it when the queue is empty
+ * @param {{context?: Item[], from?: number | null}} [how] context: what comes after it when the queue is empty; from: a
+ *   second, to which the item jumps if it is what plays
  */
 export function play(item, { context = [], from = null } = {}) {
+  if (from !== null && isNow(item.track.id)) {
+    seek(from);
+    if (!isPlaying()) toggle();
+    return;
+  }
   if (player.now) remember(player.now);
   player.context = context;
   player.radio = null;

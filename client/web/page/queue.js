@@ -1,13 +1,14 @@
 /** The queue beside the page: what comes next, in which order. */
 
 import { save } from "./actions.js";
-import { makeCover } from "./cover.js";
+import { button, iconButton } from "./buttons.js";
+import { makeCover, makeNames } from "./cover.js";
 import { byId, fill, h } from "./dom.js";
 import { on, say } from "./events.js";
 import { icon } from "./icons.js";
 import * as player from "./player.js";
 import { setting } from "./state.js";
-import { byline, name, T } from "./texts.js";
+import { name, T } from "./texts.js";
 
 const MOST_AFTER = 12;
 
@@ -31,12 +32,7 @@ function line(item, actions, more = {}) {
     "li",
     { class: "queue-line", ...more },
     makeCover(item.track, "small"),
-    h(
-      "div",
-      { class: "cell-title" },
-      h("span", { class: "title", text: item.track.title }),
-      h("span", { class: "by", text: byline(item.track) }),
-    ),
+    makeNames(item.track),
     h("div", { class: "queue-actions" }, actions),
   );
 }
@@ -54,12 +50,7 @@ function move(place, to) {
 function queued(item, place) {
   const title = name(item.track);
   /** @type {(label: string, sign: import("./icons.js").IconName, run: () => void) => HTMLElement} */
-  const act = (label, sign, run) =>
-    h(
-      "button",
-      { type: "button", class: "icon-button small", "aria-label": label, title: label, on: { click: run } },
-      icon(sign),
-    );
+  const act = (label, sign, run) => iconButton(label, sign, run, { class: "icon-button small" });
   const row = line(
     item,
     [
@@ -131,32 +122,12 @@ function showQueue() {
       "header",
       { class: "queue-head" },
       h("h2", { tabindex: "-1", text: T.queue }),
-      h(
-        "button",
-        {
-          type: "button",
-          class: "icon-button",
-          "aria-label": T.closeQueue,
-          title: T.closeQueue,
-          on: { click: () => toggleQueue(false) },
-        },
-        icon("close"),
-      ),
+      iconButton(T.closeQueue, "close", () => toggleQueue(false)),
     ),
     h(
       "div",
       { class: "queue-tools" },
-      h(
-        "button",
-        {
-          type: "button",
-          class: "button",
-          disabled: !now,
-          on: { click: () => now && save([now, ...queue], T.queueName) },
-        },
-        icon("save"),
-        T.savePlaylist,
-      ),
+      button(T.savePlaylist, "save", () => now && save([now, ...queue], T.queueName), { disabled: !now }),
       h(
         "button",
         { type: "button", class: "button quiet", disabled: !queue.length, on: { click: player.clearQueue } },

@@ -2,6 +2,7 @@
 
 import { copyLink, save } from "./actions.js";
 import * as api from "./api.js";
+import { button, iconButton } from "./buttons.js";
 import { byId, fill, h, quiet } from "./dom.js";
 import { on } from "./events.js";
 import { icon } from "./icons.js";
@@ -36,12 +37,9 @@ export function makeResults() {
     icon("library"),
     T.libraryChanged,
   );
-  const filterButton = h(
-    "button",
-    { type: "button", class: "button filter-button", on: { click: () => openSheet(T.filters, byId("facets")) } },
-    icon("filter"),
-    T.filters,
-  );
+  const filterButton = button(T.filters, "filter", () => openSheet(T.filters, byId("facets")), {
+    class: "button filter-button",
+  });
 
   fill(
     byId("view-search"),
@@ -67,12 +65,7 @@ export function makeResults() {
   }, 700);
 
   /** @param {string} label @param {import("./icons.js").IconName} sign @param {() => void} run */
-  const tool = (label, sign, run) =>
-    h(
-      "button",
-      { type: "button", class: "button quiet", "aria-label": label, title: label, on: { click: run } },
-      icon(sign),
-    );
+  const tool = (label, sign, run) => iconButton(label, sign, run, { class: "button quiet" });
 
   const items = () => list.hits().map(({ track, start_s, windows }) => ({ track, start_s, windows }));
   const playable = () => items().filter(({ track }) => !track.missing);
@@ -80,12 +73,7 @@ export function makeResults() {
   fill(
     tools,
     filterButton,
-    h(
-      "button",
-      { type: "button", class: "button", on: { click: () => player.playAll(playable()) } },
-      icon("play"),
-      T.playAll,
-    ),
+    button(T.playAll, "play", () => player.playAll(playable())),
     tool(T.queueAll, "queue", () => player.enqueue(playable())),
     tool(T.saveResult, "save", () => save(items(), state.query.text.trim() || T.playlist)),
     tool(T.copyLink, "link", () => void copyLink(searchHash(state.query))),
@@ -116,7 +104,7 @@ export function makeResults() {
       fill(
         trouble,
         icon("warning"),
-        h("p", { text: error instanceof api.Away ? T.awayResults : /** @type {Error} */ (error).message }),
+        h("p", { text: api.words(error, T.awayResults) }),
         h("button", { type: "button", class: "button", text: T.again, on: { click: () => void load(further) } }),
       );
     } finally {

@@ -1,6 +1,7 @@
 /** Lists of tracks: a grid whose rows are walked through by keys, only one of which is in the Tab order. */
 
 import { addTrack, openTrackMenu } from "./actions.js";
+import { iconButton, OPENS_MENU } from "./buttons.js";
 import { makeCover } from "./cover.js";
 import { fill, h } from "./dom.js";
 import { on } from "./events.js";
@@ -105,20 +106,7 @@ function makeRow(hit, play) {
   strip?.show(hit.windows ?? null, track.duration_s, hit.start_s);
 
   /** @type {(label: string, sign: import("./icons.js").IconName, run: (event: Event) => void, more?: object) => HTMLElement} */
-  const action = (label, sign, run, more = {}) =>
-    h(
-      "button",
-      {
-        type: "button",
-        class: "icon-button",
-        tabindex: "-1",
-        "aria-label": label,
-        title: label,
-        ...more,
-        on: { click: run },
-      },
-      icon(sign),
-    );
+  const action = (label, sign, run, more = {}) => iconButton(label, sign, run, { tabindex: "-1", ...more });
 
   const row = h(
     "div",
@@ -156,7 +144,7 @@ function makeRow(hit, play) {
         T.moreOf(title),
         "more",
         (event) => openTrackMenu(/** @type {HTMLElement} */ (event.currentTarget), item),
-        { "aria-haspopup": "menu", "aria-expanded": "false" },
+        OPENS_MENU,
       ),
     ),
   );
@@ -195,10 +183,7 @@ export function makeList({ label }) {
   function play(place, from = null) {
     const hit = hits[place];
     if (from === null && player.isNow(hit.track.id)) player.toggle();
-    else if (player.isNow(hit.track.id) && from !== null) {
-      player.seek(from);
-      if (!player.isPlaying()) player.toggle();
-    } else {
+    else {
       player.play(
         { track: hit.track, start_s: hit.start_s, windows: hit.windows },
         {

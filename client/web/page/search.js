@@ -1,6 +1,7 @@
 /** The search box: answers as one types, and suggests what the library has. */
 
 import * as api from "./api.js";
+import { iconButton } from "./buttons.js";
 import { byId, fill, h, quiet } from "./dom.js";
 import { on } from "./events.js";
 import { icon } from "./icons.js";
@@ -35,24 +36,16 @@ export function makeSearchBox() {
     "aria-label": T.suggestions,
     hidden: true,
   });
-  const clear = h(
-    "button",
-    {
-      type: "button",
-      class: "icon-button search-clear",
-      "aria-label": T.clearSearch,
-      title: T.clearSearch,
-      hidden: true,
-      on: {
-        click: () => {
-          input.value = "";
-          change();
-          commit();
-          input.focus();
-        },
-      },
+  const clear = iconButton(
+    T.clearSearch,
+    "close",
+    () => {
+      input.value = "";
+      change();
+      commit();
+      input.focus();
     },
-    icon("close"),
+    { class: "icon-button search-clear", hidden: true },
   );
   const form = byId("search");
   fill(
@@ -60,28 +53,8 @@ export function makeSearchBox() {
     icon("search", "search-sign"),
     input,
     clear,
-    h(
-      "button",
-      {
-        type: "button",
-        class: "icon-button",
-        "aria-label": T.soundFile,
-        title: T.soundFile,
-        on: { click: chooseFile },
-      },
-      icon("upload"),
-    ),
-    h(
-      "button",
-      {
-        type: "button",
-        class: "icon-button",
-        "aria-label": T.soundMic,
-        title: T.soundMic,
-        on: { click: () => void record() },
-      },
-      icon("mic"),
-    ),
+    iconButton(T.soundFile, "upload", chooseFile),
+    iconButton(T.soundMic, "mic", () => void record()),
     list,
   );
 
@@ -124,6 +97,7 @@ export function makeSearchBox() {
     try {
       const answer = await api.suggest(text, asking.signal);
       if (document.activeElement !== input) return;
+      const was = suggestions[chosen];
       suggestions = answer.suggestions;
       fill(
         list,
@@ -148,8 +122,7 @@ export function makeSearchBox() {
         ),
       );
       list.hidden = !suggestions.length;
-      chosen = -1;
-      input.removeAttribute("aria-activedescendant");
+      choose(was ? suggestions.findIndex(({ text, kind }) => text === was.text && kind === was.kind) : -1);
       input.setAttribute("aria-expanded", String(suggestions.length > 0));
     } catch {
       close(); // a help only; what is wrong with the server shows at the results

@@ -37,7 +37,8 @@ export const byline = (track) => [track.artist?.join(", "), track.album, track.y
 
 /** @param {number} probability @param {boolean} [weak] */
 export function fitWord(probability, weak = false) {
-  if (weak) return probability >= 0.3 ? "Nearest only" : "Hardly fits";
+  if (probability < 0.1 || (weak && probability < 0.3)) return "Hardly fits";
+  if (weak) return "Nearest only";
   if (probability >= 0.9) return "Fits very well";
   if (probability >= 0.7) return "Fits well";
   if (probability >= 0.4) return "Fits partly";

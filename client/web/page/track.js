@@ -1,7 +1,8 @@
 /** The page of a track: why it fits, what it is, what is like it, and the user's own notes on it. */
 
-import { addExample, addTrack, openTrackMenu } from "./actions.js";
+import { addExample, addTrack, menuButton } from "./actions.js";
 import * as api from "./api.js";
+import { button, iconButton } from "./buttons.js";
 import { makeCover } from "./cover.js";
 import { byId, fill, h } from "./dom.js";
 import { on, say } from "./events.js";
@@ -19,12 +20,9 @@ const SIMILAR = 12;
 const card = (title, content, extra = "") =>
   h("section", { class: `card ${extra}`, "aria-label": title }, h("h2", { text: title }), content);
 
-/** @param {unknown} error */
-const words = (error) => (error instanceof api.Away ? T.away : /** @type {Error} */ (error).message);
-
 /** @param {import("./api.js").Track} track */
 function stripCard(track) {
-  const strip = makeStrip({ seek: track.missing ? undefined : (seconds) => playFrom(seconds) });
+  const strip = makeStrip({ seek: track.missing ? undefined : (from) => player.play({ track, windows }, { from }) });
   const note = h("p", { class: "hint", role: "status" });
   const input = h("input", {
     class: "field",
@@ -43,14 +41,6 @@ function stripCard(track) {
   /** @type {import("./api.js").Windows | null} */
   let windows = null;
 
-  /** @param {number} seconds */
-  function playFrom(seconds) {
-    if (player.isNow(track.id)) {
-      player.seek(seconds);
-      if (!player.isPlaying()) player.toggle();
-    } else player.play({ track, windows }, { from: seconds });
-  }
-
   /** @param {object} wish */
   async function load(wish) {
     try {
@@ -59,26 +49,15 @@ function stripCard(track) {
       strip.show(windows, track.duration_s, windows.starts_s[best] ?? null);
       note.textContent = best < 0 ? "" : T.bestAt(clock(windows.starts_s[best]));
     } catch (error) {
-      note.textContent = words(error);
+      note.textContent = api.words(error);
     }
   }
 
-  const likePart = h(
-    "button",
-    {
-      type: "button",
-      class: "button",
-      on: {
-        click: () => {
-          const start = Math.round(player.isNow(track.id) ? player.position() : 0);
-          const end = Math.min(track.duration_s, start + (state.library?.window_s ?? 10));
-          addExample("like", { kind: "track", id: track.id, weight: 1, start_s: start, end_s: Math.round(end) });
-        },
-      },
-    },
-    icon("like"),
-    T.likePart,
-  );
+  const likePart = button(T.likePart, "like", () => {
+    const start = Math.round(player.isNow(track.id) ? player.position() : 0);
+    const end = Math.min(track.duration_s, start + (state.library?.window_s ?? 10));
+    addExample("like", { kind: "track", id: track.id, weight: 1, start_s: start, end_s: Math.round(end) });
+  });
 
   function loadTyped() {
     const text = input.value.trim();
@@ -167,7 +146,7 @@ function tagsCard(track) {
           ),
       );
     } catch (error) {
-      note.textContent = words(error);
+      note.textContent = api.words(error);
     }
   }
 
@@ -246,7 +225,7 @@ function notesCard(track) {
       say(T.noteKept);
       return true;
     } catch (error) {
-      wrong.textContent = words(error);
+      wrong.textContent = api.words(error);
       return false;
     }
   }
@@ -266,17 +245,7 @@ function notesCard(track) {
             {},
             h("span", { text: said(value) }),
             mayChange() &&
-              h(
-                "button",
-                {
-                  type: "button",
-                  class: "icon-button small",
-                  "aria-label": T.remove(field),
-                  title: T.remove(field),
-                  on: { click: () => void write({ [field]: null }) },
-                },
-                icon("close"),
-              ),
+              iconButton(T.remove(field), "close", () => void write({ [field]: null }), { class: "icon-button small" }),
           ),
         ),
       ),
@@ -317,22 +286,6 @@ function head(track) {
     fill(playButton, icon(playing ? "pause" : "play"), playing ? T.pause : T.play);
   };
   label();
-  const menu = h(
-    "button",
-    {
-      type: "button",
-      class: "icon-button",
-      "aria-label": T.moreOf(name(track)),
-      title: T.moreOfThis,
-      "aria-haspopup": "menu",
-      "aria-expanded": "false",
-      on: { click: () => openTrackMenu(menu, item, { onTrackPage: true }) },
-    },
-    icon("more"),
-  );
-  /** @type {(text: string, sign: import("./icons.js").IconName, run: () => void) => HTMLElement} */
-  const act = (text, sign, run) =>
-    h("button", { type: "button", class: "button", on: { click: run } }, icon(sign), text);
   const part = h(
     "header",
     { class: "track-head" },
@@ -364,10 +317,10 @@ function head(track) {
         "div",
         { class: "track-actions" },
         playButton,
-        act(T.moreLikeThis, "like", () => addTrack("like", track)),
-        !track.missing && act(T.radio, "radio", () => void player.startRadio(item)),
-        act(T.pathTo, "path", () => go(`#/path?from=${encodeURIComponent(track.id)}`)),
-        menu,
+        button(T.moreLikeThis, "like", () => addTrack("like", track)),
+        !track.missing && button(T.radio, "radio", () => void player.startRadio(item)),
+        button(T.pathTo, "path", () => go(`#/path?from=${encodeURIComponent(track.id)}`)),
+        menuButton(item, { onTrackPage: true }),
       ),
     ),
   );
@@ -418,7 +371,7 @@ export function makeTrackView() {
           "div",
           { class: "empty" },
           h("h1", { tabindex: "-1", text: gone ? T.unknownTrack : T.wentWrong }),
-          h("p", { text: gone ? T.goneTrack : words(error) }),
+          h("p", { text: gone ? T.goneTrack : api.words(error) }),
           h("a", { class: "button", href: "#/", text: T.toSearch }),
         ),
       );

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from ...search import Hit
+from ...results import Hit
 from .. import models
 from ..context import Context, Here
 from ..shown import show_by_id

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 
 from ...errors import QueryError
 from ...index.browse import Glance
-from ...search import LibraryInfo
+from ...results import LibraryInfo
 from .. import models
 from ..context import Here, may_change
 from ..shown import show, show_by_id, shown_path

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from ...search import LibraryMap
+from ...results import LibraryMap
 from .. import models
 from ..context import Here
 from ..problems import Problem

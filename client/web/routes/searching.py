@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from ...index import browse
 from ...query import Clip, Source
-from ...search import Hit, Part
+from ...results import Hit, Part
 from .. import models
 from ..context import Context, Here
 from ..problems import Problem

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ...audio import check_file
 from ...errors import AudioError
-from ...search import TrackInfo
+from ...results import TrackInfo
 from .. import mp3
 from ..context import Context, Here
 from ..covers import read_cover

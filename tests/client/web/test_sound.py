@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from client.web import mp3
 from client.web.covers import read_cover
 from client.web.kinds import media_type_of, read_kind
 from client.web.problems import Problem
-from client.web.transcoding import Transcoders
+from client.web.transcoding import Transcoded, Transcoders
 from tests.client.audio_files import FORMATS, MORE_FORMATS, tone, write_audio
 from tests.client.web.conftest import JPEG, PNG
 from tests.tiny_repository import TONES_HZ
@@ -162,16 +163,24 @@ def test_silence_follows_a_sound_that_is_shorter_than_its_header_says(tmp_path: 
     assert np.abs(decoded(made)[:, 60_000:]).max() < 1e-3
 
 
-def test_a_paused_stream_makes_place_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_rests_makes_room_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.web.transcoding._RESTS_S", 0.3)
     path = str(write_audio(tmp_path / "x.wav", tone(440, seconds=60)))
     options = {"frames": 2000, "begin": 0, "end": 2001 * mp3.FRAME_BYTES}
+
+    async def read_all_the_time(streams: list[Transcoded]) -> None:
+        while True:
+            for stream in streams:
+                stream.read_at = time.monotonic()
+            await asyncio.sleep(0.02)
 
     async def play() -> None:
         transcoders = Transcoders()
         streams = [await transcoders.open(path, **options) for _ in range(4)]
+        reading = asyncio.create_task(read_all_the_time(streams))
         with pytest.raises(Problem, match="too many tracks are converted"):
             await transcoders.open(path, **options)
-        monkeypatch.setattr("client.web.transcoding._RESTS_S", 0.0)
+        reading.cancel()
         await transcoders.open(path, **options)
         with pytest.raises(ConnectionError):
             async for _ in streams[0]:

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from client import MusicSearch
 from client.encoders.local import LocalEncoder
-from client.search import TrackInfo
+from client.results import TrackInfo
 from tests.client.audio_files import tone, write_audio
 
 XSPF = "{http://xspf.org/ns/0/}"

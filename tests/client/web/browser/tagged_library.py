@@ -1,6 +1,5 @@
 """The demo's collection with names: its tracks, tagged as bought music is, and a library of them."""
 
-import csv
 import shutil
 import struct
 import zlib
@@ -14,16 +13,10 @@ from mutagen.flac import Picture
 from mutagen.oggopus import OggOpus
 
 from client import MusicSearch
-from demo.__main__ import COLLECTION
+from demo.__main__ import COLLECTION, read_names
 from tests.client.audio_files import write_audio
 
 _TAGS = {"title": "title", "artist": "artist", "album": "album", "genre": "genre", "year": "date"}
-
-
-def read_tracks() -> dict[str, dict[str, str]]:
-    """What each track of the collection is called, by the name of its file without its suffix."""
-    with Path(__file__).with_name("tracks.csv").open(encoding="utf-8") as file:
-        return {row["track"]: row for row in csv.DictReader(file)}
 
 
 def make_library(
@@ -37,10 +30,10 @@ def make_library(
 
     Args:
         parts: which tracks of the collection, one after the other, make up a longer one.
-        tags: others than those in tracks.csv.
+        tags: others than the made-up ones.
         covers: colours of pictures in the tags.
     """
-    tracks = read_tracks()
+    tracks = read_names()
     music = folder / "music"
     music.mkdir()
     for name, row in tracks.items():

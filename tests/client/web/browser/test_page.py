@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 import soundfile
 
-from demo.__main__ import COLLECTION
+from demo.__main__ import COLLECTION, read_names
 from tests.client.web.browser.conftest import COVERED, HOSTILE, MEDLEY
 from tests.client.web.browser.listening import is_heard, is_paused, position_s, row, rows, searched, titles
-from tests.client.web.browser.tagged_library import read_tracks
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-TRACKS = {track["title"]: track for name, track in read_tracks().items() if name not in HOSTILE}
+TRACKS = {track["title"]: track for name, track in read_names().items() if name not in HOSTILE}
 PIANO = "quiet romantic piano nocturne"
 NOCTURNE, LULLABY = "Nocturne for Ada", "Clockwork Lamb"
-KIT = read_tracks()[MEDLEY]["title"]
+KIT = read_names()[MEDLEY]["title"]
 
 
 def heights(strip: "Locator") -> list[int]:
@@ -218,6 +217,27 @@ def test_names_are_suggested_and_found(page: "Page") -> None:
     assert asked["names"] == "only"
     assert titles(page)[0] == NOCTURNE
     assert len(titles(page)) < 30
+
+
+def test_a_suggestion_stays_chosen_when_the_list_comes_anew(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    box, held = page.get_by_role("combobox"), []
+    suggest = re.compile(r"/api/v1/suggest\?")
+    option = page.get_by_role("option", name="Quartetto Aurelia artist, 2 tracks")
+    box.fill("quart")
+    expect(option).to_be_visible()
+    page.route(suggest, lambda route: held.append(route))
+    with page.expect_request(suggest):
+        box.press_sequentially("et")
+    while option.get_attribute("aria-selected") != "true":
+        box.press("ArrowDown")
+    with page.expect_response(suggest):
+        held[-1].continue_()
+    page.evaluate("new Promise((then) => setTimeout(then, 100))")
+    expect(option).to_have_attribute("aria-selected", "true")
+    box.press("Enter")
+    expect(box).to_have_value("Quartetto Aurelia")
 
 
 def test_what_is_typed_while_the_page_loads_is_asked(open_page: "Callable[..., Page]") -> None:

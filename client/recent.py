@@ -1,14 +1,14 @@
-"""What was found out last about files, so that it is not found out again."""
+"""What was found out last, so that it is not found out again."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
 class Recent(Generic[Item]):
-    """Items by names that change with their files; those that were asked for the longest ago go first.
+    """Items by names; those that were asked for the longest ago go first. It is not to be used by two threads at once.
 
     Args:
         most: sum of the sizes that are kept.
@@ -16,17 +16,17 @@ class Recent(Generic[Item]):
     """
 
     def __init__(self, *, most: int, size: Callable[[Item], int]) -> None:
-        self._items: OrderedDict[str, Item] = OrderedDict()
+        self._items: OrderedDict[Hashable, Item] = OrderedDict()
         self._most, self._size, self._kept = most, size, 0
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: Hashable) -> bool:
         return name in self._items
 
-    def __getitem__(self, name: str) -> Item:
+    def __getitem__(self, name: Hashable) -> Item:
         self._items.move_to_end(name)
         return self._items[name]
 
-    def keep(self, name: str, item: Item) -> None:
+    def keep(self, name: Hashable, item: Item) -> None:
         if name not in self._items:
             self._items[name] = item
             self._kept += self._size(item)

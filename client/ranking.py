@@ -1,0 +1,121 @@
+"""Which tracks come first: those that sound like what is wanted, joined with those that are called so."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .background import Background
+from .fusion import DEPTH, fuse
+from .index.catalogue import Track
+from .index.fields import folded, several
+from .index.store import Index, Store
+from .query import check_count
+from .wish import Wish, nearest
+
+
+class Bounds(NamedTuple):
+    """Which of the tracks that fit are asked for; see `MusicSearch.search`."""
+
+    k: int
+    offset: int = 0
+    where: Mapping[str, Any] | None = None
+    per_artist: int | None = None
+
+    def check(self) -> None:
+        """
+        Raises:
+            QueryError: one of the numbers is out of its range.
+        """
+        check_count(self.k, name="k", least=1)
+        check_count(self.offset, name="offset", least=0)
+        if self.per_artist is not None:
+            check_count(self.per_artist, name="per_artist", least=1)
+
+
+class Ranked(NamedTuple):
+    """A track that was found; `found_by` as a hit tells it."""
+
+    label: int
+    score: float
+    track: Track
+    found_by: tuple[str, ...] = ("sound",)
+
+
+class Ranking:
+    """Finds in one library; the caller holds its lock."""
+
+    def __init__(self, store: Store, index: Index) -> None:
+        self._store = store
+        self._index = index
+        self._measured: tuple[int, Background | None] | None = None  # how many tracks there were
+
+    def find(
+        self, wish: Wish, bounds: Bounds, *, typed: Sequence[str] = (), names_only: bool = False
+    ) -> tuple[list[Ranked], float]:
+        """The tracks that fit best, best first, and the best score by sound of all.
+
+        Args:
+            typed: texts that may be names.
+            names_only: none is found that is not called so.
+        """
+        named = self._named(typed, where=bounds.where)
+        wanted = bounds.offset + bounds.k
+        asked = max(wanted, DEPTH) if named else wanted
+        of_artist: Counter[str] = Counter()
+        found: list[Ranked] = []
+        seen: set[int] = set()
+        best_score = 0.0
+        while True:
+            scores: dict[int, float] = {}
+            if not names_only:
+                labels, cosines = nearest(wish, store=self._store, index=self._index, k=asked, where=bounds.where)
+                scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
+                best_score = next(iter(scores.values()), 0.0)
+            heard = list(scores)
+            vectors = self._store.vectors_of([label for label in named if label not in scores])
+            scored = wish.score(np.array([*vectors.values()], np.float32).reshape(-1, len(wish.vector)))
+            scores |= dict(zip(vectors, scored.tolist(), strict=True))
+            found_by = fuse(heard, named)
+            order = [label for label in found_by if label not in seen]
+            for start in range(0, len(order), wanted):
+                group = order[start : start + wanted]
+                seen.update(group)
+                tracks = {track.label: track for track in self._store.by_labels(group)}
+                for label in group:
+                    track = tracks.get(label)
+                    if track is None or label not in scores:
+                        self._store.accept_gone(label)
+                        continue
+                    artists = artists_of(track.metadata)
+                    if bounds.per_artist is None or all(of_artist[artist] < bounds.per_artist for artist in artists):
+                        of_artist.update(artists)
+                        found.append(Ranked(label, scores[label], track, found_by[label]))
+                if len(found) >= wanted:
+                    break
+            if len(found) >= wanted or names_only or len(heard) < asked:
+                return found[bounds.offset : wanted], best_score
+            asked *= 4
+
+    def background(self) -> Background | None:
+        """Of the library as it is now, made anew when that has changed by a tenth; None where it has no probes."""
+        tracks = len(self._store)
+        if self._measured is None or abs(tracks - self._measured[0]) > 0.1 * self._measured[0]:
+            best = [self._index.search(probe, k=1)[1] for probe in self._store.probes("unrelated")]
+            scores = np.concatenate([*best, np.empty(0, np.float32)])
+            self._measured = (tracks, Background(scores) if len(scores) else None)
+        return self._measured[1]
+
+    def _named(self, typed: Sequence[str], *, where: Mapping[str, Any] | None) -> dict[int, float]:
+        """By label, how well the names of the tracks fit that may be meant by one of these texts."""
+        named: dict[int, float] = {}
+        for text in typed:
+            for label, fit in self._store.named_like(text, where=where).items():
+                named[label] = max(fit, named.get(label, 0.0))
+        return named
+
+
+def artists_of(metadata: Mapping[str, Any]) -> set[str]:
+    """As they are compared; none where nothing is known."""
+    return {folded(str(artist)) for artist in several(metadata.get("artist", []))} - {""}
