@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -81,8 +82,7 @@ def measure() -> str:
 
 def make_library(tracks: int) -> Path:
     """In the cache; made where it is not there yet, or was made with another model."""
-    with closing(open_encoder()) as encoder:
-        folder = CACHE / f"web-{tracks}-{encoder.spec.fingerprint[:8]}"
+    folder = CACHE / f"web-{tracks}-{_fingerprint()[:8]}"
     done = folder / "complete"
     if done.exists():
         return folder
@@ -111,6 +111,12 @@ def make_library(tracks: int) -> Path:
         ms.map()
     done.touch()
     return folder
+
+
+@cache
+def _fingerprint() -> str:
+    with closing(open_encoder()) as encoder:
+        return encoder.spec.fingerprint
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

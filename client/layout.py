@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 
 def draws_by_umap(tracks: int) -> bool:
-    """Whether so many are drawn by UMAP here."""
-    return tracks >= _LEAST_FOR_UMAP and find_spec("umap") is not None
+    """Whether so many are drawn by UMAP here, if that does not fail."""
+    return tracks >= _LEAST_FOR_UMAP and can_start_python() and find_spec("umap") is not None
 
 
 def lay_out(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:

@@ -115,6 +115,7 @@ class MapKeeper:
                 if str(kept["identity"]) != self._identity:
                     return None
                 found = Drawing(kept["labels"], kept["points"], kept["drawn"], METHODS[int(kept["method"])])
+                had_umap = "had_umap" not in kept or bool(kept["had_umap"])
         except Exception as exc:  # damage has many names
             if self._path.exists():
                 log.info("drawing the map anew: %s", exc)
@@ -122,8 +123,7 @@ class MapKeeper:
         is_whole = found.labels.dtype == np.int64 and found.points.shape == (len(found.labels), 2)
         if not is_whole or not np.isfinite(found.points).all():
             return None
-        # umap-learn has been installed since, or failed: then it is tried once each time that the library is opened.
-        return None if found.method == "pca" and draws_by_umap(len(found.labels)) else found
+        return found if had_umap or not draws_by_umap(len(found.labels)) else None
 
     def _save(self, drawing: Drawing) -> None:
         """Failing to is no fault: it is drawn again at the next start."""
@@ -136,6 +136,7 @@ class MapKeeper:
                     points=drawing.points,
                     drawn=drawing.drawn,
                     method=METHODS.index(drawing.method),
+                    had_umap=draws_by_umap(len(drawing.labels)),  # it may have failed
                     identity=self._identity,
                 )
             part.replace(self._path)

@@ -15,7 +15,7 @@ from .query import check_count
 from .wish import Wish, nearest
 
 
-class Bounds(NamedTuple):
+class Scope(NamedTuple):
     """Which of the tracks that fit are asked for; see `MusicSearch.search`."""
 
     k: int
@@ -24,10 +24,7 @@ class Bounds(NamedTuple):
     per_artist: int | None = None
 
     def check(self) -> None:
-        """
-        Raises:
-            QueryError: one of the numbers is out of its range.
-        """
+        """Raise a `QueryError` where one of the numbers is out of its range."""
         check_count(self.k, name="k", least=1)
         check_count(self.offset, name="offset", least=0)
         if self.per_artist is not None:
@@ -40,7 +37,7 @@ class Ranked(NamedTuple):
     label: int
     score: float
     track: Track
-    found_by: tuple[str, ...] = ("sound",)
+    found_by: tuple[str, ...]
 
 
 class Ranking:
@@ -52,16 +49,21 @@ class Ranking:
         self._measured: tuple[int, Background | None] | None = None  # how many tracks there were
 
     def find(
-        self, wish: Wish, bounds: Bounds, *, typed: Sequence[str] = (), names_only: bool = False
+        self, wish: Wish, scope: Scope, *, typed: Sequence[str] = (), names_only: bool = False
     ) -> tuple[list[Ranked], float]:
-        """The tracks that fit best, best first, and the best score by sound of all.
+        """The tracks that fit best, best first, and the best score of all tracks, which is 0 with `names_only`.
 
         Args:
             typed: texts that may be names.
             names_only: none is found that is not called so.
+
+        Raises:
+            QueryError: `scope.where` names an unknown field.
         """
-        named = self._named(typed, where=bounds.where)
-        wanted = bounds.offset + bounds.k
+        named = self._named(typed, where=scope.where)
+        if names_only and not named and scope.where is not None:
+            self._index.search(wish.vector, k=1, where=scope.where)  # tells of unknown fields
+        wanted = scope.offset + scope.k
         asked = max(wanted, DEPTH) if named else wanted
         of_artist: Counter[str] = Counter()
         found: list[Ranked] = []
@@ -70,7 +72,7 @@ class Ranking:
         while True:
             scores: dict[int, float] = {}
             if not names_only:
-                labels, cosines = nearest(wish, store=self._store, index=self._index, k=asked, where=bounds.where)
+                labels, cosines = nearest(wish, store=self._store, index=self._index, k=asked, where=scope.where)
                 scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
                 best_score = next(iter(scores.values()), 0.0)
             heard = list(scores)
@@ -89,13 +91,13 @@ class Ranking:
                         self._store.accept_gone(label)
                         continue
                     artists = artists_of(track.metadata)
-                    if bounds.per_artist is None or all(of_artist[artist] < bounds.per_artist for artist in artists):
+                    if scope.per_artist is None or all(of_artist[artist] < scope.per_artist for artist in artists):
                         of_artist.update(artists)
                         found.append(Ranked(label, scores[label], track, found_by[label]))
                 if len(found) >= wanted:
                     break
             if len(found) >= wanted or names_only or len(heard) < asked:
-                return found[bounds.offset : wanted], best_score
+                return found[scope.offset : wanted], best_score
             asked *= 4
 
     def background(self) -> Background | None:

@@ -44,7 +44,7 @@ from .query import (
     unit,
     weighted,
 )
-from .ranking import Bounds, Ranking, artists_of
+from .ranking import Ranking, Scope, artists_of
 from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
 from .walk import FailedTrack, find_audio
 from .wish import Wish, WishMaker, nearest
@@ -236,8 +236,8 @@ class MusicSearch:
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
         if names == "never":
             asked = asked._replace(typed=())
-        bounds = Bounds(k, offset, where, per_artist)
-        return self._hits(asked, bounds, starts=starts, windows=windows, names_only=names == "only")
+        scope = Scope(k, offset, where, per_artist)
+        return self._hits(asked, scope, starts=starts, windows=windows, names_only=names == "only")
 
     def search_audio(
         self, source: Source, *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
@@ -275,7 +275,7 @@ class MusicSearch:
             QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
         """
         wish = Wish(unit(vector, dim=self._encoder.spec.embedding_dim))
-        return self._hits(_Asked(wish), Bounds(k, offset, where, per_artist), starts=starts)
+        return self._hits(_Asked(wish), Scope(k, offset, where, per_artist), starts=starts)
 
     def along(
         self,
@@ -755,20 +755,19 @@ class MusicSearch:
         return self._catalogue.by_path(path)
 
     def _hits(
-        self, asked: _Asked, bounds: Bounds, *, starts: bool = True, windows: bool = False, names_only: bool = False
+        self, asked: _Asked, scope: Scope, *, starts: bool = True, windows: bool = False, names_only: bool = False
     ) -> list[Hit]:
-        bounds.check()
+        scope.check()
         wish = asked.wish
         with self._lock, self._catalogue.reading():
-            found, best_score = self._ranking.find(wish, bounds, typed=asked.typed, names_only=names_only)
+            found, best_score = self._ranking.find(wish, scope, typed=asked.typed, names_only=names_only)
             background = self._ranking.background() if asked.is_text else None
             read = self._catalogue.windows_of([ranked.label for ranked in found]) if starts or windows else {}
         # Where nothing is wanted, there is nothing to find.
         is_weak = background is not None and not wish.usual and background.probability(best_score) < WEAK_BELOW
         return [
-            _hit(
-                ranked.track,
-                ranked.score,
+            replace(
+                _hit(ranked.track, ranked.score),
                 start_s=_best_start_s(*read[ranked.label], wish) if starts and ranked.label in read else None,
                 probability=wish.fits(ranked.score, background=background) if background else None,
                 weak=is_weak and "name" not in ranked.found_by,
@@ -857,16 +856,9 @@ def _best_start_s(starts_s: NDArray[np.float32], windows: NDArray[np.float32], w
     return float(starts_s[np.argmax(wish.score(windows))])
 
 
-def _hit(track: Track, score: float, *, start_s: float | None = None, **more: Any) -> Hit:
+def _hit(track: Track, score: float) -> Hit:
     return Hit(
-        track.track_id,
-        track.file.path,
-        score,
-        start_s,
-        track.metadata,
-        is_missing=track.is_missing,
-        warning=track.warning,
-        **more,
+        track.track_id, track.file.path, score, None, track.metadata, is_missing=track.is_missing, warning=track.warning
     )
 
 

@@ -1,4 +1,4 @@
-"""python -m demo: index the bundled collection, run its queries, tag two tracks."""
+"""python -m demo: index the bundled collection, note made-up names, run its queries, tag two tracks."""
 
 import csv
 import json
@@ -57,8 +57,9 @@ def main() -> int:
                 f"indexed {COLLECTION.name}/: {report.added} embedded, {report.unchanged} unchanged, "
                 f"{len(report.failed)} failed, {time.monotonic() - started:.1f} s\n"
             )
-            names = read_names()
-            ms.annotate({track.track_id: _facts(names[Path(track.path).stem]) for track in ms.tracks()})
+            if report.added:
+                added = {Path(track.path).stem: track.track_id for track in ms.tracks(k=report.added)}
+                ms.annotate({added[stem]: _facts(names) for stem, names in read_names().items() if stem in added})
             descriptions = read_descriptions()
             queries = read_queries()
             found = 0

@@ -96,7 +96,7 @@ def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> Iterable[tuple[s
         if isinstance(value, Mapping):
             yield from _flatten(value, prefix=f"{name} ")
         else:
-            yield name, f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield name, f"{value:.{4 if abs(value) < 1_000 else 6}g}" if isinstance(value, float) else str(value)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -3,18 +3,20 @@
 import asyncio
 import json
 import logging
+import math
 import os
 import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from ..apart import python_command
+from ..apart import can_start_python, python_command
 from . import mp3
 from .problems import Problem
 
 _MOST = 4
-_RESTS_S = 3.0  # a player that has not read for so long is paused, and asks anew for what it lacks when it goes on
+_RESTS_S = 3.0  # a player that has not read for so long has enough, and asks anew for what it lacks when it goes on
+_LOOKS_AGAIN_S = 0.05
 _READ_BYTES = 1 << 16
 _PROGRAM = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without the package, which is slow
 
@@ -27,7 +29,7 @@ class Transcoders:
     def __init__(self) -> None:
         self._streams: set[Transcoded] = set()
         self._spare: asyncio.Task[asyncio.subprocess.Process | None] | None = None
-        self._opening = asyncio.Lock()
+        self._opening = 0
 
     async def open(self, path: str, *, frames: int, begin: int, end: int) -> "Transcoded":
         """Bytes from `begin` to `end` of the MP3 file of so many frames that a file would be.
@@ -35,29 +37,33 @@ class Transcoders:
         Raises:
             Problem: there are as many streams as there may be, or the machine starts no process.
         """
-        async with self._opening:
-            if len(self._streams) >= _MOST:
-                await self._make_room()
-            process = await asyncio.shield(self._spare) if self._spare is not None else None
-            self._spare = None
+        await self._wait_for_room()
+        self._opening += 1
+        try:
+            spare, self._spare = self._spare, None
+            process = await asyncio.shield(spare) if spare is not None else None
             if process is None or process.returncode is not None:
                 process = await _start()
             if process is None:
                 raise Problem(503, "nothing can be converted now: try again in a moment")
-            self._spare = asyncio.create_task(_start())
+            if self._spare is None:
+                self._spare = asyncio.create_task(_start())
             return Transcoded(process, self._streams, path=path, frames=frames, begin=begin, end=end)
+        finally:
+            self._opening -= 1
 
-    async def _make_room(self) -> None:
-        """End the stream that rests for the longest, as soon as it has rested for long enough."""
-        await asyncio.sleep(self._paused().read_at + _RESTS_S - time.monotonic())
-        if len(self._streams) >= _MOST:
-            paused = self._paused()
-            if time.monotonic() - paused.read_at < _RESTS_S:
+    async def _wait_for_room(self) -> None:
+        """Until a stream has ended, or one rests, which is ended then."""
+        gives_up_at = time.monotonic() + _RESTS_S
+        while len(self._streams) + self._opening >= _MOST:
+            now = time.monotonic()
+            rests = min(self._streams, key=lambda stream: stream.offered_at, default=None)
+            if rests is not None and now - rests.offered_at >= _RESTS_S:
+                await rests.aclose()
+            elif now > gives_up_at:
                 raise Problem(503, "too many tracks are converted at the same time: try again in a moment")
-            await paused.aclose()
-
-    def _paused(self) -> "Transcoded":
-        return min(self._streams, key=lambda stream: stream.read_at)
+            else:
+                await asyncio.sleep(_LOOKS_AGAIN_S)
 
     async def close(self) -> None:
         for stream in list(self._streams):
@@ -70,7 +76,7 @@ class Transcoded:
     """The bytes of one answer.
 
     Attributes:
-        read_at: when its client last took some.
+        offered_at: since when its client is to take a part; infinite while there is none to take.
     """
 
     def __init__(
@@ -83,7 +89,7 @@ class Transcoded:
         begin: int,
         end: int,
     ) -> None:
-        self.read_at = time.monotonic()
+        self.offered_at = time.monotonic()
         self._process = process
         self._streams = streams
         self._begin, self._end = begin, end
@@ -98,6 +104,7 @@ class Transcoded:
         if first == 0:
             part = mp3.info_frame(self._frames)[skipped : skipped + left]
             left, skipped, first = left - len(part), 0, 1
+            self.offered_at = time.monotonic()
             yield part
         if left <= 0:
             return
@@ -105,14 +112,16 @@ class Transcoded:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
+        self.offered_at = math.inf
         stdin.write(json.dumps(request).encode() + b"\n")
         await stdin.drain()
         while left > 0 and (part := await stdout.read(_READ_BYTES)):
             part, skipped = part[skipped:], max(skipped - len(part), 0)
             part = part[:left]
             left -= len(part)
+            self.offered_at = time.monotonic()
             yield part
-            self.read_at = time.monotonic()
+            self.offered_at = math.inf
         if left:
             raise ConnectionAbortedError("the process that converts has ended")  # so that the player notices too
 
@@ -122,7 +131,9 @@ class Transcoded:
 
 
 async def _start() -> asyncio.subprocess.Process | None:
-    """None where the machine has no room for one."""
+    """None where the machine starts none."""
+    if not can_start_python():
+        return None
     try:
         return await asyncio.create_subprocess_exec(
             *python_command(_PROGRAM, mp3.__file__),

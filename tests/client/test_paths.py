@@ -220,11 +220,11 @@ def test_from_the_command_line(
         assert [line for line in lines if not line.startswith("#")] == list(map(str, found))
     assert main(["mix", str(library), f"{low}=0", "--encoder", str(tiny_repository)]) == 2
     assert "has no weight" in capsys.readouterr().err
+    strange = write_audio(tones / "x=2.wav", tone(150, seconds=2.0))
+    assert run("mix", library, strange, "-k", 1)[0]["path"] == str(low)
     shutil.copy(low, tones / "copy of low.wav")
     run("add", library, tones)
     assert main(["duplicates", str(library), "--m3u", str(tmp_path / "copies.m3u8")]) == 0
     capsys.readouterr()
     lines = (tmp_path / "copies.m3u8").read_text().splitlines()
     assert {line for line in lines if not line.startswith("#")} == {str(low), str(tones / "copy of low.wav")}
-    strange = write_audio(tones / "x=2.wav", tone(150, seconds=2.0))
-    assert run("mix", library, strange, "-k", 1)[0]["path"] == str(low)

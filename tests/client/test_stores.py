@@ -67,6 +67,13 @@ def track(number: int, *, seed: int, **metadata: object) -> NewTrack:
 # -- what an application does --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("names", ["also", "only"])
+def test_an_unknown_field_is_named(ms: MusicSearch, tones: Path, names: str) -> None:
+    for query in ({"query": "low"}, {"like": tones / "low.wav"}):
+        with pytest.raises(QueryError, match="no track has the field 'mod'"):
+            ms.search(**query, names=names, where={"mod": "calm"})
+
+
 def test_words_and_sounds_find_tracks(ms: MusicSearch, tones: Path) -> None:
     for word in STEMS:
         hits = ms.search(f"a {word} tone", k=3)

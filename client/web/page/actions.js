@@ -57,9 +57,10 @@ export function openTrackMenu(button, item, { onTrackPage = false } = {}) {
   ]);
 }
 
-/** @param {Item} item @param {{onTrackPage?: boolean}} [where] */
-export function menuButton(item, where) {
-  const opener = iconButton(T.moreOf(name(item.track)), "more", () => openTrackMenu(opener, item, where), OPENS_MENU);
+/** @param {Item} item @param {{onTrackPage?: boolean}} [where] @param {object} [more] the button's other properties */
+export function menuButton(item, where, more = {}) {
+  const label = T.moreOf(name(item.track));
+  const opener = iconButton(label, "more", () => openTrackMenu(opener, item, where), { ...OPENS_MENU, ...more });
   return opener;
 }
 

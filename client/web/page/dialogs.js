@@ -98,11 +98,7 @@ export function askToken() {
         resolve();
       } catch (error) {
         wrong.textContent =
-          error instanceof api.Away
-            ? T.away
-            : error instanceof api.Problem && error.status === 401
-              ? T.tokenWrong
-              : /** @type {Error} */ (error).message;
+          error instanceof api.Problem && error.status === 401 ? T.tokenWrong : api.words(error);
         input.select();
       }
     });

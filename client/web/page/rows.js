@@ -1,7 +1,7 @@
 /** Lists of tracks: a grid whose rows are walked through by keys, only one of which is in the Tab order. */
 
-import { addTrack, openTrackMenu } from "./actions.js";
-import { iconButton, OPENS_MENU } from "./buttons.js";
+import { addTrack, menuButton } from "./actions.js";
+import { iconButton } from "./buttons.js";
 import { makeCover } from "./cover.js";
 import { fill, h } from "./dom.js";
 import { on } from "./events.js";
@@ -105,8 +105,8 @@ function makeRow(hit, play) {
   const strip = hit.windows ? makeStrip({ seek: track.missing ? undefined : play }) : null;
   strip?.show(hit.windows ?? null, track.duration_s, hit.start_s);
 
-  /** @type {(label: string, sign: import("./icons.js").IconName, run: (event: Event) => void, more?: object) => HTMLElement} */
-  const action = (label, sign, run, more = {}) => iconButton(label, sign, run, { tabindex: "-1", ...more });
+  /** @type {(label: string, sign: import("./icons.js").IconName, run: () => void) => HTMLElement} */
+  const action = (label, sign, run) => iconButton(label, sign, run, { tabindex: "-1" });
 
   const row = h(
     "div",
@@ -140,12 +140,7 @@ function makeRow(hit, play) {
       { role: "gridcell", class: "cell-actions" },
       action(T.moreLike(title), "like", () => addTrack("like", track)),
       action(T.lessLike(title), "unlike", () => addTrack("unlike", track)),
-      action(
-        T.moreOf(title),
-        "more",
-        (event) => openTrackMenu(/** @type {HTMLElement} */ (event.currentTarget), item),
-        OPENS_MENU,
-      ),
+      menuButton(item, {}, { tabindex: "-1" }),
     ),
   );
 

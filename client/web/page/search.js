@@ -149,6 +149,7 @@ export function makeSearchBox() {
   input.addEventListener("input", () => {
     change();
     typing = true;
+    choose(-1);
     askSoon();
     suggest();
   });

@@ -171,7 +171,7 @@ def test_a_stream_that_rests_makes_room_for_another(tmp_path: Path, monkeypatch:
     async def read_all_the_time(streams: list[Transcoded]) -> None:
         while True:
             for stream in streams:
-                stream.read_at = time.monotonic()
+                stream.offered_at = time.monotonic()
             await asyncio.sleep(0.02)
 
     async def play() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from client import MusicSearch
+from client.layout import lay_out
 from tests.client.web.browser.listening import rows
 from tests.client.web.browser.tagged_library import make_library
 from tests.client.web.running import Running
@@ -86,7 +87,9 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place.mkdir()
             made = make_library(place, parts={MEDLEY: [MEDLEY, "47", "09"]}, tags=HOSTILE, covers={COVERED: COLOUR})
             with pytest.MonkeyPatch.context() as patch, MusicSearch(made) as ms:
-                patch.setitem(sys.modules, "umap", None)  # the same map everywhere, and at once
+                # The same map everywhere, and at once.
+                patch.setattr("client.layout.draws_by_umap", lambda tracks: False)
+                patch.setattr("client.map.lay_out_apart", lambda vectors, started: lay_out(vectors))
                 ms.map()
     return place / "library"
 
