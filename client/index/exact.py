@@ -24,7 +24,7 @@ class ExactIndex:
         start = len(self)
         self._labels = np.concatenate([self._labels, labels])
         if len(self) > len(self._room):
-            room = np.empty((max(len(self), 2 * start), vectors.shape[1]), np.float32)
+            room = np.empty((max(len(self), start + start // 4), vectors.shape[1]), np.float32)
             room[:start] = self._vectors[:start]
             self._room = room
         self._room[start : len(self)] = vectors

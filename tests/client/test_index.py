@@ -205,6 +205,25 @@ def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> Non
     np.testing.assert_allclose(scores, (vectors @ query)[order[1_990:]], atol=1e-5)
 
 
+def test_what_every_search_compares_with_follows_the_graph() -> None:
+    graph, exact = HnswIndex(dim=DIM), ExactIndex(dim=DIM)
+    vectors = units(200, seed=0)
+    for index in (graph, exact):
+        index.add(np.arange(100), vectors[:100])
+    rows = graph._scan()
+    for change in (
+        lambda index: index.add(np.arange(100, 150), vectors[100:150]),
+        lambda index: index.remove(np.array([3, 7, 120, 999])),
+        lambda index: index.add(np.arange(150, 200), vectors[150:]),
+    ):
+        for index in (graph, exact):
+            change(index)
+        for query in vectors[[3, 110, 160]]:
+            found, expected = graph.search(query, k=12, recall=1), exact.search(query, k=12)
+            assert found[0].tolist() == expected[0].tolist()
+    assert graph._scan() is rows  # it was not read again
+
+
 def test_a_graph_in_two_pieces_still_finds_everything() -> None:
     vectors = np.repeat(np.eye(DIM, dtype=np.float32)[:2], 500, axis=0)  # copies link only to each other
     graph = HnswIndex(dim=DIM)

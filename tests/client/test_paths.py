@@ -227,4 +227,5 @@ def test_from_the_command_line(
     assert main(["duplicates", str(library), "--m3u", str(tmp_path / "copies.m3u8")]) == 0
     capsys.readouterr()
     lines = (tmp_path / "copies.m3u8").read_text().splitlines()
-    assert {line for line in lines if not line.startswith("#")} == {str(low), str(tones / "copy of low.wav")}
+    copies = [line for line in lines if not line.startswith("#")]
+    assert sorted(copies) == sorted(map(str, (low, tones / "copy of low.wav", strange)))  # the same tone, each once
