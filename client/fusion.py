@@ -7,7 +7,7 @@ is in. Tracks whose names fit alike share a rank, so that among an artist's the 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from .index.names import WHOLE
+from .index.names import EXACT, SAME_WORDS, WHOLE
 
 Names = Literal["also", "only", "never"]
 """Whether a search looks for the words of a query in titles, artists and albums."""
@@ -20,8 +20,9 @@ DEPTH = 100
 def fuse(heard: Sequence[int], named: Mapping[int, float]) -> dict[int, tuple[str, ...]]:
     """Labels, best first, and by what each was found: "name", "sound" or both.
 
-    A whole name that was typed, but for one mistake, counts twice, so that no other stands before it. Of two that
-    score alike the one with the name comes first.
+    A whole name counts as one more first place if it was typed with a mistake, as two more but for words such as "the",
+    as three more as it is, so that none that was meant less stands before it. Of two that score alike the one with the
+    name comes first.
 
     Args:
         heard: labels, best first.
@@ -36,7 +37,7 @@ def fuse(heard: Sequence[int], named: Mapping[int, float]) -> dict[int, tuple[st
         place_of.setdefault(fit, place)
     scores = {label: 1 / (_SMOOTHING + rank) for label, rank in rank_of.items()}
     for label, fit in named.items():
-        whole = 1 / (_SMOOTHING + 1) if fit >= WHOLE else 0.0
+        whole = sum(fit >= kind for kind in (WHOLE, SAME_WORDS, EXACT)) / (_SMOOTHING + 1)
         scores[label] = scores.get(label, 0.0) + 1 / (_SMOOTHING + place_of[fit]) + whole
     last = len(heard) + 1
     order = sorted(scores, key=lambda label: (-scores[label], label not in named, rank_of.get(label, last), label))

@@ -18,6 +18,9 @@ from .fields import several
 EXACT = 1.0
 """How well a name fits that is what was typed, but for case, accents and signs."""
 
+SAME_WORDS = 0.95
+"""So well, one that is it but for words such as "the"."""
+
 WHOLE = 0.9
 """From so much on, it is what was typed but for one mistake."""
 
@@ -112,8 +115,10 @@ def fit(text: str, lines: str) -> float:
         lines: see `as_lines`.
     """
     names = [name.strip() for name in lines.split("\n") if name]
-    if text in names or _words(text) in map(_words, names):
+    if text in names:
         return EXACT
+    if _words(text) in map(_words, names):
+        return SAME_WORDS
     if any(len(text) >= _LEAST_FUZZY and is_one_mistake(text, name) for name in names):
         return WHOLE
     known = " ".join(names).split()

@@ -238,12 +238,15 @@ def test_one_mistake_is_what_damerau_and_levenshtein_count(text: str, other: str
 
 def test_fusion() -> None:
     assert fuse([1, 2, 3], {}) == {1: ("sound",), 2: ("sound",), 3: ("sound",)}
-    # 1/61 for each list's best; the same again for an exact name; 1 / (60 + rank) for the sound.
+    # 1/61 for each list's best; as much once to three times more for a whole name; 1 / (60 + rank) for the sound.
     assert list(fuse([1, 2, 3], {2: 0.7})) == [2, 1, 3]
     assert list(fuse([1, 2, 3], {1: 0.7, 9: 1.0})) == [9, 1, 2, 3]
     assert list(fuse([1, 2, 3], {2: 0.7, 9: 0.9})) == [9, 2, 1, 3]
     assert list(fuse([1, 2, 3], {9: 0.7})) == [9, 1, 2, 3]
     assert fuse([1, 2], {2: 1.0, 9: 1.0}) == {2: ("name", "sound"), 9: ("name",), 1: ("sound",)}
+    # Not even the first by sound goes before a name that is more what was typed.
+    assert list(fuse([1, 2], {1: 0.9, 2: 0.95, 9: 1.0})) == [9, 2, 1]
+    assert list(fuse([1, 2], {1: 0.95, 9: 1.0})) == [9, 1, 2]
     far = list(range(DEPTH + 50))
     found = fuse(far, {DEPTH + 20: 0.5})  # beyond the depth a name gains nothing from its sound
     assert found[DEPTH + 20] == ("name",)
