@@ -243,12 +243,16 @@ export function makeMapView() {
     sendColours();
   }
 
+  /** Whether the answer for a field is still what the colours are to show. @param {string} field */
+  const isStill = (field) => by.value === field && !text.value.trim();
+
   async function paintBy() {
     text.value = "";
-    if (by.value === "") return paint(paintPlain(ids.length));
+    const asked = by.value;
+    if (asked === "") return paint(paintPlain(ids.length));
     try {
-      const { colour: given } = await api.points(by.value);
-      if (given) paint(paintValues(given.values, positions));
+      const { colour: given } = await api.points(asked);
+      if (given && isStill(asked)) paint(paintValues(given.values, positions));
     } catch (error) {
       say(api.words(error), "error");
     }
@@ -449,8 +453,9 @@ export function makeMapView() {
       fields.map((field) => h("option", { value: field, text: T.field(field) })),
     );
     by.value = fields.includes(was) ? was : "";
+    const asked = by.value;
     try {
-      const points = await api.points(by.value || undefined);
+      const points = await api.points(asked || undefined);
       if (points.state === "computing") {
         tellState(T.mapComputing);
         setTimeout(() => state.route.view === "map" && void load(), AGAIN_MS);
@@ -468,7 +473,8 @@ export function makeMapView() {
       painter.place(positions);
       tellState(ids.length ? "" : T.noTracks);
       if (painter.kind === "canvas") byId("map-hint").textContent = `${T.noWebgl} ${T.mapHint}`;
-      if (points.colour) paint(paintValues(points.colour.values, positions));
+      if (points.colour && isStill(asked)) paint(paintValues(points.colour.values, positions));
+      else if (text.value.trim()) await paintByText();
       else await paintBy();
       look.showAll();
       showAsked();

@@ -61,7 +61,7 @@ export function makeResults() {
   let asked = "";
 
   const readOut = quiet((/** @type {string} */ text) => {
-    byId("live").textContent = text;
+    if (state.route.view === "search") byId("live").textContent = text; // another view may have told something since
   }, 700);
 
   /** @param {string} label @param {import("./icons.js").IconName} sign @param {() => void} run */

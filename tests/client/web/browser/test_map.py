@@ -78,6 +78,22 @@ def shares(page: "Page") -> dict[str, int]:
     return {name: int((np.abs(picture - rgb).max(axis=2) < 12).sum()) for name, rgb in mixed.items()}
 
 
+def test_the_colour_that_was_chosen_last_is_shown(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    held = []
+    by_genre = re.compile(r"/api/v1/map\?by=genre")
+    page.route(by_genre, lambda route: held.append(route))
+    with page.expect_request(by_genre):
+        page.goto("#/map")
+    with page.expect_response(re.compile(r"/api/v1/map\?by=artist")):
+        page.get_by_label("Colour", exact=True).select_option("artist")
+    with page.expect_response(by_genre):
+        held[0].continue_()
+    page.evaluate("new Promise((then) => setTimeout(then, 300))")
+    expect(page.get_by_role("list", name="Colours")).to_contain_text("Doppelgang")
+
+
 @pytest.mark.parametrize("by", ["a graphics card", "pixels"])
 def test_all_points_are_drawn(page: "Page", by: str) -> None:
     from playwright.sync_api import expect
