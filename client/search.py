@@ -457,7 +457,7 @@ class MusicSearch:
             LibraryError: it is not in the library.
         """
         with self._lock:
-            return _track_info(self._catalogue.named(self.track_id(name)))
+            return track_info(self._catalogue.named(self.track_id(name)))
 
     def tracks_by_id(self, track_ids: Sequence[str]) -> dict[str, TrackInfo]:
         """Those of these tracks that are in the library, by their ids.
@@ -467,7 +467,7 @@ class MusicSearch:
         """
         check_texts(track_ids, what="track_ids")
         with self._lock:
-            return {track.track_id: _track_info(track) for track in self._catalogue.by_ids(track_ids)}
+            return {track.track_id: track_info(track) for track in self._catalogue.by_ids(track_ids)}
 
     def tracks(self, *, k: int = 100, offset: int = 0, where: Mapping[str, Any] | None = None) -> list[TrackInfo]:
         """The library's tracks, those first that were added last.
@@ -482,7 +482,7 @@ class MusicSearch:
         check_count(offset, name="offset", least=0)
         with self._lock:
             found = browse.newest(self._in_folder("lists"), k=k, offset=offset, where=where)
-            return [_track_info(track) for track in found]
+            return [track_info(track) for track in found]
 
     def facets(self, fields: Sequence[str] | None = None, *, most: int = 50) -> dict[str, Facet]:
         """What the fields of metadata hold, and how often.
@@ -546,7 +546,7 @@ class MusicSearch:
     def missing(self) -> list[TrackInfo]:
         """The tracks whose files were not there when their folders were last added."""
         with self._lock:
-            return [_track_info(track) for track in self._catalogue.missing()]
+            return [track_info(track) for track in self._catalogue.missing()]
 
     def remove_missing(self) -> RemovedMissing:
         """Forget the tracks whose files have vanished, with their annotations, unless the files are there by now.
@@ -810,7 +810,8 @@ def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
     return store
 
 
-def _track_info(track: Track) -> TrackInfo:
+def track_info(track: Track) -> TrackInfo:
+    """What is told of a track of a catalogue."""
     return TrackInfo(
         track.track_id,
         track.file.path,

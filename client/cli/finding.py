@@ -5,7 +5,7 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +20,8 @@ from ..index.catalogue import FILE_NAME
 from ..index.store import is_milvus, open_index, open_store
 from ..playlists import Entry, write_playlist
 from ..query import Clip, Reading, read_query
-from ..results import Hit
-from ..search import MusicSearch
+from ..results import Hit, TrackInfo
+from ..search import MusicSearch, track_info
 from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 from .lines import read_lines
 from .output import print_hits, print_json, print_json_list, print_table
@@ -110,21 +110,26 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
 
 def _show(ms: MusicSearch, hits: list[Hit], options: argparse.Namespace) -> None:
     if options.m3u:
-        tracks = ms.tracks_by_id([hit.track_id for hit in hits])
-        entries = [Entry(hit.path, tracks[hit.track_id].duration_s, hit.metadata) for hit in hits]
-        write_playlist(options.m3u.expanduser(), entries)
+        ids = [hit.track_id for hit in hits]
+        _keep(options.m3u, ids, ms.tracks_by_id(ids))
     if options.json:
         print_json([asdict(hit) for hit in hits])
     else:
         print_hits(hits)
 
 
+def _keep(file: Path, track_ids: Iterable[str], tracks: Mapping[str, TrackInfo]) -> None:
+    """These tracks as a playlist."""
+    there = [tracks[track_id] for track_id in track_ids if track_id in tracks]
+    write_playlist(file.expanduser(), [Entry(track.path, track.duration_s, track.metadata) for track in there])
+
+
 def tag(options: argparse.Namespace) -> int:
     labels = _labels(options.labels)
     templates = options.template or DEFAULT_TEMPLATES
     if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
-        if options.field or options.csv:
-            raise QueryError(f"--as and --csv are for libraries, and there is none at {options.source}")
+        if options.field or options.csv or options.m3u:
+            raise QueryError(f"--as, --csv and --m3u are for libraries, and there is none at {options.source}")
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
             vector = embed_file(encoder, Path(options.source).expanduser()).vector
             _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
@@ -133,6 +138,9 @@ def tag(options: argparse.Namespace) -> int:
     with open_existing(options) as ms:
         if options.field:  # before anything is printed, as a reader such as `head` may end that
             _note(ms, ms.tag_library(labels, templates=templates), field=options.field)
+        if options.m3u:
+            ids = _by_label(ms.tag_library(labels, templates=templates), labels)
+            _keep(options.m3u, ids, ms.tracks_by_id(ids))
         tracks = ms.tag_library(labels, templates=templates)
         if options.json:
             print_json_list(asdict(track) for track in tracks)
@@ -157,16 +165,18 @@ def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None
         ms.annotate(best)
 
 
+def _by_label(tracks: Iterable[TaggedTrack], labels: Sequence[str]) -> list[str]:
+    """Ids of the tracks, those first that the first label fits best, and the best first."""
+    best = [(labels.index(track.tags[0].label), -track.tags[0].score, track.track_id) for track in tracks]
+    return [track_id for _, _, track_id in sorted(best)]
+
+
 def duplicates(options: argparse.Namespace) -> int:
     with closing(open_store(options.library)) as store:
         found = list(find_duplicates(store, open_index(store), least=options.least))
         if options.m3u:
             ids = dict.fromkeys(track_id for pair in found for track_id in (pair.first, pair.second))
-            tracks = {track.track_id: track for track in store.by_ids(list(ids))}
-            entries = [
-                Entry(track.file.path, track.duration_s, track.metadata) for track in map(tracks.get, ids) if track
-            ]
-            write_playlist(options.m3u.expanduser(), entries)
+            _keep(options.m3u, ids, {track.track_id: track_info(track) for track in store.by_ids(list(ids))})
     if options.json:
         print_json([asdict(pair) for pair in found])
     else:

@@ -190,7 +190,7 @@ def make_parser() -> argparse.ArgumentParser:
         "library --least 0.995",
     )
     duplicates.add_argument("--least", type=float, default=0.98, help="the lowest similarity (default 0.98)")
-    for made in (search, similar, mix, path, radio, duplicates):
+    for made in (search, similar, mix, path, radio, tag, duplicates):
         made.add_argument(
             "--m3u", metavar="FILE", type=Path, help="keep them as a playlist too: FILE.m3u8, .xspf or .jspf"
         )

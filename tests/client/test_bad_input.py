@@ -165,8 +165,10 @@ def test_a_terminal(filled: MusicSearch, tmp_path: Path, tiny_repository: Path, 
         (["search", library, "low", "--where", "gerne=jazz", *encoder], "did you mean 'genre'?"),
         (["search", library, "low", "--where", "bpm", *encoder], "expected FIELD=VALUE"),
         (["search", library, "low", "--where", "bpm=1", "--where", "bpm=2", *encoder], "names 'bpm' twice"),
-        (["tag", tmp_path / "a.wav", "--labels", "a,b", "--csv", *encoder], "--as and --csv are for libraries"),
-        (["tag", tmp_path / "a.wav", "--labels", "a,b", "--as", "mood", *encoder], "--as and --csv are for libraries"),
+        *(
+            (["tag", tmp_path / "a.wav", "--labels", "a,b", *more, *encoder], "--as, --csv and --m3u are for libraries")
+            for more in (["--csv"], ["--as", "mood"], ["--m3u", "list.m3u8"])
+        ),
         (["search", newer, "low", *encoder], "newer MusicSearch (schema 99"),
         (["add", newer, tmp_path, *encoder], "upgrade MusicSearch"),
         (["info", newer], "upgrade MusicSearch"),

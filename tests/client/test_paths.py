@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,10 @@ def test_a_playlist_that_cannot_be_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def listed(playlist: Path) -> list[str]:
+    return [line for line in playlist.read_text().splitlines() if not line.startswith("#")]
+
+
 def test_from_the_command_line(
     tmp_path: Path, tiny_repository: Path, tones: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,7 +204,7 @@ def test_from_the_command_line(
         tones / "album/high.mp3",
     )
 
-    def run(*arguments: object) -> list[dict[str, object]]:
+    def run(*arguments: object) -> list[dict[str, Any]]:
         assert main([*map(str, arguments), "--encoder", str(tiny_repository), "--json"]) in (0, 1)
         return json.loads(capsys.readouterr().out)
 
@@ -216,8 +221,12 @@ def test_from_the_command_line(
         hits = run(name, library, *rest, "--m3u", tmp_path / "list.m3u8")
         found = [Path(str(hit["path"])) for hit in hits]
         assert (set(found) if isinstance(expected, set) else found) == expected
-        lines = (tmp_path / "list.m3u8").read_text().splitlines()
-        assert [line for line in lines if not line.startswith("#")] == list(map(str, found))
+        assert listed(tmp_path / "list.m3u8") == list(map(str, found))
+    labels = ["low", "high"]
+    tagged = run("tag", library, "--labels", ",".join(labels), "--m3u", tmp_path / "tagged.m3u8")
+    best = {(labels.index(track["tags"][0]["label"]), -track["tags"][0]["score"]): track["path"] for track in tagged}
+    assert {place for place, _ in best} == {0, 1}
+    assert listed(tmp_path / "tagged.m3u8") == [best[key] for key in sorted(best)]
     assert main(["mix", str(library), f"{low}=0", "--encoder", str(tiny_repository)]) == 2
     assert "has no weight" in capsys.readouterr().err
     strange = write_audio(tones / "x=2.wav", tone(150, seconds=2.0))
@@ -226,6 +235,5 @@ def test_from_the_command_line(
     run("add", library, tones)
     assert main(["duplicates", str(library), "--m3u", str(tmp_path / "copies.m3u8")]) == 0
     capsys.readouterr()
-    lines = (tmp_path / "copies.m3u8").read_text().splitlines()
-    copies = [line for line in lines if not line.startswith("#")]
+    copies = listed(tmp_path / "copies.m3u8")
     assert sorted(copies) == sorted(map(str, (low, tones / "copy of low.wav", strange)))  # the same tone, each once
