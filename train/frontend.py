@@ -1,4 +1,4 @@
-"""Waveform -> log-mel spectrogram, written as Conv1d and MatMul so that the same module is trained and exported.
+"""Waveform -> log-mel spectrogram, by a fast Fourier transform here and by a convolution in what is exported.
 
 ONNX's STFT operator is not supported by TensorRT 10, whereas a strided convolution with a windowed
 discrete Fourier basis runs everywhere and gives the same numbers.
@@ -45,15 +45,26 @@ class LogMel(nn.Module):
             norm="slaney" if config.mel_scale == "slaney" else None,
             mel_scale=config.mel_scale,
         )
+        self.register_buffer("hann", hann.float(), persistent=False)
         self.register_buffer("dft", basis.float().unsqueeze(1), persistent=False)
         self.register_buffer("mel", mel.T.contiguous(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Args: waveform: float32 [batch, window_samples] in -1…1. Returns: float32 [batch, 1, n_mels, frames]."""
-        bins = self.config.n_fft // 2 + 1
-        spectrum = F.conv1d(self._padded(waveform.unsqueeze(1)), self.dft, stride=self.config.hop_samples)
-        power = spectrum[:, :bins].square() + spectrum[:, bins:].square()
+        padded = self._padded(waveform.unsqueeze(1))
+        power = self._power_by_convolution(padded) if torch.compiler.is_exporting() else self._power(padded)
         return self._compressed(power).unsqueeze(1)
+
+    def _power(self, padded: Tensor) -> Tensor:
+        """float32 [batch, 1, samples] -> float32 [batch, bins, frames]."""
+        frames = padded[:, 0].unfold(1, self.config.frame_samples, self.config.hop_samples)
+        spectrum = torch.fft.rfft(frames * self.hann, n=self.config.n_fft)
+        return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+
+    def _power_by_convolution(self, padded: Tensor) -> Tensor:
+        spectrum = F.conv1d(padded, self.dft, stride=self.config.hop_samples)
+        cosine, sine = spectrum.chunk(2, dim=1)
+        return cosine.square() + sine.square()
 
     def _padded(self, waveform: Tensor) -> Tensor:
         if self.config.framing == "centre":
