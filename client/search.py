@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -101,6 +101,7 @@ class MusicSearch:
             raise QueryError(f"got {encoder!r} for the encoder, expected a folder, an address or an open Encoder")
         self._encoder: Encoder = encoder
         self._lock = threading.RLock()
+        self._is_adding = False
         try:
             self._catalogue = _open_library(library, spec=self._encoder.spec)
             self._index = open_index(self._catalogue, recall=recall)
@@ -174,7 +175,7 @@ class MusicSearch:
         )
         with ExitStack() as stack:
             with self._lock:  # other threads' short writes are waited for
-                stack.enter_context(self._catalogue.writing())
+                stack.enter_context(self._writing())
                 if not self._catalogue.is_current():
                     raise ModelMismatch(
                         f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: "
@@ -188,6 +189,19 @@ class MusicSearch:
             with self._lock:
                 self._index.save()
         return ingest.report
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """For long; other threads may annotate meanwhile."""
+        with ExitStack() as stack:
+            stack.enter_context(self._catalogue.writing())
+            self._is_adding = True
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._is_adding = False
+                    stack.close()
 
     def search(
         self,
@@ -484,21 +498,24 @@ class MusicSearch:
             found = browse.newest(self._in_folder("lists"), k=k, offset=offset, where=where)
             return [track_info(track) for track in found]
 
-    def facets(self, fields: Sequence[str] | None = None, *, most: int = 50) -> dict[str, Facet]:
+    def facets(self, fields: Sequence[str] | None = None, *, most: int = 50, containing: str = "") -> dict[str, Facet]:
         """What the fields of metadata hold, and how often.
 
         Args:
             fields: their names; None is all that some track has.
             most: so many of a field's texts, the most frequent.
+            containing: only texts with this in them, whatever the case.
 
         Raises:
-            QueryError: no track has one of them, most < 1, or the library is one in Milvus.
+            QueryError: no track has one of them, most < 1, `containing` is no text, or the library is one in Milvus.
         """
         check_count(most, name="most", least=1)
+        if not isinstance(containing, str):
+            raise QueryError(f"containing is {containing!r}, expected a text")
         if fields is not None:
             check_texts(fields, what="fields")
         with self._lock:
-            return browse.facets(self._in_folder("facets"), fields=fields, most=most)
+            return browse.facets(self._in_folder("facets"), fields=fields, most=most, containing=containing)
 
     def suggest(self, beginning: str, *, k: int = 8) -> list[Suggestion]:
         """How a text that is being typed may go on: artists, titles, albums and genres of the library.
@@ -603,9 +620,9 @@ class MusicSearch:
 
         Raises:
             LibraryError: a track is not in the library; QueryError: a value of another type.
-            LibraryBusy: another process, or another thread's `add`, is writing to this library.
+            LibraryBusy: another process, or another MusicSearch, is writing to this library; this one's `add` may run.
         """
-        with self._lock, self._catalogue.writing():
+        with self._lock, nullcontext() if self._is_adding else self._catalogue.writing():
             self._catalogue.annotate(annotations)
 
     def failed(self) -> list[FailedTrack]:

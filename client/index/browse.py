@@ -96,8 +96,8 @@ def newest(catalogue: Catalogue, *, k: int, offset: int, where: Mapping[str, Any
     return [tracks[label] for label in found if label in tracks]
 
 
-def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int) -> dict[str, Facet]:
-    """By field; see `Facet`.
+def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int, containing: str = "") -> dict[str, Facet]:
+    """By field; see `Facet` and `MusicSearch.facets`.
 
     Raises:
         QueryError: no track has one of them.
@@ -108,7 +108,7 @@ def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int) -> 
         for name in names:
             if name not in known:
                 raise unknown_field(name, known=known)
-        return {name: _facet(catalogue, name, most=most) for name in names}
+        return {name: _facet(catalogue, name, most=most, containing=folded(containing)) for name in names}
 
 
 def suggest(catalogue: Catalogue, beginning: str, *, k: int) -> list[Suggestion]:
@@ -173,11 +173,12 @@ def values(catalogue: Catalogue, field: str) -> dict[int, str | float]:
     return found
 
 
-def _facet(catalogue: Catalogue, name: str, *, most: int) -> Facet:
+def _facet(catalogue: Catalogue, name: str, *, most: int, containing: str) -> Facet:
     texts = catalogue.rows(
         "SELECT value, count(*), min(track) FROM fields WHERE name = ? AND typeof(value) = 'text' "
-        "GROUP BY value ORDER BY count(*) DESC, value LIMIT ?",
+        "AND instr(value, ?) GROUP BY value ORDER BY count(*) DESC, value LIMIT ?",
         name,
+        containing,
         most,
     )
     values = [FacetValue(_spelt(catalogue, name, value, track=track), count) for value, count, track in texts]

@@ -707,7 +707,7 @@ class Catalogue:
         Args:
             where: only these; see `fields.select_tracks`.
         """
-        typed = names.plain(text)
+        typed = names.plain(text.replace("\0", " "))  # which would end FTS5's own text
         lines: dict[int, str] = {}
         with self.reading():
             chosen = None if where is None else {number for _, number in self._selected(where)}
@@ -943,8 +943,7 @@ def write_lock(folder: Path) -> Iterator[None]:
                     raise LibraryError(f"{path} is damaged: remove it") from exc
                 if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                     raise LibraryBusy(
-                        f"{folder} is being written by another process, or another thread of this one: wait for it, or "
-                        "stop it"
+                        f"{folder} is being written to, such as by `music-search add`: wait for that to end, or stop it"
                     ) from exc
                 raise
         yield

@@ -48,7 +48,9 @@ class Jobs:
         if self._running is not None and not self._running.done():
             raise Problem(409, "music is being added already: wait for it, or stop it", kind="job-running")
         job_id = secrets.token_hex(8)
-        job = models.Job(id=job_id, kind="add", state="running", done=0, total=0, message=_LOOKING, report=None)
+        job = models.Job(
+            id=job_id, kind="add", paths=paths, state="running", done=0, total=0, message=_LOOKING, report=None
+        )
         self._jobs[job_id] = job
         while len(self._jobs) > _KEPT:
             del self._jobs[next(iter(self._jobs))]

@@ -1,8 +1,18 @@
 """What the interface takes and gives, as JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from ..index.fields import Value
 
@@ -18,6 +28,18 @@ def _unicode(text: str) -> str:
     except UnicodeEncodeError as exc:
         raise ValueError("is not valid Unicode") from exc
     return text
+
+
+def _expecting(kinds: str) -> WrapValidator:
+    """One sentence for what may be of several kinds, instead of one for each of them."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as exc:
+            raise PydanticCustomError("kind", kinds) from exc
+
+    return WrapValidator(check)
 
 
 Text = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_unicode)]
@@ -64,7 +86,10 @@ class Bounds(Given):
     to: Number | None = None
 
 
-Wanted = bool | Number | Name | Bounds | Annotated[list[bool | Number | Name], Field(min_length=1, max_length=200)]
+Wanted = Annotated[
+    bool | Number | Name | Bounds | Annotated[list[bool | Number | Name], Field(min_length=1, max_length=200)],
+    _expecting("expected a text, a number, true or false, a list of these, or bounds: numbers as from and to, or null"),
+]
 
 
 class Wish(Given):
@@ -86,12 +111,13 @@ class Search(Wish):
     windows: bool = True
 
 
-Annotation = (
+Annotation = Annotated[
     bool
     | Number
     | Annotated[str, Field(max_length=10_000), AfterValidator(_unicode)]
-    | Annotated[list[Name], Field(max_length=200)]
-)
+    | Annotated[list[Name], Field(max_length=200)],
+    _expecting("expected a text, a number, true or false, or a list of texts"),
+]
 Annotations = Annotated[dict[Name, Annotation | None], Field(min_length=1, max_length=100)]
 
 
@@ -135,6 +161,10 @@ class Radio(Given):
 
 
 class Track(Model):
+    """What is known about a track: `metadata` is its file's tags and the user's annotations, which hide tags of the
+    same name.
+    """
+
     id: str
     title: str
     artist: list[str]
@@ -145,6 +175,7 @@ class Track(Model):
     key: str | None
     metadata: dict[str, Value]
     annotations: dict[str, Value]
+    hidden_tags: dict[str, Value]
     duration_s: float
     file: str
     missing: bool
@@ -152,11 +183,7 @@ class Track(Model):
 
 
 class Windows(Model):
-    """Where each window of a track begins, and how well it fits.
-
-    The best window of an answer has its own probability, or 1 where that is not known; the worst has 0, unless all are
-    alike.
-    """
+    """Where each window of a track begins, and how well it fits: its probability, or its score where none is known."""
 
     starts_s: list[float]
     fits: list[float]
@@ -311,6 +338,7 @@ class Upload(Model):
 class Job(Model):
     id: str
     kind: str
+    paths: list[str]
     state: Literal["running", "done", "failed", "stopped"]
     done: int
     total: int

@@ -101,7 +101,7 @@ def _range(header: str, *, size: int) -> tuple[int, int] | None:
 
     None where no single part is asked for: what cannot be read is to be ignored (RFC 9110, section 14.2).
     """
-    found = re.fullmatch(r"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*", header, re.ASCII)
+    found = re.fullmatch(r"bytes=[ \t]*(?:(\d{1,4000})-(\d{1,4000})?|-(\d{1,4000}))[ \t]*", header, re.ASCII)
     if found is None:
         return None
     first, last, suffix = found.groups()

@@ -58,6 +58,7 @@ def _track(info: TrackInfo, *, is_missing: bool, is_local: bool) -> models.Track
         key=_text(known.get("key")),
         metadata={name: cut(value) for name, value in known.items()},
         annotations=info.annotations,  # whole, as they are edited
+        hidden_tags={name: cut(value) for name, value in info.tags.items() if name in info.annotations},
         duration_s=info.duration_s,
         file=info.path if is_local else name,
         missing=is_missing,

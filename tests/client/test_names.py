@@ -278,6 +278,12 @@ def test_a_search_finds_names_too_and_says_so(ms: MusicSearch) -> None:
     assert ms.search("high noon", k=4, where={"title": "High [live]"})[0].metadata["title"] == "High [live]"
 
 
+@pytest.mark.parametrize("text", ["\0", "\0?!", "high\0noon"])
+def test_a_text_with_a_nul_is_one_like_any_other(ms: MusicSearch, text: str) -> None:
+    assert len(ms.search(text, k=4)) == 4
+    assert [one.text for one in ms.suggest(text)] == (["High Noon"] if "noon" in text else [])
+
+
 def test_parts_have_a_probability(ms: MusicSearch) -> None:
     (hit,) = ms.search("high noon", k=1, windows=True)
     assert list(hit.windows) == ms.along(hit.track_id, "high noon")

@@ -491,9 +491,32 @@ def test_a_reader_sees_what_another_process_adds(library: Path, tones: Path, enc
 
 def test_a_second_writer_is_told(library: Path, tones: Path, encoder: LocalEncoder) -> None:
     with MusicSearch(library, encoder=encoder) as first, MusicSearch(library, encoder=encoder) as second:
-        with first._catalogue.writing(), pytest.raises(LibraryBusy, match="another process"):
+        with first._catalogue.writing(), pytest.raises(LibraryBusy, match="is being written to"):
             second.add(tones)
         assert second.add(tones).added == 3
+
+
+def test_an_add_leaves_room_for_notes(library: Path, tones: Path, encoder: LocalEncoder) -> None:
+    with MusicSearch(library, encoder=encoder) as first, MusicSearch(library, encoder=encoder) as second:
+        first.add(tones / "low.wav")
+        (track,) = first.tracks()
+        noted = []
+
+        def note(done: int, total: int) -> None:
+            if done == total == 3:
+                with ThreadPoolExecutor() as thread:
+                    thread.submit(first.annotate, {track.track_id: {"mood": "calm"}}).result()
+                    with pytest.raises(LibraryBusy):
+                        thread.submit(second.annotate, {track.track_id: {"mood": "wild"}}).result()
+                    with pytest.raises(LibraryBusy):
+                        thread.submit(first.remove, track.track_id).result()
+                noted.append(done)
+
+        first.add(tones, on_progress=note)
+        assert noted == [3]
+        assert first.track(track.track_id).annotations == {"mood": "calm"}
+        second.annotate({track.track_id: {"mood": "wild"}})
+        assert first.track(track.track_id).annotations == {"mood": "wild"}
 
 
 def test_threads_wait_for_each_others_writes(ms: MusicSearch) -> None:

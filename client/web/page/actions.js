@@ -10,6 +10,8 @@ import { name, T } from "./texts.js";
 
 /** @typedef {import("./player.js").Item} Item */
 
+const MOST_SAVED = 10_000; // as the API has it
+
 /**
  * @param {"like" | "unlike"} side
  * @param {import("./query.js").Example} example
@@ -71,7 +73,8 @@ export const playButton = (track) =>
 /** @param {Item[]} items @param {string} title */
 export function save(items, title) {
   const there = items.filter(({ track }) => !track.missing);
-  if (there.length)
+  if (there.length > MOST_SAVED) say(T.tooManyToSave(MOST_SAVED), "error");
+  else if (there.length)
     savePlaylist(
       there.map(({ track }) => track.id),
       title,

@@ -15,6 +15,7 @@ import { T } from "./texts.js";
  * @property {string | null} key
  * @property {Record<string, any>} metadata all fields, annotations included
  * @property {Record<string, any>} annotations the user's own
+ * @property {Record<string, any>} hidden_tags what the file says where an annotation says something else
  * @property {number} duration_s
  * @property {string} file
  * @property {boolean} missing
@@ -61,6 +62,7 @@ import { T } from "./texts.js";
  * @typedef {object} Job
  * @property {string} id
  * @property {string} kind
+ * @property {string[]} paths
  * @property {"running" | "done" | "failed" | "stopped"} state
  * @property {number} done
  * @property {number} total
@@ -208,8 +210,9 @@ export const search = (body, signal) => post("/search", body, signal);
 /** @param {string} q @param {AbortSignal} [signal] @returns {Promise<{suggestions: Suggestion[]}>} */
 export const suggest = (q, signal) => get(`/suggest${query({ q, limit: 6 })}`, signal);
 
-/** @param {string} [fields] @param {number} [limit] @returns {Promise<{facets: Facets}>} */
-export const facets = (fields, limit = 50) => get(`/facets${query({ fields, limit })}`);
+/** @param {string} fields @param {number} limit @param {{containing?: string, signal?: AbortSignal}} [how] @returns {Promise<{facets: Facets}>} */
+export const facets = (fields, limit, { containing, signal } = {}) =>
+  get(`/facets${query({ fields, limit, containing })}`, signal);
 
 /** @param {string} id @param {boolean} [fresh] @returns {Promise<Track>} */
 export function track(id, fresh = false) {
@@ -278,5 +281,5 @@ export const mapFits = (text, signal) => post("/map/fits", { text }, signal);
 /** @param {string} from @param {string} to @param {number} steps @returns {Promise<{tracks: Track[]}>} */
 export const path = (from, to, steps) => post("/path", { from, to, steps });
 
-/** @param {{start: string, drift: number, limit: number, seed: number, played: string[]}} body @returns {Promise<{tracks: Track[]}>} */
-export const radio = (body) => post("/radio", body);
+/** @param {{start: string, drift: number, limit: number, seed: number, played: string[]}} body @param {AbortSignal} [signal] @returns {Promise<{tracks: Track[]}>} */
+export const radio = (body, signal) => post("/radio", body, signal);

@@ -97,8 +97,7 @@ export function askToken() {
         dialog.close();
         resolve();
       } catch (error) {
-        wrong.textContent =
-          error instanceof api.Problem && error.status === 401 ? T.tokenWrong : api.words(error);
+        wrong.textContent = error instanceof api.Problem && error.status === 401 ? T.tokenWrong : api.words(error);
         input.select();
       }
     });

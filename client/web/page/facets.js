@@ -7,7 +7,9 @@ import { ask, SINGULAR, state } from "./state.js";
 import { T } from "./texts.js";
 
 const SHOWN = 6,
-  MANY = 12;
+  MANY = 12,
+  MOST = 50,
+  QUIET_MS = 150;
 
 /** @param {string} field @param {string[] | import("./query.js").Between | null} wanted null: any */
 function filter(field, wanted) {
@@ -27,33 +29,68 @@ function section(field, content, open) {
   );
 }
 
-/** @param {string} field @param {import("./api.js").Value[]} values */
+/** @param {string} field @param {import("./api.js").Value[]} values the most frequent */
 function valuesPart(field, values) {
+  const isAll = values.length < MOST;
   const chosen = () => {
     const wanted = state.query.where[field];
     return Array.isArray(wanted) ? wanted : [];
   };
-  const boxes = values.map(({ value, count }) => {
-    const box = h("input", { type: "checkbox", value: String(value) });
-    box.addEventListener("change", () => {
-      filter(field, box.checked ? [...chosen(), String(value)] : chosen().filter((other) => other !== String(value)));
-    });
-    const line = h(
-      "label",
-      { class: "facet-value" },
-      box,
-      h("span", { class: "facet-name", text: String(value) }),
-      h("span", { class: "facet-number", text: T.number(count) }),
-    );
-    return { box, line, value: String(value) };
-  });
+  const lines = h("div", { class: "facet-values", role: "group", "aria-label": T.field(field) });
+  /** By the value in small letters. @type {Map<string, {box: HTMLInputElement, line: HTMLElement}>} */
+  const boxes = new Map();
+
+  /** @param {{value: any, count: number | null}[]} values */
+  function put(values) {
+    for (const { value: given, count } of values) {
+      const value = String(given);
+      if (boxes.has(value.toLowerCase())) continue;
+      const box = h("input", { type: "checkbox", value });
+      box.addEventListener("change", () => {
+        const others = chosen().filter((other) => other.toLowerCase() !== value.toLowerCase());
+        filter(field, box.checked ? [...others, value] : others);
+      });
+      const line = h(
+        "label",
+        { class: "facet-value" },
+        box,
+        h("span", { class: "facet-name", text: value }),
+        h("span", { class: "facet-number", text: count === null ? "" : T.number(count) }),
+      );
+      boxes.set(value.toLowerCase(), { box, line });
+      lines.append(line);
+    }
+  }
+
+  /** @type {AbortController | null} */
+  let asking = null;
+  const lookFurther = quiet(async () => {
+    const typed = narrow.value.trim();
+    if (!typed) return;
+    asking = new AbortController();
+    try {
+      const { facets } = await api.facets(field, MOST, { containing: typed, signal: asking.signal });
+      if (Array.isArray(facets[field])) put(facets[field]);
+      show();
+    } catch {
+      // Those that are there can be found.
+    }
+  }, QUIET_MS);
+
   let all = false;
   const narrow = h("input", {
     type: "search",
     class: "field small",
     placeholder: T.narrow,
     "aria-label": T.narrowField(field),
-    on: { input: () => show() },
+    maxlength: "200",
+    on: {
+      input: () => {
+        show();
+        asking?.abort();
+        if (!isAll) lookFurther();
+      },
+    },
   });
   const toggle = h("button", {
     type: "button",
@@ -67,32 +104,22 @@ function valuesPart(field, values) {
   });
 
   function show() {
-    const wanted = chosen();
+    put(chosen().map((value) => ({ value, count: null })));
+    const wanted = chosen().map((value) => value.toLowerCase());
     const typed = narrow.value.trim().toLowerCase();
     let left = all || typed ? Infinity : SHOWN;
-    for (const { box, line, value } of boxes) {
+    for (const [value, { box, line }] of boxes) {
       box.checked = wanted.includes(value);
-      const fits = !typed || value.toLowerCase().includes(typed);
+      const fits = !typed || value.includes(typed);
       line.hidden = !(box.checked || (fits && left-- > 0));
     }
     toggle.hidden = values.length <= SHOWN || Boolean(typed);
-    toggle.textContent = all ? T.fewer : T.allOf(values.length);
+    toggle.textContent = all ? T.fewer : isAll ? T.allOf(values.length) : T.mostFrequent(values.length);
     mark(part, wanted.length ? T.number(wanted.length) : "");
   }
 
-  const part = section(
-    field,
-    [
-      values.length > MANY && narrow,
-      h(
-        "div",
-        { class: "facet-values", role: "group", "aria-label": T.field(field) },
-        boxes.map(({ line }) => line),
-      ),
-      toggle,
-    ],
-    true,
-  );
+  const part = section(field, [values.length > MANY && narrow, lines, toggle], true);
+  put(values);
   show();
   return { part, show };
 }
@@ -131,7 +158,7 @@ function rangePart(field, range) {
     const a = Number(from.value),
       b = Number(to.value);
     filter(field, a <= low && b >= high ? null : { from: a <= low ? null : a, to: b >= high ? null : b });
-  }, 150);
+  }, QUIET_MS);
 
   function paint() {
     const a = Number(from.value),
@@ -224,7 +251,7 @@ export function makeFacets() {
     if (read === now && parts.length) return;
     try {
       const fields = (state.library?.fields ?? []).filter((field) => !SINGULAR.includes(field));
-      const { facets } = fields.length ? await api.facets(fields.join(",")) : { facets: {} };
+      const { facets } = fields.length ? await api.facets(fields.join(","), MOST) : { facets: {} };
       read = now;
       const order = ["genre", "artist", "year", "bpm", "key"];
       const rank = (/** @type {string} */ field) => (order.includes(field) ? order.indexOf(field) : order.length);

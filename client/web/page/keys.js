@@ -39,6 +39,7 @@ export function listenToKeys() {
       q: () => player.now && toggleQueue(),
       "?": openHelp,
     };
+    if (!byId("queue").hidden) does.Escape = () => toggleQueue(false);
     if (target instanceof HTMLInputElement && event.key.startsWith("Arrow")) return;
     const run =
       event.shiftKey && event.key === "ArrowUp"

@@ -10,7 +10,8 @@ import { icon } from "./icons.js";
 import { mayChange, state } from "./state.js";
 import { hours, percent, T } from "./texts.js";
 
-const MOST_SHOWN = 50;
+const MOST_SHOWN = 50,
+  MOST_JOBS = 5;
 
 /** @param {string} title @param {string} hint @param {any[]} content */
 const card = (title, hint, content) =>
@@ -48,6 +49,7 @@ export function makeJob(job) {
           on: { click: () => api.stopJob(job.id).catch((error) => say(api.words(error), "error")) },
         }),
     ),
+    h("code", { class: "file", text: job.paths.join(", ") }),
     running && bar,
     h("p", { class: "hint", text: job.message || reportWords(job.report) }),
   );
@@ -117,7 +119,7 @@ async function readFailed() {
         ),
     ),
     failed.length > MOST_SHOWN && h("p", { class: "hint", text: T.andMore(failed.length - MOST_SHOWN) }),
-    h("p", { class: "hint", text: T.failedWhat }),
+    mayChange() && h("p", { class: "hint", text: T.failedWhat }),
   ];
 }
 
@@ -149,8 +151,7 @@ async function readMissing() {
     ),
     next_offset !== null &&
       h("p", { class: "hint", text: T.andMore((state.library?.missing ?? tracks.length) - tracks.length) }),
-    h("p", { class: "hint", text: T.missingWhat }),
-    mayChange() && forget,
+    mayChange() && [h("p", { class: "hint", text: T.missingWhat }), forget],
   ];
 }
 
@@ -174,7 +175,7 @@ async function readDuplicates() {
         ),
     ),
     pairs.length > MOST_SHOWN && h("p", { class: "hint", text: T.andMore(pairs.length - MOST_SHOWN) }),
-    h("p", { class: "hint", text: T.duplicatesWhat }),
+    mayChange() && h("p", { class: "hint", text: T.duplicatesWhat }),
   ];
 }
 
@@ -214,7 +215,7 @@ export function makeLibraryView() {
   const view = byId("view-library");
   const stats = h("dl", { class: "stats" });
   const jobList = h("ul", { class: "jobs" });
-  /** @type {Map<string, import("./api.js").Job>} */
+  /** The last one last. @type {Map<string, import("./api.js").Job>} */
   const jobs = new Map();
   let refresh = () => {};
 
@@ -233,17 +234,19 @@ export function makeLibraryView() {
   }
 
   function showJobs() {
-    const all = [...jobs.values()].sort((a, b) => Number(b.state === "running") - Number(a.state === "running"));
-    fill(jobList, all.slice(0, 5).map(makeJob));
+    const all = [...jobs.values()].reverse();
+    fill(jobList, all.slice(0, MOST_JOBS).map(makeJob));
     jobList.hidden = !all.length;
   }
 
   async function readJobs() {
     try {
-      for (const job of await api.jobs()) {
-        // What an event has told meanwhile is newer.
-        if (!["done", "failed", "stopped"].includes(jobs.get(job.id)?.state ?? "")) jobs.set(job.id, job);
-      }
+      const all = await api.jobs();
+      const told = [...jobs.values()];
+      jobs.clear();
+      for (const job of all.reverse()) jobs.set(job.id, job);
+      // What an event has told meanwhile is newer.
+      for (const job of told) if (job.state !== "running" || !jobs.has(job.id)) jobs.set(job.id, job);
       showJobs();
     } catch (error) {
       if (!(error instanceof api.Away)) fill(jobList, h("li", { class: "form-error", text: api.words(error) }));

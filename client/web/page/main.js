@@ -93,6 +93,7 @@ async function fetchView(view) {
     if (state.route.view === view) tell("route", state.route);
   } catch {
     later[view] = make;
+    fill(byId(`view-${view}`), h("p", { class: "loading", role: "status", text: T.awayResults }));
     tell("connection", { up: false });
   }
 }

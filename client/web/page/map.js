@@ -20,6 +20,7 @@ const REACH_PX = 14,
   LISTEN_MS = 450,
   FETCH_MOST = 300,
   AGAIN_MS = 4000;
+const BY_WORDS = "\0"; // the name of no field
 
 export function makeMapView() {
   const view = byId("view-map");
@@ -64,7 +65,19 @@ export function makeMapView() {
 
   // Controls
 
-  const by = h("select", { class: "field", id: "map-by", on: { change: () => void paintBy() } });
+  /** The field that the points are coloured by where no words are given. @type {string | null} */
+  let field = null;
+  const by = h("select", {
+    class: "field",
+    id: "map-by",
+    on: {
+      change: () => {
+        field = by.value;
+        text.value = "";
+        void paintBy();
+      },
+    },
+  });
   const text = h("input", {
     type: "search",
     class: "field",
@@ -96,6 +109,14 @@ export function makeMapView() {
   const textBox = quiet(() => void paintByText(), 350);
   text.addEventListener("input", textBox);
 
+  const zoom = h(
+    "div",
+    { class: "map-zoom" },
+    iconButton(T.zoomIn, "add", () => look.zoom(1.5)),
+    iconButton(T.zoomOut, "less", () => look.zoom(1 / 1.5)),
+    iconButton(T.wholeMap, "fit", () => look.showAll()),
+  );
+
   fill(
     view,
     h(
@@ -113,18 +134,7 @@ export function makeMapView() {
       ),
     ),
     picked,
-    h(
-      "div",
-      { class: "map-body" },
-      frame,
-      h(
-        "div",
-        { class: "map-zoom" },
-        iconButton(T.zoomIn, "add", () => look.zoom(1.5)),
-        iconButton(T.zoomOut, "less", () => look.zoom(1 / 1.5)),
-        iconButton(T.wholeMap, "fit", () => look.showAll()),
-      ),
-    ),
+    h("div", { class: "map-body" }, frame, zoom),
     legend,
     h("p", { class: "hint", id: "map-hint", text: T.mapHint }),
   );
@@ -196,9 +206,16 @@ export function makeMapView() {
   }
 
   function placeLabels() {
+    /** @type {[number, number, number, number][]} */
+    const taken = [[zoom.offsetLeft, zoom.offsetTop, zoom.offsetWidth, zoom.offsetHeight]];
     [...labels.children].forEach((label, i) => {
       const [x, y] = look.toScreen(names[i].x, names[i].y);
-      label.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
+      const { offsetWidth: wide, offsetHeight: high } = label;
+      const [left, top] = [x - wide / 2, y - high / 2];
+      const isFree = taken.every(([l, t, w, h]) => l + w < left || left + wide < l || t + h < top || top + high < t);
+      if (isFree) taken.push([left, top, wide, high]);
+      label.style.visibility = isFree ? "" : "hidden";
+      label.style.transform = `translate(${left}px, ${top}px)`;
     });
   }
 
@@ -243,12 +260,12 @@ export function makeMapView() {
     sendColours();
   }
 
-  /** Whether the answer for a field is still what the colours are to show. @param {string} field */
-  const isStill = (field) => by.value === field && !text.value.trim();
+  /** Whether the answer for a field is still what the colours are to show. @param {string} asked */
+  const isStill = (asked) => field === asked && !text.value.trim();
 
   async function paintBy() {
-    text.value = "";
-    const asked = by.value;
+    const asked = field ?? "";
+    by.value = asked;
     if (asked === "") return paint(paintPlain(ids.length));
     try {
       const { colour: given } = await api.points(asked);
@@ -266,6 +283,7 @@ export function makeMapView() {
     const words = text.value.trim();
     fitting?.abort();
     if (!words) return paintBy();
+    by.value = BY_WORDS;
     fitting = new AbortController();
     try {
       const { fits } = await api.mapFits(words, fitting.signal);
@@ -446,14 +464,16 @@ export function makeMapView() {
     if (failed === library.state) return tellState(T.mapFailed);
     if (!ids.length) tellState(T.loading);
     const fields = library.fields.filter((field) => !SINGULAR.includes(field));
-    const was = by.value || (fields.includes("genre") ? "genre" : "");
+    field ??= "genre";
+    if (!fields.includes(field)) field = "";
     fill(
       by,
       h("option", { value: "", text: T.oneColour }),
-      fields.map((field) => h("option", { value: field, text: T.field(field) })),
+      fields.map((name) => h("option", { value: name, text: T.field(name) })),
+      h("option", { value: BY_WORDS, text: T.byWords, hidden: true }),
     );
-    by.value = fields.includes(was) ? was : "";
-    const asked = by.value;
+    by.value = text.value.trim() ? BY_WORDS : field;
+    const asked = field;
     try {
       const points = await api.points(asked || undefined);
       if (points.state === "computing") {

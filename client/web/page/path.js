@@ -107,7 +107,8 @@ export function makePathView() {
     const steps = Math.min(30, Math.max(3, Math.round(Number(params.get("steps"))) || 8));
     const list = makeList({ label: T.pathTitle });
     const tools = h("div", { class: "tools", hidden: true });
-    const note = h("p", { class: "hint", role: "status", text: from && to ? T.loading : T.pathHint });
+    const wanting = !from || !to ? T.pathHint : from === to ? T.pathSame : "";
+    const note = h("p", { class: "hint", role: "status", text: wanting || T.loading });
     const count = h("input", {
       type: "number",
       class: "field",
@@ -131,7 +132,7 @@ export function makePathView() {
       h("div", { class: "result-head" }, note, tools),
       h("div", { class: "path-rows" }, list.el),
     );
-    if (!from || !to) {
+    if (wanting || !from || !to) {
       /** @type {HTMLElement | null} */ (view.querySelectorAll("input")[from ? 1 : 0])?.focus();
       return;
     }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { on, say, tell } from "./events.js";
 import { ranks, toWish } from "./query.js";
-import { keepSetting, setting, state } from "./state.js";
+import { keepSetting, mayChange, setting, state } from "./state.js";
 import { name, T } from "./texts.js";
 
 /**
@@ -11,17 +11,24 @@ import { name, T } from "./texts.js";
  * @property {import("./api.js").Track} track
  * @property {number | null} [start_s]
  * @property {import("./api.js").Windows | null} [windows]
+ * @property {boolean} [tuned] the radio chose it
  */
 
 /**
- * @typedef {{start: import("./api.js").Track, drift: number, seed: number, played: string[]}} Radio
- *
- * @type {{now: Item | null, queue: Item[], context: Item[], past: Item[], radio: Radio | null, trouble: string}}
+ * @typedef {object} Radio
+ * @property {import("./api.js").Track} start
+ * @property {number} drift
+ * @property {number} seed
+ * @property {string[]} played ids
+ * @property {boolean} over whether it has nothing more
  */
+
+/** @type {{now: Item | null, queue: Item[], context: Item[], past: Item[], radio: Radio | null, trouble: string}} */
 export const player = { now: null, queue: [], context: [], past: [], radio: null, trouble: "" };
 
 const STORE = "player";
 const MOST_PAST = 200,
+  MOST_KEPT = 200,
   MOST_PLAYED = 500,
   RADIO_AHEAD = 5,
   RADIO_MORE = 15;
@@ -42,6 +49,9 @@ export const isPlaying = () => !audio.paused && !audio.ended && !audio.error;
 /** @param {string} id */
 export const isNow = (id) => player.now?.track.id === id;
 
+/** What to tell of a track whose file is not there. @param {import("./api.js").Track} track */
+export const moved = (track) => T.movedFile(track.file, mayChange());
+
 /** @returns {number} the server's word: a stream that is transcoded may not know its own end */
 export const duration = () =>
   player.now?.track.duration_s || (Number.isFinite(audio.duration) ? audio.duration : 0) || 1;
@@ -54,6 +64,7 @@ export const position = () => (audio.readyState > 0 ? audio.currentTime : startA
  */
 function load(item, { from = null, paused = false } = {}) {
   player.now = item;
+  player.radio?.played.push(item.track.id);
   player.trouble = "";
   followed = false;
   startAt = from ?? item.start_s ?? 0;
@@ -61,7 +72,7 @@ function load(item, { from = null, paused = false } = {}) {
   if (item.track.missing) {
     audio.removeAttribute("src");
     audio.load();
-    player.trouble = T.movedFile(item.track.file);
+    player.trouble = moved(item.track);
     if (!paused) say(player.trouble, "error");
   } else {
     audio.src = api.audioUrl(item.track.id);
@@ -108,9 +119,15 @@ export function play(item, { context = [], from = null } = {}) {
     return;
   }
   if (player.now) remember(player.now);
+  endRadio();
   player.context = context;
-  player.radio = null;
   load(item, { from });
+}
+
+/** What was queued by hand stays. */
+function endRadio() {
+  player.radio = null;
+  player.queue = player.queue.filter(({ tuned }) => !tuned);
 }
 
 /** Plays a list now, in place of the queue. @param {Item[]} items */
@@ -131,7 +148,7 @@ function remember(item) {
 
 export function toggle() {
   if (!player.now) return;
-  if (player.now.track.missing) say(T.movedFile(player.now.track.file), "error");
+  if (player.now.track.missing) say(moved(player.now.track), "error");
   else if (isPlaying()) {
     wasPlaying = false;
     audio.pause();
@@ -164,7 +181,7 @@ export function next() {
 
 export function previous() {
   if (position() - (player.now?.start_s ?? 0) > 4 || !player.past.length) return seek(0);
-  if (player.now) player.context.unshift(player.now);
+  if (player.now) (player.queue.length ? player.queue : player.context).unshift(player.now);
   const item = player.past.pop();
   if (item) load(item);
 }
@@ -202,19 +219,20 @@ export function clearQueue() {
 
 /** @param {Item} item */
 export async function startRadio(item) {
-  const first = {
+  endRadio();
+  if (!isNow(item.track.id)) play(item);
+  player.context = [];
+  player.radio = {
     start: item.track,
     drift: Number(setting("drift", "0.3")),
     seed: Math.floor(Math.random() * 1e6),
     played: [item.track.id],
+    over: false,
   };
-  player.queue = [];
-  if (!isNow(item.track.id)) play(item);
-  player.radio = first;
-  player.context = [];
+  keep();
   tell("queue");
   say(T.radioFrom(name(item.track)));
-  await tuneOn();
+  await tuneOn({ anew: true });
 }
 
 /** @param {number} drift 0..1 */
@@ -222,33 +240,42 @@ export function setDrift(drift) {
   keepSetting("drift", String(drift));
   if (!player.radio) return;
   player.radio.drift = drift;
-  player.queue = [];
-  void tuneOn();
+  player.queue = player.queue.filter(({ tuned }) => !tuned);
+  tell("queue");
+  void tuneOn({ anew: true });
 }
 
-let tuning = false;
+/** @type {AbortController | null} */
+let tuning = null;
 
-async function tuneOn() {
+/** Asks what the radio plays next. @param {{anew?: boolean}} [how] anew: whatever was asked before is asked no more */
+async function tuneOn({ anew = false } = {}) {
   const radio = player.radio;
-  if (!radio || tuning) return;
-  tuning = true;
+  if (!radio || (tuning && !anew)) return;
+  tuning?.abort();
+  const mine = new AbortController();
+  tuning = mine;
   try {
-    const { tracks } = await api.radio({
-      start: radio.start.id,
-      drift: radio.drift,
-      limit: RADIO_MORE,
-      seed: radio.seed,
-      played: radio.played.slice(-MOST_PLAYED),
-    });
+    const coming = player.queue.map(({ track }) => track.id);
+    const { tracks } = await api.radio(
+      {
+        start: radio.start.id,
+        drift: radio.drift,
+        limit: RADIO_MORE,
+        seed: radio.seed,
+        played: [...radio.played, ...coming].slice(-MOST_PLAYED),
+      },
+      mine.signal,
+    );
     if (player.radio !== radio) return;
-    player.queue.push(...tracks.map((track) => ({ track })));
-    radio.played.push(...tracks.map((track) => track.id));
+    radio.over = !tracks.length;
+    player.queue.push(...tracks.map((track) => ({ track, tuned: true })));
     keep();
     tell("queue");
   } catch (error) {
-    if (!(error instanceof api.Away)) say(/** @type {Error} */ (error).message, "error");
+    if (!(error instanceof api.Away) && !api.isAbort(error)) say(api.words(error), "error");
   } finally {
-    tuning = false;
+    if (tuning === mine) tuning = null;
   }
 }
 
@@ -256,6 +283,7 @@ async function tuneOn() {
 export function setVolume(volume) {
   audio.volume = Math.min(1, Math.max(0, volume));
   audio.muted = false;
+  keepSetting("muted", null);
   keepSetting("volume", String(audio.volume));
 }
 
@@ -267,8 +295,9 @@ export function mute() {
 /** Keeps what plays for a reload of the page. */
 function keep() {
   try {
-    const { now, queue } = player;
-    sessionStorage.setItem(STORE, JSON.stringify({ now, queue: queue.slice(0, 200), at: position() }));
+    const { now, radio } = player;
+    const [queue, context] = [player.queue, player.context].map((items) => items.slice(0, MOST_KEPT));
+    sessionStorage.setItem(STORE, JSON.stringify({ now, queue, context, radio, at: position() }));
   } catch {
     // No storage or no room: a reload begins anew.
   }
@@ -278,7 +307,7 @@ export function restore() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(STORE) ?? "null");
     if (!kept?.now) return;
-    player.queue = kept.queue;
+    Object.assign(player, { queue: kept.queue, context: kept.context, radio: kept.radio });
     load(kept.now, { from: kept.at, paused: true });
   } catch {
     sessionStorage.removeItem(STORE);
@@ -335,7 +364,7 @@ async function explain() {
     if (player.now !== item) return;
     if (track.missing) {
       item.track = track;
-      player.trouble = T.movedFile(track.file);
+      player.trouble = moved(track);
     }
   } catch (error) {
     player.trouble = error instanceof api.Away ? T.playsOnWhenBack : T.goneTrack;

@@ -87,9 +87,14 @@ function queued(item, place) {
   return row;
 }
 
+/** @type {{radio: import("./player.js").Radio, el: HTMLElement} | null} */
+let tuner = null;
+
+/** The same as long as it is the same radio, so that the slider keeps the focus. */
 function radioPart() {
   const { radio } = player.player;
   if (!radio) return null;
+  if (tuner?.radio === radio) return tuner.el;
   const drift = h("input", {
     type: "range",
     class: "slider",
@@ -103,19 +108,22 @@ function radioPart() {
     },
   });
   drift.style.setProperty("--share", drift.value);
-  return h(
+  const el = h(
     "div",
     { class: "radio" },
     h("p", { class: "radio-title" }, icon("radio"), T.radioFrom(name(radio.start))),
     h("label", { class: "radio-drift" }, h("span", { text: T.drift }), drift),
     h("p", { class: "hint", text: T.driftHint }),
   );
+  tuner = { radio, el };
+  return el;
 }
 
 function showQueue() {
   if (panel().hidden) return;
   const { now, queue, context, radio } = player.player;
   const after = context.slice(0, MOST_AFTER);
+  const focused = document.activeElement;
   fill(
     panel(),
     h(
@@ -140,7 +148,7 @@ function showQueue() {
     h("h3", { text: T.nextInQueue }),
     queue.length
       ? h("ol", { class: "queue-list" }, queue.map(queued))
-      : h("p", { class: "hint", text: radio ? T.radioTuning : T.queueEmpty }),
+      : h("p", { class: "hint", text: radio ? (radio.over ? T.radioOver : T.radioTuning) : T.queueEmpty }),
     after.length > 0 && h("h3", { text: T.thenFromList }),
     after.length > 0 &&
       h(
@@ -149,6 +157,7 @@ function showQueue() {
         after.map((item) => line(item, [])),
       ),
   );
+  if (focused instanceof HTMLElement && panel().contains(focused)) focused.focus();
 }
 
 on("queue", showQueue);

@@ -99,6 +99,7 @@ export function makeResults() {
       describe(query, answer);
     } catch (error) {
       if (api.isAbort(error)) return;
+      if (!further && asked !== searchHash(query)) clear();
       asked = "";
       trouble.hidden = false;
       fill(
@@ -114,6 +115,14 @@ export function makeResults() {
         byId("search").classList.remove("busy");
       }
     }
+  }
+
+  /** What is shown answers another question. */
+  function clear() {
+    nextOffset = null;
+    list.show([]);
+    summary.textContent = "";
+    for (const part of [tools, stale, weak, empty, more, reading]) part.hidden = true;
   }
 
   /** @param {import("./query.js").Query} query @param {import("./api.js").Answer} answer */
@@ -200,9 +209,10 @@ export function makeResults() {
       h(
         "ul",
         { class: "examples", "aria-label": T.examplesLabel },
-        T.examples.map((text) =>
-          h("li", {}, h("a", { class: "example", href: `#/?q=${encodeURIComponent(text)}`, text })),
-        ),
+        library?.tracks !== 0 &&
+          T.examples.map((text) =>
+            h("li", {}, h("a", { class: "example", href: `#/?q=${encodeURIComponent(text)}`, text })),
+          ),
       ),
     );
   }
@@ -238,5 +248,6 @@ export function makeResults() {
     { rootMargin: "600px" },
   ).observe(more);
 
-  for (const part of [tools, stale, trouble, weak, empty, more, reading]) part.hidden = true;
+  trouble.hidden = true;
+  clear();
 }

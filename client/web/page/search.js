@@ -133,7 +133,7 @@ export function makeSearchBox() {
   let typing = false;
   const askSoon = quiet(() => {
     typing = false;
-    ask({ text: input.value }, { typing: true });
+    ask({ text: input.value.trim() }, { typing: true });
   }, QUIET_MS);
 
   function change() {

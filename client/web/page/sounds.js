@@ -16,7 +16,8 @@ async function searchBy(file, name) {
     const sound = await api.upload(file, name);
     addExample("like", { kind: "upload", id: sound.id, name: sound.name || name, weight: 1 });
   } catch (error) {
-    say(error instanceof api.Away ? T.away : T.notHeard(name, /** @type {Error} */ (error).message), "error");
+    const words = api.words(error);
+    say(error instanceof api.Away ? words : T.notHeard(name, words.replace(`${name}: `, "")), "error");
   }
 }
 

@@ -80,7 +80,7 @@ export function searchHash(query) {
   return params ? `#/?${params}` : "#/";
 }
 
-let typedAt = 0;
+let typedAt = -Infinity;
 
 /**
  * Asks something else.
@@ -91,7 +91,7 @@ let typedAt = 0;
 export function ask(change, { typing = false } = {}) {
   const replace = typing && state.route.view === "search" && performance.now() - typedAt < TYPING_MS;
   if (typing) typedAt = performance.now();
-  else typedAt = -TYPING_MS;
+  else typedAt = -Infinity;
   go(searchHash({ ...state.query, ...change }), { replace });
 }
 

@@ -24,6 +24,7 @@ export function clock(seconds) {
 
 /** @param {number} seconds */
 export function hours(seconds) {
+  if (seconds < 60) return some(Math.round(seconds), "second");
   if (seconds < 90 * 60) return some(Math.round(seconds / 60), "minute");
   if (seconds < 72 * 3600) return some(Math.round(seconds / 3600), "hour");
   return some(Math.round(seconds / 86400), "day");
@@ -65,7 +66,6 @@ export const T = {
   again: "Try again",
   tryNow: "Try now",
   wentWrong: "That did not work",
-  percent,
   number: (/** @type {number} */ value) => numbers.format(value),
   value: (/** @type {number} */ value) => String(Math.round(value * 100) / 100),
   tracks: (/** @type {number} */ count) => some(count, "track"),
@@ -169,8 +169,8 @@ export const T = {
   stripLabel: (/** @type {number | null} */ start) =>
     start === null ? "How well its parts fit: not known" : `How well its parts fit; best from ${clock(start)}`,
   moved: "The file has been moved or deleted",
-  movedFile: (/** @type {string} */ file) =>
-    `The file is no longer there: ${file}. Add the folder that it is in now, or forget it in the library.`,
+  movedFile: (/** @type {string} */ file, /** @type {boolean} */ mine) =>
+    `The file is no longer there: ${file}${mine ? ". Add the folder that it is in now, or forget it in the library." : ""}`,
 
   // What can be done with a track
   moreOf: (/** @type {string} */ title) => `More for “${title}”`,
@@ -199,6 +199,7 @@ export const T = {
   narrow: "Find …",
   narrowField: (/** @type {string} */ field) => `Find among: ${field}`,
   allOf: (/** @type {number} */ count) => `All ${numbers.format(count)}`,
+  mostFrequent: (/** @type {number} */ count) => `The ${numbers.format(count)} most frequent`,
   fewer: "Fewer",
   rangeEnd: (/** @type {string} */ field, /** @type {string} */ end) => `${T.field(field)}, ${end}`,
   anyOf: (/** @type {number} */ low, /** @type {number} */ high) => `Any, ${low} to ${high}`,
@@ -238,6 +239,7 @@ export const T = {
     `“${title}” is now ${place} of ${count}`,
   radioFrom: (/** @type {string} */ title) => `Radio from “${title}”`,
   radioTuning: "Looking for what comes next …",
+  radioOver: "The radio has nothing more to play.",
   drift: "Drift",
   driftHint: "How far it may wander from where it began.",
 
@@ -271,6 +273,7 @@ export const T = {
   formats: { m3u8: "M3U8, for most players", xspf: "XSPF", jspf: "JSPF" },
   playlistSaved: (/** @type {string} */ title) => `“${title}” is saved`,
   nothingToSave: "There is nothing to save.",
+  tooManyToSave: (/** @type {number} */ most) => `A playlist holds at most ${numbers.format(most)} tracks.`,
 
   // Sounds
   listening: (/** @type {string} */ title) => `Listening to “${title}” …`,
@@ -349,6 +352,7 @@ export const T = {
   steps: "Tracks",
   pickHint: "A title, an artist or a description",
   pathHint: "Choose where it begins and where it ends.",
+  pathSame: "It begins and ends at the same track: choose another one.",
   pathFound: (/** @type {number} */ count, /** @type {string} */ from, /** @type {string} */ to) =>
     `${some(count, "track")} from “${from}” to “${to}”`,
 
@@ -363,7 +367,8 @@ export const T = {
   colourBy: "Colour",
   oneColour: "one colour",
   mapText: "Colour by how well tracks fit these words",
-  mapTextHint: "or by words: sad, brass …",
+  mapTextHint: "or by words",
+  byWords: "these words",
   soundOnHover: "Hear what is pointed at",
   lasso: "Draw around",
   lassoHint: "Draw a line around the tracks that you want.",

@@ -169,9 +169,10 @@ const said = (value) =>
 
 /** @param {import("./api.js").Track} track */
 function factsCard(track) {
+  const tags = Object.entries(track.metadata).filter(([field]) => !(field in track.annotations));
   const facts = [
-    ...Object.entries(track.metadata)
-      .filter(([field, value]) => !(field in track.annotations) && value !== null && value !== "")
+    ...[...tags, ...Object.entries(track.hidden_tags)]
+      .filter(([, value]) => value !== null && value !== "")
       .map(([field, value]) => [T.field(field), said(value)]),
     [T.length, clock(track.duration_s)],
     [T.file, track.file],
@@ -185,8 +186,11 @@ function factsCard(track) {
   ]);
 }
 
-/** @param {import("./api.js").Track} track */
-function notesCard(track) {
+/**
+ * @param {import("./api.js").Track} track
+ * @param {(track: import("./api.js").Track) => void} changed called with the track as it is from now on
+ */
+function notesCard(track, changed) {
   const list = h("dl", { class: "facts notes" });
   const nameInput = h("input", {
     class: "field",
@@ -220,7 +224,9 @@ function notesCard(track) {
   /** @param {Record<string, any>} change */
   async function write(change) {
     try {
-      show(await api.annotate(track.id, change));
+      const now = await api.annotate(track.id, change);
+      show(now);
+      changed(now);
       wrong.textContent = "";
       say(T.noteKept);
       return true;
@@ -311,7 +317,7 @@ function head(track) {
             ),
           ),
         ),
-      track.missing && h("p", { class: "trouble", role: "alert" }, icon("warning"), T.movedFile(track.file)),
+      track.missing && h("p", { class: "trouble", role: "alert" }, icon("warning"), player.moved(track)),
       track.warning && h("p", { class: "trouble" }, icon("warning"), track.warning),
       h(
         "div",
@@ -340,7 +346,15 @@ export function makeTrackView() {
     try {
       const track = await api.track(id, true);
       if (state.route.id !== id || state.route.view !== "track") return;
-      const top = head(track);
+      let top = head(track),
+        facts = factsCard(track);
+      const notes = notesCard(track, (now) => {
+        const [oldTop, oldFacts] = [top.part, facts];
+        top = head(now);
+        facts = factsCard(now);
+        oldTop.replaceWith(top.part);
+        oldFacts.replaceWith(facts);
+      });
       const strip = stripCard(track);
       const list = makeList({ label: T.similarTo(name(track)) });
       const similar = h(
@@ -349,12 +363,7 @@ export function makeTrackView() {
         h("h2", { text: T.similar }),
         list.el,
       );
-      fill(
-        view,
-        top.part,
-        h("div", { class: "cards" }, strip.part, tagsCard(track), factsCard(track), notesCard(track)),
-        similar,
-      );
+      fill(view, top.part, h("div", { class: "cards" }, strip.part, tagsCard(track), facts, notes), similar);
       refresh = () => {
         top.label();
         strip.move();

@@ -1,7 +1,7 @@
 """Finding tracks, and what helps with it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,8 +15,6 @@ from ..problems import Problem
 from ..shown import cut, show, show_by_id
 
 router = APIRouter(tags=["search"])
-
-_LEAST_SPREAD = 0.05  # of cosines: windows that differ by less fit alike
 
 
 @router.post("/search")
@@ -65,11 +63,15 @@ async def facets(
     here: Here,
     fields: Annotated[str | None, Query(max_length=2000, description="separated by commas; none are all")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    containing: Annotated[str, Query(max_length=200)] = "",
 ) -> models.Facets:
-    """What the fields of the tracks hold: texts and how many tracks have each, and the range of numbers."""
+    """What the fields of the tracks hold: texts and how many tracks have each, and the range of numbers.
+
+    Of the texts, so many of the most frequent, and only those with `containing` in them.
+    """
     asked = [field for field in fields.split(",") if field] if fields else None
     async with here.turns.one():
-        found = await here.library.facets(asked, most=limit)
+        found = await here.library.facets(asked, most=limit, containing=containing)
     return models.Facets(facets={name: _facet(facet) for name, facet in found.items()})
 
 
@@ -122,7 +124,6 @@ def _where(given: dict[str, Any]) -> dict[str, Any] | None:
 async def show_hits(found: Sequence[Hit], here: Context) -> list[models.Hit]:
     """Those whose tracks are there still."""
     shown = await show_by_id([hit.track_id for hit in found], here)
-    windows = scale([part for hit in found for part in hit.windows or ()])
     return [
         models.Hit(
             track=shown[hit.track_id],
@@ -131,25 +132,18 @@ async def show_hits(found: Sequence[Hit], here: Context) -> list[models.Hit]:
             weak=hit.weak,
             found_by=list(hit.found_by),
             start_s=hit.start_s,
-            windows=windows(hit.windows) if hit.windows is not None else None,
+            windows=show_windows(hit.windows) if hit.windows is not None else None,
         )
         for hit in found
         if hit.track_id in shown
     ]
 
 
-def scale(parts: Sequence[Part]) -> Callable[[Sequence[Part]], models.Windows]:
-    """What shows windows, some of these, beside each other; see `models.Windows`."""
-    scores = [part.score for part in parts]
-    high = max(scores, default=0.0)
-    spread = max(high - min(scores, default=0.0), _LEAST_SPREAD)
-    best = max((part.probability for part in parts if part.probability is not None), default=1.0)
-
-    def show(shown: Sequence[Part]) -> models.Windows:
-        fits = [round(best * (1 - (high - part.score) / spread), 3) for part in shown]
-        return models.Windows(starts_s=[part.start_s for part in shown], fits=fits)
-
-    return show
+def show_windows(parts: Sequence[Part]) -> models.Windows:
+    fits = [part.score if part.probability is None else part.probability for part in parts]
+    return models.Windows(
+        starts_s=[part.start_s for part in parts], fits=[round(min(max(fit, 0.0), 1.0), 3) for fit in fits]
+    )
 
 
 def read(found: Sequence[Hit]) -> models.Reading | None:

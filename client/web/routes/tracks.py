@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from .. import models
 from ..context import Here, may_change
 from ..shown import show
-from .searching import scale, show_hits, sounds, texts
+from .searching import show_hits, show_windows, sounds, texts
 
 router = APIRouter(prefix="/tracks/{track_id}", tags=["tracks"])
 
@@ -26,7 +26,7 @@ async def similar(
     limit: Annotated[int, Query(ge=1, le=models.MOST_HITS)] = 10,
     per_artist: Annotated[int | None, Query(ge=1, le=1000)] = None,
 ) -> models.Found:
-    """The tracks that sound most like it, without itself."""
+    """The tracks that sound most like it, without itself, which is one of its artist's that `per_artist` counts."""
     began_at = time.monotonic()
     info = await here.track(track_id)
     found = await here.library.search(like=[info.track_id], k=limit + 1, per_artist=per_artist, windows=True)
@@ -48,7 +48,7 @@ async def windows(track_id: str, asked: models.Wish, here: Here) -> models.Score
         minus=texts(asked.minus),
         literal=asked.literal,
     )
-    shown = scale(along)(along)
+    shown = show_windows(along)
     return models.ScoredWindows(starts_s=shown.starts_s, fits=shown.fits, scores=[part.score for part in along])
 
 

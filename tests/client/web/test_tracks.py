@@ -35,6 +35,33 @@ def test_annotations_keep_their_types_and_go_again(page: TestClient, ids: dict[s
     assert (track["annotations"], track["genre"]) == ({}, [])
 
 
+def test_a_note_hides_a_tag_and_not_for_good(page: TestClient, ids: dict[str, str]) -> None:
+    address = f"/api/v1/tracks/{ids['Low']}"
+    track = page.put(f"{address}/annotations", json={"title": "Mine"}).json()
+    assert (track["title"], track["metadata"]["title"], track["hidden_tags"]) == ("Mine", "Mine", {"title": "Low"})
+    track = page.put(f"{address}/annotations", json={"title": None}).json()
+    assert (track["title"], track["hidden_tags"]) == ("Low", {})
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("where", {"bpm": {"from": float("inf")}}), ("where", {"year": None}), ("annotations", {"a": {}})],
+)
+def test_what_is_of_none_of_the_kinds_gets_one_sentence(
+    page: TestClient, ids: dict[str, str], where: str, value: dict
+) -> None:
+    body = json.dumps(value if where == "annotations" else {"where": value}).replace("Infinity", "1e999")
+    how = {"content": body, "headers": {"Content-Type": "application/json"}}
+    if where == "annotations":
+        answer = page.put(f"/api/v1/tracks/{ids['Low']}/annotations", **how)
+    else:
+        answer = page.post("/api/v1/search", **how)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["detail"].startswith("expected a text, a number, true or false")
+    assert error["pointer"].endswith(next(iter(value)))
+
+
 def test_similar_windows_and_tags(page: TestClient, ids: dict[str, str], ms: MusicSearch) -> None:
     found = page.get(f"/api/v1/tracks/{ids['Low']}/similar", params={"limit": 2}).json()["hits"]
     assert [hit["track"]["id"] for hit in found] == [hit.track_id for hit in ms.search_audio(ids["Low"], k=3)[1:]]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.client.web.browser.listening import is_heard, is_paused, rows, searched, titles
@@ -15,6 +16,14 @@ SCHEMES = ("light", "dark")
 END_MOTIONS = """() => {
   for (const one of document.getAnimations()) if (one.effect.getComputedTiming().endTime < Infinity) one.finish();
 }"""
+
+
+def luminance(rgb: list[float]) -> float:
+    """0 to 1, of three numbers to 255 (WCAG 2.2)."""
+    parts = [
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in np.array(rgb[:3]) / 255
+    ]
+    return float(np.dot([0.2126, 0.7152, 0.0722], parts))
 
 
 def faults(page: "Page") -> list[str]:
@@ -221,6 +230,20 @@ def test_the_chosen_colours_are_kept(page: "Page") -> None:
     expect(page.get_by_role("button", name="Colours: dark")).to_be_visible()
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert sum(ground) < 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_button_can_be_read_while_it_is_pointed_at(open_page: "Callable[..., Page]", scheme: str) -> None:
+    page = open_page("#/library", color_scheme=scheme)
+    button = page.get_by_role("button", name="Add", exact=True)
+    button.hover()
+    page.evaluate(END_MOTIONS)
+    ink, ground = button.evaluate(
+        "(one) => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor]"
+        ".map((css) => css.match(/[\\d.]+/g).map(Number))"
+    )
+    light, dark = sorted((luminance(rgb) for rgb in (ink, ground)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) > 4.5  # WCAG 2.2, 1.4.3
 
 
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])

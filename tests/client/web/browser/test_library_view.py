@@ -111,6 +111,19 @@ def test_a_folder_that_is_not_there(open_page: "Callable[..., Page]", errors: Er
     expect(page.get_by_label("Folder")).to_have_value(folder)
 
 
+def test_the_last_job_stands_first(open_page: "Callable[..., Page]", tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    page = open_page("#/library")
+    for number in range(7):
+        (tmp_path / str(number)).mkdir()
+        add(page, tmp_path / str(number))
+        expect(page.locator(".job").first).to_contain_text(str(tmp_path / str(number)))
+    page.reload()
+    expect(page.locator(".job")).to_have_count(5)
+    expect(page.locator(".job").first).to_contain_text(str(tmp_path / "6"))
+
+
 def test_duplicates(open_page: "Callable[..., Page]", library: Path) -> None:
     from playwright.sync_api import expect
 

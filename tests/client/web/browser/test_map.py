@@ -1,6 +1,7 @@
 """The map: all tracks as points, to look at, to hear, and to draw around."""
 
 import io
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -195,8 +196,25 @@ def test_colours(page: "Page") -> None:
 
     assert far(METAL, most) < 60 < far(METAL, least)
     assert far(NOCTURNE, least) < 60 < far(NOCTURNE, most)
+    by = page.get_by_label("Colour", exact=True).locator("option:checked")
+    expect(by).to_have_text("these words")
     page.get_by_label("Colour by how well tracks fit these words").fill("")
     expect(legend).to_contain_text("1954")
+    expect(by).to_have_text("Year")
+
+
+def test_names_of_groups_do_not_cover_each_other(page: "Page") -> None:
+    open_map(page)
+    page.locator(".map-labels span").first.wait_for()
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll(".map-labels span, .map-zoom")]
+          .filter((one) => getComputedStyle(one).visibility === "visible")
+          .map((one) => one.getBoundingClientRect())
+          .map(({ left, right, top, bottom }) => [left, right, top, bottom])"""
+    )
+    assert len(boxes) > 4
+    for (left, right, top, bottom), other in itertools.combinations(boxes, 2):
+        assert right < other[0] or other[1] < left or bottom < other[2] or other[3] < top
 
 
 def test_by_keys_alone(page: "Page") -> None:

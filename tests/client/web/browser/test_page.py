@@ -137,6 +137,47 @@ def test_filters(page: "Page") -> None:
     assert len(artists) == len(set(artists)) > 10
 
 
+def test_a_filter_finds_what_is_rare_too(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    facet = page.evaluate("async () => (await import('/page/api.js')).facets('artist', 1000)")
+    rare = facet["facets"]["artist"][-1]["value"]
+    assert len(facet["facets"]["artist"]) > 50
+    expect(page.get_by_role("button", name="The 50 most frequent")).to_be_visible()
+    expect(page.get_by_label(rare, exact=True)).to_have_count(0)
+    page.get_by_label("Find among: artist").fill(rare.upper())
+    asked = searched(page, lambda: page.get_by_label(rare).check())
+    assert asked["where"] == {"artist": [rare]}
+    page.reload()
+    expect(page.get_by_label(rare)).to_be_checked()
+
+
+def test_an_error_takes_the_results_of_another_search_along(page: "Page", errors: list[str]) -> None:
+    from playwright.sync_api import expect
+
+    errors.expect("404")  # type: ignore[attr-defined]
+    page.goto(f"#/?like={'0' * 32}!x.mp3")
+    expect(page.locator("#view-search .view-error")).to_be_visible()
+    expect(rows(page)).to_have_count(0)
+    expect(page.get_by_role("button", name="Play all")).to_be_hidden()
+    expect(page.locator(".summary")).to_be_empty()
+    page.go_back()
+    expect(rows(page)).to_have_count(30)
+    expect(page.locator("#view-search .view-error")).to_be_hidden()
+
+
+def test_back_leads_to_the_start_page_however_soon_one_types(open_page: "Callable[..., Page]") -> None:
+    from playwright.sync_api import expect
+
+    page = open_page()
+    page.keyboard.type("jazz ")
+    page.keyboard.press("Enter")
+    expect(page.locator(".summary")).to_contain_text("Best 30")
+    assert page.url.endswith("#/?q=jazz")
+    page.go_back()
+    expect(page.locator(".summary")).to_have_text("Newest in the library")
+
+
 def test_more_and_less_like_this(open_page: "Callable[..., Page]") -> None:
     from playwright.sync_api import expect
 
@@ -382,6 +423,13 @@ def test_the_page_of_a_track(open_page: "Callable[..., Page]") -> None:
     page.get_by_role("button", name="Play", exact=True).click()
     assert is_heard(page)
     notes = page.get_by_role("region", name="Your notes")
+    notes.get_by_label("Name").fill("title")
+    notes.get_by_label("Value").fill("For Ada")
+    notes.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", level=1, name="For Ada", exact=True)).to_be_visible()
+    expect(facts).to_contain_text(NOCTURNE)
+    notes.get_by_role("button", name="Remove “title”").click()
+    expect(page.get_by_role("heading", level=1, name=NOCTURNE)).to_be_visible()
     notes.get_by_label("Name").fill("stars")
     notes.get_by_label("Value").fill("5")
     notes.get_by_role("button", name="Save").click()
