@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from .audio import WindowReader, check_file, heard
 from .encoders import Encoder
+from .encoders.long_texts import ReadTexts
 from .index.catalogue import TrackVectors
 from .recent import Recent
 
 _KEPT = 64  # vectors of sounds that were searched by
+_KEPT_TEXTS = 512  # the same of texts: under a megabyte
 
 
 def track_vectors(windows: NDArray[np.float32], *, starts_s: Sequence[float], powers: Sequence[float]) -> TrackVectors:
@@ -92,3 +94,29 @@ class Heard:
         with self._lock:
             self._vectors.keep(name, vector)
         return vector
+
+
+class Read:
+    """Embeds the texts that are searched by, and knows the last of them: a search that goes on embeds nothing anew."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: Recent[ReadTexts] = Recent(most=_KEPT_TEXTS, size=lambda _: 1)
+        self._lock = threading.Lock()
+
+    def texts(self, texts: Sequence[str]) -> ReadTexts:
+        """See `Encoder.read_texts`."""
+        with self._lock:
+            known = {text: self._known[text] for text in texts if text in self._known}
+        if new := [text for text in dict.fromkeys(texts) if text not in known]:
+            vectors, parts = self._encoder.read_texts(new)
+            for text, vector in zip(new, vectors, strict=True):
+                known[text] = ReadTexts(vector, {text: parts[text]} if text in parts else {})
+            with self._lock:
+                for text in new:
+                    self._known.keep(text, known[text])
+        vectors = np.array([known[text].vectors for text in texts], np.float32)
+        return ReadTexts(
+            vectors.reshape(-1, self._encoder.spec.embedding_dim),
+            {text: part for one in known.values() for text, part in one.parts.items()},
+        )

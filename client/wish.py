@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .background import Background
+from .embedding import Read
 from .encoders import Encoder
 from .errors import QueryError
 from .index.exact import best
@@ -130,7 +131,7 @@ class WishMaker:
 
     def __init__(self, store: Store, encoder: Encoder, *, lock: AbstractContextManager[Any] | None = None) -> None:
         self._store = store
-        self._encoder = encoder
+        self._read = Read(encoder)
         self._lock = lock or nullcontext()
         self._usual: tuple[int, NDArray[np.float32]] | None = None  # how many tracks there were, and some of them
 
@@ -152,7 +153,7 @@ class WishMaker:
             QueryError: what is wanted and what is not cancel out.
         """
         sentences = [template.replace("{}", text) for text in unwanted for template in TEMPLATES]
-        vectors, parts = self._encoder.read_texts([*wanted, *sentences])
+        vectors, parts = self._read.texts([*wanted, *sentences])
         parts = {text: parts[text] for text in (*wanted, *unwanted) if text in parts}
         dim = vectors.shape[1]
         positive = [*vectors[: len(wanted)], *(vector for vector, _ in sounds)]

@@ -1,7 +1,7 @@
 """What is unwanted counts against the tracks that have more of it than usual: the rule, and that searches follow it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 
 from client import AsyncMusicSearch, MusicSearch, QueryError, Reading
 from client.encoders.local import LocalEncoder
+from client.encoders.long_texts import ReadTexts
 from client.evaluation import rank
 from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
 from client.index.live import LiveIndex
@@ -196,3 +197,29 @@ def test_an_evaluation_reads_as_a_search_does(ms: MusicSearch, encoder: LocalEnc
         assert literal.found[query] == [hit.track_id for hit in ms.search(query, literal=True)]
     assert ranking.found["no low"] != literal.found["no low"]
     assert ranking.readings["no low"] == Reading({}, {"low": 1.0})
+
+
+def test_a_known_text_needs_no_model(ms: MusicSearch, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    read = encoder.read_texts
+
+    def count(texts: Sequence[str]) -> ReadTexts:
+        asked.extend(texts)
+        return read(texts)
+
+    monkeypatch.setattr(encoder, "read_texts", count)
+    long = "A low tone is heard. " * 40
+    first = ms.search(["low", long], minus="high", k=3)
+    assert asked == ["low", long, *(template.format("high") for template in TEMPLATES)]
+    asked.clear()
+    assert ms.search(["low", long], minus="high", k=3) == first
+    assert list(first[0].reading.parts) == [long]
+    assert asked == []
+    ms.search(["low", "middle"], k=3)
+    assert asked == ["middle"]
+    for number in range(600):
+        ms.search(f"text {number}", k=1, starts=False)
+    asked.clear()
+    ms.search("low", k=1)
+    ms.search("text 599", k=1)
+    assert asked == ["low"]
