@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
 from ..packets import PREFIX
-from . import names, schema
+from . import names, quantized, schema
 from .fields import Value, check_metadata, field_name, put_fields, read_annotations, select_tracks
 
 FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
 
 _FLOAT32 = np.dtype("<f4")
+_QUANTIZED_AT_ONCE = 1_000  # tracks
 _WANTED = "CREATE TEMP TABLE wanted (condition INTEGER NOT NULL, value NOT NULL)"  # what a `where` asks for
 _TRACK_COLUMNS = schema.CHECKED["tracks"]
 _WRITTEN = f"{_TRACK_COLUMNS}, crc32"
@@ -126,7 +127,7 @@ class TrackVectors:
     Attributes:
         vector: float32 [dim], unit L2 norm.
         starts_s: float32 [windows].
-        windows: float32 [windows, dim], unit L2 norm.
+        windows: float32 [windows, dim], unit L2 norm; stored in 8 bits a number (see `quantized`).
     """
 
     vector: NDArray[np.float32]
@@ -436,7 +437,8 @@ class Catalogue:
             self._db.execute("UPDATE failed SET ctime_ns = 0")
 
     def forget_the_past(self) -> None:
-        """Drop the vectors of other models and all tombstones, and give the space back to the disk.
+        """Drop the vectors of other models and all tombstones, make windows small that an older version wrote, and give
+        the space back to the disk.
 
         An index that has not seen the tombstones finds fewer vectors than it holds, and is made anew.
         """
@@ -445,9 +447,35 @@ class Catalogue:
                 self._db.execute(f"DELETE FROM {table} WHERE model <> ?", (self.model_number,))
             self._db.execute("DELETE FROM models WHERE number <> ?", (self.model_number,))
             self._db.execute("DELETE FROM tombstones")
+        while self._quantize_some():
+            pass
         with translated(self.folder):
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _quantize_some(self) -> bool:
+        """Of the windows that older versions wrote in 32 bits, make some 8 bits; whether there may be more.
+
+        However this ends, all can be read, and the next call goes on.
+        """
+        with self._changing():
+            if not self.rows("SELECT 1 FROM properties WHERE name = ?", schema.WIDE_AFTER):
+                return False
+            query = (
+                "SELECT label, starts_s, windows.vectors FROM windows JOIN vectors USING (label) WHERE label > ? AND "
+                "model = ? AND windows.crc32 = checksum(label, starts_s, windows.vectors) ORDER BY label LIMIT ?"
+            )  # damage must stay visible
+            found = self.rows(query, int(self._property(schema.WIDE_AFTER)), self.model_number, _QUANTIZED_AT_ONCE)
+            for label, starts_s, blob in found:
+                vectors = quantized.read(blob, count=len(starts_s) // _FLOAT32.itemsize, dim=self.dim)
+                if len(blob) == vectors.nbytes:
+                    query = "UPDATE windows SET vectors = ?1, crc32 = checksum(label, starts_s, ?1) WHERE label = ?2"
+                    self._db.execute(query, (quantized.quantize(vectors), label))
+            if found:
+                self._set(schema.WIDE_AFTER, str(found[-1][0]))
+            else:
+                self._db.execute("DELETE FROM properties WHERE name = ?", (schema.WIDE_AFTER,))
+            return bool(found)
 
     def copy_to(self, path: Path) -> None:
         """Write the catalogue into a new file, as small as can be."""
@@ -495,11 +523,10 @@ class Catalogue:
         return columns[0]
 
     def _put_vectors(self, number: int, vectors: TrackVectors) -> None:
-        vector, starts_s, windows = map(_to_blob, (vectors.vector, vectors.starts_s, vectors.windows))
         label = self._next("vectors")
         for table, row in (
-            ("vectors", (label, self.model_number, number, vector)),
-            ("windows", (label, starts_s, windows)),
+            ("vectors", (label, self.model_number, number, _to_blob(vectors.vector))),
+            ("windows", (label, _to_blob(vectors.starts_s), quantized.quantize(vectors.windows))),
         ):
             self._db.execute(
                 f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))}, ?)", (*row, schema.checksum(*row))
@@ -766,7 +793,8 @@ class Catalogue:
         for label, starts_s, vectors, crc32 in self.rows(query, json.dumps(list(labels))):
             if schema.checksum(label, starts_s, vectors) != crc32:
                 raise self._damaged(f"windows of vector number {label}")
-            found[label] = _from_blob(starts_s, dim=1).reshape(-1), _from_blob(vectors, dim=self.dim)
+            times = _from_blob(starts_s, dim=1).reshape(-1)
+            found[label] = times, quantized.read(vectors, count=len(times), dim=self.dim)
         for label in set(labels) - found.keys():
             raise LibraryError(f"the windows of vector number {label} vanished from {self.folder}: {REPAIR}")
         return found

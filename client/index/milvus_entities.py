@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient
 
 from ..errors import LibraryError, QueryError
+from . import quantized
 from .catalogue import FileState, Model, NewTrack, Track
 from .fields import Condition, Value, field_name, folded, several
 
@@ -42,6 +43,7 @@ NOTES_INDEXES = {"vector": {"index_type": "FLAT", "metric_type": "IP"}}
 
 _MOST_VALUES = 4_096  # of an array
 _PIECE = 60_000  # characters of a text in an array
+_EIGHT_BITS = "8 bits:"  # before what older versions did not write
 _LARGEST = sys.float_info.max
 # In the field `numbers`, whose other keys are of hexadecimal digits, what collections were made without a field for:
 # servers before 2.6 add none.
@@ -106,8 +108,10 @@ def from_properties(properties: Mapping[str, str], *, name: str) -> Model:
 def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) -> dict[str, Any]:
     """The entity of a track; see `with_fields`."""
     made = track.vectors
-    numbers = np.concatenate([made.starts_s[:, None], made.windows], axis=1).astype("<f4")
-    text = base64.b64encode(numbers.tobytes()).decode()
+    text = (
+        _EIGHT_BITS
+        + base64.b64encode(made.starts_s.astype("<f4").tobytes() + quantized.quantize(made.windows)).decode()
+    )
     row = {
         "track_id": track_id,
         "vector": made.vector,
@@ -123,8 +127,14 @@ def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) 
 
 def to_windows(pieces: Sequence[str], *, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], from the field `windows`."""
-    table = np.frombuffer(base64.b64decode("".join(pieces)), "<f4").reshape(-1, 1 + dim)
-    return table[:, 0], table[:, 1:]
+    text = "".join(pieces)
+    if not text.startswith(_EIGHT_BITS):  # as older versions wrote them
+        table = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + dim)
+        return table[:, 0], table[:, 1:]
+    content = base64.b64decode(text.removeprefix(_EIGHT_BITS))
+    row_bytes = dim + 4
+    count = (len(content) - row_bytes) // (4 + row_bytes)
+    return np.frombuffer(content, "<f4", count), quantized.read(content[4 * count :], count=count, dim=dim)
 
 
 def put_file(row: dict[str, Any], file: FileState) -> None:

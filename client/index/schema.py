@@ -10,8 +10,10 @@ from ..errors import LibraryError
 from . import names
 from .fields import put_fields
 
-VERSION = 4
+VERSION = 5
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
+WIDE_AFTER = "windows of 32 bits after"
+"""Property: the label after which windows may be as version 4 wrote them; without it there are none."""
 
 _TABLES = (
     """
@@ -54,7 +56,7 @@ CREATE INDEX vectors_by_model ON vectors (model);
 CREATE TABLE windows (
     label INTEGER PRIMARY KEY REFERENCES vectors ON DELETE CASCADE,
     starts_s BLOB NOT NULL,              -- float32 [windows]
-    vectors BLOB NOT NULL,               -- float32 [windows, dim]
+    vectors BLOB NOT NULL,               -- [windows, dim], see `quantized`
     crc32 INTEGER NOT NULL               -- of those before
 ) STRICT;
 CREATE TABLE tombstones (
@@ -206,14 +208,16 @@ def migrate(db: sqlite3.Connection, *, version: int) -> None:
         _run(db, _FROM_1.format(tables=_TABLES))
         for track, metadata in db.execute("SELECT number, metadata FROM tracks").fetchall():
             put_fields(db, track, json.loads(metadata))
-    elif version in (2, 3):
+    elif version in (2, 3, 4):
         if version == 2:
             _run(db, _FROM_2)
             _compare_anew(db)
-        _run(db, names.TABLE)
-        db.execute(names.FILL)
+        if version < 4:
+            _run(db, names.TABLE)
+            db.execute(names.FILL)
     else:
         raise sqlite3.DatabaseError(f"there has been no version {version}")
+    db.execute("INSERT INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (WIDE_AFTER, "0"))
 
 
 def _compare_anew(db: sqlite3.Connection) -> None:

@@ -17,7 +17,7 @@ from client import LibraryError, MusicSearch
 from client.encoders.local import LocalEncoder
 from client.index import schema
 from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model, Position, Track
-from client.index.maintenance import import_library, verify
+from client.index.maintenance import compact, import_library, verify
 from client.reembed import reembed
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 from tests.client.test_search import Counting
@@ -105,6 +105,59 @@ def test_a_migration_that_fails_leaves_the_old_library(tmp_path: Path) -> None:
     assert db.execute("PRAGMA user_version").fetchone() == (1,)
     assert db.execute("SELECT count(*) FROM tracks WHERE vector IS NOT NULL").fetchone() == (3,)
     db.close()
+
+
+def as_version_4(folder: Path, *, windows: dict[int, np.ndarray]) -> None:
+    """Make a library what version 4 would have written: these windows, by label, in 32 bits."""
+    db = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    schema.add_functions(db)
+    query = "UPDATE windows SET vectors = ?1, crc32 = checksum(label, starts_s, ?1) WHERE label = ?2"
+    db.executemany(query, [(vectors.tobytes(), label) for label, vectors in windows.items()])
+    db.execute("PRAGMA user_version = 4")
+    db.close()
+
+
+def test_windows_of_version_4_become_small_however_often_that_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue(tmp_path / "library", create=MODEL)
+    tracks = [new_track(name, seed=seed) for seed, name in enumerate("abcdefg")]
+    catalogue.put(tracks)
+    catalogue.close()
+    wide = {label: track.vectors.windows for label, track in enumerate(tracks, start=1)}
+    as_version_4(tmp_path / "library", windows=wide)
+    monkeypatch.setattr("client.index.catalogue._QUANTIZED_AT_ONCE", 2)
+
+    def read() -> list[bool]:
+        """Whether the windows of each track are in 32 bits."""
+        with closing(Catalogue(tmp_path / "library")) as catalogue:
+            for label, vectors in wide.items():
+                np.testing.assert_allclose(catalogue.windows(label)[1], vectors, atol=2e-3)
+            sizes = catalogue.rows("SELECT length(vectors) FROM windows ORDER BY label")
+            return [size == vectors.nbytes for (size,), vectors in zip(sizes, wide.values(), strict=True)]
+
+    assert read() == [True] * 7
+    stop = iter([None, None, LibraryError("the disk is full")])
+
+    def put(self: Catalogue, name: str, value: str) -> None:
+        if (error := next(stop, None)) is not None:
+            raise error
+        self._db.execute("INSERT OR REPLACE INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "_set", put)
+        with pytest.raises(LibraryError, match="the disk is full"):
+            compact(tmp_path / "library")
+    assert read() == [False] * 4 + [True] * 3
+    with closing(Catalogue(tmp_path / "library")) as catalogue:
+        catalogue.put([new_track("h", seed=8)])  # in 8 bits already
+    before, after = compact(tmp_path / "library")
+    assert after < before
+    with closing(Catalogue(tmp_path / "library")) as catalogue:
+        assert len(catalogue.rows("SELECT 1 FROM properties WHERE name = ?", schema.WIDE_AFTER)) == 0
+        catalogue.remove([catalogue.by_label(8).track_id])
+    assert read() == [False] * 7
+    assert verify(tmp_path / "library").problems == []
 
 
 def as_version_3(folder: Path) -> None:
