@@ -37,7 +37,7 @@ from .decoders import Decoder, unexpected_as_such
 from .embedding import track_vectors
 from .encoders import Encoder
 from .errors import AudioError, MusicSearchError, ServerBusy
-from .index.catalogue import FailedFile, FileState, NewTrack
+from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from .index.catalogue import Track as StoredTrack
 from .index.fields import Value
 from .index.store import Store
@@ -125,6 +125,7 @@ class _Track:
     starts_s: list[float] = field(default_factory=list)
     powers: list[float] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    copied: TrackVectors | None = None  # those of a track with the same sound
     metadata: Mapping[str, Value] = field(default_factory=dict)
     duration_s: float = 0.0
 
@@ -314,7 +315,7 @@ class Ingest:
                 if not is_settled:
                     self._changed.put(track)
                     return
-                if not track.is_unchanged and not track.is_passed_over and not track.vectors:
+                if not track.is_unchanged and not track.is_passed_over and track.copied is None:
                     self._cut(track, decoder)
                     self._note_outcome(None)
                     return
@@ -469,10 +470,8 @@ class Ingest:
             twin = next((twin for twin in self._twins(track) if twin.label is not None), None)
             if twin is None or twin.label is None:
                 return
-            starts_s, vectors = self._catalogue.windows(twin.label)
+            track.copied = TrackVectors(self._catalogue.vector(twin.label), *self._catalogue.windows(twin.label))
         track.metadata = decoder.call(read_tags, track.path)
-        track.starts_s, track.vectors = starts_s.tolist(), list(vectors)
-        track.powers = [1.0] * len(starts_s)  # those that are not heard were left out
         track.duration_s, track.warning = twin.duration_s, twin.warning
 
     def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value]) -> None:
@@ -607,7 +606,7 @@ def _wait(stop: threading.Event, seconds: float) -> bool:
 
 
 def _to_new_track(track: _Track) -> NewTrack:
-    vectors = track_vectors(np.stack(track.vectors), starts_s=track.starts_s, powers=track.powers)
+    vectors = track.copied or track_vectors(np.stack(track.vectors), starts_s=track.starts_s, powers=track.powers)
     return NewTrack(track.file, track.duration_s, vectors, track.metadata, track.warning)
 
 

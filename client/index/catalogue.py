@@ -461,21 +461,17 @@ class Catalogue:
         with self._changing():
             if not self.rows("SELECT 1 FROM properties WHERE name = ?", schema.WIDE_AFTER):
                 return False
-            query = (
-                "SELECT label, starts_s, windows.vectors FROM windows JOIN vectors USING (label) WHERE label > ? AND "
-                "model = ? AND windows.crc32 = checksum(label, starts_s, windows.vectors) ORDER BY label LIMIT ?"
-            )  # damage must stay visible
-            found = self.rows(query, int(self._property(schema.WIDE_AFTER)), self.model_number, _QUANTIZED_AT_ONCE)
-            for label, starts_s, blob in found:
-                vectors = quantized.read(blob, count=len(starts_s) // _FLOAT32.itemsize, dim=self.dim)
-                if len(blob) == vectors.nbytes:
-                    query = "UPDATE windows SET vectors = ?1, crc32 = checksum(label, starts_s, ?1) WHERE label = ?2"
-                    self._db.execute(query, (quantized.quantize(vectors), label))
-            if found:
-                self._set(schema.WIDE_AFTER, str(found[-1][0]))
+            wide_after = int(self._property(schema.WIDE_AFTER))
+            labels, tracks = self._vectors("label > ? ORDER BY label", wide_after, rows=_QUANTIZED_AT_ONCE)
+            wide = self.windows_of(labels.tolist())
+            query = "UPDATE windows SET vectors = ?1, crc32 = checksum(label, starts_s, ?1) WHERE label = ?2"
+            for label, track in zip(labels.tolist(), tracks, strict=True):
+                self._db.execute(query, (quantized.quantize(wide[label][1], track=track), label))
+            if len(labels):
+                self._set(schema.WIDE_AFTER, str(labels[-1]))
             else:
                 self._db.execute("DELETE FROM properties WHERE name = ?", (schema.WIDE_AFTER,))
-            return bool(found)
+            return bool(len(labels))
 
     def copy_to(self, path: Path) -> None:
         """Write the catalogue into a new file, as small as can be."""
@@ -526,7 +522,7 @@ class Catalogue:
         label = self._next("vectors")
         for table, row in (
             ("vectors", (label, self.model_number, number, _to_blob(vectors.vector))),
-            ("windows", (label, _to_blob(vectors.starts_s), quantized.quantize(vectors.windows))),
+            ("windows", (label, _to_blob(vectors.starts_s), quantized.quantize(vectors.windows, track=vectors.vector))),
         ):
             self._db.execute(
                 f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))}, ?)", (*row, schema.checksum(*row))
@@ -789,12 +785,13 @@ class Catalogue:
     def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """By label, what `windows` gives."""
         query = "SELECT label, starts_s, vectors, crc32 FROM windows WHERE label IN (SELECT value FROM json_each(?))"
+        tracks = self.vectors_of(labels)
         found = {}
         for label, starts_s, vectors, crc32 in self.rows(query, json.dumps(list(labels))):
-            if schema.checksum(label, starts_s, vectors) != crc32:
+            if schema.checksum(label, starts_s, vectors) != crc32 or label not in tracks:
                 raise self._damaged(f"windows of vector number {label}")
             times = _from_blob(starts_s, dim=1).reshape(-1)
-            found[label] = times, quantized.read(vectors, count=len(times), dim=self.dim)
+            found[label] = times, quantized.read(vectors, count=len(times), track=tracks[label])
         for label in set(labels) - found.keys():
             raise LibraryError(f"the windows of vector number {label} vanished from {self.folder}: {REPAIR}")
         return found

@@ -368,15 +368,15 @@ class MilvusStore:
         return {to_label(row["track_id"]): EXACT for row in rows}
 
     def vector(self, label: int) -> NDArray[np.float32]:
-        return np.array(self._one(label, "vector"), np.float32)
+        return np.array(self._one(label, "vector")["vector"], np.float32)
 
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return to_windows(self._one(label, "windows"), dim=self.model.dim)
+        return to_windows(self._one(label, "windows", "vector"))
 
     def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """By label, what `windows` gives; those that another client has just removed are left out."""
-        rows = self._by_ids(list(map(to_id, labels)), "windows")
-        return {to_label(row["track_id"]): to_windows(row["windows"], dim=self.model.dim) for row in rows}
+        rows = self._by_ids(list(map(to_id, labels)), "windows", "vector")
+        return {to_label(row["track_id"]): to_windows(row) for row in rows}
 
     def probes(self, kind: str | None = None) -> NDArray[np.float32]:
         condition = 'kind != "failed"' if kind is None else f"kind == {quoted(kind)}"
@@ -447,11 +447,11 @@ class MilvusStore:
         """Whether some track has it."""
         return bool(self._query(f"array_contains(terms, {term(name, None)})", "track_id", limit=1))
 
-    def _one(self, label: int, field: str) -> Any:
-        rows = self._by_ids([to_id(label)], field)
+    def _one(self, label: int, *fields: str) -> dict[str, Any]:
+        rows = self._by_ids([to_id(label)], *fields)
         if not rows:
             raise LibraryError(f"track {to_id(label)} vanished from {self.name} while it was read")
-        return rows[0][field]
+        return rows[0]
 
     def _by_ids(self, track_ids: Sequence[str], *fields: str, strong: bool = False) -> list[dict[str, Any]]:
         """Those that are here, in no order."""

@@ -110,7 +110,9 @@ def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) 
     made = track.vectors
     text = (
         _EIGHT_BITS
-        + base64.b64encode(made.starts_s.astype("<f4").tobytes() + quantized.quantize(made.windows)).decode()
+        + base64.b64encode(
+            made.starts_s.astype("<f4").tobytes() + quantized.quantize(made.windows, track=made.vector)
+        ).decode()
     )
     row = {
         "track_id": track_id,
@@ -125,16 +127,18 @@ def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) 
     return with_fields(row)
 
 
-def to_windows(pieces: Sequence[str], *, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], from the field `windows`."""
-    text = "".join(pieces)
+def to_windows(row: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], of the fields `windows` and
+    `vector`.
+    """
+    track = np.array(row["vector"], np.float32)
+    text = "".join(row["windows"])
     if not text.startswith(_EIGHT_BITS):  # as older versions wrote them
-        table = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + dim)
+        table = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + len(track))
         return table[:, 0], table[:, 1:]
     content = base64.b64decode(text.removeprefix(_EIGHT_BITS))
-    row_bytes = dim + 4
-    count = (len(content) - row_bytes) // (4 + row_bytes)
-    return np.frombuffer(content, "<f4", count), quantized.read(content[4 * count :], count=count, dim=dim)
+    count = len(content) // (4 + quantized.size_of(len(track)))
+    return np.frombuffer(content, "<f4", count), quantized.read(content[4 * count :], count=count, track=track)
 
 
 def put_file(row: dict[str, Any], file: FileState) -> None:

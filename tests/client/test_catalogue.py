@@ -61,7 +61,7 @@ def test_everything_is_there_after_reopening(folder: Path) -> None:
     assert track.metadata == {"title": "b é"}
     starts_s, windows = catalogue.windows(2)
     np.testing.assert_array_equal(starts_s, [0, 10, 20])
-    np.testing.assert_array_equal(windows, unit(seed=1, count=3))
+    np.testing.assert_allclose(windows, unit(seed=1, count=3), atol=5e-3)
     np.testing.assert_array_equal(catalogue.vector(2), unit(seed=1, count=3)[0])
     np.testing.assert_array_equal([*read_all(catalogue).values()], [unit(seed=seed, count=3)[0] for seed in range(3)])
     assert [found.file.path for found in catalogue.by_content("hash of c 2")] == ["/music/c.wav"]
@@ -179,7 +179,7 @@ def test_other_files_in_its_place_are_refused(tmp_path: Path) -> None:
     for name, prepare, message in [
         ("text", lambda path: path.write_text("hello " * 1000), "damaged or not a catalogue"),
         ("other", lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").close(), "not a MusicSearch"),
-        ("newer", lambda path: newer(path), r"newer MusicSearch \(schema 99, this one knows 4\): upgrade"),
+        ("newer", lambda path: newer(path), r"newer MusicSearch \(schema 99, this one knows 5\): upgrade"),
     ]:
         folder = tmp_path / name
         folder.mkdir()

@@ -167,6 +167,6 @@ def read(catalogue: Catalogue) -> dict[str, np.ndarray]:
             path = catalogue.by_label(label).file.path
             made = made_by(catalogue.model.name, path)
             np.testing.assert_array_equal(vector, made.vector)
-            np.testing.assert_array_equal(catalogue.windows(label)[1], made.windows)
+            np.testing.assert_allclose(catalogue.windows(label)[1], made.windows, atol=1e-2)  # in 8 bits
             vectors[path] = vector
     return vectors

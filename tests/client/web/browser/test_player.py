@@ -48,7 +48,7 @@ def test_a_list_goes_on_after_a_reload(page: "Page") -> None:
     page.reload()
     expect(playing(page, shown[0])).to_be_visible()
     assert is_paused(page)
-    page.keyboard.press("n")
+    page.get_by_role("button", name="Next", exact=True).click()
     expect(playing(page, shown[1])).to_be_visible()
     assert is_heard(page)
 
