@@ -12,7 +12,7 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "RESULTS.md"
 NAMES = (
     *("retrieval", "negation", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
-    *("published_models", "serving", "soak", "index", "names", "decoding", "ingest", "latency", "web"),
+    *("published_models", "serving", "soak", "index", "windows", "names", "decoding", "ingest", "latency", "web"),
 )
 
 

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -213,17 +213,22 @@ def _wide_repository() -> Iterator[Path]:
 
 
 def _export_wide() -> bytes:
-    config = TOWERS[WIDE]
+    (dim,) = _config(AUDIO.graph).output[0].dims
+    config = replace(TOWERS[WIDE], embedding_dim=dim)
     model = type_float16(DualEncoder(config).eval())
     return export_audio(model, samples=config.frontend.window_samples).SerializeToString()
 
 
 def _threads(graph: str) -> int:
     """How many compute in all instances of a graph's model."""
-    text = (REPOSITORY / graph / "config.pbtxt").read_text(encoding="utf-8")
-    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    config = _config(graph)
     each = int(config.parameters["intra_op_thread_count"].string_value)
     return each * sum(group.count for group in config.instance_group)
+
+
+def _config(graph: str) -> model_config_pb2.ModelConfig:
+    text = (REPOSITORY / graph / "config.pbtxt").read_text(encoding="utf-8")
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 def _open_audio(repository: Path = REPOSITORY) -> Callable[[int], Side]:
