@@ -6,10 +6,12 @@ import multiprocessing
 import resource
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -20,8 +22,9 @@ from torchaudio.functional import resample
 from transformers import BertConfig, BertModel
 
 import train.loop
-from train.config import Config, load_recipe
+from train.config import Config, ModelConfig, load_recipe
 from train.data.pairs import Batch, Key, PairDataset, collate
+from train.dual_encoder import DualEncoder
 from train.pretrained import pretrained_folder
 
 TITLE = "Training: the loader, and a step of each recipe"
@@ -31,6 +34,8 @@ FORMATS = ("flac", "mp3")
 FILES, FILE_S, FILE_RATE_HZ = 16, 180, 44_100
 ROUNDS = 3
 LOADER_STEPS, STEPS, MULAN_STEPS = 20, 8, 2
+ROUNDS_OF_TOWER = 9
+TOWERS = ("starter", "muscall", "dcase")
 MINILM = "all-MiniLM-L6-v2"
 # Published weights that only a network has are replaced by random ones of the same shape.
 RECIPES = {
@@ -82,7 +87,32 @@ def measure() -> str:
         optim = config.optim
         batch = f"{optim.batch_size}" + (f", {optim.chunk_size} at a time" if optim.chunk_size else "")
         lines.append(f"| {name} | {batch} | {optim.precision} | {rate:.1f} | {peak_gb:.1f} GB |")
+    lines += [
+        "",
+        "The audio tower alone, forward and backward, on 16 windows in float32: its log-mel by the fast Fourier "
+        "transform with which it trains, and by the convolution that is exported. The two alternate, "
+        f"{ROUNDS_OF_TOWER} rounds, medians.",
+        "",
+        "| recipe | by FFT | by convolution | convolution ÷ FFT |",
+        "|---|---|---|---|",
+    ]
+    for name in TOWERS:
+        by_fft, by_convolution = _tower_ms(_config(name).model)
+        lines.append(f"| {name} | {by_fft:.0f} ms | {by_convolution:.0f} ms | {by_convolution / by_fft:.2f} |")
     return "\n".join(lines)
+
+
+def _tower_ms(config: ModelConfig) -> tuple[float, float]:
+    model = DualEncoder(config).train()
+    waveforms = 0.1 * torch.randn(16, config.frontend.window_samples)
+    took_ms: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(ROUNDS_OF_TOWER):
+        for exports, times in took_ms.items():
+            with mock.patch.object(torch.compiler, "is_exporting", lambda exports=exports: exports):
+                started_at = time.perf_counter()
+                model.embed_audio(waveforms).sum().backward()
+                times.append(1e3 * (time.perf_counter() - started_at))
+    return statistics.median(took_ms[False]), statistics.median(took_ms[True])
 
 
 def _config(name: str) -> Config:
