@@ -5,6 +5,9 @@ published critical vulnerabilities (see `serve.server`). To serve other machines
 
 `--check` starts it on free ports, calls every model once, prints what each answered, and stops.
 
+`--restart` starts it again when it dies. Callers' deadlines at overload may end Triton 24.10, whose gRPC front end has
+races with cancelled calls (mended by triton-inference-server/server #7840 of December 2024 and #8078 of March 2025).
+
 Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP, or every model answered; 1 the server died or a model's process did,
 or a model failed; 2 it could not start.
 """
@@ -14,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from serve.server import Ports, ServeError, Server, is_running, running_server
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STARTER = Path(__file__).resolve().parents[1] / "model_repository"  # beside this package, in a checkout or a wheel
+_MOST_DEATHS, _DEATHS_WITHIN_S = 3, 60
 # tritonserver's own, and what people try first.
 _ADDRESS_OPTIONS = ("--http-address", "--grpc-address", "--metrics-address", "--host", "--address", "--bind")
 
@@ -46,6 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
     for name, port in vars(Ports()).items():
         parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: a free one")
     parser.add_argument("--check", action="store_true", help="call every model once on free ports, and stop")
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help=f"when it dies, start it again on the same ports, unless it has died {_MOST_DEATHS} times in "
+        f"{_DEATHS_WITHIN_S} s",
+    )
     parser.add_argument(*_ADDRESS_OPTIONS, action=_RefuseAddress, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     here = Path("model_repository")
@@ -54,15 +65,24 @@ def main(arguments: list[str] | None = None) -> int:
 
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
+    deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
     try:
-        with running_server(repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
-            if options.check:
-                return _check(server)
-            processes = server.model_processes()  # before anybody knows that they may be called
-            print(_banner(server), flush=True)
-            died = _wait_for_a_death(server, processes)
-            print(f"serve: {died} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
-            return 1
+        while True:
+            with running_server(repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
+                if options.check:
+                    return _check(server)
+                processes = server.model_processes()  # before anybody knows that they may be called
+                print(_banner(server), flush=True)
+                died = _wait_for_a_death(server, processes)
+                print(f"serve: {died} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
+                ports = server.ports
+            deaths.append(time.monotonic())
+            if not options.restart:
+                return 1
+            if len(deaths) == _MOST_DEATHS and deaths[-1] - deaths[0] < _DEATHS_WITHIN_S:
+                print(f"serve: that was {_MOST_DEATHS} times in {_DEATHS_WITHIN_S} s; it stays down", file=sys.stderr)
+                return 1
+            print("serve: it starts again", file=sys.stderr, flush=True)
     except ServeError as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2

@@ -252,6 +252,22 @@ def test_when_triton_is_killed_it_says_so_and_leaves_nothing(serve, tiny_reposit
     assert_nothing_left(command, workspace)
 
 
+def test_what_dies_is_started_again_on_the_same_ports_but_not_for_ever(serve, tiny_repository: Path) -> None:
+    command = serve("--repository", tiny_repository, *FREE, "--restart")
+    printed = command.wait_until_ready()
+    for _ in range(2):
+        former = command.tritonserver()
+        os.kill(former, signal.SIGKILL)
+        assert command.wait_until_ready() == printed
+        assert command.tritonserver() != former
+    os.kill(command.tritonserver(), signal.SIGKILL)
+    assert command.process.wait(STOPPED_S) == 1
+    said = command.process.stderr.read()
+    assert said.count("tritonserver died") == 3
+    assert "that was 3 times in 60 s; it stays down" in said
+    assert not command.processes()
+
+
 @pytest.mark.parametrize("model", ["text_tokenizer", "audio_encoder"])  # Python's backend, and ours on it
 def test_when_the_process_of_a_model_dies_it_stops_and_says_which(serve, tiny_repository: Path, model: str) -> None:
     command = serve("--repository", tiny_repository, *FREE)
