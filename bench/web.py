@@ -23,6 +23,7 @@ from playwright.sync_api import sync_playwright
 from bench.retrieval import CACHE
 from client import MusicSearch
 from client.encoders import open_encoder
+from client.index import schema
 from client.index.catalogue import FileState, NewTrack, TrackVectors
 from demo.__main__ import COLLECTION, read_queries
 
@@ -82,7 +83,7 @@ def measure() -> str:
 
 def make_library(tracks: int) -> Path:
     """In the cache; made where it is not there yet, or was made with another model."""
-    folder = CACHE / f"web-{tracks}-{_fingerprint()[:8]}"
+    folder = CACHE / f"web-{tracks}-{_fingerprint()[:8]}-{schema.VERSION}"
     done = folder / "complete"
     if done.exists():
         return folder
@@ -171,7 +172,7 @@ async def _use(client: httpx2.AsyncClient, user: int, ends_at: float, took_ms: l
         if rng.random() < 0.5:
             text = text[: rng.integers(3, len(text))]
         began_at = time.perf_counter()
-        await _ask(client, text)
+        await _ask(client, f"{text} {rng.integers(1 << 32):x}")  # a text that nobody has asked yet
         took_ms.append(1e3 * (time.perf_counter() - began_at))
         await asyncio.sleep(PAUSE_S)
 

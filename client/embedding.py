@@ -14,7 +14,7 @@ from .index.catalogue import TrackVectors
 from .recent import Recent
 
 _KEPT = 64  # vectors of sounds that were searched by
-_KEPT_TEXTS = 512  # the same of texts: under a megabyte
+_KEPT_TEXTS = 512  # the same of texts
 
 
 def track_vectors(windows: NDArray[np.float32], *, starts_s: Sequence[float], powers: Sequence[float]) -> TrackVectors:
@@ -111,12 +111,12 @@ class Read:
         if new := [text for text in dict.fromkeys(texts) if text not in known]:
             vectors, parts = self._encoder.read_texts(new)
             for text, vector in zip(new, vectors, strict=True):
-                known[text] = ReadTexts(vector, {text: parts[text]} if text in parts else {})
+                known[text] = ReadTexts(vector.copy(), {text: parts[text]} if text in parts else {})
             with self._lock:
                 for text in new:
                     self._known.keep(text, known[text])
         vectors = np.array([known[text].vectors for text in texts], np.float32)
         return ReadTexts(
             vectors.reshape(-1, self._encoder.spec.embedding_dim),
-            {text: part for one in known.values() for text, part in one.parts.items()},
+            {text: list(part) for one in known.values() for text, part in one.parts.items()},
         )

@@ -74,9 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
                 processes = server.model_processes()  # before anybody knows that they may be called
                 print(_banner(server), flush=True)
                 died = _wait_for_a_death(server, processes)
+                deaths.append(time.monotonic())
                 print(f"serve: {died} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
                 ports = server.ports
-            deaths.append(time.monotonic())
             if not options.restart:
                 return 1
             if len(deaths) == _MOST_DEATHS and deaths[-1] - deaths[0] < _DEATHS_WITHIN_S:

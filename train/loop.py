@@ -123,7 +123,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         raise TrainingError(f"{run} holds no run to resume (no last.pt); leave --resume out to start one")
 
     keep_freed_memory()
-    # The front end's convolution must stay a true float32 one: TF32 would drown quiet cells in rounding noise.
+    # The precision "fp32" is float32, and not TF32.
     torch.backends.cudnn.allow_tf32 = False
     device = world.device
     frontend, optim = config.model.frontend, config.optim

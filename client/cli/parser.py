@@ -263,7 +263,7 @@ def make_parser() -> argparse.ArgumentParser:
     command(
         "compact",
         care.compact_library,
-        "give back the space of former models and removed tracks",
+        "give back the space of former models, removed tracks and windows of 32 bits",
         "library",
         library=_folder,
     )

@@ -38,7 +38,7 @@ FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
 
 _FLOAT32 = np.dtype("<f4")
-_QUANTIZED_AT_ONCE = 1_000  # tracks
+_QUANTIZED_AT_ONCE = 256  # tracks, with their windows in memory
 _WANTED = "CREATE TEMP TABLE wanted (condition INTEGER NOT NULL, value NOT NULL)"  # what a `where` asks for
 _TRACK_COLUMNS = schema.CHECKED["tracks"]
 _WRITTEN = f"{_TRACK_COLUMNS}, crc32"
@@ -219,19 +219,27 @@ class Catalogue:
         self._db.execute("PRAGMA foreign_keys = ON")
         schema.add_functions(self._db)
         if version < schema.VERSION:
-            with self._transaction():
-                # Another process may have been quicker.
-                if create is not None and self._is_empty():
-                    schema.create(self._db)
-                    self._set("library_id", secrets.token_hex(16))
-                    self._set("model", str(self._number_of(create)))
-                elif schema.version_of(self._db) < schema.VERSION:
-                    schema.migrate(self._db, version=schema.version_of(self._db))
-                schema.stamp(self._db)
+            try:
+                self._renew(create)
+            except sqlite3.OperationalError as exc:
+                if version != schema.READ_AS_IT_IS or exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                    raise
         self._db.execute(_WANTED)
         self._changes_of_wanted = 0
         self.library_id = self._property("library_id")
         self._use(int(self._property("model")))
+
+    def _renew(self, create: Model | None) -> None:
+        """Make the tables, or today's of an older version's."""
+        with self._transaction():
+            # Another process may have been quicker.
+            if create is not None and self._is_empty():
+                schema.create(self._db)
+                self._set("library_id", secrets.token_hex(16))
+                self._set("model", str(self._number_of(create)))
+            elif schema.version_of(self._db) < schema.VERSION:
+                schema.migrate(self._db, version=schema.version_of(self._db))
+            schema.stamp(self._db)
 
     def _use(self, number: int) -> None:
         self.model_number = number
@@ -447,31 +455,29 @@ class Catalogue:
                 self._db.execute(f"DELETE FROM {table} WHERE model <> ?", (self.model_number,))
             self._db.execute("DELETE FROM models WHERE number <> ?", (self.model_number,))
             self._db.execute("DELETE FROM tombstones")
-        while self._quantize_some():
-            pass
+        done: int | None = 0
+        while done is not None:
+            done = self._quantize_after(done)
         with translated(self.folder):
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _quantize_some(self) -> bool:
-        """Of the windows that older versions wrote in 32 bits, make some 8 bits; whether there may be more.
+    def _quantize_after(self, label: int) -> int | None:
+        """Make 8 bits of the next windows after `label` that an older version wrote in 32; the label of the last.
 
-        However this ends, all can be read, and the next call goes on.
+        However that ends, all can be read, and another call goes on.
         """
+        query = (
+            "SELECT label FROM windows WHERE label > ? AND length(vectors) = length(starts_s) * ? ORDER BY label "
+            "LIMIT ?"
+        )
         with self._changing():
-            if not self.rows("SELECT 1 FROM properties WHERE name = ?", schema.WIDE_AFTER):
-                return False
-            wide_after = int(self._property(schema.WIDE_AFTER))
-            labels, tracks = self._vectors("label > ? ORDER BY label", wide_after, rows=_QUANTIZED_AT_ONCE)
-            wide = self.windows_of(labels.tolist())
+            labels = [row[0] for row in self.rows(query, label, self.dim, _QUANTIZED_AT_ONCE)]
+            tracks, wide = self.vectors_of(labels), self.windows_of(labels)
             query = "UPDATE windows SET vectors = ?1, crc32 = checksum(label, starts_s, ?1) WHERE label = ?2"
-            for label, track in zip(labels.tolist(), tracks, strict=True):
-                self._db.execute(query, (quantized.quantize(wide[label][1], track=track), label))
-            if len(labels):
-                self._set(schema.WIDE_AFTER, str(labels[-1]))
-            else:
-                self._db.execute("DELETE FROM properties WHERE name = ?", (schema.WIDE_AFTER,))
-            return bool(len(labels))
+            for number in labels:
+                self._db.execute(query, (quantized.quantize(wide[number][1], track=tracks[number]), number))
+        return labels[-1] if labels else None
 
     def copy_to(self, path: Path) -> None:
         """Write the catalogue into a new file, as small as can be."""

@@ -67,7 +67,8 @@ def verify(folder: Path, *, repair: bool = False) -> Verification:
 
 
 def compact(folder: Path) -> tuple[int, int]:
-    """Drop the vectors of former models and the traces of removed tracks; the space goes back to the disk.
+    """Drop the vectors of former models and the traces of removed tracks, and store windows in 8 bits that an older
+    version stored in 32; the space goes back to the disk.
 
     Returns:
         Bytes of the catalogue before and after.

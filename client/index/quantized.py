@@ -21,11 +21,11 @@ def quantize(windows: NDArray[np.float32], *, track: NDArray[np.float32]) -> byt
     count, dim = windows.shape
     padded = np.zeros((count, _blocks(dim) * _BLOCK), np.float32)
     padded[:, :dim] = windows - track
-    parts = padded.reshape(count, -1, _BLOCK)
+    parts = padded.reshape(count, _blocks(dim), _BLOCK)
     scales = (np.abs(parts).max(axis=2) / _STEPS).astype(_FLOAT16)
     divisors = np.where(scales > 0, scales, np.inf).astype(np.float32)
     codes = np.clip(np.rint(parts / divisors[:, :, None]), -_STEPS, _STEPS).astype(np.int8)
-    return bytes(scales.tobytes() + codes.reshape(count, -1)[:, :dim].tobytes())
+    return bytes(scales.tobytes() + codes.reshape(padded.shape)[:, :dim].tobytes())
 
 
 def read(blob: bytes, *, count: int, track: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -37,7 +37,7 @@ def read(blob: bytes, *, count: int, track: NDArray[np.float32]) -> NDArray[np.f
     dim = len(track)
     if len(blob) == count * dim * _FLOAT32.itemsize:
         return np.frombuffer(blob, _FLOAT32).reshape(count, dim)
-    scales = np.frombuffer(blob, _FLOAT16, count * _blocks(dim)).reshape(count, -1)
+    scales = np.frombuffer(blob, _FLOAT16, count * _blocks(dim)).reshape(count, _blocks(dim))
     codes = np.frombuffer(blob, np.int8, offset=scales.nbytes).reshape(count, dim)
     vectors = track + codes * np.repeat(scales.astype(np.float32), _BLOCK, axis=1)[:, :dim]
     found: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -12,8 +12,8 @@ from .fields import put_fields
 
 VERSION = 5
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
-WIDE_AFTER = "windows of 32 bits after"
-"""Property: the label after which windows may be as version 4 wrote them; without it there are none."""
+READ_AS_IT_IS = 4
+"""A version whose tables are today's, but for windows of 32 bits, which are read as well."""
 
 _TABLES = (
     """
@@ -217,7 +217,6 @@ def migrate(db: sqlite3.Connection, *, version: int) -> None:
             db.execute(names.FILL)
     else:
         raise sqlite3.DatabaseError(f"there has been no version {version}")
-    db.execute("INSERT INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (WIDE_AFTER, "0"))
 
 
 def _compare_anew(db: sqlite3.Connection) -> None:

@@ -44,6 +44,11 @@ def test_the_best_window_is_the_same() -> None:
     assert np.mean(same) > 0.993
 
 
+def test_there_may_be_none() -> None:
+    track = alike(1, dim=391, spread=1.0, seed=1)[0]
+    assert read(quantize(np.empty((0, 391), np.float32), track=track), count=0, track=track).shape == (0, 391)
+
+
 def test_what_older_versions_wrote_is_read() -> None:
     windows = alike(3, dim=391, spread=1.0, seed=2)
     np.testing.assert_array_equal(read(windows.tobytes(), count=3, track=windows[0]), windows)

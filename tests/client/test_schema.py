@@ -15,7 +15,7 @@ import pytest
 
 from client import LibraryError, MusicSearch
 from client.encoders.local import LocalEncoder
-from client.index import schema
+from client.index import quantized, schema
 from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model, Position, Track
 from client.index.maintenance import compact, import_library, verify
 from client.reembed import reembed
@@ -138,15 +138,17 @@ def test_windows_of_version_4_become_small_however_often_that_is_stopped(
             return [size == vectors.nbytes for (size,), vectors in zip(sizes, wide.values(), strict=True)]
 
     assert read() == [True] * 7
-    stop = iter([None, None, LibraryError("the disk is full")])
+    kept: list[int] = []
+    quantize = quantized.quantize
 
-    def put(self: Catalogue, name: str, value: str) -> None:
-        if (error := next(stop, None)) is not None:
-            raise error
-        self._db.execute("INSERT OR REPLACE INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
+    def until_the_fifth(windows: np.ndarray, *, track: np.ndarray) -> bytes:
+        kept.append(1)
+        if len(kept) == 5:
+            raise LibraryError("the disk is full")
+        return quantize(windows, track=track)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Catalogue, "_set", put)
+        patch.setattr(quantized, "quantize", until_the_fifth)
         with pytest.raises(LibraryError, match="the disk is full"):
             compact(tmp_path / "library")
     assert read() == [False] * 4 + [True] * 3
@@ -154,10 +156,46 @@ def test_windows_of_version_4_become_small_however_often_that_is_stopped(
         catalogue.put([new_track("h", seed=8)])  # in 8 bits already
     compact(tmp_path / "library")
     with closing(Catalogue(tmp_path / "library")) as catalogue:
-        assert len(catalogue.rows("SELECT 1 FROM properties WHERE name = ?", schema.WIDE_AFTER)) == 0
         catalogue.remove([catalogue.by_label(8).track_id])
     assert read() == [False] * 7
     assert verify(tmp_path / "library").problems == []
+
+
+def test_version_4_is_repaired_and_made_small(tmp_path: Path) -> None:
+    folder = tmp_path / "library"
+    with closing(Catalogue(folder, create=MODEL)) as catalogue:
+        tracks = [new_track(name, seed=seed) for seed, name in enumerate("abc")]
+        catalogue.put(tracks)
+    as_version_4(folder, windows={label: track.vectors.windows for label, track in enumerate(tracks, start=1)})
+    db = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    db.execute("UPDATE windows SET starts_s = zeroblob(12) WHERE label = 2")
+    db.close()
+    assert verify(folder, repair=True).lacking == 1
+    compact(folder)
+    with closing(Catalogue(folder)) as catalogue:
+        ((wide,),) = catalogue.rows("SELECT count(*) FROM windows WHERE length(vectors) = length(starts_s) * ?", DIM)
+        assert (wide, len(catalogue)) == (0, 2)
+        np.testing.assert_allclose(catalogue.windows(3)[1], tracks[2].vectors.windows, atol=_EIGHT_BITS)
+
+
+def test_version_4_on_a_disk_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "library"
+    with closing(Catalogue(folder, create=MODEL)) as catalogue:
+        track = new_track("a", seed=1)
+        catalogue.put([track])
+    as_version_4(folder, windows={1: track.vectors.windows})
+    before = (folder / FILE_NAME).read_bytes()
+
+    def connect(path: Path) -> sqlite3.Connection:
+        address = f"{path.absolute().as_uri()}?immutable=1"
+        return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+
+    monkeypatch.setattr("client.index.catalogue.connect", connect)
+    with closing(Catalogue(folder)) as catalogue:
+        np.testing.assert_array_equal(catalogue.windows(1)[1], track.vectors.windows)
+        with pytest.raises(LibraryError):
+            catalogue.put([new_track("b", seed=2)])
+    assert (folder / FILE_NAME).read_bytes() == before
 
 
 def as_version_3(folder: Path) -> None:

@@ -22,6 +22,7 @@ import { T } from "./texts.js";
  * @property {string} warning
  *
  * @typedef {{starts_s: number[], fits: number[]}} Windows
+ * @typedef {Windows & {scores: number[]}} ScoredWindows
  *
  * @typedef {object} Hit
  * @property {Track} track
@@ -227,7 +228,7 @@ export function track(id, fresh = false) {
 /** @param {string} id @param {number} [limit] @returns {Promise<Answer>} */
 export const similar = (id, limit = 10) => get(`${at(id)}/similar${query({ limit })}`);
 
-/** @param {string} id @param {any} body @param {AbortSignal} [signal] @returns {Promise<Windows>} */
+/** @param {string} id @param {any} body @param {AbortSignal} [signal] @returns {Promise<ScoredWindows>} */
 export const windows = (id, body, signal) => post(`${at(id)}/windows`, body, signal);
 
 /** @param {string} id @param {string[]} labels @returns {Promise<{tags: {label: string, score: number, probability: number}[]}>} */

@@ -37,27 +37,26 @@ function valuesPart(field, values) {
     return Array.isArray(wanted) ? wanted : [];
   };
   const lines = h("div", { class: "facet-values", role: "group", "aria-label": T.field(field) });
-  /** By the value in small letters. @type {Map<string, {box: HTMLInputElement, line: HTMLElement}>} */
+  /** By the value in small letters. @type {Map<string, {box: HTMLInputElement, line: HTMLElement, number: HTMLElement}>} */
   const boxes = new Map();
 
   /** @param {{value: any, count: number | null}[]} values */
   function put(values) {
     for (const { value: given, count } of values) {
       const value = String(given);
-      if (boxes.has(value.toLowerCase())) continue;
+      const known = boxes.get(value.toLowerCase());
+      if (known) {
+        if (count !== null) known.number.textContent = T.number(count);
+        continue;
+      }
       const box = h("input", { type: "checkbox", value });
       box.addEventListener("change", () => {
         const others = chosen().filter((other) => other.toLowerCase() !== value.toLowerCase());
         filter(field, box.checked ? [...others, value] : others);
       });
-      const line = h(
-        "label",
-        { class: "facet-value" },
-        box,
-        h("span", { class: "facet-name", text: value }),
-        h("span", { class: "facet-number", text: count === null ? "" : T.number(count) }),
-      );
-      boxes.set(value.toLowerCase(), { box, line });
+      const number = h("span", { class: "facet-number", text: count === null ? "" : T.number(count) });
+      const line = h("label", { class: "facet-value" }, box, h("span", { class: "facet-name", text: value }), number);
+      boxes.set(value.toLowerCase(), { box, line, number });
       lines.append(line);
     }
   }

@@ -216,7 +216,7 @@ export function makeLibraryView() {
   const stats = h("dl", { class: "stats" });
   const jobList = h("ul", { class: "jobs" });
   /** The last one last. @type {Map<string, import("./api.js").Job>} */
-  const jobs = new Map();
+  let jobs = new Map();
   let refresh = () => {};
 
   function showStats() {
@@ -241,12 +241,12 @@ export function makeLibraryView() {
 
   async function readJobs() {
     try {
-      const all = await api.jobs();
-      const told = [...jobs.values()];
-      jobs.clear();
-      for (const job of all.reverse()) jobs.set(job.id, job);
-      // What an event has told meanwhile is newer.
-      for (const job of told) if (job.state !== "running" || !jobs.has(job.id)) jobs.set(job.id, job);
+      const known = new Map((await api.jobs()).reverse().map((job) => [job.id, job]));
+      for (const [id, job] of jobs) {
+        // What an event has told meanwhile is newer; of what the server has forgotten nobody knows how it ended.
+        if (job.state !== "running" && known.has(id)) known.set(id, job);
+      }
+      jobs = known;
       showJobs();
     } catch (error) {
       if (!(error instanceof api.Away)) fill(jobList, h("li", { class: "form-error", text: api.words(error) }));

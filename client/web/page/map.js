@@ -65,14 +65,16 @@ export function makeMapView() {
 
   // Controls
 
-  /** The field that the points are coloured by where no words are given. @type {string | null} */
-  let field = null;
+  /** The field that the points are to be coloured by where no words are given; "" for none. */
+  let wanted = "genre";
+  /** The same, where some track has it. */
+  let field = "";
   const by = h("select", {
     class: "field",
     id: "map-by",
     on: {
       change: () => {
-        field = by.value;
+        wanted = field = by.value;
         text.value = "";
         void paintBy();
       },
@@ -208,9 +210,11 @@ export function makeMapView() {
   function placeLabels() {
     /** @type {[number, number, number, number][]} */
     const taken = [[zoom.offsetLeft, zoom.offsetTop, zoom.offsetWidth, zoom.offsetHeight]];
-    [...labels.children].forEach((label, i) => {
+    const boxes = /** @type {HTMLElement[]} */ ([...labels.children]);
+    const sizes = boxes.map(({ offsetWidth, offsetHeight }) => [offsetWidth, offsetHeight]);
+    boxes.forEach((label, i) => {
       const [x, y] = look.toScreen(names[i].x, names[i].y);
-      const { offsetWidth: wide, offsetHeight: high } = label;
+      const [wide, high] = sizes[i];
       const [left, top] = [x - wide / 2, y - high / 2];
       const isFree = taken.every(([l, t, w, h]) => l + w < left || left + wide < l || t + h < top || top + high < t);
       if (isFree) taken.push([left, top, wide, high]);
@@ -264,7 +268,7 @@ export function makeMapView() {
   const isStill = (asked) => field === asked && !text.value.trim();
 
   async function paintBy() {
-    const asked = field ?? "";
+    const asked = field;
     by.value = asked;
     if (asked === "") return paint(paintPlain(ids.length));
     try {
@@ -464,13 +468,12 @@ export function makeMapView() {
     if (failed === library.state) return tellState(T.mapFailed);
     if (!ids.length) tellState(T.loading);
     const fields = library.fields.filter((field) => !SINGULAR.includes(field));
-    field ??= "genre";
-    if (!fields.includes(field)) field = "";
+    field = fields.includes(wanted) ? wanted : "";
     fill(
       by,
       h("option", { value: "", text: T.oneColour }),
       fields.map((name) => h("option", { value: name, text: T.field(name) })),
-      h("option", { value: BY_WORDS, text: T.byWords, hidden: true }),
+      h("option", { value: BY_WORDS, text: T.byWords, hidden: true, disabled: true }),
     );
     by.value = text.value.trim() ? BY_WORDS : field;
     const asked = field;

@@ -11,7 +11,7 @@ import { name, T } from "./texts.js";
  * @property {import("./api.js").Track} track
  * @property {number | null} [start_s]
  * @property {import("./api.js").Windows | null} [windows]
- * @property {boolean} [tuned] the radio chose it
+ * @property {"radio" | "list"} [by] what put it into the queue, where nobody did by hand
  */
 
 /**
@@ -124,10 +124,9 @@ export function play(item, { context = [], from = null } = {}) {
   load(item, { from });
 }
 
-/** What was queued by hand stays. */
 function endRadio() {
   player.radio = null;
-  player.queue = player.queue.filter(({ tuned }) => !tuned);
+  player.queue = player.queue.filter(({ by }) => by !== "radio");
 }
 
 /** Plays a list now, in place of the queue. @param {Item[]} items */
@@ -135,7 +134,7 @@ export function playAll(items) {
   if (!items.length) return;
   if (player.now) remember(player.now);
   player.radio = null;
-  player.queue = items.slice(1);
+  player.queue = items.slice(1).map((item) => ({ ...item, by: "list" }));
   player.context = [];
   load(items[0]);
 }
@@ -172,11 +171,12 @@ export function next() {
   let item;
   do item = player.queue.shift() ?? player.context.shift();
   while (item?.track.missing);
-  if (!item) return false;
-  if (player.now) remember(player.now);
-  load(item);
-  if (player.radio && player.queue.length < RADIO_AHEAD) void tuneOn();
-  return true;
+  if (item) {
+    if (player.now) remember(player.now);
+    load(item);
+  }
+  tuneOn();
+  return Boolean(item);
 }
 
 export function previous() {
@@ -206,6 +206,7 @@ export function reorder(from, to) {
 /** @param {number} place */
 export function unqueue(place) {
   player.queue.splice(place, 1);
+  tuneOn();
   keep();
   tell("queue");
 }
@@ -218,8 +219,9 @@ export function clearQueue() {
 }
 
 /** @param {Item} item */
-export async function startRadio(item) {
-  endRadio();
+export function startRadio(item) {
+  player.queue = player.queue.filter(({ by }) => !by);
+  player.radio = null;
   if (!isNow(item.track.id)) play(item);
   player.context = [];
   player.radio = {
@@ -232,26 +234,30 @@ export async function startRadio(item) {
   keep();
   tell("queue");
   say(T.radioFrom(name(item.track)));
-  await tuneOn({ anew: true });
+  void tune();
 }
 
 /** @param {number} drift 0..1 */
 export function setDrift(drift) {
   keepSetting("drift", String(drift));
   if (!player.radio) return;
-  player.radio.drift = drift;
-  player.queue = player.queue.filter(({ tuned }) => !tuned);
+  Object.assign(player.radio, { drift, over: false });
+  player.queue = player.queue.filter(({ by }) => by !== "radio");
   tell("queue");
-  void tuneOn({ anew: true });
+  void tune();
 }
 
 /** @type {AbortController | null} */
 let tuning = null;
 
-/** Asks what the radio plays next. @param {{anew?: boolean}} [how] anew: whatever was asked before is asked no more */
-async function tuneOn({ anew = false } = {}) {
+function tuneOn() {
+  if (player.radio && !tuning && player.queue.length < RADIO_AHEAD) void tune();
+}
+
+/** Asks what the radio plays next, and no more what was asked before. */
+async function tune() {
   const radio = player.radio;
-  if (!radio || (tuning && !anew)) return;
+  if (!radio) return;
   tuning?.abort();
   const mine = new AbortController();
   tuning = mine;
@@ -269,7 +275,7 @@ async function tuneOn({ anew = false } = {}) {
     );
     if (player.radio !== radio) return;
     radio.over = !tracks.length;
-    player.queue.push(...tracks.map((track) => ({ track, tuned: true })));
+    player.queue.push(...tracks.map((track) => ({ track, by: /** @type {const} */ ("radio") })));
     keep();
     tell("queue");
   } catch (error) {
@@ -299,7 +305,7 @@ function keep() {
     const [queue, context] = [player.queue, player.context].map((items) => items.slice(0, MOST_KEPT));
     sessionStorage.setItem(STORE, JSON.stringify({ now, queue, context, radio, at: position() }));
   } catch {
-    // No storage or no room: a reload begins anew.
+    sessionStorage.removeItem(STORE); // no room: a reload begins anew
   }
 }
 
@@ -307,8 +313,9 @@ export function restore() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(STORE) ?? "null");
     if (!kept?.now) return;
-    Object.assign(player, { queue: kept.queue, context: kept.context, radio: kept.radio });
+    Object.assign(player, { queue: kept.queue, context: kept.context ?? [], radio: kept.radio ?? null });
     load(kept.now, { from: kept.at, paused: true });
+    tuneOn();
   } catch {
     sessionStorage.removeItem(STORE);
   }
@@ -391,6 +398,7 @@ for (const event of ["loadedmetadata", "seeked", "play", "pause"]) audio.addEven
 addEventListener("pagehide", keep);
 
 on("connection", ({ back }) => {
+  if (back) tuneOn();
   if (back && player.trouble === T.playsOnWhenBack && player.now)
     load(player.now, { from: startAt, paused: !wasPlaying });
 });

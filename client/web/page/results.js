@@ -59,6 +59,8 @@ export function makeResults() {
   /** @type {number | null} */
   let nextOffset = null;
   let asked = "";
+  /** What the rows answer. */
+  let shown = "";
 
   const readOut = quiet((/** @type {string} */ text) => {
     if (state.route.view === "search") byId("live").textContent = text; // another view may have told something since
@@ -90,7 +92,7 @@ export function makeResults() {
     byId("search").classList.add("busy");
     try {
       const answer = await api.search(toBody(query, further ? (nextOffset ?? 0) : 0, PAGE), mine.signal);
-      asked = searchHash(query);
+      asked = shown = searchHash(query);
       nextOffset = answer.next_offset;
       if (further) list.add(answer.hits);
       else list.show(answer.hits);
@@ -99,7 +101,7 @@ export function makeResults() {
       describe(query, answer);
     } catch (error) {
       if (api.isAbort(error)) return;
-      if (!further && asked !== searchHash(query)) clear();
+      if (!further && shown !== searchHash(query)) clear();
       asked = "";
       trouble.hidden = false;
       fill(
@@ -120,6 +122,7 @@ export function makeResults() {
   /** What is shown answers another question. */
   function clear() {
     nextOffset = null;
+    shown = "";
     list.show([]);
     summary.textContent = "";
     for (const part of [tools, stale, weak, empty, more, reading]) part.hidden = true;

@@ -38,14 +38,15 @@ function stripCard(track) {
     input,
     h("button", { class: "button", text: T.show }),
   );
-  /** @type {import("./api.js").Windows | null} */
+  /** @type {import("./api.js").ScoredWindows | null} */
   let windows = null;
 
   /** @param {object} wish */
   async function load(wish) {
     try {
       windows = await api.windows(track.id, wish);
-      const best = windows.fits.length ? windows.fits.indexOf(Math.max(...windows.fits)) : -1;
+      const { scores } = windows;
+      const best = scores.length ? scores.indexOf(Math.max(...scores)) : -1;
       strip.show(windows, track.duration_s, windows.starts_s[best] ?? null);
       note.textContent = best < 0 ? "" : T.bestAt(clock(windows.starts_s[best]));
     } catch (error) {

@@ -1,12 +1,13 @@
 """What plays next: lists, the queue and the radio, also after a reload."""
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
 from tests.client.web.browser.listening import is_heard, is_paused, rows, titles
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 _MUTED = "async () => (await import('/page/player.js')).audio.muted"
 
@@ -69,8 +70,10 @@ def test_a_radio_drifts_and_goes_on_and_leaves_what_was_queued(page: "Page") -> 
             drift.fill(share)
         assert shown[5] not in [track["title"] for track in answered.value.json()["tracks"]]
         expect(queued(page)).to_have_count(16)
-    drift.press("ArrowRight")
+    with page.expect_response("**/api/v1/radio"):
+        drift.press("ArrowRight")
     expect(drift).to_be_focused()
+    expect(queued(page)).to_have_count(16)
     expect(queued(page).first.locator(".title")).to_have_text(shown[9])
     page.reload()
     expect(playing(page, shown[5])).to_be_visible()
@@ -86,14 +89,44 @@ def test_a_radio_drifts_and_goes_on_and_leaves_what_was_queued(page: "Page") -> 
 
 
 def test_of_two_radios_the_second_plays(page: "Page") -> None:
-    from playwright.sync_api import expect
+    from playwright.sync_api import Error, expect
 
     shown = titles(page)
-    page.route("**/api/v1/radio", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    held: list[Route] = []
+
+    def answer(route: "Route") -> None:
+        """The first when the second has come."""
+        held.append(route)
+        if len(held) == 2:
+            held[1].continue_()
+            with contextlib.suppress(Error):  # the page may want it no more
+                held[0].continue_()
+
+    page.route("**/api/v1/radio", answer)
     start_radio(page, 2)
     start_radio(page, 7)
     page.get_by_role("button", name="Queue", exact=True).click()
     expect(queue_of(page).get_by_text(f"Radio from “{shown[7]}")).to_be_visible()
+    expect(queued(page)).to_have_count(15)
+
+
+def test_a_radio_goes_on_after_a_reload_in_the_middle_of_asking(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.route("**/api/v1/radio", lambda route: None)  # never answered
+    start_radio(page, 4)
+    page.unroute("**/api/v1/radio")
+    page.reload()
+    page.get_by_role("button", name="Queue", exact=True).click()
+    expect(queued(page)).to_have_count(15)
+
+
+def test_a_radio_takes_the_place_of_a_list_that_plays(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.get_by_role("button", name="Play all").click()
+    start_radio(page, 4)
+    page.get_by_role("button", name="Queue", exact=True).click()
     expect(queued(page)).to_have_count(15)
 
 
