@@ -37,7 +37,7 @@ def _expecting(kinds: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError as exc:
-            of_its_kind = (error["msg"] for error in exc.errors() if not error["type"].endswith("_type"))
+            of_its_kind = (error["msg"] for error in exc.errors() if not error["type"].endswith(("_type", "_parsing")))
             raise PydanticCustomError("value", "{said}", {"said": next(of_its_kind, kinds)}) from exc
 
     return WrapValidator(check)

@@ -143,7 +143,7 @@ export function makeSearchBox() {
   function commit() {
     askSoon.cancel();
     typing = false;
-    ask({ text: input.value.trim() });
+    ask({ text: input.value.trim() }, { typing: true, ends: true });
   }
 
   input.addEventListener("input", () => {

@@ -86,12 +86,12 @@ let typedAt = -Infinity;
  * Asks something else.
  *
  * @param {Partial<import("./query.js").Query>} change
- * @param {{typing?: boolean}} [how] typing: a run of key strokes is one step back, not many
+ * @param {{typing?: boolean, ends?: boolean}} [how] typing: a run of key strokes is one step back, not many; ends: with
+ *   this one
  */
-export function ask(change, { typing = false } = {}) {
+export function ask(change, { typing = false, ends = !typing } = {}) {
   const replace = typing && state.route.view === "search" && performance.now() - typedAt < TYPING_MS;
-  if (typing) typedAt = performance.now();
-  else typedAt = -Infinity;
+  typedAt = ends ? -Infinity : performance.now();
   go(searchHash({ ...state.query, ...change }), { replace });
 }
 

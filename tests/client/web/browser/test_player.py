@@ -4,7 +4,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from tests.client.web.browser.listening import is_heard, is_paused, rows, titles
+from tests.client.web.browser.listening import is_heard, is_paused, pause, rows, titles
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route
@@ -28,6 +28,7 @@ def start_radio(page: "Page", place: int) -> None:
     rows(page).nth(place).hover()
     rows(page).nth(place).get_by_role("button", name="More for").click()
     page.get_by_role("menuitem", name="Radio from here").click()
+    pause(page)
 
 
 def test_next_after_previous_is_where_it_was(page: "Page") -> None:
