@@ -130,7 +130,7 @@ def _fill(folder: Path, count: int) -> float:
     np.savez(folder / "fields.npz", **fields)
     started_at = time.perf_counter()
     catalogue = Catalogue(folder / LIBRARY, create=Model("synthetic", "synthetic", DIM))
-    catalogue.put_probes({"synthetic": queries[2 * QUERIES :]})
+    catalogue.put_probes({"music": queries[2 * QUERIES :]})
     start_s = np.zeros(1, np.float32)
     for rows in np.array_split(np.arange(count), math.ceil(count / 5_000)):
         catalogue.put(
@@ -179,8 +179,7 @@ class _Ours:
     @property
     def ef(self) -> int | None:
         """What it chose; None where it compares with every vector."""
-        recalls = getattr(self._index._index, "recalls", {})
-        return next((ef for ef, recall in recalls.items() if recall >= self._asked), None)
+        return self._index.recall().candidates
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         return self._index.search(query, k=K)[0]
@@ -509,7 +508,7 @@ def _text_recall() -> str:
             index = LiveIndex(catalogue, recall=recall, exact_below=0)
             found = [index.search(query, k=K)[0] for query in queries]
             each = np.sort([_recall([some], all_[None]) for some, all_ in zip(found, truth, strict=True)])
-            ef = next((ef for ef, measured in index._index.recalls.items() if measured >= recall), None)  # type: ignore[union-attr]
+            ef = index.recall().candidates
             lines.append(
                 f"| {recall:g} | {each.mean():.4f} | {np.mean(each == 1.0):.1%} | {each[len(each) // 100]:.1f} | {ef} |"
             )

@@ -191,9 +191,9 @@ class _Raw:
         encoder, index = ms._encoder, ms._index._index
         self._tokenizer, self._pad_id = encoder._tokenizer, encoder._pad_id
         self._session = encoder._session(TEXT_MODEL)
-        recalls = getattr(index, "recalls", {})
-        self.ef = next((ef for ef, recall in recalls.items() if recall >= ms._index._recall), None)
+        self.ef = ms._index.recall().candidates
         self._graph = index._graph if self.ef else None
+        self._along_axes = index.along_axes if self.ef else None
         if self._graph is None:
             self._vectors = (index if isinstance(index, ExactIndex) else index._scan())._vectors
 
@@ -211,7 +211,7 @@ class _Raw:
                 best[np.argsort(-scores[best])]
             else:
                 self._graph.set_ef(self.ef)
-                self._graph.knn_query(embedding, k=K, num_threads=1)
+                self._graph.knn_query(self._along_axes(embedding), k=K, num_threads=1)
 
 
 @contextmanager

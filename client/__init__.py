@@ -24,6 +24,7 @@ from .errors import (
     ServerUnavailable,
 )
 from .index.browse import Facet, FacetValue, Glance, Suggestion
+from .index.recall import Recall
 from .ingest import AddReport, TrackWarning
 from .query import Clip, Reading, read_query
 from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
@@ -55,6 +56,7 @@ __all__ = [
     "Part",
     "QueryError",
     "Reading",
+    "Recall",
     "RemovedMissing",
     "ServerBusy",
     "ServerMismatch",

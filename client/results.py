@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .index.fields import Value
+from .index.recall import Recall
 from .query import Reading
 
 
@@ -114,6 +115,7 @@ class LibraryInfo:
         duration_s: length of the tracks together.
         model_name, fingerprint, embedding_dim: of the model that made its vectors.
         warnings: by their paths, the tracks of whose files something does not decode, and what.
+        recall: how many of the best tracks a search finds.
     """
 
     path: str
@@ -125,6 +127,7 @@ class LibraryInfo:
     fingerprint: str
     embedding_dim: int
     warnings: dict[str, str]
+    recall: Recall
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .index import browse
 from .index.browse import Facet, Glance, Suggestion
 from .index.catalogue import Catalogue, Model, Track
 from .index.fields import Value
-from .index.store import Store, open_index, open_store
+from .index.store import Index, Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper
 from .paths import CHOICE, between, draw, drifted
@@ -662,7 +662,7 @@ class MusicSearch:
     def info(self) -> LibraryInfo:
         """What the library holds."""
         with self._lock:
-            return library_info(self._catalogue)
+            return library_info(self._catalogue, self._index)
 
     def close(self) -> None:
         """Give back the model and the files; calling it twice is fine."""
@@ -840,8 +840,8 @@ def track_info(track: Track) -> TrackInfo:
     )
 
 
-def library_info(catalogue: Store) -> LibraryInfo:
-    """What a catalogue holds; needs no model."""
+def library_info(catalogue: Store, index: Index) -> LibraryInfo:
+    """What a catalogue holds; needs no model, and does not open the index."""
     tracks, duration_s = catalogue.totals()
     return LibraryInfo(
         path=catalogue.name,
@@ -853,6 +853,7 @@ def library_info(catalogue: Store) -> LibraryInfo:
         fingerprint=catalogue.model.fingerprint,
         embedding_dim=catalogue.model.dim,
         warnings={track.file.path: track.warning for track in catalogue.warned()},
+        recall=index.recall(),
     )
 
 

@@ -156,4 +156,5 @@ def _library_health(library: str | Path, *, fingerprint: str | None) -> dict[str
             "tracks": str(store.totals()[0]),
             "index": index.kind,
             "first search": f"{seconds:.2f} s",
+            "recall": str(index.recall()),
         }

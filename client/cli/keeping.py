@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from ..errors import QueryError
 from ..index.fields import Value
-from ..index.store import open_store
+from ..index.store import open_index, open_store
 from ..ingest import AddReport
 from ..results import RemovedMissing
 from ..search import MusicSearch, library_info, remove_missing
@@ -115,12 +115,12 @@ def failed(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     with closing(open_store(options.library)) as catalogue:
-        known = asdict(library_info(catalogue))
+        known = library_info(catalogue, open_index(catalogue))
     if options.json:
-        print_json(known)
+        print_json(asdict(known))
     else:
-        known["warnings"] = len(known["warnings"])
-        print_table(["property", "value"], [[name, plain(value)] for name, value in known.items()])
+        shown = asdict(known) | {"warnings": len(known.warnings), "recall": str(known.recall)}
+        print_table(["property", "value"], [[name, plain(value)] for name, value in shown.items()])
     return 0
 
 

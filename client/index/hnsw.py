@@ -3,14 +3,19 @@
 hnswlib 0.8.0 trusts its caller, so this file does not trust it: a damaged file can crash the process or
 answer wrongly (hence checksums before loading), saving reports no error (hence the size check), asking for
 more than the living count raises, and a label added twice is found twice (labels are never reused).
+
+Its cost is memory: it keeps every vector. Music lies in few directions, so the graph keeps the vectors' coordinates
+along those (see `principal_axes`), and what it finds is compared anew by the whole vectors of the catalogue.
 """
 
+import base64
 import hashlib
 import json
 import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -19,15 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue import Position
-from .exact import ExactIndex
+from .exact import ExactIndex, best
+from .recall import Recalls
 
 MANIFEST_NAME = "hnsw.json"
-_FORMAT = 2
+_FORMAT = 3
 _LINKS = 16  # M: edges per node and layer
 _EF_CONSTRUCTION = 200
-# Candidates per query, of which the fewest are chosen whose measured recall will do: 20 to 1388, each a quarter more.
-_EFS = tuple(round(20 * 1.25**step) for step in range(20))
+# Candidates per query, of which the fewest are chosen whose measured recall will do: 20 to 5120.
+_EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(17))
+_BEST_RECALL = 0.999  # who asks for more is better off with all vectors than with still more candidates
 MEASURED_K = 10  # how many of the best that recall is about
+_KEPT_ENERGY = 0.999
+_AXES_STEP = 32  # what processors multiply at once
+_LEAST_SPARE, _SPARE_SHARE = 10, 8  # found beyond the k asked for: so many, or an eighth of k
+_BLOCK = 32 << 20  # bytes of a file that are hashed in one go
+
+Whole = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 _SCANNED_SHARE = 0.05  # where fewer fit a filter, comparing with each of them is quicker than walking the graph
 
 
@@ -36,33 +49,56 @@ class DamagedCache(Exception):
 
 
 class HnswIndex:
-    """Labelled unit vectors in a graph; scores are cosines."""
+    """Labelled unit vectors in a graph; scores are cosines.
 
-    def __init__(self, *, dim: int) -> None:
+    Args:
+        axes: float32 [dim, kept], as `principal_axes` gives them: the graph keeps the vectors' coordinates along these
+            alone; None keeps them whole.
+        whole: gives the whole vectors, float32 [n, dim], of living labels int64 [n]; needed with `axes`.
+    """
+
+    def __init__(self, *, dim: int, axes: NDArray[np.float32] | None = None, whole: Whole | None = None) -> None:
         self._dim = dim
-        self._graph = _new_graph(dim)
+        self._axes = axes
+        self._whole = whole
+        self._graph = _new_graph(self._kept)
         self._graph.init_index(max_elements=1024, M=_LINKS, ef_construction=_EF_CONSTRUCTION)
         self._removed: set[int] = set()
         self._rows: ExactIndex | None = None  # the same vectors in a matrix, once a search has needed it
-        self.recalls: dict[int, float] = {}
-        """Recall at 10 of a search with so many candidates (ef), as `measure_recall` found it."""
+        self.recalls = Recalls({})
 
     def __len__(self) -> int:
         return int(self._graph.element_count) - len(self._removed)
+
+    @property
+    def _kept(self) -> int:
+        return self._dim if self._axes is None else self._axes.shape[1]
 
     @property
     def removed_share(self) -> float:
         """Removed labels stay in the graph as bridges, which costs time and recall: a fraction in [0, 1]."""
         return len(self._removed) / max(1, int(self._graph.element_count))
 
+    def holds(self, sample: NDArray[np.float32]) -> bool:
+        """Whether the axes are still right for vectors like these, float32 [n, dim]."""
+        if self._axes is None or not len(sample):
+            return True
+        lost = 1.0 - float(np.mean(np.square(sample @ self._axes).sum(1)))
+        return lost < 2.0 * (1.0 - _KEPT_ENERGY)
+
+    def along_axes(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the graph keeps of vectors float32 [..., dim]: float32 [..., kept]."""
+        return vectors if self._axes is None else vectors @ self._axes
+
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Labels must be higher than all before. The vectors were checked on their way into the catalogue."""
+        kept = self.along_axes(vectors)
         needed = int(self._graph.element_count) + len(labels)
         if needed > self._graph.max_elements:
             self._graph.resize_index(max(needed, 2 * self._graph.max_elements))
-        self._graph.add_items(vectors, labels)
+        self._graph.add_items(kept, labels)
         if self._rows is not None:  # to read them all from the graph again takes ten times as long as a search
-            self._rows.add(labels, vectors)
+            self._rows.add(labels, kept)
 
     def remove(self, labels: NDArray[np.int64]) -> None:
         """Forget these labels; those not here are ignored."""
@@ -76,18 +112,35 @@ class HnswIndex:
     def search(
         self, query: NDArray[np.float32], *, k: int, recall: float, among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """About the min(k, len) best labels and their scores, best first.
+        """About the min(k, len) best labels and their scores, best first; equal scores by label.
 
         Args:
-            recall: of the k best, how many are to be found on average; 1 compares with every vector.
+            recall: of the k best, how many are to be found on average; where no graph search was measured to find
+                them, the query is compared with every vector.
             among: the labels to choose from, ascending, all of them here; None for all.
         """
-        ef = next((ef for ef, measured in self.recalls.items() if measured >= recall), None)
+        return self._search(query, k=k, ef=self.recalls.of(recall).candidates, among=among)
+
+    def _search(
+        self, query: NDArray[np.float32], *, k: int, ef: int | None, among: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        k = min(k, len(self) if among is None else len(among))
+        if self._axes is None or self._whole is None or k == 0:
+            return best(*self._nearest(query, k=k, ef=ef, among=among), k=k)
+        # Along the axes alone, neighbours whose scores differ little may change places.
+        spare = max(_LEAST_SPARE, k // _SPARE_SHARE)
+        labels, _ = self._nearest(self.along_axes(query), k=k + spare, ef=ef, among=among)
+        return best(labels, self._whole(labels) @ query, k=k)
+
+    def _nearest(
+        self, query: NDArray[np.float32], *, k: int, ef: int | None, among: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """`query` float32 [kept]. At least min(k, as many as there are)."""
         if among is None:
             k = min(k, len(self))
-            return self._scan().search(query, k=k) if ef is None or recall >= 1 else self._walk(query, k=k, ef=ef)
+            return self._scan().search(query, k=k) if ef is None else self._walk(query, k=k, ef=ef)
         share = len(among) / max(len(self), 1)
-        if ef is None or recall >= 1 or share < _SCANNED_SHARE or k >= share * len(self):
+        if ef is None or share < _SCANNED_SHARE or k >= share * len(self):
             return self._scan().search(query, k=k, among=among)
         # The k best of some are among the k / share best of all, give or take chance; on correlation it takes more.
         wanted = math.ceil(1.3 * k / share)
@@ -117,23 +170,29 @@ class HnswIndex:
             queries: float32 [n, dim]; exact: int64 [n, MEASURED_K], the labels that an exact search finds for them.
             split: the queries before and those from there on are of two kinds, of which the harder counts.
         """
-        self.recalls = {}
-        for ef in _EFS:
-            found = [self._walk(query, k=exact.shape[1], ef=ef)[0] for query in queries]
+
+        def measured(ef: int | None) -> float:
+            found = [self._search(query, k=exact.shape[1], ef=ef)[0] for query in queries]
             hits = np.array([len(np.intersect1d(some, all_)) for some, all_ in zip(found, exact, strict=True)])
-            kinds = [kind for kind in np.split(hits, [split]) if len(kind)]
-            self.recalls[ef] = min(float(kind.mean()) for kind in kinds) / exact.shape[1]
-            if self.recalls[ef] == 1.0:
-                return
+            return min(float(kind.mean()) for kind in np.split(hits, [split]) if len(kind)) / exact.shape[1]
+
+        by_ef: dict[int, float] = {}
+        for ef in _EFS:
+            by_ef[ef] = measured(ef)
+            if by_ef[ef] >= _BEST_RECALL or by_ef[ef] <= by_ef.get(ef // 4, 0.0):
+                break  # all are found, or four times the candidates find no more
+        rows = self._rows
+        self.recalls = Recalls(by_ef, 1.0 if self._axes is None else measured(None))
+        self._rows = rows  # not kept for this alone
 
     def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 [len(labels), dim] of living labels.
+        """What the graph keeps of living labels, float32 [len(labels), kept]; see `along_axes`.
 
         Raises:
             DamagedCache: one of them is not here.
         """
         if len(labels) == 0:
-            return np.empty((0, self._dim), np.float32)
+            return np.empty((0, self._kept), np.float32)
         try:
             return np.asarray(self._graph.get_items(labels), np.float32)
         except RuntimeError as exc:
@@ -150,7 +209,7 @@ class HnswIndex:
             (state,) = self._graph.__getstate__()
             fields = {
                 "names": ["vector", "label"],
-                "formats": [(np.float32, self._dim), np.uint64],
+                "formats": [(np.float32, self._kept), np.uint64],
                 "offsets": [state["offset_data"], state["label_offset"]],
                 "itemsize": state["size_data_per_element"],
             }
@@ -158,7 +217,7 @@ class HnswIndex:
             labels = rows["label"].astype(np.int64)
             order = np.argsort(labels)
             order = order[np.isin(labels[order], self.labels())]
-            self._rows = ExactIndex(dim=self._dim)
+            self._rows = ExactIndex(dim=self._kept)
             self._rows.add(labels[order], rows["vector"][order])
         return self._rows
 
@@ -188,7 +247,8 @@ class HnswIndex:
                 "sha256": _sync_and_hash(path),
                 "count": int(self._graph.element_count),
                 "removed": sorted(self._removed),
-                "recalls": list(self.recalls.items()),
+                "recalls": [list(self.recalls.by_candidates.items()), self.recalls.of_all],
+                "axes": None if self._axes is None else base64.b64encode(self._axes.tobytes()).decode(),
                 "position": list(position),
             }
             manifest = folder / MANIFEST_NAME
@@ -206,27 +266,27 @@ class HnswIndex:
                     old.unlink()
 
     @classmethod
-    def load(cls, folder: Path, *, dim: int, identity: Mapping[str, str]) -> tuple[Self, Position]:
+    def load(
+        cls, folder: Path, *, dim: int, identity: Mapping[str, str], whole: Whole | None = None
+    ) -> tuple[Self, Position]:
         """The saved graph, if every byte of it is what was saved for `identity`.
 
         Raises:
             DamagedCache: it is not, or there is none.
         """
         try:
-            checksum, body = (folder / MANIFEST_NAME).read_text().split("\n")
-            if hashlib.sha256(body.encode()).hexdigest() != checksum:
-                raise DamagedCache(f"{MANIFEST_NAME} does not match its checksum")
-            content: dict[str, Any] = json.loads(body)
-            if content["format"] != _FORMAT or content["identity"] != dict(identity):
-                raise DamagedCache(f"{MANIFEST_NAME} belongs to another library, model or version")
+            content = _read_manifest(folder, identity=identity)
             path = folder / content["graph"]
             if _hash(path) != content["sha256"]:
                 raise DamagedCache(f"{path.name} does not match its checksum")
-            index = cls(dim=dim)
-            index._graph = _new_graph(dim)
+            axes = content["axes"]
+            if axes is not None:
+                axes = np.frombuffer(base64.b64decode(axes), np.float32).reshape(dim, -1)
+            index = cls(dim=dim, axes=axes, whole=whole)
+            index._graph = _new_graph(index._kept)
             index._graph.load_index(str(path))
             index._removed = set(content["removed"])
-            index.recalls = {int(ef): float(recall) for ef, recall in content["recalls"]}
+            index.recalls = _read_recalls(content)
             if index._graph.element_count != content["count"]:
                 raise DamagedCache(f"{path.name} holds another number of vectors than its manifest says")
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
@@ -234,11 +294,60 @@ class HnswIndex:
         return index, Position(*content["position"])
 
 
+def principal_axes(sample: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The fewest directions, in steps of 32, along which vectors like these keep 99.9 % of their squared length.
+
+    They are the first eigenvectors of the vectors' second moment: principal components without centring, so that
+    inner products survive.
+
+    Args:
+        sample: float32 [n, dim].
+
+    Returns:
+        float32 [dim, kept], orthonormal; None where that would keep all, or the sample is too small to tell.
+    """
+    dim = sample.shape[1]
+    if len(sample) < 2 * dim:
+        return None
+    rows = sample.astype(np.float64)
+    energies, axes = np.linalg.eigh(rows.T @ rows)
+    shares = np.cumsum(energies[::-1]) / energies.sum()
+    kept = _AXES_STEP * math.ceil((np.searchsorted(shares, _KEPT_ENERGY) + 1) / _AXES_STEP)
+    return None if kept >= dim else np.ascontiguousarray(axes[:, ::-1][:, :kept], np.float32)
+
+
+def saved_recalls(folder: Path, *, identity: Mapping[str, str]) -> Recalls:
+    """Those of the saved graph, without loading it.
+
+    Raises:
+        DamagedCache: see `HnswIndex.load`.
+    """
+    try:
+        return _read_recalls(_read_manifest(folder, identity=identity))
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise DamagedCache(str(exc)) from exc
+
+
 def delete_snapshot(folder: Path) -> None:
     """The graph is then made anew where it is needed."""
     for path in (folder / MANIFEST_NAME, *_leftovers(folder)):
         with suppress(OSError):  # what is no file is no snapshot either
             path.unlink()
+
+
+def _read_manifest(folder: Path, *, identity: Mapping[str, str]) -> dict[str, Any]:
+    checksum, body = (folder / MANIFEST_NAME).read_text().split("\n")
+    if hashlib.sha256(body.encode()).hexdigest() != checksum:
+        raise DamagedCache(f"{MANIFEST_NAME} does not match its checksum")
+    content: dict[str, Any] = json.loads(body)
+    if content["format"] != _FORMAT or content["identity"] != dict(identity):
+        raise DamagedCache(f"{MANIFEST_NAME} belongs to another library, model or version")
+    return content
+
+
+def _read_recalls(manifest: Mapping[str, Any]) -> Recalls:
+    by_ef, of_all = manifest["recalls"]
+    return Recalls({int(ef): float(recall) for ef, recall in by_ef}, float(of_all))
 
 
 def _leftovers(folder: Path) -> list[Path]:
@@ -252,8 +361,13 @@ def _new_graph(dim: int) -> Any:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 over those of the file's blocks, which the processors work out side by side."""
+    with path.open("rb") as file, ThreadPoolExecutor() as pool:
+
+        def hashed(start: int) -> bytes:
+            return hashlib.sha256(os.pread(file.fileno(), _BLOCK, start)).digest()
+
+        return hashlib.sha256(b"".join(pool.map(hashed, range(0, path.stat().st_size, _BLOCK)))).hexdigest()
 
 
 def _sync_and_hash(path: Path) -> str:

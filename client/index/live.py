@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from ..errors import LibraryError
 from .catalogue import REPAIR, Catalogue, Position
 from .exact import ExactIndex, scan
-from .hnsw import MEASURED_K, DamagedCache, HnswIndex
+from .hnsw import MEASURED_K, DamagedCache, HnswIndex, principal_axes, saved_recalls
+from .recall import Recall
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
 EXACT_BELOW = 5_000
 _REBUILD_ABOVE = 0.3  # removed share of a graph
 _KEPT_FILTERS = 16
 _PROBES = 100  # of the catalogue's own vectors, for measuring recall
+_SAMPLED = 4_096  # vectors that tell along which axes the catalogue's lie
 _COMPARED = 100  # vectors that a snapshot must share with the catalogue to be believed
 _SAVE_AFTER = 0.01  # share of tracks that changed since the last snapshot: replaying them takes seconds
 
@@ -58,6 +60,17 @@ class LiveIndex:
         """ "hnsw", or "exact" in a small library: how it searches."""
         return "hnsw" if isinstance(self._index, HnswIndex) else "exact"
 
+    def recall(self) -> Recall:
+        """What its searches find, as it was last measured."""
+        if isinstance(self._index, HnswIndex):
+            return self._index.recalls.of(self._recall)
+        if len(self._catalogue) < self._exact_below:
+            return Recall(self._recall, 1.0)
+        try:
+            return saved_recalls(self._catalogue.folder, identity=self._identity).of(self._recall)
+        except DamagedCache:
+            return Recall(self._recall)
+
     def search(
         self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -66,16 +79,12 @@ class LiveIndex:
         Raises:
             QueryError: `where` is not one; see `fields.select_tracks`.
         """
-        if where is None:
-            self.refresh()
-            among = None
-        else:
-            with self._catalogue.reading():  # labels of the very state that the index has
-                self._catch_up()
-                among = self._labels(where)
-        if isinstance(self._index, ExactIndex):
-            return self._index.search(query, k=k, among=among)
-        return self._index.search(query, k=k, among=among, recall=self._recall)
+        with self._catalogue.reading():  # labels and vectors of the very state that the index has
+            self._catch_up()
+            among = None if where is None else self._labels(where)
+            if isinstance(self._index, ExactIndex):
+                return self._index.search(query, k=k, among=among)
+            return self._index.search(query, k=k, among=among, recall=self._recall)
 
     def refresh(self) -> None:
         """Catch up with the catalogue."""
@@ -95,7 +104,7 @@ class LiveIndex:
             self._replay()
             too_sparse = isinstance(self._index, HnswIndex) and self._index.removed_share > _REBUILD_ABOVE
             if len(self._index) != living or too_sparse:
-                self._reset()
+                self._reset(graph=isinstance(self._index, HnswIndex))
                 self._replay()
             if len(self._index) != living:
                 raise LibraryError(
@@ -103,7 +112,7 @@ class LiveIndex:
                     f"can be read: {REPAIR}"
                 )
             self._position = end
-            if isinstance(self._index, HnswIndex) and not self._index.recalls:
+            if isinstance(self._index, HnswIndex) and not self._index.recalls.by_candidates:
                 self._measure_recall(self._index)
         self._state = state
 
@@ -117,12 +126,12 @@ class LiveIndex:
         return self._filters[key]
 
     def _measure_recall(self, graph: HnswIndex) -> None:
-        """On vectors of the catalogue and on texts, which lie elsewhere than audio."""
+        """On vectors of the catalogue and on texts about music, which lie elsewhere than audio."""
         everything = graph.labels()
         if not len(everything):
             return
         own = np.random.default_rng(0).choice(everything, min(_PROBES, len(everything)), replace=False)
-        queries = np.concatenate([graph.vectors(own), self._catalogue.probes()])
+        queries = np.concatenate([self._whole(own), self._catalogue.probes("music")])
         nearest = scan(self._catalogue.vectors(), queries, k=MEASURED_K)
         graph.measure_recall(queries, exact=np.stack(nearest), split=len(own))
         self._measured = self._position
@@ -139,6 +148,11 @@ class LiveIndex:
             changes = sum(self._position) - sum(self._saved)
             if changes <= _SAVE_AFTER * len(self._index):
                 return
+        if not self._index.holds(self._catalogue.sample(_SAMPLED)):
+            log.info("rebuilding the search index: the tracks have become others")
+            self._reset(graph=True)
+            self._state = None
+            self.refresh()
         if self._measured != self._position:
             self._measure_recall(self._index)
         try:
@@ -150,15 +164,16 @@ class LiveIndex:
     def _start_graph(self, end: Position) -> None:
         """Go over to a graph, from its snapshot where there is a good one."""
         try:
-            graph, position = HnswIndex.load(self._catalogue.folder, dim=self._catalogue.dim, identity=self._identity)
+            graph, position = HnswIndex.load(
+                self._catalogue.folder, dim=self._catalogue.dim, identity=self._identity, whole=self._whole
+            )
             is_ahead = position.label > end.label or position.tombstone > end.tombstone
             if is_ahead or not self._agrees(graph, position):
                 raise DamagedCache("the catalogue was restored from a backup after the snapshot")
             self._index, self._position, self._saved = graph, position, position
         except DamagedCache as exc:
             log.info("rebuilding the search index from the catalogue: %s", exc)
-            self._index = HnswIndex(dim=self._catalogue.dim)
-            self._reset()
+            self._reset(graph=True)
 
     def _agrees(self, graph: HnswIndex, position: Position) -> bool:
         """Whether the graph's newest vectors are the catalogue's.
@@ -166,11 +181,24 @@ class LiveIndex:
         A catalogue that goes back to a backup gives the labels beyond it a second time, from its end.
         """
         labels, vectors = self._catalogue.newest_vectors(position.label, rows=_COMPARED)
-        return np.array_equal(graph.vectors(labels), vectors)
+        return np.allclose(graph.vectors(labels), graph.along_axes(vectors), atol=1e-6)
 
-    def _reset(self) -> None:
-        self._index = type(self._index)(dim=self._catalogue.dim)
+    def _reset(self, *, graph: bool) -> None:
         self._position, self._saved = Position(0, 0), None
+        dim = self._catalogue.dim
+        if graph:
+            axes = principal_axes(self._catalogue.sample(_SAMPLED))
+            self._index = HnswIndex(dim=dim, axes=axes, whole=self._whole)
+        else:
+            self._index = ExactIndex(dim=dim)
+
+    def _whole(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The catalogue's vectors of living labels, float32 [n, dim]."""
+        found = self._catalogue.vectors_of(labels.tolist())
+        for label in labels.tolist():
+            if label not in found:
+                self._catalogue.accept_gone(label)
+        return np.array([found[label] for label in labels.tolist()], np.float32).reshape(-1, self._catalogue.dim)
 
     def _replay(self) -> None:
         removed = self._catalogue.tombstones_after(self._position.tombstone)

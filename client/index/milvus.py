@@ -68,6 +68,7 @@ from .milvus_entities import (
     with_fields,
 )
 from .names import EXACT, MOST_CANDIDATES
+from .recall import Recall
 
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
 """Of the environment: "user:password" or an API key, for servers that ask for one."""
@@ -507,6 +508,7 @@ class MilvusIndex:
         if recall > 0.999:
             raise QueryError(f"recall is {recall}, but Milvus searches a graph: give 0.999 or less")
         self._store = store
+        self._recall = recall
         self._least_width = math.ceil(2.0 / (1.0 - recall))  # 200 for 0.99
 
     def search(
@@ -532,6 +534,10 @@ class MilvusIndex:
                     raise unknown_field(condition.name, known=self._store.known_fields())
         labels = np.array([to_label(hit.id) for hit in hits], np.int64)
         return labels, np.array([hit.distance for hit in hits], np.float32)
+
+    def recall(self) -> Recall:
+        """Not measured; as `LiveIndex.recall`."""
+        return Recall(self._recall, candidates=self._least_width)
 
     def save(self) -> None:
         """Milvus keeps its own index."""

@@ -12,6 +12,7 @@ from ..errors import LibraryError
 from .catalogue import Catalogue, FailedFile, FileState, Model, NewTrack, Track
 from .fields import Value
 from .live import LiveIndex
+from .recall import Recall
 
 if TYPE_CHECKING:
     from .milvus import MilvusStore
@@ -71,6 +72,7 @@ class Index(Protocol):
     def search(
         self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def recall(self) -> Recall: ...
     def save(self) -> None: ...
 
 

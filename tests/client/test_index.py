@@ -2,22 +2,28 @@
 
 import resource
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.errors import LibraryError
+from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, TrackVectors
 from client.index.exact import ExactIndex
-from client.index.hnsw import DamagedCache, HnswIndex
+from client.index.hnsw import DamagedCache, HnswIndex, delete_snapshot, principal_axes
 from client.index.live import LiveIndex
+from client.index.recall import Recall, Recalls
 
-DIM = 24
+DIM, DIRECTIONS = 96, 24  # vectors lie along few directions, as those of music do, and a little beside them
 MODEL = Model("tiny", "f" * 64, DIM)
 
 
-def units(count: int, *, seed: int, dim: int = DIM) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+def units(count: int, *, seed: int, dim: int = DIM, turned: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(np.random.default_rng(7 + turned).standard_normal((dim, DIRECTIONS)))[0].T
+    vectors = rng.standard_normal((count, DIRECTIONS)) @ axes / DIRECTIONS**0.5
+    vectors = (vectors + rng.normal(0, 0.02 / dim**0.5, (count, dim))).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -28,9 +34,9 @@ class Model:
         self.catalogue = Catalogue(folder, create=MODEL)
         self.alive: dict[int, np.ndarray] = {}
 
-    def put(self, count: int, *, seed: int, first: int = 0) -> None:
+    def put(self, count: int, *, seed: int, first: int = 0, turned: bool = False) -> None:
         """New tracks, or new versions of those with the same numbers."""
-        vectors = units(count, seed=seed)
+        vectors = units(count, seed=seed, turned=turned)
         self.catalogue.put(
             [
                 NewTrack(
@@ -107,7 +113,7 @@ def test_hnsw_recall_against_exact_search() -> None:
         index.add(np.arange(6_000), vectors)
     own = vectors[::30]
     graph.measure_recall(own, exact=np.stack([exact.search(query, k=10)[0] for query in own]))
-    assert max(graph.recalls.values()) >= 0.99  # so that the search below walks the graph
+    assert graph.recalls.of(0.99).candidates  # so that the search below walks the graph
     hits = 0
     for query in vectors[rng.integers(6_000, size=100)] + 0.05 * rng.standard_normal((100, 64), np.float32):
         hits += len(
@@ -188,8 +194,85 @@ def test_the_recall_of_a_graph_is_that_of_the_queries_that_are_hardest_for_it() 
     measured = []
     for rows in (slice(50), slice(50, 100), slice(100)):
         graph.measure_recall(queries[rows], exact=exact[rows], split=50)
-        measured.append(graph.recalls[20])
+        measured.append(graph.recalls.by_candidates[20])
     assert measured[2] == min(measured[:2]) < max(measured[:2])
+
+
+def test_axes_keep_what_vectors_are_made_of() -> None:
+    vectors = units(500, seed=0)
+    axes = principal_axes(vectors)
+    assert axes.shape == (DIM, 32)  # the next step of 32 after 24
+    np.testing.assert_allclose(axes.T @ axes, np.eye(32), atol=1e-5)
+    assert np.square(units(500, seed=1) @ axes).sum(axis=1).mean() >= 0.999
+    in_all_directions = np.random.default_rng(0).standard_normal((500, DIM)).astype(np.float32)
+    assert principal_axes(in_all_directions) is None
+    assert principal_axes(vectors[:150]) is None  # too few to tell
+
+
+def test_a_graph_along_axes_finds_what_whole_vectors_would(folder: Path) -> None:
+    model = Model(folder)
+    model.put(500, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    model.assert_searched_right(index, floor=0.99)
+    model.assert_searched_right(index, k=200, floor=0.99)
+    assert index._index.along_axes(units(1, seed=0)).shape == (1, 32)
+    assert index.recall() == Recall(0.99, index.recall().measured, 20)
+    assert index.recall().measured >= 0.99
+
+
+def test_axes_follow_a_library_that_becomes_another(folder: Path) -> None:
+    model = Model(folder)
+    model.put(300, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    index.save()
+    before = index._index
+    model.put(100, seed=1, first=300)
+    index.save()
+    assert index._index is before
+    model.put(600, seed=2, first=400, turned=True)
+    model.remove(range(0, 100))
+    index.save()
+    assert index._index is not before
+    assert index._index.along_axes(units(1, seed=0)).shape == (1, 64)
+    model.assert_searched_right(index, floor=0.99)
+
+
+def test_a_vector_that_vanished_from_the_catalogue_is_no_missing_hit(folder: Path) -> None:
+    model = Model(folder)
+    model.put(300, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    labels, _ = index.search(model.alive[7], k=3)
+    with sqlite3.connect(folder / FILE_NAME) as other:
+        other.execute("DROP TRIGGER vector_removed")
+        other.execute("DELETE FROM vectors WHERE label = ?", (int(labels[0]),))
+    with pytest.raises(LibraryError, match="damaged"):
+        index.search(model.alive[7], k=3)
+
+
+def test_recall_is_told_as_met_or_not() -> None:
+    recalls = Recalls({20: 0.9, 40: 0.97}, of_all=0.998)
+    assert recalls.of(0.95) == Recall(0.95, 0.97, 40)
+    assert str(recalls.of(0.95)) == "0.970 (0.95 asked for), of 40 candidates"
+    assert recalls.of(0.99) == Recall(0.99, 0.998, None, 0.97)
+    assert str(recalls.of(0.99)) == (
+        "0.998, by comparing with every track: the graph finds 0.970 at most, and 0.99 is asked for"
+    )
+    assert str(Recall(0.99, 1.0)) == "1, by comparing with every track"
+    assert str(Recall(0.99)) == "not measured (0.99 asked for)"
+
+
+def test_recall_is_known_without_loading_the_graph(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = saved(folder)
+    opened = LiveIndex(model.catalogue, exact_below=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(HnswIndex, "load", None)
+        told = opened.recall()
+    assert told == loads(model, monkeypatch)[0].recall()
+    assert told.measured >= 0.99
+    assert told.candidates >= 20
+    assert LiveIndex(model.catalogue).recall() == Recall(0.99, 1.0)  # so few are compared with, each
+    delete_snapshot(folder)
+    assert LiveIndex(model.catalogue, exact_below=0).recall() == Recall(0.99)
 
 
 def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> None:
@@ -199,7 +282,7 @@ def test_a_search_that_meets_only_removed_labels_still_finds_the_living() -> Non
     query = vectors[0]
     order = np.argsort(-(vectors @ query))
     graph.remove(order[:1_990])  # everything near the query
-    graph.recalls = {20: 1.0}  # so that it is walked
+    graph.recalls = Recalls({20: 1.0})  # so that it is walked
     labels, scores = graph.search(query, k=10, recall=0.99)
     assert labels.tolist() == order[1_990:].tolist()
     np.testing.assert_allclose(scores, (vectors @ query)[order[1_990:]], atol=1e-5)
@@ -219,7 +302,7 @@ def test_what_every_search_compares_with_follows_the_graph() -> None:
         for index in (graph, exact):
             change(index)
         for query in vectors[[3, 110, 160]]:
-            found, expected = graph.search(query, k=12, recall=1), exact.search(query, k=12)
+            found, expected = graph.search(query, k=12, recall=0.99), exact.search(query, k=12)
             assert found[0].tolist() == expected[0].tolist()
     assert graph._scan() is rows  # it was not read again
 
@@ -229,7 +312,7 @@ def test_a_graph_in_two_pieces_still_finds_everything() -> None:
     graph = HnswIndex(dim=DIM)
     graph._graph.set_num_threads(1)  # several threads link nodes in an order that changes from run to run
     graph.add(np.arange(1_000), vectors)
-    graph.recalls = {20: 1.0}  # so that it is walked
+    graph.recalls = Recalls({20: 1.0})  # so that it is walked
     with pytest.raises(RuntimeError):  # what hnswlib does with it
         graph._graph.knn_query(vectors[:1], k=1_000)
     labels, scores = graph.search(vectors[0], k=1_000, recall=0.99)
