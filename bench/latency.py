@@ -21,7 +21,6 @@ from client import MusicSearch
 from client.background import make_probes
 from client.encoders import open_encoder
 from client.encoders.base import TEXT_MODEL
-from client.encoders.local import _TEXT_BUCKETS
 from client.index.catalogue import Catalogue, FileState, NewTrack, TrackVectors
 from client.index.exact import ExactIndex
 from client.index.live import LiveIndex
@@ -189,7 +188,7 @@ class _Raw:
 
     def __init__(self, ms: MusicSearch) -> None:
         encoder, index = ms._encoder, ms._index._index
-        self._tokenizer, self._pad_id = encoder._tokenizer, encoder._pad_id
+        self._tokenizer = encoder._tokenizer
         self._session = encoder._session(TEXT_MODEL)
         self.ef = ms._index.recall().candidates
         self._graph = index._graph if self.ef else None
@@ -199,11 +198,9 @@ class _Raw:
 
     def search(self, text: str, spent_ms: dict[str, list[float]]) -> None:
         ids = self._tokenizer.encode(text).ids
-        length = next(size for size in _TEXT_BUCKETS if size >= len(ids))
-        input_ids = np.full((1, length), self._pad_id, np.int32)
-        input_ids[0, : len(ids)] = ids
-        mask = (np.arange(length) < len(ids)).astype(np.int32)[None]
-        (embedding,) = self._session.run(["embedding"], {"input_ids": input_ids, "attention_mask": mask})
+        input_ids = np.array([ids], np.int32)
+        feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+        (embedding,) = self._session.run(["embedding"], feeds)
         with _timed("raw search", spent_ms):
             if self._graph is None:
                 scores = self._vectors @ embedding[0]

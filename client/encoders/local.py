@@ -25,7 +25,7 @@ _PROVIDERS: dict[str, list[Any]] = {
 _CPU_BATCH = 4  # a CPU gains nothing from more, and activations cost memory per window
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
-_TEXT_BUCKETS = (16, 32, 77)  # padded lengths in tokens: most queries are short
+_GPU_LENGTHS = (16, 32, 77)  # in tokens, to which texts are padded: few shapes to make ready for. A CPU needs none
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +96,11 @@ class LocalEncoder:
         """What the model takes of texts to float32 [n, embedding_dim], and their whole lengths in tokens, int64 [n]."""
         encodings, lengths = self._tokenise(texts)
         longest = self._spec.max_text_tokens
-        buckets = [*(size for size in _TEXT_BUCKETS if size < longest), longest]
+        self._session(TEXT_MODEL)  # which settles the device
+        padded = range(1, longest) if self._device == "cpu" else [size for size in _GPU_LENGTHS if size < longest]
         by_length: dict[int, list[int]] = {}
         for row, ids in enumerate(encodings):
-            by_length.setdefault(next(size for size in buckets if len(ids) <= size), []).append(row)
+            by_length.setdefault(next((size for size in padded if len(ids) <= size), longest), []).append(row)
 
         embeddings = np.empty((len(texts), self._spec.embedding_dim), np.float32)
         for length, members in by_length.items():

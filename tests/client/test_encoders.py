@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from client import EncoderError
 from client.encoders import open_encoder
-from client.encoders.base import EncoderSpec, check_embeddings
+from client.encoders.base import TEXT_MODEL, EncoderSpec, check_embeddings
 from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone
 from tests.tiny_repository import MAX_TEXT_TOKENS, build_tiny_repository
@@ -79,8 +79,12 @@ def test_long_texts_are_cut_at_the_models_limit_and_not_at_the_tokenizer_files(e
     assert cut_at_24 @ kept < 0.999
 
 
-def test_the_padding_length_is_the_smallest_that_holds_the_text(
-    encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", [(2, 3), (1, 16), (1, 17), (3, 40)]), ("cuda", [(3, 16), (1, 32), (3, 40)])],
+)
+def test_texts_are_padded_on_a_gpu_and_to_the_smallest_length_that_holds_them(
+    encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch, device: str, expected: list[tuple[int, int]]
 ) -> None:
     shapes = []
     original = encoder._run
@@ -89,9 +93,11 @@ def test_the_padding_length_is_the_smallest_that_holds_the_text(
         "_run",
         lambda model, feeds, count: shapes.append(feeds["input_ids"].shape) or original(model, feeds, count=count),
     )
-    words = [1, 14, 15, 30, 31, 38, 39]  # each text has two special tokens more
+    encoder._session(TEXT_MODEL)
+    monkeypatch.setattr(encoder, "_device", device)  # no GPU is needed to see the shapes that one would be given
+    words = [1, 14, 1, 15, 38, 38, 60]  # each text has two special tokens more, and 40 are kept
     encoder._embed_cut([" ".join(["low"] * count) for count in words])
-    assert shapes == [(2, 16), (2, 32), (3, 40)]
+    assert shapes == expected
 
 
 def test_the_highest_version_is_used(tmp_path: Path) -> None:
