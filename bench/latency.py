@@ -19,12 +19,12 @@ import numpy as np
 
 from client import MusicSearch
 from client.background import make_probes
+from client.embedding import Read
 from client.encoders import open_encoder
 from client.encoders.base import TEXT_MODEL
 from client.index.catalogue import Catalogue, FileState, NewTrack, TrackVectors
 from client.index.exact import ExactIndex
 from client.index.live import LiveIndex
-from client.wish import WishMaker
 
 TITLE = "Latency: text to hits"
 COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
@@ -164,7 +164,7 @@ def _ask(folder: Path) -> tuple[dict[str, list[float]], int | None]:
                 ms.search(text, k=K)
 
         def forget_texts() -> None:
-            ms._wishes = WishMaker(ms._catalogue, ms._encoder, lock=ms._lock)
+            ms._wishes._read = Read(ms._encoder)
 
         def ask_without_starts(text: str) -> None:
             forget_texts()

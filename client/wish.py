@@ -36,7 +36,7 @@ TEMPLATES = ("{}", "music with {}", "A {} track")
 
 _STEEPEST = 1e6  # for the largest weights: what a float32 score can bear
 _SAMPLE = 1_000  # tracks of the library that tell what is usual
-_FIRST_CANDIDATES, _MOST_CANDIDATES = 200, 10_000
+_FIRST_CANDIDATES, _MOST_CANDIDATES = 50, 10_000
 
 
 @dataclass(frozen=True)

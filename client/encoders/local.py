@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ _PROVIDERS: dict[str, list[Any]] = {
 _CPU_BATCH = 4  # a CPU gains nothing from more, and activations cost memory per window
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
-_GPU_LENGTHS = (16, 32, 77)  # in tokens, to which texts are padded: few shapes to make ready for. A CPU needs none
+_GPU_LENGTHS = (16, 32, 77)  # in tokens, to which texts are padded there: few shapes to make ready for
+_CPU_PADDING = 16  # tokens of padding in a batch that cost a CPU about as much as another batch does
 
 log = logging.getLogger(__name__)
 
@@ -95,25 +96,36 @@ class LocalEncoder:
     def _embed_cut(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """What the model takes of texts to float32 [n, embedding_dim], and their whole lengths in tokens, int64 [n]."""
         encodings, lengths = self._tokenise(texts)
-        longest = self._spec.max_text_tokens
-        self._session(TEXT_MODEL)  # which settles the device
-        padded = range(1, longest) if self._device == "cpu" else [size for size in _GPU_LENGTHS if size < longest]
-        by_length: dict[int, list[int]] = {}
-        for row, ids in enumerate(encodings):
-            by_length.setdefault(next((size for size in padded if len(ids) <= size), longest), []).append(row)
-
         embeddings = np.empty((len(texts), self._spec.embedding_dim), np.float32)
-        for length, members in by_length.items():
-            for part in batches(len(members), size=_TEXT_BATCH):
-                rows = members[part]
-                input_ids = np.full((len(rows), length), self._pad_id, np.int32)
-                attention_mask = np.zeros((len(rows), length), np.int32)
-                for index, row in enumerate(rows):
-                    input_ids[index, : len(encodings[row])] = encodings[row]
-                    attention_mask[index, : len(encodings[row])] = 1
-                feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-                embeddings[rows] = self._run(TEXT_MODEL, feeds, count=len(rows))
+        for length, rows in self._groups([len(ids) for ids in encodings]):
+            input_ids = np.full((len(rows), length), self._pad_id, np.int32)
+            attention_mask = np.zeros((len(rows), length), np.int32)
+            for index, row in enumerate(rows):
+                input_ids[index, : len(encodings[row])] = encodings[row]
+                attention_mask[index, : len(encodings[row])] = 1
+            feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+            embeddings[rows] = self._run(TEXT_MODEL, feeds, count=len(rows))
         return embeddings, lengths
+
+    def _groups(self, lengths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """Padded lengths, and the texts (by their places) that are embedded together with each."""
+        self._session(TEXT_MODEL)  # which settles the device
+        longest = self._spec.max_text_tokens
+        sizes = [] if self._device == "cpu" else [*(size for size in _GPU_LENGTHS if size < longest), longest]
+        group: list[int] = []
+        length = padding = 0
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+            size = next((size for size in sizes if lengths[row] <= size), lengths[row])
+            padding += length - lengths[row]
+            is_apart = size != length if sizes else padding > _CPU_PADDING
+            if group and (is_apart or len(group) == _TEXT_BATCH):
+                yield length, group
+                group = []
+            if not group:
+                length, padding = size, 0
+            group.append(row)
+        if group:
+            yield length, group
 
     def close(self) -> None:
         self._sessions.clear()
@@ -127,7 +139,7 @@ class LocalEncoder:
                     max_tokens=self._spec.max_text_tokens,
                 )
         special = self._tokenizer.num_special_tokens_to_add(False)
-        encodings = self._tokenizer.encode_batch(list(texts))
+        encodings = [self._tokenizer.encode(text) for text in texts]  # a batch wakes threads for microseconds of work
         # What was cut off is in `overflowing`, in parts that have special tokens of their own.
         lengths = [len(cut.ids) + sum(len(part.ids) - special for part in cut.overflowing) for cut in encodings]
         return [encoding.ids for encoding in encodings], np.array(lengths, np.int64)
@@ -184,9 +196,8 @@ def _open_session(path: Path, *, device: str) -> Any:
     options = onnxruntime.SessionOptions()
     # The arena never gives memory back, and grows with every new text length and batch size.
     options.enable_cpu_mem_arena = False
-    if path.parents[1].name == AUDIO_MODEL:
-        # Between batches its threads would spin, on cores that the decoders of `add` need. A text has no such rival.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Between runs its threads would spin, on cores that the decoders of `add` and the products of a search need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = _PROVIDERS[device]
     try:
         # enable_fallback=0: by default a provider that fails is replaced by the CPU with a print().

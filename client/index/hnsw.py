@@ -88,7 +88,7 @@ class HnswIndex:
 
     def along_axes(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the graph keeps of vectors float32 [..., dim]: float32 [..., kept]."""
-        return vectors if self._axes is None else vectors @ self._axes
+        return vectors if self._axes is None else np.einsum("...d,dk->...k", vectors, self._axes)
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Labels must be higher than all before. The vectors were checked on their way into the catalogue."""
