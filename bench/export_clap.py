@@ -112,9 +112,10 @@ def _row(
     return f"| {tower} | {' | '.join(cosines)} | {size_mb:.0f} | {' | '.join(f'{1e3 * time:.1f}' for time in times)} |"
 
 
-def save_random_clap(folder: Path, config: ClapConfig) -> None:
-    """A CLAP of these sizes with MiniLM's tokenizer."""
-    tokenizer_file = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
+def save_random_clap(folder: Path, config: ClapConfig, *, tokenizer_file: Path | None = None) -> None:
+    """A CLAP of these sizes with a tokenizer, MiniLM's by default."""
+    if tokenizer_file is None:
+        tokenizer_file = pretrained_folder(MINILM, key="text.init_from") / "tokenizer.json"
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), pad_token="[PAD]", unk_token="[UNK]")
     torch.manual_seed(0)
     model = ClapModel(config)
