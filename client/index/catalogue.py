@@ -21,7 +21,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -31,13 +30,16 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
 from ..packets import PREFIX
+from ..recent import Recent
 from . import names, quantized, schema
+from .exact import is_among
 from .fields import Value, check_metadata, field_name, put_fields, read_annotations, select_tracks
 
 FILE_NAME = "catalogue.sqlite3"
 REPAIR = "run `music-search verify LIB --repair`, or restore the library from a backup"
 
 _FLOAT32 = np.dtype("<f4")
+_KEPT_SELECTED = 2_000_000  # tracks of the last filters: 16 bytes each
 _QUANTIZED_AT_ONCE = 256  # tracks, with their windows in memory
 _WANTED = "CREATE TEMP TABLE wanted (condition INTEGER NOT NULL, value NOT NULL)"  # what a `where` asks for
 _TRACK_COLUMNS = schema.CHECKED["tracks"]
@@ -169,6 +171,17 @@ class Model(NamedTuple):
     dim: int
 
 
+class _Selection(NamedTuple):
+    """Tracks that fit a filter.
+
+    Attributes:
+        labels, tracks: int64 [n], their labels and their numbers, each in ascending order.
+    """
+
+    labels: NDArray[np.int64]
+    tracks: NDArray[np.int64]
+
+
 class Position(NamedTuple):
     """How much of the catalogue's history an index has seen."""
 
@@ -244,6 +257,7 @@ class Catalogue:
     def _use(self, number: int) -> None:
         self.model_number = number
         self._summed: set[tuple[str, int | str]] = set()
+        self._selections: tuple[tuple[int, int], Recent[_Selection]] | None = None  # of a state
         query = (
             "SELECT name, fingerprint, embedding_dim, checksum(number, name, fingerprint, embedding_dim) = crc32 "
             "FROM models WHERE number = ?"
@@ -671,13 +685,11 @@ class Catalogue:
         return self._vectors("label <= ? ORDER BY label DESC", label, rows=rows)
 
     def _vectors(self, condition: str, label: int | str, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        query = (
-            "SELECT label, vector, checksum(label, model, track, vector) = crc32 FROM vectors "
-            f"WHERE model = ? AND {condition} LIMIT ?"
-        )
+        # The plus keeps SQLite off the index by model, which would cost one more look-up for each label.
+        query = f"SELECT label, vector, model, track, crc32 FROM vectors WHERE +model = ? AND {condition} LIMIT ?"
         found = self.rows(query, self.model_number, label, rows)
-        for number, blob, is_sound in found:
-            if not is_sound or len(blob) != self.dim * _FLOAT32.itemsize:
+        for number, blob, model, track, crc32 in found:
+            if schema.checksum(number, model, track, blob) != crc32 or len(blob) != self.dim * _FLOAT32.itemsize:
                 raise self._damaged(f"vector number {number}")
         labels = np.array([row[0] for row in found], dtype=np.int64)
         if len(np.unique(labels)) < len(labels):
@@ -710,10 +722,20 @@ class Catalogue:
 
     def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
         """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
-        return np.array([label for label, _ in self._selected(where)], dtype=np.int64)
+        return self._selected(where).labels
 
-    def _selected(self, where: Mapping[str, Any]) -> list[tuple[int, int]]:
-        """The labels of the tracks that fit, ascending, and the tracks' numbers."""
+    def _selected(self, where: Mapping[str, Any]) -> _Selection:
+        """The tracks that fit; the last of such are kept until the catalogue changes."""
+        with self.reading():
+            state, key = self.state(), repr(where)
+            if self._selections is None or self._selections[0] != state:
+                self._selections = state, Recent(most=_KEPT_SELECTED, size=lambda selection: len(selection.labels))
+            kept = self._selections[1]
+            if key not in kept:
+                kept.keep(key, self._select(where))
+            return kept[key]
+
+    def _select(self, where: Mapping[str, Any]) -> _Selection:
         selected, parameters, wanted = select_tracks(where, known=self.known_fields())
         # What a filter reads has no row to be checked with: its sums are, once.
         self._check_sums("vectors", "number", self.model_number)
@@ -724,7 +746,8 @@ class Catalogue:
             f"WHERE model = ? AND track IN ({selected}) ORDER BY label"
         )
         with self._staged(wanted):
-            return self.rows(query, self.model_number, *parameters)
+            found = np.array(self.rows(query, self.model_number, *parameters), np.int64).reshape(-1, 2)
+        return _Selection(found[:, 0].copy(), np.sort(found[:, 1]))
 
     def known_fields(self) -> list[str]:
         """The names of the metadata that some track has."""
@@ -739,7 +762,7 @@ class Catalogue:
         typed = names.plain(text.replace("\0", " "))  # which would end FTS5's own text
         lines: dict[int, str] = {}
         with self.reading():
-            chosen = None if where is None else {number for _, number in self._selected(where)}
+            chosen = None if where is None else self._selected(where).tracks
             for match in names.as_matches(typed):
                 lines.update(self._lines_like(match, among=chosen))
             fits = {number: fit for number, line in lines.items() if (fit := names.fit(typed, line))}
@@ -751,15 +774,16 @@ class Catalogue:
                 raise self._damaged("the list of names")
         return {track.label: fits[track.number] for track in tracks if track.label is not None}
 
-    def _lines_like(self, match: str, *, among: set[int] | None) -> list[tuple[int, str]]:
+    def _lines_like(self, match: str, *, among: NDArray[np.int64] | None) -> list[tuple[int, str]]:
         """By number, the names of tracks that FTS5 finds; not of more than are to be looked at."""
         if among is None:
             query = "SELECT rowid, lines FROM names WHERE names MATCH ? LIMIT ?"
             return self.rows(query, match, names.MOST_CANDIDATES)
-        found = (number for (number,) in self.rows("SELECT rowid FROM names WHERE names MATCH ?", match))
-        chosen = list(islice((number for number in found if number in among), names.MOST_CANDIDATES))
+        rows = self.rows("SELECT rowid FROM names WHERE names MATCH ?", match)
+        found = np.array([number for (number,) in rows], np.int64)
+        chosen = found[is_among(found, among)][: names.MOST_CANDIDATES]
         query = "SELECT rowid, lines FROM names WHERE rowid IN (SELECT value FROM json_each(?))"
-        return self.rows(query, json.dumps(chosen))
+        return self.rows(query, json.dumps(chosen.tolist()))
 
     @contextmanager
     def _staged(self, wanted: Sequence[tuple[int, str | float]]) -> Iterator[None]:

@@ -69,6 +69,14 @@ def scan(
     return [labels for labels, _ in nearest]
 
 
+def is_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which values are among others, which are in order: bool [len(values)]; np.isin would sort these."""
+    places = np.searchsorted(ascending, values)
+    found = places < len(ascending)
+    found[found] = ascending[places[found]] == values[found]
+    return found
+
+
 def best(
     labels: NDArray[np.int64], scores: NDArray[np.float32], *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue import Position
-from .exact import ExactIndex, best
+from .exact import ExactIndex, best, is_among
 from .recall import Recalls
 
 MANIFEST_NAME = "hnsw.json"
@@ -147,7 +147,7 @@ class HnswIndex:
         while wanted < 10 * k / share:
             # Twice the candidates: the last of many neighbours are found less surely than the first.
             labels, scores = self._walk(query, k=min(wanted, len(self)), ef=2 * ef)
-            fit = np.isin(labels, among, assume_unique=True, kind="sort")
+            fit = is_among(labels, among)
             if np.count_nonzero(fit) >= k or len(labels) == len(self):
                 return labels[fit][:k], scores[fit][:k]
             wanted *= 3

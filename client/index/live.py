@@ -21,7 +21,6 @@ from .recall import Recall
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
 EXACT_BELOW = 5_000
 _REBUILD_ABOVE = 0.3  # removed share of a graph
-_KEPT_FILTERS = 16
 _PROBES = 100  # of the catalogue's own vectors, for measuring recall
 _SAMPLED = 4_096  # vectors that tell along which axes the catalogue's lie
 _COMPARED = 100  # vectors that a snapshot must share with the catalogue to be believed
@@ -51,7 +50,6 @@ class LiveIndex:
         self._recall = recall
         self._measured: Position | None = None  # what the graph had seen when its recall was measured
         self._state: tuple[int, int] | None = None
-        self._filters: dict[str, NDArray[np.int64]] = {}
         # A graph is only good for the very catalogue and model that it was made from.
         self._identity = {"library_id": catalogue.library_id, "fingerprint": catalogue.model.fingerprint}
 
@@ -81,7 +79,7 @@ class LiveIndex:
         """
         with self._catalogue.reading():  # labels and vectors of the very state that the index has
             self._catch_up()
-            among = None if where is None else self._labels(where)
+            among = None if where is None else self._catalogue.labels(where)
             if isinstance(self._index, ExactIndex):
                 return self._index.search(query, k=k, among=among)
             return self._index.search(query, k=k, among=among, recall=self._recall)
@@ -96,7 +94,6 @@ class LiveIndex:
         state = self._catalogue.state()
         if state == self._state:
             return
-        self._filters.clear()
         end, living = self._catalogue.position(), len(self._catalogue)
         if end != self._position or living != len(self._index):
             if self.kind == "exact" and living >= self._exact_below:
@@ -115,15 +112,6 @@ class LiveIndex:
             if isinstance(self._index, HnswIndex) and not self._index.recalls.by_candidates:
                 self._measure_recall(self._index)
         self._state = state
-
-    def _labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
-        """The labels that fit; kept for the next search."""
-        key = repr(where)
-        if key not in self._filters:
-            if len(self._filters) == _KEPT_FILTERS:
-                self._filters.clear()
-            self._filters[key] = self._catalogue.labels(where)
-        return self._filters[key]
 
     def _measure_recall(self, graph: HnswIndex) -> None:
         """On vectors of the catalogue and on texts about music, which lie elsewhere than audio."""

@@ -253,16 +253,15 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 def checksum(*values: str | bytes | float | int) -> int:
     """CRC-32 over the values in order, each after its kind and length, so that nothing moves from one to the next."""
-    parts = []
+    found = 0
     for value in values:
-        if isinstance(value, str):
-            kind, content = b"text", value.encode(errors="surrogatepass")
-        elif isinstance(value, bytes):
-            kind, content = b"bytes", value
+        if isinstance(value, bytes):
+            found = zlib.crc32(value, zlib.crc32(b"bytes %d," % len(value), found))
         else:
-            kind, content = b"number", str(value).encode()
-        parts += [b"%s %d," % (kind, len(content)), content]
-    return zlib.crc32(b"".join(parts))
+            kind = b"text" if isinstance(value, str) else b"number"
+            content = str(value).encode(errors="surrogatepass")
+            found = zlib.crc32(b"%b %d,%b" % (kind, len(content), content), found)
+    return found
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:
