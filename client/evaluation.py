@@ -88,7 +88,7 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: b
             made = [maker.make(reading.wanted, unwanted=reading.unwanted) for reading in readings]
             readings = [replace(reading, parts=parts) for reading, (_, parts) in zip(readings, made, strict=True)]
             wishes = [wish for wish, _ in made]
-            found = [nearest(wish, store=embedded, index=index, k=10)[0] for wish in wishes]
+            found = [nearest(wish, index=index, k=10)[0] for wish in wishes]
             exact = scan(embedded.vectors(), [wish.score for wish in wishes], k=10)
             ids = [[_ids(embedded, labels.tolist()) for labels in best] for best in (found, exact)]
     found_ids, exact_ids = (dict(zip(queries, best, strict=True)) for best in ids)

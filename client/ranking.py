@@ -72,7 +72,7 @@ class Ranking:
         while True:
             scores: dict[int, float] = {}
             if not names_only:
-                labels, cosines = nearest(wish, store=self._store, index=self._index, k=asked, where=scope.where)
+                labels, cosines = nearest(wish, index=self._index, k=asked, where=scope.where)
                 scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
                 best_score = next(iter(scores.values()), 0.0)
             heard = list(scores)

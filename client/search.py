@@ -375,9 +375,7 @@ class MusicSearch:
         while len(hits) < k:
             wish = Wish(drifted(home, here, drift=drift))
             with self._lock, self._catalogue.reading():
-                found, scores = nearest(
-                    wish, store=self._catalogue, index=self._index, k=len(done) + CHOICE, where=where
-                )
+                found, scores = nearest(wish, index=self._index, k=len(done) + CHOICE, where=where)
                 score_of = {
                     label: score
                     for label, score in zip(found.tolist(), scores.tolist(), strict=True)

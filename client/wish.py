@@ -88,7 +88,7 @@ class Wish:
 
 
 def nearest(
-    wish: Wish, *, store: Store, index: Index, k: int, where: Mapping[str, object] | None = None
+    wish: Wish, *, index: Index, k: int, where: Mapping[str, object] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k labels with the best scores, and these, best first.
 
@@ -109,15 +109,11 @@ def nearest(
     asked = max(_FIRST_CANDIDATES, 4 * k)
     most = max(_MOST_CANDIDATES, asked)
     while True:
-        found, cosines = index.search(direction, k=asked, where=where)
-        vectors = store.vectors_of(found.tolist())
-        labels = np.array([label for label in found.tolist() if label in vectors], np.int64)
-        scores = wish.score(
-            np.array([vectors[label] for label in labels.tolist()], np.float32).reshape(-1, len(vector))
-        )
-        labels, scores = best(labels, scores, k=k)
-        is_all = len(found) < asked or asked == most
-        if is_all or (len(scores) == k and scores[-1] >= norm * cosines[-1] + offset):
+        found = index.search_whole(direction, k=asked, where=where)
+        labels, scores = best(found.labels, wish.score(found.vectors), k=k)
+        if len(found.labels) < asked or asked == most:
+            return labels, scores
+        if scores[-1] >= norm * found.scores[-1] + offset:
             return labels, scores
         asked = min(4 * asked, most)
 

@@ -1,9 +1,18 @@
 """Exact search over vectors in memory: one matrix product. The right index for thousands of tracks."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Found(NamedTuple):
+    """What a search found, best first: labels int64 [n], cosines float32 [n], and their vectors, float32 [n, dim]."""
+
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    vectors: NDArray[np.float32]
 
 
 class ExactIndex:
@@ -44,8 +53,11 @@ class ExactIndex:
         """
         if among is None:
             return best(self._labels, self._vectors @ query, k=k)
-        # Labels are added in ascending order.
-        return best(among, self._vectors[np.searchsorted(self._labels, among)] @ query, k=k)
+        return best(among, self.vectors(among) @ query, k=k)
+
+    def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 [n, dim] of labels that are here; they are added in ascending order."""
+        return self._vectors[np.searchsorted(self._labels, labels)]
 
 
 def scan(

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue import Position
-from .exact import ExactIndex, best, is_among
+from .exact import ExactIndex, Found, best, is_among
 from .recall import Recalls
 
 MANIFEST_NAME = "hnsw.json"
@@ -119,18 +119,29 @@ class HnswIndex:
                 them, the query is compared with every vector.
             among: the labels to choose from, ascending, all of them here; None for all.
         """
-        return self._search(query, k=k, ef=self.recalls.of(recall).candidates, among=among)
+        return self._search(query, k=k, ef=self.recalls.of(recall).candidates, among=among)[:2]
+
+    def search_whole(
+        self, query: NDArray[np.float32], *, k: int, recall: float, among: NDArray[np.int64] | None = None
+    ) -> Found:
+        """As `search`, with the vectors; needs `whole`."""
+        assert self._whole is not None
+        labels, scores, vectors = self._search(query, k=k, ef=self.recalls.of(recall).candidates, among=among)
+        return Found(labels, scores, self._whole(labels) if vectors is None else vectors)
 
     def _search(
         self, query: NDArray[np.float32], *, k: int, ef: int | None, among: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Labels, scores, and the vectors where they had to be read."""
         k = min(k, len(self) if among is None else len(among))
         if self._axes is None or self._whole is None or k == 0:
-            return best(*self._nearest(query, k=k, ef=ef, among=among), k=k)
+            return *best(*self._nearest(query, k=k, ef=ef, among=among), k=k), None
         # Along the axes alone, neighbours whose scores differ little may change places.
         spare = max(_LEAST_SPARE, k // _SPARE_SHARE)
-        labels, _ = self._nearest(self.along_axes(query), k=k + spare, ef=ef, among=among)
-        return best(labels, self._whole(labels) @ query, k=k)
+        candidates = np.sort(self._nearest(self.along_axes(query), k=k + spare, ef=ef, among=among)[0])
+        vectors = self._whole(candidates)
+        labels, scores = best(candidates, vectors @ query, k=k)
+        return labels, scores, vectors[np.searchsorted(candidates, labels)]
 
     def _nearest(
         self, query: NDArray[np.float32], *, k: int, ef: int | None, among: NDArray[np.int64] | None

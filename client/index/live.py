@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryError
 from .catalogue import REPAIR, Catalogue, Position
-from .exact import ExactIndex, scan
+from .exact import ExactIndex, Found, scan
 from .hnsw import MEASURED_K, DamagedCache, HnswIndex, principal_axes, saved_recalls
 from .recall import Recall
 
@@ -78,11 +78,23 @@ class LiveIndex:
             QueryError: `where` is not one; see `fields.select_tracks`.
         """
         with self._catalogue.reading():  # labels and vectors of the very state that the index has
-            self._catch_up()
-            among = None if where is None else self._catalogue.labels(where)
+            among = self._among(where)
             if isinstance(self._index, ExactIndex):
                 return self._index.search(query, k=k, among=among)
             return self._index.search(query, k=k, among=among, recall=self._recall)
+
+    def search_whole(self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None) -> Found:
+        """As `search`, with the vectors."""
+        with self._catalogue.reading():
+            among = self._among(where)
+            if isinstance(self._index, ExactIndex):
+                labels, scores = self._index.search(query, k=k, among=among)
+                return Found(labels, scores, self._index.vectors(labels))
+            return self._index.search_whole(query, k=k, among=among, recall=self._recall)
+
+    def _among(self, where: Mapping[str, Any] | None) -> NDArray[np.int64] | None:
+        self._catch_up()
+        return None if where is None else self._catalogue.labels(where)
 
     def refresh(self) -> None:
         """Catch up with the catalogue."""

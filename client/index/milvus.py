@@ -41,6 +41,7 @@ from pymilvus import MilvusClient, MilvusException
 from ..errors import LibraryError, QueryError
 from ..packets import PREFIX
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
+from .exact import Found
 from .fields import Value, check_metadata, folded, read_annotations, read_where, unknown_field
 from .milvus_entities import (
     EVERYTHING,
@@ -534,6 +535,14 @@ class MilvusIndex:
                     raise unknown_field(condition.name, known=self._store.known_fields())
         labels = np.array([to_label(hit.id) for hit in hits], np.int64)
         return labels, np.array([hit.distance for hit in hits], np.float32)
+
+    def search_whole(self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None) -> Found:
+        """As `search`, with the vectors, of the tracks that are still there."""
+        labels, scores = self.search(query, k=k, where=where)
+        vectors = self._store.vectors_of(labels.tolist())
+        is_there = np.array([label in vectors for label in labels.tolist()], bool)
+        found = np.array([vectors[label] for label in labels[is_there].tolist()], np.float32)
+        return Found(labels[is_there], scores[is_there], found.reshape(-1, len(query)))
 
     def recall(self) -> Recall:
         """Not measured; as `LiveIndex.recall`."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryError
 from .catalogue import Catalogue, FailedFile, FileState, Model, NewTrack, Track
+from .exact import Found
 from .fields import Value
 from .live import LiveIndex
 from .recall import Recall
@@ -72,6 +73,7 @@ class Index(Protocol):
     def search(
         self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def search_whole(self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None) -> Found: ...
     def recall(self) -> Recall: ...
     def save(self) -> None: ...
 

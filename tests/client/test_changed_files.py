@@ -514,8 +514,12 @@ def test_a_filter_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store.put([track(0, seed=0, genre="jazz")])
     index = open_index(store)
     assert index.search(unit(seed=0)[0], k=1, where={"genre": "jazz"})[0].tolist() == [1]
-    monkeypatch.setattr(type(store), "labels", lambda *_: pytest.fail("the filter is made again"))
-    assert index.search(unit(seed=0)[0], k=1, where={"genre": "jazz"})[0].tolist() == [1]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "_select", lambda *_: pytest.fail("the filter is made again"))
+        assert index.search(unit(seed=0)[0], k=1, where={"genre": "jazz"})[0].tolist() == [1]
+        assert store.named_like("track 0", where={"genre": "jazz"}) == {}
+    store.put([track(1, seed=0, genre="jazz")])
+    assert index.search(unit(seed=0)[0], k=2, where={"genre": "jazz"})[0].tolist() == [1, 2]
 
 
 def test_on_another_machine_files_are_known_by_size_and_time(

@@ -10,7 +10,7 @@ import pytest
 
 from client.errors import LibraryError
 from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, TrackVectors
-from client.index.exact import ExactIndex
+from client.index.exact import ExactIndex, is_among
 from client.index.hnsw import DamagedCache, HnswIndex, delete_snapshot, principal_axes
 from client.index.live import LiveIndex
 from client.index.recall import Recall, Recalls
@@ -93,6 +93,12 @@ def test_equal_scores_come_in_the_order_of_their_labels() -> None:
     index = ExactIndex(dim=DIM)
     index.add(np.array([5, 3, 9, 7]), np.repeat(units(1, seed=0), 4, axis=0))
     assert index.search(units(1, seed=1)[0], k=3)[0].tolist() == [3, 5, 7]
+
+
+@pytest.mark.parametrize("ascending", [[], [3], [2, 3, 7, 9], list(range(20))])
+def test_what_is_among_values_in_order(ascending: list[int]) -> None:
+    values = np.array([9, 0, 3, 7, 3, 25, -1])
+    assert is_among(values, np.array(ascending, np.int64)).tolist() == np.isin(values, ascending).tolist()
 
 
 def test_an_empty_catalogue_finds_nothing(folder: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_search_finds_what_a_comparison_with_every_track_finds(tmp_path: Path,
     found = right = 0
     for wanted, first, second in np.split(units(60, seed=2), 20):
         wish = Wish(wanted, (Against(first, 0.1, 20.0), Against(second, -0.1, 0.3)))
-        labels, scores = nearest(wish, store=catalogue, index=index, k=10)
+        labels, scores = nearest(wish, index=index, k=10)
         all_scores = wish.score(vectors)
         best = np.argsort(-all_scores)[:10]
         rows = [int(catalogue.by_label(label).file.path[1:]) for label in labels.tolist()]
@@ -64,7 +64,7 @@ def test_a_search_finds_what_a_comparison_with_every_track_finds(tmp_path: Path,
         assert (np.diff(scores) <= 0).all()
         found, right = found + len(set(rows) & set(best.tolist())), right + 10
     assert found >= (right if exact_below else 0.97 * right)
-    labels, _ = nearest(wish, store=catalogue, index=index, k=5_000)
+    labels, _ = nearest(wish, index=index, k=5_000)
     assert len(labels) == 3_000
     catalogue.close()
 
@@ -77,7 +77,7 @@ def test_many_candidates_are_passed_where_the_best_fits_are_all_unwanted(tmp_pat
     vectors = np.concatenate([both, one])
     catalogue = fill(tmp_path / "library", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     wish = Wish(axes[0], (Against(axes[1], -0.5, 2.0),))
-    labels, _ = nearest(wish, store=catalogue, index=LiveIndex(catalogue), k=100)
+    labels, _ = nearest(wish, index=LiveIndex(catalogue), k=100)
     assert {int(catalogue.by_label(label).file.path[1:]) for label in labels.tolist()} == set(range(2_900, 3_000))
     catalogue.close()
 
