@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ _PROVIDERS: dict[str, list[Any]] = {
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
 }
-_CPU_BATCH = 4  # a CPU gains nothing from more, and activations cost memory per window
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_CPU_BATCH = max(4, _CORES)
+_HELD_TWICE = 256 << 20  # bytes of a graph that may be open for one thread a window and for all threads
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
 _GPU_LENGTHS = (16, 32, 77)  # in tokens, to which texts are padded there: few shapes to make ready for
@@ -56,9 +60,10 @@ class LocalEncoder:
             self._spec = read_spec(*(_read_config(repository / name) for name in (AUDIO_MODEL, TEXT_MODEL)))
         except ValueError as exc:
             raise EncoderError(f"{repository} is not a usable model repository: {exc}") from exc
-        self._device = device
+        self._device = "cpu" if device == "auto" and not _has_nvidia_driver() else device
         self._lock = threading.Lock()
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[tuple[str, bool], Any] = {}
+        self._pool = ThreadPoolExecutor(_CORES, thread_name_prefix="window")
         self._tokenizer: Any = None
         self._pad_id = 0
         if device in ("cuda", "tensorrt"):
@@ -81,11 +86,20 @@ class LocalEncoder:
         return _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
 
     def embed_windows(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = [
-            self._run(AUDIO_MODEL, {"waveform": waveforms[rows]}, count=rows.stop - rows.start)
-            for rows in batches(len(waveforms), size=self.batch_size)
-        ]
-        return np.concatenate([np.empty((0, self._spec.embedding_dim), np.float32), *parts])
+        alone = self._takes_a_core_a_window and len(waveforms) >= _CORES
+
+        def embed(rows: slice) -> NDArray[np.float32]:
+            return self._run(AUDIO_MODEL, {"waveform": waveforms[rows]}, count=rows.stop - rows.start, alone=alone)
+
+        parts = batches(len(waveforms), size=1 if alone else self.batch_size)
+        embedded = self._pool.map(embed, parts) if alone else map(embed, parts)
+        return np.concatenate([np.empty((0, self._spec.embedding_dim), np.float32), *embedded])
+
+    @cached_property
+    def _takes_a_core_a_window(self) -> bool:
+        """Windows side by side, on a core each, take a fifth less time than one after the other on all cores."""
+        path = _version_folder(self._repository / AUDIO_MODEL) / "model.onnx"
+        return self.device == "cpu" and _CORES > 1 and path.stat().st_size <= _HELD_TWICE
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self.read_texts(texts).vectors
@@ -128,6 +142,7 @@ class LocalEncoder:
             yield length, group
 
     def close(self) -> None:
+        self._pool.shutdown()
         self._sessions.clear()
 
     def _tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
@@ -144,29 +159,29 @@ class LocalEncoder:
         lengths = [len(cut.ids) + sum(len(part.ids) - special for part in cut.overflowing) for cut in encodings]
         return [encoding.ids for encoding in encodings], np.array(lengths, np.int64)
 
-    def _run(self, model: str, feeds: dict[str, Any], *, count: int) -> NDArray[np.float32]:
-        session = self._session(model)
+    def _run(self, model: str, feeds: dict[str, Any], *, count: int, alone: bool = False) -> NDArray[np.float32]:
+        """`alone`: in this thread, and on all cores otherwise."""
+        session = self._session(model, alone=alone)
         try:
             (embeddings,) = session.run(["embedding"], feeds)
             return check_embeddings(embeddings, count=count, dim=self._spec.embedding_dim)
         except Exception as exc:  # ONNX Runtime's exceptions share no base class
             raise EncoderError(f"{model} failed on {self._device}: {_one_line(exc)}") from exc
 
-    def _session(self, model: str) -> Any:
+    def _session(self, model: str, *, alone: bool = False) -> Any:
         with self._lock:
-            if model not in self._sessions:
+            if (model, alone) not in self._sessions:
                 path = _version_folder(self._repository / model) / "model.onnx"
                 if self._device == "auto":
-                    self._device, self._sessions[model] = _open_best_session(path)
+                    self._device, session = _open_best_session(path)
                 else:
-                    self._sessions[model] = _open_session(path, device=self._device)
-            return self._sessions[model]
+                    session = _open_session(path, device=self._device, threads=int(alone))
+                self._sessions[model, alone] = session
+            return self._sessions[model, alone]
 
 
 def _open_best_session(path: Path) -> tuple[str, Any]:
-    """CUDA where the machine has an NVIDIA driver and a session opens on it, else the CPU."""
-    if not _has_nvidia_driver():
-        return "cpu", _open_session(path, device="cpu")
+    """CUDA if a session opens on it, on a machine with an NVIDIA driver, else the CPU."""
     try:
         return "cuda", _open_session(path, device="cuda")
     except EncoderError as exc:
@@ -184,7 +199,8 @@ def _has_nvidia_driver() -> bool:
     return True
 
 
-def _open_session(path: Path, *, device: str) -> Any:
+def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
+    """`threads` of a CPU that a run takes; 0 is all cores."""
     # From 1.29 on, ONNX Runtime reports usage to Microsoft unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -196,6 +212,7 @@ def _open_session(path: Path, *, device: str) -> Any:
     options = onnxruntime.SessionOptions()
     # The arena never gives memory back, and grows with every new text length and batch size.
     options.enable_cpu_mem_arena = False
+    options.intra_op_num_threads = threads
     # Between runs its threads would spin, on cores that the decoders of `add` and the products of a search need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = _PROVIDERS[device]

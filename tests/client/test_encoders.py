@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from client import EncoderError
 from client.encoders import open_encoder
-from client.encoders.base import TEXT_MODEL, EncoderSpec, check_embeddings
+from client.encoders.base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, check_embeddings
 from client.encoders.local import LocalEncoder
 from tests.client.audio_files import tone
 from tests.tiny_repository import MAX_TEXT_TOKENS, build_tiny_repository
@@ -98,6 +98,24 @@ def test_texts_are_padded_to_lengths_of_which_a_gpu_sees_few_and_a_cpu_little(
     words = [1, 14, 1, 15, 38, 38, 60]  # each text has two special tokens more, and 40 are kept
     encoder._embed_cut([" ".join(["low"] * count) for count in words])
     assert shapes == expected
+
+
+@pytest.mark.parametrize(("held_twice", "graphs"), [(0, {False}), (1 << 30, {True, False})])
+def test_windows_are_embedded_side_by_side_where_the_graph_may_be_open_twice(
+    tiny_repository: Path, monkeypatch: pytest.MonkeyPatch, held_twice: int, graphs: set[bool]
+) -> None:
+    monkeypatch.setattr("client.encoders.local._CORES", 2)
+    monkeypatch.setattr("client.encoders.local._HELD_TWICE", held_twice)
+    encoder = LocalEncoder(tiny_repository, device="cpu")
+    spec = encoder.spec
+    waveforms = np.random.default_rng(0).standard_normal((9, round(spec.window_s * spec.sample_rate_hz)), np.float32)
+    together = encoder.embed_windows(0.1 * waveforms)
+    one_by_one = np.concatenate([encoder.embed_windows(0.1 * waveform[None]) for waveform in waveforms])
+    np.testing.assert_allclose(together, one_by_one, atol=1e-6)
+    assert {alone for _, alone in encoder._sessions} == graphs
+    options = [encoder._sessions[AUDIO_MODEL, alone].get_session_options() for alone in sorted(graphs)]
+    assert [of.intra_op_num_threads for of in options] == [0, 1][: len(graphs)]
+    encoder.close()
 
 
 def test_the_highest_version_is_used(tmp_path: Path) -> None:
