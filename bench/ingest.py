@@ -5,7 +5,10 @@ import math
 import multiprocessing
 import os
 import re
+import resource
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections import deque
@@ -28,7 +31,7 @@ from train.evaluate.metrics import retrieval_metrics
 
 TITLE = "Adding files"
 WARM_UP = Path(__file__).parents[1] / "demo" / "collection" / "01.opus"
-ASKED = 1.15
+ASKED = 1.10
 ROUNDS = 3
 SHORT_FILES = 1_000
 MP3_COPIES = 3  # of each, without its first frames, as a library embeds the same sound once
@@ -157,6 +160,16 @@ class _Alone:
     write_s: float
 
 
+def _ffmpeg_s(paths: Sequence[str]) -> float:
+    """CPU seconds of FFmpeg's own command, a process for each file, which decodes it to 16 kHz mono."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for path in paths:
+        command = ["ffmpeg", "-v", "error", "-threads", "1", "-i", path, "-vn", "-ac", "1", "-ar", "16000"]
+        subprocess.run([*command, "-f", "null", "-"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def _alone(paths: Sequence[str]) -> _Alone:
     encoder = open_encoder()
     encoder.embed_windows(np.zeros((encoder.batch_size, encoder.spec.window_samples), np.float32))
@@ -196,11 +209,12 @@ def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
         f"In process nothing can be quicker than their sum ÷ {cores} cores; with a model elsewhere (a stand-in that "
         f"sleeps, {REMOTE_BATCH} windows a call, one call at a time) nothing can be quicker than decoding ÷ {cores} or "
         "than the service. *Searchable*: `add`, and a search that returns every file, in a library that has one track "
-        f"already; files in the page cache. All sides take turns, medians of {rounds} rounds. Asked for: at most "
+        "already; files in the page cache. *FFmpeg*: CPU seconds of its command, a process for each file, decoding to "
+        "16 kHz mono. All sides take turns, medians of {rounds} rounds. Asked for: at most "
         f"{ASKED}.",
         "",
-        "| files | windows | model | alone: decode | embed | write | cannot be quicker than | searchable | ÷ |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| files | windows | model | FFmpeg | alone: decode | embed | write | not quicker than | searchable | ÷ |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, paths in files.items():
         alone: list[_Alone] = []
@@ -213,6 +227,7 @@ def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
             statistics.median(getattr(one, part) for one in alone) for part in ("decode_s", "embed_s", "write_s")
         )
         windows = alone[0].windows
+        by_command = f"{_in_a_process(_ffmpeg_s, paths):.2f} s" if shutil.which("ffmpeg") else ""
         for window_ms, taken in seconds.items():
             if window_ms is None:
                 model, work, bound_s = "in process", f"{embed_s:.2f} s", (decode_s + embed_s + write_s) / cores
@@ -222,8 +237,8 @@ def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
                 work = f"({service_s:.2f} s)"
             total_s = statistics.median(taken)
             lines.append(
-                f"| {name} | {windows} | {model} | {decode_s:.2f} s | {work} | {write_s:.2f} s | {bound_s:.2f} s "
-                f"| {total_s:.2f} s | {total_s / bound_s:.2f} |"
+                f"| {name} | {windows} | {model} | {by_command} | {decode_s:.2f} s | {work} | {write_s:.2f} s "
+                f"| {bound_s:.2f} s | {total_s:.2f} s | {total_s / bound_s:.2f} |"
             )
     return lines
 
