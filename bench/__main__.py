@@ -15,6 +15,7 @@ NAMES = (
     *("published_models", "serving", "soak", "index", "windows", "names", "decoding", "ingest", "latency", "web"),
     "million",
     "gpu",
+    "clapback",
 )
 
 

@@ -78,9 +78,10 @@ def measure(
         )
 
 
-def _copies(mp3s: Sequence[Path], folder: Path) -> list[str]:
+def _copies(mp3s: Sequence[Path], folder: Path, *, copies: int = MP3_COPIES) -> list[str]:
+    """Files that differ in where they begin, and so in their sound."""
     paths = []
-    for copy in range(MP3_COPIES):
+    for copy in range(copies):
         for mp3 in mp3s:
             path = str(folder / f"{copy}-{mp3.name}")
             with av.open(str(mp3)) as whole, av.open(path, "w") as rest:
