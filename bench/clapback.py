@@ -68,8 +68,8 @@ def measure(*, tracks: int = TRACKS) -> str | None:
             f"{worst:.1e} in any component (asked for: 1e-4), cosine {cosine:.6f}.",
             "",
             "On purpose ours differs: channels are mixed as ITU-R BS.775 says and not averaged; what is left after the "
-            "last whole window is heard too; windows become unit vectors before their mean, so that none outweighs the "
-            "others; pauses do not count; weights are float16.",
+            "last whole window is heard too where it is half a window or more; windows become unit vectors before "
+            "their mean, so that none outweighs the others; pauses do not count; weights are float16.",
         ]
     )
 
