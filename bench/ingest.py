@@ -211,7 +211,7 @@ def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
         f"sleeps, {REMOTE_BATCH} windows a call, one call at a time) nothing can be quicker than decoding ÷ {cores} or "
         "than the service. *Searchable*: `add`, and a search that returns every file, in a library that has one track "
         "already; files in the page cache. *FFmpeg*: CPU seconds of its command, a process for each file, decoding to "
-        "16 kHz mono. All sides take turns, medians of {rounds} rounds. Asked for: at most "
+        f"16 kHz mono. All sides take turns, medians of {rounds} rounds. Asked for: at most "
         f"{ASKED}.",
         "",
         "| files | windows | model | FFmpeg | alone: decode | embed | write | not quicker than | searchable | ÷ |",
