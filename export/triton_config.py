@@ -178,9 +178,9 @@ input [ { name: "waveform" data_type: TYPE_FP32 dims: [ $window_samples ] } ]
 output [ { name: "embedding" data_type: TYPE_FP32 dims: [ $embedding_dim ] } ]  # unit L2 norm
 
 dynamic_batching {
-  # Indexing sends many windows at once, and what comes while both instances work leaves as one batch. To wait longer for
-  # others gives one instance the windows of both: on two cores, four callers got 16 windows/s with 5 ms and 27 with 1.
-  # No preferred sizes: no window waits for a certain number.
+  # Indexing sends many windows at once, and what comes while both instances work leaves as one batch. To wait longer
+  # for others gives one instance the windows of both: on two cores, four callers got 16 windows/s with 5 ms and 27
+  # with 1. No preferred sizes: no window waits for a certain number.
   max_queue_delay_microseconds: 1000
   default_queue_policy {
     # More than 64 waiting requests are refused at once: they would hold 2.6 GB if each were full.
