@@ -75,7 +75,7 @@ def measure(*, tracks: int = TRACKS) -> str | None:
         for kind in KINDS:
             library = folder / "library"
             figures[kind] = _in_a_process(_fill, folder, kind, tracks)
-            figures[kind] |= _in_a_process(_build, library) | _sizes(library, tracks) | _start(library)
+            figures[kind] |= _in_a_process(_build, library) | _sizes(library) | _start(library)
             figures[kind] |= _in_a_process(_ask, library, texts)
             if kind == "heard":
                 figures[kind] |= _change(library, folder)
@@ -183,7 +183,7 @@ def _kilobytes(name: str) -> int:
     return int(found)
 
 
-def _sizes(library: Path, tracks: int) -> dict[str, float]:
+def _sizes(library: Path) -> dict[str, float]:
     graph = sum(path.stat().st_size for path in library.glob("hnsw*"))
     whole = sum(path.stat().st_size for path in library.iterdir())
     with Catalogue(library)._db as db:
@@ -239,12 +239,10 @@ def _ask(library: Path, texts: list[str]) -> dict[str, Any]:
             )
             figures[f"{name} ms"] = (*later_ms, first_ms)
         figures["used_mb"] = _kilobytes("VmRSS") / 1e3
-        catalogue = Catalogue(library)
         queries = ms.embed_text(texts)
         best = million_beside.nearest(np.load(library.parent / "vectors.npy", mmap_mode="r"), queries)
         found = [ms._index.search(query, k=K)[0] - 1 for query in queries]  # labels count from 1
         figures["found"] = million_beside.recall(found, best)
-        catalogue.close()
     return figures
 
 

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from .audio import check_file
 from .container import has_pictures
+from .cores import CORES
 from .decoders import Decoder, unexpected_as_such
 from .embedding import track_vectors
 from .encoders import Encoder
@@ -48,7 +49,6 @@ from .walk import FailedTrack, Found, kind_of, printable
 # A commit costs one or two fsyncs. What a crash loses is at most one such group.
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
-_DECODERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # A full server refuses at once; a night's work waits for it, and ends only if it stays full.
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
@@ -184,7 +184,7 @@ class Ingest:
         self._moved: set[str] = set()  # ids of tracks that go to another path with one of the next commits
         self._sounds: dict[tuple[str, int, int, int], Future[str]] = {}  # of changed files, by path, size and times
         self._changed: queue.SimpleQueue[_Track] = queue.SimpleQueue()  # which come last
-        self._all_looked_up = threading.Barrier(_DECODERS)
+        self._all_looked_up = threading.Barrier(CORES)
         self._committed_at = time.monotonic()
 
     def run(self, found: Found, *, advance: Callable[[float], None]) -> None:
@@ -197,7 +197,7 @@ class Ingest:
         spec = self._encoder.spec
         decoders = [
             Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
-            for _ in range(_DECODERS)
+            for _ in range(CORES)
         ]
         threads = [threading.Thread(target=self._guard, args=(self._decode, paths, decoder)) for decoder in decoders]
         threads.append(threading.Thread(target=self._guard, args=(self._embed,)))
@@ -508,7 +508,7 @@ class Ingest:
 
     def _embed(self) -> None:
         batch: list[tuple[_Track, _Window]] = []
-        windows, decoding = 0, _DECODERS
+        windows, decoding = 0, CORES
         while decoding:
             part = self._take_part()
             if part is None:

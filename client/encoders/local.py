@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cores import CORES
 from ..errors import EncoderError
 from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
 from .long_texts import ReadTexts, read_texts
@@ -24,8 +25,7 @@ _PROVIDERS: dict[str, list[Any]] = {
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
 }
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_CPU_BATCH = max(4, _CORES)
+_CPU_BATCH = max(4, CORES)
 _HELD_TWICE = 256 << 20  # bytes of a graph that may be open for one thread a window and for all threads
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
@@ -63,7 +63,7 @@ class LocalEncoder:
         self._device = "cpu" if device == "auto" and not _has_nvidia_driver() else device
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, bool], Any] = {}
-        self._pool = ThreadPoolExecutor(_CORES, thread_name_prefix="window")
+        self._pool = ThreadPoolExecutor(CORES, thread_name_prefix="window")
         self._tokenizer: Any = None
         self._pad_id = 0
         if device in ("cuda", "tensorrt"):
@@ -86,7 +86,7 @@ class LocalEncoder:
         return _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
 
     def embed_windows(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        alone = self._takes_a_core_a_window and len(waveforms) >= _CORES
+        alone = self._takes_a_core_a_window and len(waveforms) >= CORES
 
         def embed(rows: slice) -> NDArray[np.float32]:
             return self._run(AUDIO_MODEL, {"waveform": waveforms[rows]}, count=rows.stop - rows.start, alone=alone)
@@ -99,7 +99,7 @@ class LocalEncoder:
     def _takes_a_core_a_window(self) -> bool:
         """Windows side by side, on a core each, take a fifth less time than one after the other on all cores."""
         path = _version_folder(self._repository / AUDIO_MODEL) / "model.onnx"
-        return self.device == "cpu" and _CORES > 1 and path.stat().st_size <= _HELD_TWICE
+        return self.device == "cpu" and CORES > 1 and path.stat().st_size <= _HELD_TWICE
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self.read_texts(texts).vectors

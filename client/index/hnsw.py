@@ -39,9 +39,9 @@ _KEPT_ENERGY = 0.999
 _AXES_STEP = 32  # what processors multiply at once
 _LEAST_SPARE, _SPARE_SHARE = 10, 8  # found beyond the k asked for: so many, or an eighth of k
 _BLOCK = 32 << 20  # bytes of a file that are hashed in one go
+_SCANNED_SHARE = 0.05  # where fewer fit a filter, comparing with each of them is quicker than walking the graph
 
 Whole = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-_SCANNED_SHARE = 0.05  # where fewer fit a filter, comparing with each of them is quicker than walking the graph
 
 
 class DamagedCache(Exception):
@@ -134,8 +134,9 @@ class HnswIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
         """Labels, scores, and the vectors where they had to be read."""
         k = min(k, len(self) if among is None else len(among))
-        if self._axes is None or self._whole is None or k == 0:
+        if self._axes is None or k == 0:
             return *best(*self._nearest(query, k=k, ef=ef, among=among), k=k), None
+        assert self._whole is not None
         # Along the axes alone, neighbours whose scores differ little may change places.
         spare = max(_LEAST_SPARE, k // _SPARE_SHARE)
         candidates = np.sort(self._nearest(self.along_axes(query), k=k + spare, ef=ef, among=among)[0])

@@ -196,7 +196,7 @@ def test_copies_with_other_tags_are_tracks_that_take_the_vectors(
 def test_of_moved_copies_each_goes_where_its_tags_or_its_name_are(
     ms: MusicSearch, counting: Counting, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client.ingest._DECODERS", 1)  # one after the other, in the order of their paths
+    monkeypatch.setattr("client.ingest.CORES", 1)  # one after the other, in the order of their paths
     shutil.copy(music / "low.flac", music / "copy.flac")
     retag(music / "copy.flac", title="Copy")
     ms.add(music, progress=False)
@@ -253,7 +253,7 @@ def test_names_that_pass_from_song_to_song(
     group: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("client.ingest._DECODERS", decoders)
+    monkeypatch.setattr("client.ingest.CORES", decoders)
     monkeypatch.setattr("client.ingest._COMMIT_TRACKS", group)
     counting.windows = 0
     rename(music, names)

@@ -104,7 +104,7 @@ def test_texts_are_padded_to_lengths_of_which_a_gpu_sees_few_and_a_cpu_little(
 def test_windows_are_embedded_side_by_side_where_the_graph_may_be_open_twice(
     tiny_repository: Path, monkeypatch: pytest.MonkeyPatch, held_twice: int, graphs: set[bool]
 ) -> None:
-    monkeypatch.setattr("client.encoders.local._CORES", 2)
+    monkeypatch.setattr("client.encoders.local.CORES", 2)
     monkeypatch.setattr("client.encoders.local._HELD_TWICE", held_twice)
     encoder = LocalEncoder(tiny_repository, device="cpu")
     spec = encoder.spec
