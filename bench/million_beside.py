@@ -18,6 +18,7 @@ LINKS, EF_CONSTRUCTION = 16, 200  # as in client/index/hnsw.py
 EFFORTS = tuple(round(10 * 2 ** (step / 2)) for step in range(18))  # 10 to 3620
 RECALL = 0.99
 ROWS = 50_000  # that are handed over at once
+LIMIT_S = 1_200  # for building, and for searching, after which we wait no longer
 
 
 def nearest(vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -173,7 +174,7 @@ class _LanceDb:
 
     def search(self, query: NDArray[np.float32], effort: int) -> NDArray[np.int64]:
         search = self._table.search(query).metric("dot").nprobes(min(effort, 1024)).refine_factor(20)
-        return search.select(["id"]).limit(K).to_arrow()["id"].to_numpy()
+        return search.select(["id", "_distance"]).limit(K).to_arrow()["id"].to_numpy()
 
 
 class _SqliteVec:
@@ -181,31 +182,28 @@ class _SqliteVec:
     needs = "sqlite_vec"
 
     def build(self, vectors: NDArray[np.float32], folder: Path) -> None:
-        db = self._connect(folder)
-        db.execute(f"CREATE VIRTUAL TABLE tracks USING vec0(vector float[{vectors.shape[1]}] distance_metric=cosine)")
-        for first in range(0, len(vectors), ROWS):
-            part = vectors[first : first + ROWS]
-            rows = ((first + row, vector.tobytes()) for row, vector in enumerate(part))
-            db.executemany("INSERT INTO tracks (rowid, vector) VALUES (?, ?)", rows)
-        db.commit()
-        db.close()
+        self.open(folder, vectors.shape[1])
+        self._db.execute(
+            f"CREATE VIRTUAL TABLE tracks USING vec0(vector float[{vectors.shape[1]}] distance_metric=cosine)"
+        )
+        with self._db:
+            for first in range(0, len(vectors), ROWS):
+                part = vectors[first : first + ROWS]
+                rows = ((first + row, vector.tobytes()) for row, vector in enumerate(part))
+                self._db.executemany("INSERT INTO tracks (rowid, vector) VALUES (?, ?)", rows)
+        self._db.close()
 
     def open(self, folder: Path, dim: int) -> None:
-        self._db = self._connect(folder)
+        import apsw  # Python's own sqlite3 loads no extensions everywhere
+        import sqlite_vec
+
+        self._db = apsw.Connection(str(folder / "tracks.db"))
+        self._db.enable_load_extension(True)
+        self._db.load_extension(sqlite_vec.loadable_path())
 
     def search(self, query: NDArray[np.float32], effort: None) -> NDArray[np.int64]:
         rows = self._db.execute("SELECT rowid FROM tracks WHERE vector MATCH ? AND k = ?", (query.tobytes(), K))
         return np.array([row for (row,) in rows])
-
-    def _connect(self, folder: Path) -> Any:
-        import sqlite3
-
-        import sqlite_vec
-
-        db = sqlite3.connect(folder / "tracks.db")
-        db.enable_load_extension(True)
-        sqlite_vec.load(db)
-        return db
 
 
 class _MilvusLite:
@@ -320,7 +318,12 @@ def _row(name: str, folder: Path) -> str:
 
 def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+        try:
+            return pool.submit(work, *arguments).result(timeout=LIMIT_S)
+        except TimeoutError:
+            for process in pool._processes.values():
+                process.kill()
+            raise TimeoutError(f"not done after {LIMIT_S / 60:.0f} minutes of {work.__name__.strip('_')}ing") from None
 
 
 def _build(name: str, vectors: Path, folder: Path) -> float:

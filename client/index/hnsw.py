@@ -6,6 +6,8 @@ more than the living count raises, and a label added twice is found twice (label
 
 Its cost is memory: it keeps every vector. Music lies in few directions, so the graph keeps the vectors' coordinates
 along those (see `principal_axes`), and what it finds is compared anew by the whole vectors of the catalogue.
+
+The same vectors in the same order make the same graph, so that whoever opens a library finds the same.
 """
 
 import base64
@@ -96,7 +98,7 @@ class HnswIndex:
         needed = int(self._graph.element_count) + len(labels)
         if needed > self._graph.max_elements:
             self._graph.resize_index(max(needed, 2 * self._graph.max_elements))
-        self._graph.add_items(kept, labels)
+        self._graph.add_items(kept, labels, num_threads=1)  # more would link them otherwise each time
         if self._rows is not None:  # to read them all from the graph again takes ten times as long as a search
             self._rows.add(labels, kept)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import LibraryError
 from .catalogue import REPAIR, Catalogue, Position
 from .exact import ExactIndex, Found, scan
-from .hnsw import MEASURED_K, DamagedCache, HnswIndex, principal_axes, saved_recalls
+from .hnsw import MEASURED_K, DamagedCache, HnswIndex, delete_snapshot, principal_axes, saved_recalls
 from .recall import Recall
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
@@ -150,9 +150,7 @@ class LiveIndex:
                 return
         if not self._index.holds(self._catalogue.sample(_SAMPLED)):
             log.info("rebuilding the search index: the tracks have become others")
-            self._reset(graph=True)
-            self._state = None
-            self.refresh()
+            self._renew()
         if self._measured != self._position:
             self._measure_recall(self._index)
         try:
@@ -160,6 +158,20 @@ class LiveIndex:
             self._saved = self._position
         except OSError as exc:
             log.warning("the search index was not saved and will be rebuilt at the next start: %s", exc)
+
+    def compact(self) -> None:
+        """Save a graph that holds no trace of removed tracks, or none where none is needed; as `save`."""
+        self.refresh()
+        if not isinstance(self._index, HnswIndex):
+            delete_snapshot(self._catalogue.folder)
+        elif self._index.removed_share > 0:
+            self._renew()
+        self.save()
+
+    def _renew(self) -> None:
+        self._reset(graph=True)
+        self._state = None
+        self.refresh()
 
     def _start_graph(self, end: Position) -> None:
         """Go over to a graph, from its snapshot where there is a good one."""

@@ -81,8 +81,7 @@ def compact(folder: Path) -> tuple[int, int]:
     with closing(Catalogue(folder)) as catalogue, catalogue.writing():
         before = path.stat().st_size
         catalogue.forget_the_past()
-        delete_snapshot(folder)  # its removed tracks go with it
-        LiveIndex(catalogue).save()
+        LiveIndex(catalogue).compact()
     return before, path.stat().st_size
 
 

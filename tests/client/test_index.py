@@ -1,5 +1,6 @@
 """Search over the catalogue's vectors: exact against NumPy, HNSW against exact, and every way to damage it."""
 
+import json
 import resource
 import shutil
 import sqlite3
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from client.errors import LibraryError
-from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, Position, TrackVectors
 from client.index.exact import ExactIndex, is_among
 from client.index.hnsw import DamagedCache, HnswIndex, delete_snapshot, principal_axes
 from client.index.live import LiveIndex
@@ -204,6 +205,19 @@ def test_the_recall_of_a_graph_is_that_of_the_queries_that_are_hardest_for_it() 
     assert measured[2] == min(measured[:2]) < max(measured[:2])
 
 
+def test_the_same_vectors_make_the_same_graph(tmp_path: Path) -> None:
+    vectors, graphs = units(3_000, seed=1), []
+    for name in ("once", "again"):
+        index = HnswIndex(dim=DIM)
+        for some in np.array_split(np.arange(3_000), 3):
+            index.add(some, vectors[some])
+        folder = tmp_path / name
+        folder.mkdir()
+        index.save(folder, position=Position(1, 0), identity={})
+        graphs += [path.read_bytes() for path in folder.glob("*.graph")]
+    assert graphs[0] == graphs[1]
+
+
 def test_axes_keep_what_vectors_are_made_of() -> None:
     vectors = units(500, seed=0)
     axes = principal_axes(vectors)
@@ -380,6 +394,20 @@ def test_saving_again_replaces_the_snapshot(folder: Path, monkeypatch: pytest.Mo
     index.save()
     assert loads(model, monkeypatch)[1] == 0
     assert len(list(folder.glob("hnsw*"))) == 2
+
+
+def test_compacting_makes_a_graph_anew_only_where_tracks_were_removed(folder: Path) -> None:
+    model = saved(folder)
+    model.remove(range(30, 40))  # after the snapshot
+    index = LiveIndex(model.catalogue, exact_below=0)
+    index.compact()
+    made = {path.name: path.stat().st_mtime_ns for path in folder.glob("hnsw*")}
+    assert json.loads((folder / "hnsw.json").read_text().split("\n")[1])["removed"] == []
+    model.assert_searched_right(index)
+    LiveIndex(model.catalogue, exact_below=0).compact()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("hnsw*")} == made
+    LiveIndex(model.catalogue, exact_below=1_000).compact()
+    assert not [*folder.glob("hnsw*")]
 
 
 def flip(path: Path, *, at: float) -> None:
