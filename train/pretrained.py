@@ -59,7 +59,7 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         folder = pretrained_folder(name, key=key)
         if isinstance(text, TextBertConfig):
             model.text_tower.load_pretrained(folder)
-        tokenizer = _read_tokenizer(folder, key=key)
+        tokenizer = read_tokenizer(folder, key=key)
         if tokenizer.get_vocab_size() > text.vocab_size:
             raise ConfigError(
                 f"model.text.vocab_size is {text.vocab_size}, but the vocabulary of {folder} has "
@@ -121,7 +121,7 @@ def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[
     bert = read_published(BertModel, folder, key=key, add_pooling_layer=False, dtype=torch.float32)
     bert.to(device).eval().requires_grad_(False)
     max_tokens = min(128, bert.config.max_position_embeddings)
-    tokenizer = TextTokenizer(_read_tokenizer(folder, key=key).to_str(), max_tokens=max_tokens)
+    tokenizer = TextTokenizer(read_tokenizer(folder, key=key).to_str(), max_tokens=max_tokens)
 
     @torch.no_grad()
     def embed(captions: Sequence[str]) -> Tensor:
@@ -132,7 +132,7 @@ def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[
     return embed
 
 
-def _read_tokenizer(folder: Path, *, key: str) -> Tokenizer:
+def read_tokenizer(folder: Path, *, key: str) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(f"{key}: {folder} has no tokenizer.json; save the fast tokenizer there")

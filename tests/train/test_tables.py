@@ -1,45 +1,89 @@
 import json
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from train import tables
 from train.__main__ import main as train_command
 from train.config import load_recipe
-from train.tables import BUDGETS, TABLES, main, settings_of
+from train.tables import __main__ as command_line
+from train.tables import grid
+from train.tables.__main__ import MEASURES, main
+from train.tables.grid import over_seeds, run_folder
+from train.tables.measures import PAIRS_FILE, PLAYLISTS_FILE, SOURCES_FILE, TRIPLET_FILES, score_similarities
+from train.tables.rows import BUDGETS, ROWS, settings_of
+from train.tables.show import make_table
 
-TINY = ["model.frontend.window_s=1", "optim.epochs=2", "optim.batch_size=8", "optim.workers=0"]
+TINY = ["model.frontend.window_s=1", "optim.epochs=1", "optim.batch_size=8", "optim.workers=0"]
+
+
+@pytest.fixture(scope="session")
+def data(tones: Path) -> Path:
+    """The tones, as the folder of data that tables read."""
+    shutil.copyfile(tones, tones.parent / PAIRS_FILE)
+    rows = [json.loads(line) for line in tones.read_text(encoding="utf-8").splitlines()]
+    sources = ("short_form", "long_form", "playlist", "labels")
+    (tones.parent / SOURCES_FILE).write_text(
+        "\n".join(
+            json.dumps(row | {"source": source, "track_id": f"{row['audio']}:{source}"})
+            for row in rows
+            if row["split"] != "test"
+            for source in sources
+        )
+    )
+    (tones.parent / PLAYLISTS_FILE).write_text(json.dumps({"title": "low", "tracks": ["58.flac", "60.flac"]}))
+    triplet = {"anchor": "low", "positive": "a low tone", "negative": "high"}
+    (tones.parent / TRIPLET_FILES["playlists"]).write_text(json.dumps(triplet))
+    return tones.parent
+
+
+def keep(monkeypatch: pytest.MonkeyPatch, name: str, *labels: str) -> None:
+    monkeypatch.setitem(ROWS, name, {label: ROWS[name][label] for label in labels})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_every_row_is_a_valid_configuration_of_its_own(budget: str):
-    for table in TABLES.values():
-        configs = [settings_of(variant, budget=budget) for variant in table.rows.values()]
-        assert all(config not in configs[:place] for place, config in enumerate(configs))
+def test_a_label_is_one_configuration_in_every_table_and_no_two_are_alike(budget: str):
+    configs = {}
+    for name, rows in ROWS.items():
+        manifests = {}
+        for label, variant in rows.items():
+            config = settings_of(variant, budget=budget)
+            manifest = command_line._manifest_of(name, label)
+            assert configs.setdefault(label, (config, manifest)) == (config, manifest)
+            assert (config, manifest) not in manifests.values()
+            manifests[label] = (config, manifest)
 
 
 def test_the_full_budget_is_the_recipe():
-    assert settings_of(TABLES["muscall-1"].rows["MusCALL"], budget="full") == load_recipe("muscall")
+    assert settings_of(ROWS["muscall-1"]["MusCALL"], budget="full") == load_recipe("muscall")
+
+
+def test_a_share_of_the_window_is_of_what_the_budget_hears():
+    for budget in BUDGETS:
+        whole, half = (
+            settings_of(ROWS["muscall-fig3"][label], budget=budget).model.frontend.window_s
+            for label in ("MusCALL", "half of the audio")
+        )
+        assert half == whole / 2
 
 
 def test_a_table_is_trained_row_by_row_and_kept(
-    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    command = ["muscall-4", "--data", str(tones), "--out", str(tmp_path)]
-    few = {label: TABLES["muscall-4"].rows[label] for label in ("MusCALL", "without random crops")}
-    smaller = replace(TABLES["muscall-4"], title="a smaller Table 4", rows=few)
-    monkeypatch.setitem(tables.TABLES, "muscall-4", smaller)
+    keep(monkeypatch, "muscall-4", "without weights", "MusCALL")
+    command = ["muscall-4", "--data", str(data), "--out", str(tmp_path)]
     assert main([*command, "--set", *TINY]) == 0
     printed = capsys.readouterr().out
-    assert "a smaller Table 4; 6 pairs" in printed
-    assert printed.count("MusCALL ") == printed.count("without ") == 2  # both directions
+    assert "Ours: 40 training tracks" in printed and "6 pairs" in printed and "250,000 pairs" in printed
+    assert "| *without weights, crops, the paper's* | 18.5 | 43.5 | 57.4 |" in printed  # a row that was not trained here
+    assert printed.count("\n| MusCALL | ") == printed.count("\n| *MusCALL, the paper's* | 25.9 |") == 1
 
-    monkeypatch.setattr(tables, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(grid, "train", lambda *_, **__: pytest.fail("trained again"))
     assert main([*command, "--set", *TINY]) == 0
     assert capsys.readouterr().out == printed
 
-    assert main([*command, "--set", *TINY, "seed=1"]) == 2
+    assert main([*command, "--set", *TINY, "optim.weight_decay=0"]) == 2
     assert "holds this row with other settings or data" in capsys.readouterr().err
 
     (kept,) = (tmp_path / "muscall").glob("*.json")
@@ -50,38 +94,77 @@ def test_a_table_is_trained_row_by_row_and_kept(
     )
 
 
-def test_tables_of_labels_playlists_and_triplets_share_a_run(
-    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_tables_of_a_model_share_its_runs(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    questions = {
-        "mulan-labels": None,
-        "mulan-playlists": {"title": "low", "tracks": ["58.flac", "60.flac"]},
-        "mulan-triplets": {"anchor": "low", "positive": "a low tone", "negative": "high"},
-    }
-    printed = ""
-    for name, question in questions.items():
-        one = {"M-Resnet": TABLES[name].rows["MuLan, M-Resnet-50"]}
-        monkeypatch.setitem(tables.TABLES, name, replace(TABLES[name], rows=one))
-        command = [name, "--data", str(tones), "--out", str(tmp_path / "runs"), "--set", *TINY, "optim.epochs=1"]
-        if question:
-            assert main(command) == 2
-            assert "--questions" in capsys.readouterr().err
-            (tmp_path / name).write_text(json.dumps(question), encoding="utf-8")
-            command += ["--questions", str(tmp_path / name)]
-        assert main(command) == 0
-        printed += capsys.readouterr().out
-    for words in ("ensemble", "probe", "title", "texts", "accuracy", "ROC-AUC", "mAP"):
-        assert words in printed
-    runs = list((tmp_path / "runs").iterdir())
-    assert len(runs) == 1
-    assert len((runs[0] / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1  # trained once
+    pages = {}
+    for name in MEASURES:
+        keep(monkeypatch, name, "MusCALL" if name.startswith("muscall") else "M-Resnet-50")
+        assert main([name, "--data", str(data), "--out", str(tmp_path), "--set", *TINY]) == 0
+        pages[name] = capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m_resnet_50", "muscall"]
+    for run in tmp_path.iterdir():
+        assert len((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1  # trained once
+    for name, words in {
+        "muscall-1": "| text to audio | R@1 | R@5 | R@10 | mAP@10 | MedR |",
+        "muscall-2": "| A {} track | genre accuracy | tagging ROC | tagging PR |",
+        "muscall-3": "| the query | the text of the track that came first |",
+        "muscall-fig4": "| nearest neighbour | of the same modality |",
+        "mulan-4a": "| tags | ROC-AUC | AudioSet Gen-25 |",
+        "mulan-5": "| title | AUC | mAP |",
+        "mulan-6": "| SBERT | ",
+    }.items():
+        assert words in pages[name], name
+    assert "| *USE, the paper's* | 0.918 | 0.946 |" in pages["mulan-6"]
+
+
+def test_a_table_says_which_file_it_lacks(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name, file in {"muscall-1": PAIRS_FILE, "mulan-2": "unfiltered.jsonl"}.items():
+        assert main([name, "--data", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
+        assert f"no manifest at {tmp_path / file}" in capsys.readouterr().err
+    assert main(["mulan-6", "--data", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
+    assert "holds no playlist_triplets.jsonl or ontology_triplets.jsonl; expected one" in capsys.readouterr().err
+    assert main(["muscall-1", "--data", str(tmp_path), "--seeds", "0"]) == 2
+    assert "--seeds is 0; expected at least 1" in capsys.readouterr().err
+
+
+def test_seeds_give_a_mean_and_students_interval():
+    results = [{"pairs": 7, "way": {"R@1": value}, "intervals": {"way": {"R@1": [0, 1]}}} for value in (0.1, 0.2, 0.3)]
+    whole = over_seeds(results)
+    assert whole["pairs"] == 7
+    assert whole["way"]["R@1"] == pytest.approx(0.2)
+    # 0.2 -+ 4.3027 (t of 2 degrees of freedom at 97.5 %) * 0.1 / sqrt(3)
+    assert whole["intervals"]["way"]["R@1"] == pytest.approx([-0.04841, 0.44841], abs=1e-4)
+    assert over_seeds(results[:1]) == results[0]
+    assert run_folder(Path("runs"), label="ASET + SF", seed=2) == Path("runs/aset_sf-seed2")
+
+
+def test_similarities_tell_modalities_that_lie_apart():
+    rng = np.random.default_rng(0)
+    audio = rng.standard_normal((200, 16))
+    text = audio + 0.1 * rng.standard_normal((200, 16))
+    apart = np.full(16, 10.0)
+    for shift, low, high in ((0 * apart, 0.4, 0.6), (apart, 0.99, 1.0)):
+        first, second = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (audio + shift, text - shift))
+        found = score_similarities(first, text=second)
+        assert low <= found["nearest neighbour"]["of the same modality"] <= high
+    np.testing.assert_allclose(found["others"]["mean cosine"], (second @ first.T)[~np.eye(200, dtype=bool)].mean())
+
+
+def test_a_metric_of_the_papers_alone_has_its_own_column():
+    ours = {"M-AST": {"tags": {"ROC-AUC": 0.5}, "intervals": {"tags": {"ROC-AUC": [0.4, 0.6]}}}}
+    lines = make_table("mulan-4c", results=ours).splitlines()
+    assert lines[0] == "| tags | ROC-AUC | AudioSet Gen-25 | AudioSet Mu-141 | MTAT Top-50 | MTAT All-188 |"
+    assert lines[2] == "| M-AST | 0.500 (0.400 to 0.600) |  |  |  |  |"
+    assert lines[3] == "| *M-AST, the paper's* |  | 0.906 | 0.942 | 0.925 | 0.953 |"
 
 
 @pytest.mark.parametrize("place", ["file", "file/runs"])
-def test_runs_are_not_written_into_a_file(place: str, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_runs_are_not_written_into_a_file(place: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").touch()
-    out = ["--data", str(tones), "--out", str(tmp_path / place)]
-    assert main(["muscall-4", *out]) == train_command(["starter", *out]) == 2
+    out = ["--out", str(tmp_path / place)]
+    assert main(["muscall-4", "--data", str(data), *out]) == 2
+    assert train_command(["starter", "--data", str(data / PAIRS_FILE), *out]) == 2
     refusal = f"error: --out is {tmp_path / place}, but {tmp_path / 'file'} is no folder that can be written to;"
     assert capsys.readouterr().err.count(refusal) == 2
 

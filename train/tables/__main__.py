@@ -1,0 +1,154 @@
+"""python -m train.tables NAME --data FOLDER --out RUNS: a table or figure of a paper, on your own data.
+
+A row is one run, in RUNS under its own name; a table that was stopped goes on where it was, and tables share rows. The
+data are not the papers', so what compares is the order of the rows, not their figures. `python -m train.tables.prepare`
+makes the folder from a rendered corpus, and says what its files hold.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from train.checkpoint import CheckpointError
+from train.config import ConfigError
+from train.data.audio import AudioDecodeError
+from train.data.manifest import ManifestError, read_manifest
+from train.evaluate.errors import EvaluationError
+from train.evaluate.tables import count_words
+from train.loop import TrainingError
+from train.pretrained import sentence_embedder
+from train.run_folder import check_run_folder
+from train.tables import measures
+from train.tables.grid import finish_row, over_seeds, run_folder
+from train.tables.papers import DATA, PLACES, SAID
+from train.tables.rows import BUDGETS, ROWS, settings_of
+from train.tables.show import make_failures, make_table
+
+MEASURES: Mapping[str, Callable[[Path], measures.Measure]] = {
+    "muscall-1": measures.retrieval,
+    "muscall-2": measures.transfer,
+    "muscall-3": measures.failures,
+    "muscall-4": measures.recalls,
+    "muscall-fig3": measures.recalls,
+    "muscall-fig4": measures.similarities,
+    "mulan-4a": measures.tagging,
+    "mulan-4b": measures.tagging,
+    "mulan-4c": measures.probe,
+    "mulan-5": measures.playlists,
+    "mulan-6": measures.triplets,
+}
+SENTENCE_ENCODERS = {"SBERT": "all-MiniLM-L6-v2", "BERT, mean of tokens": "google-bert/bert-base-uncased"}
+"""Rows of MuLan's Table 6 that train nothing: label -> published weights, by the mean of their tokens."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 2 for input that cannot be used."""
+    args = _parser().parse_args(arguments)
+    try:
+        results = _count_texts(args) if args.name == "mulan-2" else _train_rows(args)
+    except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError, EvaluationError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on with the rows in {args.out}", file=sys.stderr)
+        return 130
+    text = _page(args.name, results, data=args.data)
+    console = Console()
+    console.print(Markdown(text)) if console.is_terminal else print(text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=PLACES, metavar="NAME", help=", ".join(PLACES))
+    parser.add_argument("--data", required=True, type=Path, help="folder of pairs.jsonl and what else a table needs")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="of the runs, kept between tables (default: runs)")
+    parser.add_argument("--budget", choices=BUDGETS, default="small", help="small: minutes a row on two CPU cores")
+    parser.add_argument("--seeds", type=int, default=1, help="runs a row; from 2 on, intervals are over them (default 1)")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="in every row, such as optim.epochs=3",
+    )
+    return parser
+
+
+def _train_rows(args: argparse.Namespace) -> dict[str, dict]:
+    if args.seeds < 1:
+        raise ConfigError(f"--seeds is {args.seeds}; expected at least 1")
+    check_run_folder(args.out)
+    measure = MEASURES[args.name](args.data)
+    configs = {
+        label: settings_of(replace(variant, settings=(*variant.settings, *args.set)), budget=args.budget)
+        for label, variant in ROWS[args.name].items()
+    }
+    results = {}
+    for label, config in configs.items():
+        of_seeds = [
+            finish_row(
+                label,
+                replace(config, seed=config.seed + seed),
+                manifest=args.data / _manifest_of(args.name, label),
+                run=run_folder(args.out, label=label, seed=seed),
+                name=args.name,
+                measure=measure,
+            )
+            for seed in range(args.seeds)
+        ]
+        results[label] = over_seeds(of_seeds)
+    if args.name == "mulan-6":
+        results |= _read_sentences(args.data)
+    return results
+
+
+def _manifest_of(name: str, label: str) -> str:
+    if name.startswith("muscall"):
+        return measures.PAIRS_FILE
+    return measures.UNFILTERED_FILE if ROWS[name][label].unfiltered else measures.SOURCES_FILE
+
+
+def _read_sentences(data: Path) -> dict[str, dict]:
+    """Published sentence encoders on the triplets, as far as they are to be had."""
+    kinds = measures.read_both_triplets(data)
+    results = {}
+    for label, name in SENTENCE_ENCODERS.items():
+        try:
+            embed = sentence_embedder(name, device=torch.device("cpu"))
+        except ConfigError as exc:
+            print(f"{label}: {exc}", file=sys.stderr)
+            continue
+        results[label] = measures.score_both_triplets(kinds, embed=lambda texts, embed=embed: embed(texts).numpy())
+    return results
+
+
+def _count_texts(args: argparse.Namespace) -> dict[str, dict]:
+    return measures.count_texts(args.data)
+
+
+def _page(name: str, results: Mapping[str, dict], *, data: Path) -> str:
+    """What stands above a table, and the table."""
+    first = next(iter(results.values()))
+    lines = [f"### {PLACES[name]}", ""]
+    training = read_manifest(data / measures.PAIRS_FILE, split="train")
+    facts = {key: value for key, value in first.items() if not isinstance(value, dict | list)}
+    lines.append(
+        f"Ours: {len(training):,} training tracks of {data.name}, {count_words({**facts, "intervals": {}})}. The paper's: "
+        f"{DATA[name.partition('-')[0]]}. {SAID.get(name, '')}".rstrip()
+    )
+    table = make_failures(first) if name == "muscall-3" else make_table(name, results=results)
+    return "\n".join([*lines, "", table])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""The runs of a table: each trained once, gone on with where it stopped, and kept with what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from scipy.stats import t
+
+from train.checkpoint import load_checkpoint
+from train.config import Config
+from train.data.manifest import manifest_sha256
+from train.loop import TrainingError, train
+from train.tables.measures import Measure
+
+LEVEL = 0.95
+
+
+def run_folder(out: Path, *, label: str, seed: int) -> Path:
+    """Where the run of a row and a seed lies; seed 0's has the row's name alone."""
+    name = re.sub(r"\W+", "_", label.lower()).strip("_")
+    return out / (f"{name}-seed{seed}" if seed else name)
+
+
+def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict:
+    """Train a row, go on with it, or take it as it is; returns what `measure` gives for it, kept under `name`."""
+    kept = run / f"{name}.json"
+    made_of = json.loads(json.dumps({"config": config.to_dict(), "manifest_sha256": manifest_sha256(manifest)}))
+    if kept.is_file():
+        try:
+            finished = json.loads(kept.read_text(encoding="utf-8"))
+        except ValueError as exc:
+            raise TrainingError(f"{kept} is damaged; remove it, and the trained row is measured again") from exc
+        if finished["made_of"] != made_of:
+            raise TrainingError(f"{run} holds this row with other settings or data; choose another --out or remove it")
+        return finished["result"]
+    console = Console(stderr=True)
+    console.print(f"{label}, seed {config.seed}:")
+    checkpoint = train(config, manifest=manifest, run=run, resume=(run / "last.pt").is_file(), console=console)
+    result = measure(load_checkpoint(checkpoint))
+    temporary = kept.with_name(f".{kept.name}.tmp")
+    temporary.write_text(json.dumps({"made_of": made_of, "result": result}), encoding="utf-8")
+    temporary.replace(kept)
+    return result
+
+
+def over_seeds(results: list[dict]) -> dict:
+    """One result of several seeds': means, with 95 % intervals by Student's t over the seeds in place of the bootstrap's.
+
+    What is no score (how many tracks, or failures shown) is the first seed's.
+    """
+    first, *others = results
+    if not others:
+        return first
+    whole = {**first, "intervals": {}}
+    for group, scores in first.items():
+        if group == "intervals" or not isinstance(scores, dict):
+            continue
+        values = {metric: np.array([result[group][metric] for result in results]) for metric in scores}
+        whole[group] = {metric: float(some.mean()) for metric, some in values.items()}
+        factor = float(t.ppf((1 + LEVEL) / 2, len(results) - 1)) / len(results) ** 0.5
+        whole["intervals"][group] = {
+            metric: [float(some.mean() - side * factor * some.std(ddof=1)) for side in (1, -1)]
+            for metric, some in values.items()
+        }
+    return whole
