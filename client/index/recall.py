@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# A search takes so many times the candidates that were measured to do: they are measured by some 150 queries, and at
+# 1,000,000 tracks 400 other texts found 0.973 with what had found 0.992 of 48, and 0.993 with twice as many.
+MARGIN = 2
+
 
 @dataclass(frozen=True)
 class Recall:
@@ -46,8 +50,8 @@ class Recalls:
     of_all: float = 1.0
 
     def of(self, asked: float) -> Recall:
-        """That of the fewest candidates that will do, or of every vector."""
+        """That of MARGIN times the fewest candidates that were measured to do, or of every vector."""
         for candidates, measured in self.by_candidates.items():
             if measured >= asked:
-                return Recall(asked, measured, candidates)
+                return Recall(asked, measured, MARGIN * candidates)
         return Recall(asked, self.of_all, graph=max(self.by_candidates.values(), default=None))

@@ -1,0 +1,91 @@
+"""Which HNSW graph fits which size: links and construction effort, for vectors of music and texts that ask for it.
+
+Takes an hour.
+"""
+
+import os
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import million, million_beside
+from client.index.hnsw import principal_axes
+
+TITLE = "Search: links and construction effort by size"
+SIZES = (100_000, 300_000, 1_000_000)
+LINKS, EFFORTS = (12, 16, 24, 32), (100, 200, 400)
+MOST = (300_000, (16, 24), (100, 200))  # above that size, only these
+EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(19))  # as in client/index/hnsw.py, and further
+SAMPLED = 4_096
+
+
+def measure() -> str | None:
+    from bench import retrieval
+
+    sound_font = retrieval.SOUND_FONTS["FluidR3_GM"]
+    if not os.path.isfile(sound_font):
+        return None
+    rows = retrieval._render(sound_font)
+    captions = sorted({caption for row in rows for caption in row["captions"]})
+    texts = np.random.default_rng(million.SEED).permutation(captions)[: million.TEXTS].tolist()
+    lines = [
+        "The *heard* vectors of *A million tracks*, along the axes that hold 99.9 % of their squared length, and its "
+        f"{million.TEXTS} texts; graphs linked by one thread. What it takes until .99 of the texts' ten best are "
+        "found: the candidates (ef) and the time of one search, with the best 20 compared by whole vectors.",
+        "",
+        "| tracks | M | ef_construction | seconds to build | GB | candidates | recall | ms a search |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory(dir=retrieval.CACHE) as scratch:
+        folder = Path(scratch)
+        million._in_a_process(million._hear, folder, rows, texts)
+        real, queries = np.load(folder / "real.npy"), np.load(folder / "queries.npy")
+        for size in SIZES:
+            vectors = np.concatenate([*million._draw(real, "heard", size)])
+            best = million_beside.nearest(vectors, queries)
+            axes = principal_axes(vectors[np.random.default_rng(0).choice(size, SAMPLED, replace=False)])
+            kept = vectors if axes is None else vectors @ axes
+            turned = queries if axes is None else queries @ axes
+            for links, effort in product(LINKS, EFFORTS):
+                if size > MOST[0] and (links not in MOST[1] or effort not in MOST[2]):
+                    continue
+                cells = _try(kept, turned, whole=(vectors, queries), best=best, links=links, effort=effort)
+                lines.append(f"| {size:,} | {links} | {effort} | {cells} |")
+                print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def _try(
+    kept: NDArray[np.float32],
+    turned: NDArray[np.float32],
+    *,
+    whole: tuple[NDArray[np.float32], NDArray[np.float32]],
+    best: NDArray[np.int64],
+    links: int,
+    effort: int,
+) -> str:
+    graph: Any = hnswlib.Index(space="ip", dim=kept.shape[1])
+    graph.init_index(max_elements=len(kept), M=links, ef_construction=effort)
+    started_at = time.perf_counter()
+    graph.add_items(kept, num_threads=1)
+    build_s = time.perf_counter() - started_at
+    vectors, queries = whole
+    for ef in EFS:
+        graph.set_ef(max(ef, 2 * million.K))
+        found = []
+        started_at = time.perf_counter()
+        for query, asked in zip(turned, queries, strict=True):
+            rows = graph.knn_query(query, k=2 * million.K, num_threads=1)[0][0]
+            found.append(rows[np.argsort(-(vectors[rows] @ asked))[: million.K]])
+        search_ms = 1e3 * (time.perf_counter() - started_at) / len(queries)
+        reached = million_beside.recall(found, best)
+        if reached >= million_beside.RECALL:
+            break
+    size_gb = graph.index_file_size() / 1e9
+    return f"{build_s:.0f} | {size_gb:.2f} | {ef} | {reached:.4f} | {search_ms:.2f}"
