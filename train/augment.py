@@ -25,9 +25,11 @@ CODEC_BITS = (1.0, 4.0)  # a sample: of 44.1 kHz in stereo, as joint codecs spen
 def augment_waveform(
     waveform: Tensor, *, config: AugmentConfig, sample_rate_hz: int, rng: np.random.Generator
 ) -> Tensor:
-    """Apply MusCALL's augmentations (§4.3), saturation and lossy codecs, each with its own probability, from `rng`.
+    """Apply waveform augmentations, each with its own probability, from `rng` (MusCALL §4.2).
 
-    They come as they do in real files: what is played, the master, the room and the microphone, the encoder.
+    The paper names noise and pitch shift and leaves their ranges open; polarity, gain, filters and reverb are of the
+    work that it follows (Spijkervet & Burgoyne 2021), saturation and lossy codecs ours, and so are all ranges. They
+    come as they do in real files: what is played, the master, the room and the microphone, the encoder.
 
     Args:
         waveform: float32 [samples] in -1…1.

@@ -371,9 +371,10 @@ class ModelConfig:
 class AugmentConfig:
     """What training does to a crop; 0 switches a part off.
 
-    On the log-mel: SpecAugment masks and a random broad-band filter. On the waveform, each with its probability:
-    MusCALL's augmentations (§4.3), and what recordings meet on their way into files: `saturation` by a loud master, and
-    a lossy `codec` (AAC, MP3, Opus or Vorbis, at 1 to 4 bits a sample).
+    On the log-mel: SpecAugment masks and a random broad-band filter. On the waveform, each with its probability, as
+    MusCALL has it (§4.2): `noise` and `pitch_shift`, which the paper names, `polarity`, `gain`, filters and `reverb`,
+    and what recordings meet on their way into files: `saturation` by a loud master, and a lossy `codec` (AAC, MP3, Opus
+    or Vorbis, at 1 to 4 bits a sample).
     """
 
     time_masks: int = 2
@@ -408,15 +409,17 @@ class LossConfig:
     """The contrastive loss by `name`, and what is added to it (`train.objective`).
 
     "labels" is none: the audio tower learns the manifest's labels alone (MuLan's pretraining, §3.2), for a warm start.
-    `kappa`, `normalised_weights` and `sentence_encoder` (a BERT folder or name) are of weighted_info_nce; `margin` of
-    triplet; `views_...` of NT-Xent on two augmented views, of one "crop" or of two crops of a "track" (`views_of`);
-    `label_weight` of the loss on the manifest's labels; `distil_weight` of following the tags of `teacher`, published
-    weights of a tagger (`train.teacher`); `words_...` of keeping what the text tower's published weights know
-    (`train.word_memory`).
+    `directions` says whether InfoNCE is the "mean" of both directions or their "sum" (MusCALL eq. 2), which matters
+    beside other losses. `kappa`, `normalised_weights` (`train.losses.content_weights`; false is MusCALL's eq. 3) and
+    `sentence_encoder` (a BERT folder or name) are of weighted_info_nce; `margin` of triplet; `views_...` of NT-Xent on
+    two augmented views, of one "crop" or of two crops of a "track" (`views_of`); `label_weight` of the loss on the
+    manifest's labels; `distil_weight` of following the tags of `teacher`, published weights of a tagger
+    (`train.teacher`); `words_...` of keeping what the text tower's published weights know (`train.word_memory`).
     """
 
     name: str = "info_nce"
-    kappa: float = 0.01
+    directions: str = "mean"
+    kappa: float = 0.005
     normalised_weights: bool = True
     sentence_encoder: str = "all-MiniLM-L6-v2"
     margin: float = 1.0
@@ -432,6 +435,7 @@ class LossConfig:
 
     def validate(self) -> None:
         _one_of("loss.name", self.name, ("info_nce", "weighted_info_nce", "cmc", "triplet", "labels"))
+        _one_of("loss.directions", self.directions, ("mean", "sum"))
         if self.name == "labels" and not self.label_weight:
             raise ConfigError("loss.name is 'labels', but loss.label_weight is 0; set it to 1")
         if not 0 <= self.views_share < 1:
@@ -500,8 +504,8 @@ class OptimConfig:
 class DataConfig:
     """`mixture` weighs the manifest's sources against each other (`train.data.pairs.epoch_order`); {} takes all rows.
 
-    Without `random_crops` training takes the first window of each recording, as evaluation does. `unreadable_share` of
-    the rows seen may fail to decode before the run stops.
+    Without `random_crops` training takes the central window of each recording, as evaluation does (MusCALL §4.2).
+    `unreadable_share` of the rows seen may fail to decode before the run stops.
     """
 
     mixture: dict[str, float] = field(default_factory=dict)
@@ -540,7 +544,7 @@ class Config:
             raise ConfigError(f"seed is {self.seed}; expected 0 or more")
         if self.loss.views_share and self.loss.views_of == "track" and not self.data.random_crops:
             raise ConfigError(
-                "loss.views_of is 'track', but without data.random_crops both crops are its first window; switch "
+                "loss.views_of is 'track', but without data.random_crops both crops are its central window; switch "
                 "data.random_crops on"
             )
         if self.loss.views_share and self.loss.views_of == "crop" and self.augment.is_off:

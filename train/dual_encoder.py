@@ -14,7 +14,7 @@ ABSENT = 1e4  # taken off a token's score where there is none
 
 
 class DualEncoder(nn.Module):
-    """Two towers into one space (MusCALL §3.1, MuLan §3.1), and beside them, where configured, published towers.
+    """Two towers into one space (MusCALL §3.2 and §3.4, MuLan §3.1), and beside them, where configured, published ones.
 
     The towers may run in float16 (`model.audio_tower.half()`); the front end, both projections and the L2 norm
     are always float32, so both embeddings leave as float32. A training step sees the learned half of an embedding

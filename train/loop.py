@@ -517,7 +517,7 @@ def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: T
 def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
     """Share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain (R²).
 
-    In the first windows of the rows, of which the teacher has heard some.
+    In the central windows of the rows, of which the teacher has heard some.
     """
     model, head = state.model, state.objective.teacher
     assert head is not None

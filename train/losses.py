@@ -9,12 +9,14 @@ from torch import Tensor
 
 
 def info_nce(audio: Tensor, text: Tensor, *, temperature: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Symmetric InfoNCE: mean of the audio-to-text and text-to-audio cross-entropies (MusCALL eq. 1-2).
+    """Symmetric InfoNCE: mean of the audio-to-text and text-to-audio cross-entropies (MusCALL eq. 1 and 4).
+
+    It is half of what MusCALL's eq. 2 sums, as in CLIP and in the released MusCALL; `LossConfig.directions` doubles it.
 
     Args:
         audio, text: float [n, dim].
         temperature: positive scalar; cosine similarities are divided by it.
-        weights: float [n], non-negative, of each pair's loss (MusCALL eq. 3), such as `content_weights` gives.
+        weights: float [n], non-negative, of each pair's loss (MusCALL eq. 4), such as `content_weights` gives.
 
     Returns:
         A non-negative scalar; log n when all similarities are equal and no weights are given.
@@ -26,25 +28,30 @@ def info_nce(audio: Tensor, text: Tensor, *, temperature: Tensor, weights: Tenso
 
 
 def content_weights(sentences: Tensor, *, kappa: float, normalised: bool = True) -> Tensor:
-    """How much each caption has in common with the others of its batch, as the weight of its loss (MusCALL eq. 4).
+    """How much each caption has in common with those of its batch, as the weight of its loss (MusCALL eq. 3).
 
-    With s_i the mean similarity of caption i with the others, the paper's weight is exp(s_i / kappa). The authors' own
-    runs divide s by its sum over the batch before the exponential, and the weights by their mean after it, so that
-    neither the batch size nor the general level of similarity changes the size of the loss: `normalised`.
+    The weight is exp(s_i / kappa). In the paper s_i is the mean cosine of caption i with all n captions, itself
+    included. At its kappa of 0.005 a few captions then have nearly all the weight of a batch (docs/papers.md), so
+    `normalised` is the released code's way: s_i is the sum of the cosines with the others, as a share of that sum over
+    the batch.
+
+    Either way the weights are divided by their mean, which keeps their ratios: as eq. 3 stands they reach
+    exp(1 / kappa), which float32 does not hold, and beside which the self-supervision of eq. 5 would be nothing.
 
     Args:
         sentences: float [n, any], unit L2 norm: the captions' vectors from a sentence encoder, n >= 2.
-        kappa: positive; the smaller, the more the weights differ. The authors' runs use 0.01 with `normalised`.
+        kappa: positive; the smaller, the more the weights differ. The paper's is 0.005, the released code's 0.01.
 
     Returns:
-        Positive [n]; all 1 in a batch of equal similarities with `normalised`.
+        Not negative, [n], mean 1; all 1 in a batch of equal similarities.
     """
     similarity = sentences @ sentences.T
-    shared = (similarity.sum(dim=1) - similarity.diagonal()) / (len(sentences) - 1)
-    if not normalised:
-        return torch.exp(shared / kappa)
-    shares = shared / shared.sum()
-    weights = torch.exp((shares - shares.max()) / kappa)  # the maximum cancels and keeps the exponential small
+    if normalised:
+        shared = similarity.sum(dim=1) - similarity.diagonal()
+        shared = shared / shared.sum()
+    else:
+        shared = similarity.mean(dim=1)
+    weights = torch.exp((shared - shared.max()) / kappa)  # the maximum cancels and keeps the exponential small
     return weights / weights.mean()
 
 

@@ -3,10 +3,10 @@
     (1 - views_share) · contrastive(audio, text) + views_share · NT-Xent(views)
         + label_weight · labels + distil_weight · teacher
 
-(MusCALL eq. 5 mixes the first two.) Each is of the rows that have what it needs: a row without captions takes no part
-in the first, one without labels, of which nothing is known, none in that on labels. The heads in here belong to
-training alone and stay out of the model. A loss of the text tower alone, words_weight · words, is in
-`train.word_memory`.
+(MusCALL eq. 5 mixes the first two; with `loss.directions` "sum" as the paper has them.) Each is of the rows that have
+what it needs: a row without captions takes no part in the first, one without labels, of which nothing is known, none in
+that on labels. The heads in here belong to training alone and stay out of the model. A loss of the text tower alone,
+words_weight · words, is in `train.word_memory`.
 """
 
 from collections.abc import Sequence
@@ -91,10 +91,11 @@ class Objective(nn.Module):
             return cmc(audio, text, temperature=temperature)
         if config.name == "triplet":
             return triplet(audio, text, margin=config.margin)
-        if sentences is None:
-            return info_nce(audio, text, temperature=temperature)
-        weights = content_weights(sentences, kappa=config.kappa, normalised=config.normalised_weights)
-        return info_nce(audio, text, temperature=temperature, weights=weights)
+        weights = None
+        if sentences is not None:
+            weights = content_weights(sentences, kappa=config.kappa, normalised=config.normalised_weights)
+        mean = info_nce(audio, text, temperature=temperature, weights=weights)
+        return 2 * mean if config.directions == "sum" else mean
 
 
 class LabelHead(nn.Linear):

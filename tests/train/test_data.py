@@ -149,6 +149,17 @@ def test_a_mixture_of_a_source_that_is_not_there_is_refused():
         epoch_order(rows_of(labels=3), mixture={"playlist": 1}, seed=0, epoch=0)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_without_a_random_crop_it_is_the_central_window(ramp: Path, training: bool):
+    """As MusCALL is tested (Manco et al. 2022, §4.2)."""
+    pairs = PairDataset(
+        [Row(ramp, ("a",), "a", "train")], frontend=FRONTEND, seed=0, training=training, random_crops=not training
+    )
+    for key in (0, (1, 0, 0)):
+        starts_and_ends = pairs[key].waveform[[0, -1]]
+        np.testing.assert_allclose(starts_and_ends, [16_000 / 48_000, 31_999 / 48_000], atol=1e-6)
+
+
 def test_unreadable_rows_are_replaced_by_drawn_ones(ramp: Path, tmp_path: Path):
     (tmp_path / "broken.flac").write_text("no audio")
     # Most of the files, and all of those that follow one another: as where one folder of two is gone.

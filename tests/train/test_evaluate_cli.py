@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -168,6 +169,34 @@ def test_a_track_is_the_mean_of_its_three_windows(ckpt: Path, tones: Path):
     vectors = embed_tracks(model, rows)
     np.testing.assert_allclose(vectors[1], mean / mean.norm(), atol=1e-5)
     np.testing.assert_allclose(embed_tracks(model, rows, features=True)[1], features, atol=1e-4)
+
+
+def test_the_central_window_is_all_that_is_heard_where_asked_for(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """As MusCALL labels tracks (Manco et al. 2022, §4.2): what lies around it does not matter."""
+    tones_hz = 110 * 2.0 ** np.arange(0, 6, 0.5)
+    noise = 0.5 * np.random.default_rng(0).uniform(-1, 1, (len(tones_hz), 2, 16_000))
+    manifests = {}
+    for name in ("whole", "centre"):
+        manifests[name] = tmp_path / name / "manifest.jsonl"
+        manifests[name].parent.mkdir()
+        rows = []
+        for number, ((before, after), hz) in enumerate(zip(noise, tones_hz, strict=True)):
+            tone = 0.3 * np.sin(2 * np.pi * hz * np.arange(16_000) / 16_000)
+            wave = np.concatenate([before, tone, after]) if name == "whole" else tone
+            soundfile.write(tmp_path / name / f"{number}.wav", wave, 16_000, subtype="FLOAT")
+            labels = ["high" if hz > 880 else "low", ("pure", "rough", "steady")[number % 3]]
+            rows.append({"audio": f"{number}.wav", "split": "test", "labels": labels})
+        manifests[name].write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    model, _ = open_model(load_checkpoint(ckpt))
+    whole, centre = (read_manifest(path) for path in manifests.values())
+    expected = embed_tracks(model, centre)
+    np.testing.assert_allclose(embed_tracks(model, whole, places=(0.5,)), expected, atol=1e-6)
+    assert np.abs(embed_tracks(model, whole) - expected).max() > 1e-3
+    labelled = evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests["whole"], "--central")
+    assert labelled == evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests["centre"])
 
 
 def test_embedding_leaves_a_model_in_training_as_it_was(ckpt: Path, tones: Path):

@@ -81,6 +81,16 @@ def test_players_play_the_track(page: str, tones: Path):
     assert np.abs(sound[-24_000:]).max() < 0.01  # the tones last 1.5 s
 
 
+def test_players_play_the_middle_which_the_model_heard(tmp_path: Path):
+    wave = np.zeros(30 * 16_000)
+    wave[10 * 16_000 : 20 * 16_000] = 0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * 16_000) / 16_000)
+    soundfile.write(tmp_path / "a.flac", wave, 16_000)
+    (encoded,) = re.findall(r"base64,([^\"]+)", Players(budget=PAGE_BYTES).make(tmp_path / "a.flac"))
+    played, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(encoded)))
+    seconds = played[: 9 * rate_hz].reshape(9, rate_hz)
+    assert (np.abs(seconds).max(axis=1) > 0.2).all()
+
+
 def test_players_stop_at_their_budget(tones: Path):
     path = tones.parent / "0.flac"
     players = Players(budget=round(1.5 * len(Players(budget=PAGE_BYTES).make(path))))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from train.config import LossConfig
+from train.config import LossConfig, load_recipe
 from train.data.manifest import Row
 from train.losses import cmc, content_weights, info_nce, label_loss, nt_xent, triplet
 from train.objective import Objective
@@ -75,15 +75,26 @@ def test_weighted_info_nce_weighs_each_pair():
 @pytest.mark.parametrize("normalised", [False, True])
 def test_content_weights_equal_the_sum_written_out(normalised: bool):
     sentences, kappa = unit_rows(5, 3, seed=6).abs(), 0.2
-    shared = [sum(float(sentences[i] @ sentences[j]) for j in range(5) if j != i) / 4 for i in range(5)]
     if normalised:
+        shared = [sum(float(sentences[i] @ sentences[j]) for j in range(5) if j != i) for i in range(5)]
         shared = [value / sum(shared) for value in shared]
+    else:  # MusCALL eq. 3: over all of the batch, itself included
+        shared = [sum(float(sentences[i] @ sentences[j]) for j in range(5)) / 5 for i in range(5)]
     expected = [math.exp(value / kappa) for value in shared]
-    if normalised:
-        expected = [value * 5 / sum(expected) for value in expected]
+    expected = [value * 5 / sum(expected) for value in expected]
     torch.testing.assert_close(
         content_weights(sentences, kappa=kappa, normalised=normalised), torch.tensor(expected, dtype=torch.float64)
     )
+
+
+def test_content_weights_are_within_float32_at_the_papers_kappa():
+    """exp(0.9 / 0.005), as eq. 3 has it, is not."""
+    sentences = torch.nn.functional.normalize(3 + unit_rows(8, 16, seed=20), dim=-1)
+    assert (sentences @ sentences.T).mean() > 0.9
+    exact = content_weights(sentences, kappa=0.005, normalised=False)
+    weights = content_weights(sentences.float(), kappa=0.005, normalised=False)
+    torch.testing.assert_close(weights.double(), exact, rtol=1e-3, atol=1e-6)
+    assert math.isclose(float(exact.mean()), 1, rel_tol=1e-12)
 
 
 def test_content_weights_prefer_the_caption_that_is_like_the_others():
@@ -162,6 +173,32 @@ def test_views_are_mixed_in_by_their_share():
     labels = label_loss(objective.labels(features), torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]))
     assert abs(contrastive - shared) > 0.1  # or the shares could be swapped
     torch.testing.assert_close(total, 0.7 * contrastive + 0.3 * shared + 0.2 * labels, atol=1e-6, rtol=1e-6)
+
+
+def test_muscall_ssl_weighs_its_losses_as_the_paper_does():
+    """λ · NT-Xent + (1 - λ)(a→t + t→a), with both directions summed and weighted (MusCALL eq. 2, 4 and 5)."""
+    torch.manual_seed(0)
+    config = load_recipe("muscall_ssl").loss
+    objective = Objective(config, rows=[], width=6)
+    audio, text, sentences = (unit_rows(4, 5, seed=seed).float() for seed in (15, 16, 17))
+    sentences = sentences.abs()
+    views, temperature = torch.randn(4, 2, 6), torch.tensor(0.2)
+    total = objective(
+        torch.randn(4, 6),
+        audio=audio,
+        text=text,
+        views=views,
+        places=torch.arange(4),
+        captioned=torch.ones(4, dtype=torch.bool),
+        sentences=sentences,
+        temperature=temperature,
+    )
+    weights = content_weights(sentences, kappa=0.005)
+    to_text = -(weights * (audio @ text.T / 0.2).log_softmax(dim=1).diagonal()).mean()
+    to_audio = -(weights * (text @ audio.T / 0.2).log_softmax(dim=1).diagonal()).mean()
+    first, second = (torch.nn.functional.normalize(objective.views(views[:, i]), dim=-1) for i in (0, 1))
+    expected = 0.3 * nt_xent(first, second, temperature=0.5) + 0.7 * (to_text + to_audio)
+    torch.testing.assert_close(total, expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["info_nce", "weighted_info_nce", "cmc", "triplet"])

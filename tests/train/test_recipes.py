@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from train.checkpoint import load_checkpoint
-from train.config import RECIPES, load_recipe
+from train.config import RECIPES, flat_values, load_recipe
 from train.evaluate.__main__ import main as evaluate
 from train.loop import train
+from train.optimizer import learning_rate_share
 
 RESNET = ["model.audio.width=4", "model.audio.blocks=[1, 1, 1, 1]", "model.audio.heads=4"]
 BERT = [
@@ -22,8 +23,8 @@ SIZES = {
     "starter": [*RESNET, *BERT, "model.text.frozen_layers=0"],
     "starter_recorded": [*RESNET, *BERT, "model.text.frozen_layers=0", "data.mixture={}", "loss.distil_weight=0"],
     "starter_large": [*RESNET, *BERT, "model.text.frozen_layers=0", "data.mixture={}", "loss.distil_weight=0"],
-    "muscall": [*RESNET, *CAUSAL],
-    "muscall_ssl": [*RESNET, *CAUSAL, "augment.pitch_shift=0"],  # slow, and tested by itself
+    "muscall": [*RESNET, *CAUSAL, "augment.pitch_shift=0"],  # slow, and tested by itself
+    "muscall_ssl": [*RESNET, *CAUSAL, "augment.pitch_shift=0"],
     "mulan_resnet": [*RESNET, *BERT, "data.mixture={}", "optim.chunk_size=3"],
     "mulan_ast": [
         *("model.audio.init_from=null", "model.audio.hidden=32", "model.audio.layers=1", "model.audio.heads=4"),
@@ -107,12 +108,36 @@ def test_a_full_disk_keeps_what_was_saved(
     assert not list((tmp_path / "run").glob(".*.tmp"))
 
 
-@pytest.mark.parametrize("recipe", ["muscall", "muscall_ssl"])
-def test_muscall_has_the_released_settings(recipe: str):
-    """Those of `configs/models/muscall.yaml` and `configs/training.yaml` in ilaria-manco/muscall."""
+@pytest.mark.parametrize(("recipe", "window_s", "views_share"), [("muscall", 20, 0), ("muscall_ssl", 10, 0.3)])
+def test_muscall_has_the_papers_settings(recipe: str, window_s: float, views_share: float):
+    """Those that Manco et al. 2022 state, in §3.4, §4.2 and §5.2."""
     config = load_recipe(recipe)
-    model, optim = config.model, config.optim
-    assert (model.embedding_dim, model.audio.width, model.audio.features) == (512, 16, 256)
-    assert (model.text.hidden, model.text.layers, model.text.heads, model.text.dropout) == (512, 4, 8, 0.2)
-    assert (optim.optimizer, optim.weight_decay, optim.learning_rate) == ("adamw", 0.2, 5e-5)
-    assert (optim.epochs, optim.batch_size) == (100, 256)
+    model, augment, loss, optim = config.model, config.augment, config.loss, config.optim
+    assert (model.embedding_dim, model.audio.blocks, model.audio.pooling) == (512, (3, 4, 6, 3), "attention")
+    assert (model.text.layers, model.text.vocab_size, model.text.max_tokens) == (4, 49_408, 77)
+    assert (model.frontend.window_s, config.data.random_crops) == (window_s, True)
+    assert augment.noise > 0
+    assert augment.pitch_shift > 0
+    assert (loss.name, loss.directions, loss.kappa) == ("weighted_info_nce", "sum", 0.005)
+    assert (loss.views_share, loss.views_temperature, loss.views_dim) == (views_share, 0.5, 256)
+    assert (optim.weight_decay, optim.batch_size, optim.learning_rate, optim.epochs) == (0.2, 256, 5e-5, 150)
+    assert learning_rate_share(0, steps_per_epoch=1_000, optim=optim) == 1
+    assert optim.text_learning_rate == optim.learning_rate
+    assert optim.precision != "fp32"
+
+
+@pytest.mark.parametrize("recipe", ["muscall", "muscall_ssl"])
+def test_where_the_paper_is_silent_muscall_has_the_released_settings(recipe: str):
+    """Those of `configs/` in ilaria-manco/muscall."""
+    config = load_recipe(recipe)
+    model, augment = config.model, config.augment
+    assert (model.audio.width, model.audio.heads, model.audio.features) == (16, 8, 256)
+    assert (model.text.hidden, model.text.heads, model.text.dropout) == (512, 8, 0.2)
+    assert (augment.noise, augment.pitch_shift, config.optim.optimizer) == (0.3, 0.4, "adamw")
+
+
+def test_the_two_muscalls_differ_where_the_recipe_says_so():
+    base, ssl = (flat_values(load_recipe(name)) for name in ("muscall", "muscall_ssl"))
+    differing = {key for key in base if base[key] != ssl[key]}
+    own = {f"augment.{name}" for name in ("gain", "polarity", "reverb", "low_pass", "high_pass")}
+    assert differing == {"model.name", "model.frontend.window_s", "loss.views_share", *own}

@@ -1,5 +1,6 @@
-"""python -m train.data adapt | merge | decode | check | filter: make a manifest from a public data set, join several,
-decode recordings once and for all, look for what would hurt a run, keep the texts that describe music."""
+"""python -m train.data adapt | merge | split | decode | check | filter: make a manifest from a public data set, join
+several, divide one at random, decode recordings once and for all, look for what would hurt a run, keep the texts that
+describe music."""
 
 import argparse
 import json
@@ -23,6 +24,7 @@ from train.data.labelled import TextFilterError, read_labelled
 from train.data.manifest import SOURCES, SPLITS, ManifestError, Row, read_manifest, write_manifest
 from train.data.merge import merge_manifests
 from train.data.processes import ProcessDiedError
+from train.data.split import SHARES, split_rows
 from train.data.text_rules import SHORT_SOURCES, clean_text
 
 
@@ -63,6 +65,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST")
     command.add_argument("--out", type=Path, required=True, help="manifest to write")
     command.set_defaults(run=_merge)
+
+    command = commands.add_parser(
+        "split",
+        help="a manifest -> the same rows, divided at random into training, validation and test",
+        description="By seed and track_id: a track stays in its split when others are added, and all rows of a "
+        "recording are in one.",
+    )
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.add_argument(
+        "--shares", type=float, nargs=3, default=SHARES, metavar=("TRAIN", "VAL", "TEST"), help="default 80 10 10"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_split)
 
     command = commands.add_parser(
         "decode",
@@ -133,6 +149,15 @@ def _merge(args: argparse.Namespace) -> int:
     write_manifest(args.out, rows)
     counts = Counter(row.source or "no source" for row in rows)
     print(f"{len(rows)} rows in {args.out}: {', '.join(f'{count} {source}' for source, count in counts.items())}")
+    return 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    rows = split_rows(read_manifest(args.manifest), shares=args.shares, seed=args.seed)
+    _prepare_out(args.out, manifests=[args.manifest])
+    write_manifest(args.out, rows)
+    counts = Counter(row.split for row in rows)
+    print(f"{len(rows)} rows in {args.out}: {', '.join(f'{counts[split]} {split}' for split in SPLITS)}")
     return 0
 
 

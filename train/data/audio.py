@@ -33,8 +33,8 @@ def cut_crop(path: Path, *, sample_rate_hz: int, samples: int, place: float | No
 
     Args:
         samples: length of the result at `sample_rate_hz`.
-        place: where a random crop starts, from 0 (earliest) to 1 (latest); None takes window number `window`,
-            counted from the start of the file in steps of `samples`.
+        place: where the crop lies, from 0 (earliest) to 1 (latest), 0.5 in the centre; None takes window number
+            `window`, counted from the start of the file in steps of `samples`.
 
     Raises:
         AudioDecodeError: the file is missing, not audio, shorter than that window begins, or, where all of it had to be

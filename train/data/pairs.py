@@ -17,6 +17,7 @@ from train.teacher import TeacherTargets
 
 Key = tuple[int, int, int]  # epoch, place of the row, how often the epoch took that row before
 MAX_DRAWS = 100  # of rows for one item, before its audio is given up
+CENTRE = 0.5  # a crop's place: as much before it as after it
 
 
 class Unreadable(NamedTuple):
@@ -72,7 +73,7 @@ class PairDataset(Dataset[Pair]):
 
     In training crop and caption are drawn at random from the seed and the key, and so are the augmentations: the data
     of an epoch depend neither on the workers nor on where a run was resumed. In evaluation the key is the place of the
-    row alone, the crop is the first window, and the caption is drawn from (seed, place).
+    row alone, the crop is the central window (MusCALL §4.2), and the caption is drawn from (seed, place).
 
     In training a row that cannot be decoded is replaced by one drawn in the same way, up to `MAX_DRAWS` times, so every
     batch is full. Where that fails, and in evaluation, the item is silence, it says so, and its `unreadable` says why:
@@ -82,7 +83,7 @@ class PairDataset(Dataset[Pair]):
         augment: of waveforms, in training; None leaves them as they are.
         views: "crop" adds two augmented views of the crop, "track" one of it and one of another crop of the recording.
         targets: what a teacher hears in these rows, where items are to have it.
-        random_crops: whether training takes a random crop, else the first window.
+        random_crops: whether training takes a random crop, else the central window.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class PairDataset(Dataset[Pair]):
             row.audio,
             sample_rate_hz=self.frontend.sample_rate_hz,
             samples=self.frontend.window_samples,
-            place=rng.random() if self.random_crops else None,
+            place=rng.random() if self.random_crops else CENTRE,
         )
 
     def _augmented(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:

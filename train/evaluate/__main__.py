@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     for paired in (retrieval, report):
         paired.add_argument("--pairs", type=int, help="among so many rows, drawn by --seed (default: all)")
     zeroshot = add("zeroshot", _zeroshot, text="the rows' labels from prompts, without training")
+    zeroshot.add_argument("--central", action="store_true", help="hear the central window alone, as MusCALL does")
     probe = add("probe", _probe, text="logistic regression on frozen audio vectors; fits on train, chooses on val")
     probe.add_argument("--projected", action="store_true", help="vectors of the joint space, not the tower's features")
     for labelled in (zeroshot, probe):
@@ -100,7 +101,7 @@ def _report(args: argparse.Namespace) -> dict:
 
 def _zeroshot(args: argparse.Namespace) -> dict:
     rows = read_manifest(args.data, split=args.split, having="labels")
-    return evaluate_zeroshot(load_checkpoint(args.ckpt), rows, single=args.single, seed=args.seed)
+    return evaluate_zeroshot(load_checkpoint(args.ckpt), rows, single=args.single, central=args.central, seed=args.seed)
 
 
 def _probe(args: argparse.Namespace) -> dict:

@@ -15,12 +15,12 @@ from train.checkpoint import Checkpoint
 from train.config import FrontendConfig
 from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import Row
-from train.data.pairs import PairDataset, collate
+from train.data.pairs import CENTRE, PairDataset, collate
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.evaluate.errors import EvaluationError
 
-PLACES = (0.0, 0.5, 1.0)
+PLACES = (0.0, CENTRE, 1.0)
 """Where a track's windows lie: its first, its middle and its last one."""
 
 TextEmbedder = Callable[[Sequence[str]], np.ndarray]
@@ -44,7 +44,7 @@ def embed_pairs(
     batch_size: int = 64,
     workers: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """First window and one caption (drawn by `seed`) of every row.
+    """Central window (MusCALL §4.2) and one caption (drawn by `seed`) of every row.
 
     Returns:
         audio, text: float32 [n, dim] on the CPU, unit L2 norm; row i of both belongs to `rows[i]`.
@@ -79,11 +79,18 @@ def embed_captioned_pairs(
 
 @torch.inference_mode()
 def embed_tracks(
-    model: DualEncoder, rows: Sequence[Row], *, features: bool = False, batch_size: int = 16, workers: int = 0
+    model: DualEncoder,
+    rows: Sequence[Row],
+    *,
+    places: Sequence[float] = PLACES,
+    features: bool = False,
+    batch_size: int = 16,
+    workers: int = 0,
 ) -> np.ndarray:
-    """One vector a track, from its first, middle and last window (each as long as the model's).
+    """One vector a track, from windows as long as the model's.
 
     Args:
+        places: where these lie, each from 0 (the first) to 1 (the last).
         features: of the audio tower, averaged, in place of vectors of the joint space.
 
     Returns:
@@ -95,7 +102,8 @@ def embed_tracks(
         EvaluationError: the model gives NaN.
     """
     device = model.log_temperature.device
-    batches = DataLoader(_Windows(rows, model.config.frontend), batch_size=batch_size, num_workers=workers)
+    tracks = _Windows(rows, model.config.frontend, places=places)
+    batches = DataLoader(tracks, batch_size=batch_size, num_workers=workers)
     vectors = []
     with _in_eval_mode(model):
         for windows, problems in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
@@ -126,10 +134,10 @@ def embed_texts(
 
 
 class _Windows(Dataset[tuple[Tensor, str]]):
-    """The windows of each row at `PLACES`, float32 [places, samples], and why they cannot be read, or ""."""
+    """The windows of each row at `places`, float32 [places, samples], and why they cannot be read, or ""."""
 
-    def __init__(self, rows: Sequence[Row], frontend: FrontendConfig) -> None:
-        self.rows, self.frontend = rows, frontend
+    def __init__(self, rows: Sequence[Row], frontend: FrontendConfig, *, places: Sequence[float]) -> None:
+        self.rows, self.frontend, self.places = rows, frontend, places
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,9 +145,9 @@ class _Windows(Dataset[tuple[Tensor, str]]):
     def __getitem__(self, index: int) -> tuple[Tensor, str]:
         path, rate_hz, samples = self.rows[index].audio, self.frontend.sample_rate_hz, self.frontend.window_samples
         try:
-            crops = [load_crop(path, sample_rate_hz=rate_hz, samples=samples, place=place) for place in PLACES]
+            crops = [load_crop(path, sample_rate_hz=rate_hz, samples=samples, place=place) for place in self.places]
         except AudioDecodeError as exc:
-            return torch.zeros(len(PLACES), samples), str(exc)
+            return torch.zeros(len(self.places), samples), str(exc)
         return torch.from_numpy(np.stack(crops)), ""
 
 

@@ -16,7 +16,7 @@ RETRIEVAL_STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "mAP@10": lambda rank: np.where(rank <= 10, 1.0 / rank, 0.0).mean(axis=-1),
     "MedR": lambda rank: np.median(rank, axis=-1),
 }
-"""Ranks [..., queries] -> [...]: what is reported of one direction of retrieval (MusCALL §4.2)."""
+"""Ranks [..., queries] -> [...]: what is reported of one direction of retrieval (MusCALL §5.1)."""
 
 
 def ranks(similarity: np.ndarray) -> np.ndarray:

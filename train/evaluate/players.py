@@ -1,4 +1,4 @@
-"""Ten seconds of a track inside a page."""
+"""Ten seconds of a track inside a page: its middle, around which the model heard it."""
 
 import base64
 import io
@@ -7,6 +7,7 @@ from pathlib import Path
 import soundfile
 
 from train.data.audio import load_crop
+from train.data.pairs import CENTRE
 
 SAMPLE_RATE_HZ = 24_000  # one of Opus's
 CLIP_S = 10.0
@@ -20,7 +21,7 @@ class Players:
         self._encoded: dict[Path, str] = {}  # a third of a second each, and the same tracks come back
 
     def make(self, path: Path) -> str:
-        """The start of the file as Ogg Opus in a data URI.
+        """The middle of the file as Ogg Opus in a data URI.
 
         Raises:
             AudioDecodeError: a file that cannot be read.
@@ -36,6 +37,6 @@ class Players:
 
 def _encode(path: Path) -> str:
     buffer = io.BytesIO()
-    wave = load_crop(path, sample_rate_hz=SAMPLE_RATE_HZ, samples=round(CLIP_S * SAMPLE_RATE_HZ))
+    wave = load_crop(path, sample_rate_hz=SAMPLE_RATE_HZ, samples=round(CLIP_S * SAMPLE_RATE_HZ), place=CENTRE)
     soundfile.write(buffer, wave, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS")
     return base64.b64encode(buffer.getvalue()).decode()

@@ -8,7 +8,7 @@ from train.evaluate.embed import TextEmbedder
 
 STYLES: Mapping[str, tuple[str, ...]] = {
     "label": ("{}",),
-    "A {} track": ("A {} track",),  # MusCALL's
+    "A {} track": ("A {} track",),  # MusCALL §5.2
     "ensemble": (
         "{}",
         "A {} track",

@@ -50,7 +50,7 @@ def check_report_path(out: str | Path) -> Path:
 
 
 def write_report(checkpoint: Checkpoint, rows: Sequence[Row], *, out: Path, title: str, seed: int = 0) -> dict:
-    """Embed one caption and the first window of every row, and write what that shows to `out` in one step.
+    """Embed one caption and the central window of every row, and write what that shows to `out` in one step.
 
     Returns:
         as `score_retrieval`.
@@ -100,7 +100,7 @@ def render_page(
     audio_points, text_points = map_to_plane(audio[shown], text=text[shown], seed=seed)
     sections = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{len(rows)} pairs: the first window of each track and one of its captions, drawn by seed {seed}. "
+        f"<p>{len(rows)} pairs: the central window of each track and one of its captions, drawn by seed {seed}. "
         "Intervals are 95 % bootstrap intervals over queries.</p>",
         "<h2>Retrieval</h2>",
         _retrieval_table(result),

@@ -1,4 +1,4 @@
-"""Cross-modal retrieval (MusCALL §4.2): each caption must find its own track, each track its own caption."""
+"""Cross-modal retrieval (MusCALL §5.1): each caption must find its own track, each track its own caption."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,9 @@ from train.evaluate.metrics import RETRIEVAL_STATISTICS, ranks, retrieval_metric
 
 
 def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int = 0) -> dict:
-    """One caption per row, drawn by `seed`, against the first window of every row; result as `score_retrieval`."""
+    """One caption per row, drawn by `seed`, against the central window of every row (MusCALL §4.2); result as
+    `score_retrieval`.
+    """
     audio, text, _ = embed_captioned_pairs(checkpoint, rows, seed=seed)
     return score_retrieval(text @ audio.T, seed=seed)
 
@@ -43,7 +45,7 @@ def score_retrieval(text_to_audio: np.ndarray, *, seed: int) -> dict:
 def draw_rows(rows: Sequence[Row], *, pairs: int | None, seed: int) -> list[Row]:
     """`pairs` of the rows without repetition, in their order; None takes all.
 
-    Papers report retrieval among 1,000 pairs: its figures fall as the number of candidates grows.
+    MusCALL reports retrieval among 1,000 pairs (§5.1): its figures fall as the number of candidates grows.
 
     Raises:
         EvaluationError: fewer rows than that, or fewer than two pairs.

@@ -1,4 +1,4 @@
-"""Zero-shot labelling (MusCALL and MuLan): a track gets the labels whose prompts lie nearest to it."""
+"""Zero-shot labelling (MusCALL §5.2, and MuLan): a track gets the labels whose prompts lie nearest to it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,16 +7,20 @@ import numpy as np
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
-from train.evaluate.embed import TextEmbedder, embed_texts, embed_tracks, open_model
+from train.data.pairs import CENTRE
+from train.evaluate.embed import PLACES, TextEmbedder, embed_texts, embed_tracks, open_model
 from train.evaluate.labels import Targets, is_single, read_targets, score_labels, select_defined
 from train.evaluate.prompts import STYLES, embed_prompts
 
 
-def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bool = False, seed: int = 0) -> dict:
-    """The labels of the rows against their three windows; result as `score_zeroshot`.
+def evaluate_zeroshot(
+    checkpoint: Checkpoint, rows: Sequence[Row], *, single: bool = False, central: bool = False, seed: int = 0
+) -> dict:
+    """The labels of the rows against their windows; result as `score_zeroshot`.
 
     Args:
         single: each row's first label is its class. Rows of one label each are taken so by themselves.
+        central: hear the central window alone, as MusCALL does (§4.2), in place of the first, middle and last.
 
     Raises:
         EvaluationError: labels that cannot be told apart (before anything is embedded).
@@ -25,7 +29,8 @@ def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bo
     if not targets.single:
         select_defined(targets)
     model, tokenizer = open_model(checkpoint)
-    tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
+    places = (CENTRE,) if central else PLACES
+    tracks = embed_tracks(model, rows, places=places, workers=checkpoint.config.optim.workers)
     return score_zeroshot(tracks, targets=targets, embed=partial(embed_texts, model, tokenizer=tokenizer), seed=seed)
 
 

@@ -1,6 +1,6 @@
 """The audio encoder of the DCASE 2022 task 6b baseline (Xie et al. 2022): convolutions, then a bidirectional GRU.
 
-MusCALL's tables compare with it. After the "CRNN5" of Dinkel, Wu and Yu, "Towards duration robust weakly supervised
+MusCALL's Table 1 compares with it. After the "CRNN5" of Dinkel, Wu and Yu, "Towards duration robust weakly supervised
 sound event detection" (2021): five convolutions, L4 pooling in three places, one recurrent layer, mean over time.
 """
 

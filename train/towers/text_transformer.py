@@ -1,7 +1,7 @@
 """The causal Transformer of CLIP as MusCALL's text tower (section 3.4; Radford et al. 2021, section 2.4).
 
-4 layers, 512 wide, 8 heads, CLIP's byte-pair vocabulary; the output is the state at the end-of-text token, which has
-seen the whole caption because attention looks back only.
+4 layers on CLIP's byte-pair vocabulary, as released 512 wide with 8 heads; the output is the state at the end-of-text
+token, which has seen the whole caption because attention looks back only.
 """
 
 import torch

@@ -11,8 +11,8 @@ def read_magnatagatune(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
     """Rows of `annotations_final.csv` (tab-separated, a column of 0 and 1 a tag).
 
     The split is the usual one, by the first character of the path, a hexadecimal digit: 0 to b train, c validation,
-    d to f test (van den Oord et al. 2014). Clips without any tag are left out. Papers, MusCALL among them, take
-    the 50 most frequent tags: `top_labels` of `adapt`.
+    d to f test (van den Oord et al. 2014). Clips without any tag are left out. Most
+    papers take the 50 most frequent tags: `top_labels` of `adapt`. MusCALL (§5.2) does not say which it takes.
     """
     path = find_file(root, "annotations_final.csv")
     for line in read_table(path, columns=("clip_id", "mp3_path"), delimiter="\t"):

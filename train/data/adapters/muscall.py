@@ -1,4 +1,5 @@
-"""MusCALL's own format (Manco et al. 2022, §4.1): `dataset_{train,val,test}.json`, a list of captioned recordings."""
+"""The format that the authors of MusCALL released code for: `dataset_{train,val,test}.json`, a list of captioned
+recordings. Their own 250,000 pairs (Manco et al. 2022, §4.1) are not public."""
 
 import json
 from collections.abc import Iterator
