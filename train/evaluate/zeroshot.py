@@ -1,4 +1,4 @@
-"""Zero-shot labelling (MusCALL and MuLan): a track gets the labels whose prompts lie nearest to it."""
+"""Zero-shot labelling (MusCALL, and MuLan §4.1.1): a track gets the labels whose prompts lie nearest to it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,16 +12,24 @@ from train.evaluate.labels import Targets, is_single, read_targets, score_labels
 from train.evaluate.prompts import STYLES, embed_prompts
 
 
-def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bool = False, seed: int = 0) -> dict:
+def evaluate_zeroshot(
+    checkpoint: Checkpoint,
+    rows: Sequence[Row],
+    *,
+    single: bool = False,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict:
     """The labels of the rows against their three windows; result as `score_zeroshot`.
 
     Args:
         single: each row's first label is its class. Rows of one label each are taken so by themselves.
+        names: of all labels these alone, as tags; None takes all that the rows have.
 
     Raises:
         EvaluationError: labels that cannot be told apart (before anything is embedded).
     """
-    targets = read_targets(rows, single=single or is_single(rows))
+    targets = read_targets(rows, single=single or (names is None and is_single(rows)), names=names)
     if not targets.single:
         select_defined(targets)
     model, tokenizer = open_model(checkpoint)
