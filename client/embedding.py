@@ -20,7 +20,7 @@ _KEPT_TEXTS = 512  # the same of texts
 def track_vectors(windows: NDArray[np.float32], *, starts_s: Sequence[float], powers: Sequence[float]) -> TrackVectors:
     """The vectors of a track: of the windows that are heard (see `audio.heard`), and of the track.
 
-    That is the normalised mean of theirs (MuLan, section 3: clip-level averaging).
+    That is the normalised mean of theirs (MuLan §4.1.1: clip-level averaging).
 
     Args:
         windows: float32 [windows, dim], unit L2 norm.

@@ -1,6 +1,6 @@
 """What a query says that there shall not be: "jazz without drums" wants jazz, and no drums.
 
-A text encoder hardly tells "no drums" from "drums" (MuLan, section 4.2), so what is negated is taken out of the text
+A text encoder hardly tells "no drums" from "drums" (MuLan §4.2.1), so what is negated is taken out of the text
 and searched for as something unwanted. Only what can be heard is read so, which leaves sayings and titles as they are
 ("a horse with no name"), and anything else that the lists below do not know. This is a reading of plain English, not a
 parser: where it is wrong, a search shows how it read, and `literal` or quotation marks leave the text as it is.

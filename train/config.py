@@ -234,14 +234,16 @@ AudioConfig = AudioResNetConfig | AudioAstConfig | AudioCrnnConfig | AudioMusicn
 
 @dataclass(frozen=True)
 class TextBertConfig:
-    """BERT-style encoder (MuLan §3.2 pools by the CLS token).
+    """BERT-style encoder (MuLan §3.3 pools by the CLS token).
 
-    `init_from` and `frozen_layers` concern the start of a run only, never the rebuilding of a checkpoint: the weights
-    come from there, and the embeddings and the first `frozen_layers` layers stay as they are.
+    `init_from` and `frozen_...` concern the start of a run only, never the rebuilding of a checkpoint: the weights come
+    from there, and the embeddings (unless `frozen_embeddings` is false) and the first `frozen_layers` layers stay as
+    they are.
     """
 
     tower: str = "text_bert"
     init_from: str | None = "all-MiniLM-L6-v2"
+    frozen_embeddings: bool = True
     frozen_layers: int = 0
     vocab_size: int = 30_522
     hidden: int = 384
@@ -259,6 +261,11 @@ class TextBertConfig:
         if not 0 <= self.frozen_layers <= self.layers:
             raise ConfigError(
                 f"model.text.frozen_layers is {self.frozen_layers}; expected 0 to model.text.layers = {self.layers}"
+            )
+        if self.frozen_layers and not self.frozen_embeddings:
+            raise ConfigError(
+                f"model.text.frozen_layers is {self.frozen_layers}, but model.text.frozen_embeddings is false, so what "
+                "these layers take would change; freeze the embeddings too, or no layer"
             )
         _one_of("model.text.pooling", self.pooling, ("mean", "cls"))
         if not 2 < self.max_tokens <= self.max_positions:
@@ -470,6 +477,7 @@ class OptimConfig:
     weight_decay: float = 0.05
     schedule: str = "cosine"
     decay_epochs: int = 20  # of the step schedule: every so many epochs the rate is multiplied by decay_factor
+    decay_steps: int = 0  # the same, counted in steps; 0 counts epochs
     decay_factor: float = 0.1
     warmup_share: float = 0.05
     clip_norm: float = 1.0
@@ -485,8 +493,9 @@ class OptimConfig:
         _one_of("optim.schedule", self.schedule, ("cosine", "step"))
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"optim.ema_decay is {self.ema_decay}; expected 0 to below 1, such as 0.999")
-        if self.chunk_size < 0:
-            raise ConfigError(f"optim.chunk_size is {self.chunk_size}; expected 0 or more")
+        for name in ("chunk_size", "decay_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name} is {getattr(self, name)}; expected 0 or more")
         if self.batch_size < 2:
             raise ConfigError(f"optim.batch_size is {self.batch_size}; a contrastive batch needs at least 2 pairs")
         for name in ("epochs", "decay_epochs"):

@@ -65,7 +65,8 @@ from train.word_memory import WordMemory
 
 TEXT_GROUP = 32  # captions that share one padded length
 PLACEHOLDER = "music"  # embedded, and left unused, for a row without captions, so that processes have equal shares
-MIN_TEMPERATURE = 0.01  # CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5)
+# CLIP's clamp, by which logits are scaled by at most 100 (Radford et al. 2021, §2.5), and MuLan's (0, 1] (§3.1).
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1.0
 MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
 # What a resumed run may change: how it goes on, not what its state means.
 CHANGEABLE = (
@@ -144,6 +145,11 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
         raise TrainingError(
             f"of the {len(train_rows)} training rows in {manifest} less than 2 have captions, which loss.name "
             f"{config.loss.name!r} compares; merge it with a manifest of captioned tracks (python -m train.data merge)"
+        )
+    if not MIN_TEMPERATURE <= optim.initial_temperature <= MAX_TEMPERATURE:
+        raise TrainingError(
+            f"optim.initial_temperature is {optim.initial_temperature:g}, and would be {MIN_TEMPERATURE:g} to "
+            f"{MAX_TEMPERATURE:g} after one step; start within these"
         )
     digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
@@ -427,7 +433,7 @@ def _train_epoch(
         state.scaler.step(state.optimizer)
         state.scaler.update()
         with torch.no_grad():
-            model.log_temperature.clamp_(min=math.log(MIN_TEMPERATURE))
+            model.log_temperature.clamp_(min=math.log(MIN_TEMPERATURE), max=math.log(MAX_TEMPERATURE))
         if state.average:
             state.average.update(model)
         state.step += 1

@@ -72,7 +72,7 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
 
 
 def cmc(audio: Tensor, text: Tensor, *, temperature: Tensor) -> Tensor:
-    """MuLan's contrastive multiview coding loss (section 3.1): the denominator holds the negatives of both directions.
+    """MuLan's contrastive multiview coding loss (§3.1): the denominator holds the negatives of both directions.
 
     For pair i it is -log(h_ii / sum over j != i of (h_ij + h_ji)) with h = exp(cosine / temperature), summed in the
     paper and averaged here, so that a rate does not depend on the batch size. Unlike InfoNCE's it can be negative.
@@ -110,7 +110,7 @@ def triplet(audio: Tensor, text: Tensor, *, margin: float) -> Tensor:
 def label_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropies of a track's labels, summed over the labels, mean over the tracks.
 
-    MuLan trains its audio tower on AudioSet's labels before it sees a text (section 3.2).
+    MuLan trains its audio tower on AudioSet's labels before it sees a text (§3.2).
 
     Args:
         logits: float [n, labels].

@@ -189,6 +189,21 @@ def test_audioset_names_its_labels(tmp_path: Path):
         adapt("audioset", tmp_path)
 
 
+def test_labels_can_be_a_text_each(tmp_path: Path, song_describer: Path, capsys: pytest.CaptureFixture):
+    root = tmp_path / "tagged"
+    tone(root / "0/1.mp3"), tone(root / "0/2.mp3")
+    table = ["clip_id\tno voice\tharp\tmp3_path", "1\t1\t1\t0/1.mp3", "2\t0\t1\t0/2.mp3"]
+    (root / "annotations_final.csv").write_text("\n".join(table))
+    out = tmp_path / "manifest.jsonl"
+    assert main(["adapt", "magnatagatune", str(root), "--out", str(out), "--labels-apart"]) == 0
+    assert [row.captions for row in read_manifest(out)] == [("no voice", "harp"), ("harp",)]
+    assert [row.labels for row in read_manifest(out)] == [("no voice", "harp"), ("harp",)]
+    out.unlink()
+    assert main(["adapt", "song_describer", str(song_describer), "--out", str(out), "--labels-apart"]) == 2
+    assert "no text of song_describer is a list of labels; leave --labels-apart out" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_track_gets_the_titles_of_its_playlists(tmp_path: Path):
     tone(tmp_path / "music/Björk/one.wav"), tone(tmp_path / "music/two.wav")
     lists = tmp_path / "lists"

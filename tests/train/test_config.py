@@ -44,6 +44,11 @@ def test_checkpoints_from_before_there_was_a_choice_of_directions_have_the_mean(
         (["model.audio.width=0"], "audio.width is 0; expected an even number of at least 2"),
         (["model.text.dropout=2"], "text.dropout is 2; expected 0 to below 1"),
         (["optim.decay_epochs=0"], "optim.decay_epochs is 0; expected at least 1"),
+        (["optim.decay_steps=-1"], "optim.decay_steps is -1; expected 0 or more"),
+        (
+            ["model.text.frozen_layers=2", "model.text.frozen_embeddings=false"],
+            "frozen_layers is 2, but model.text.frozen_embeddings is false",
+        ),
         (["seed=-1"], "seed is -1; expected 0 or more"),
         (
             ["loss.views_share=0.3", *(f"augment.{part}=0" for part in ("time_masks", "frequency_masks", "filter_db"))],

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,24 @@ def test_a_mixture_draws_sources_by_weight_and_repeats_the_small_ones():
     assert shares == pytest.approx([0.5, 0.25], abs=0.03)
     taken = [count for _, place, count in order if rows[place].source == "short_form"]
     assert max(taken) == (len(taken) - 1) // 20  # each of the 20 as often as any other
+
+
+def test_each_batch_has_the_proportions_of_the_mixture():
+    rows = rows_of(short_form=50, long_form=3_000, playlist=700, labels=850)
+    weights = {"short_form": 2, "long_form": 2, "playlist": 1, "labels": 1}
+    order = epoch_order(rows, mixture=weights, seed=3, epoch=1)
+    for start in range(0, len(order) - 60 + 1, 60):
+        batch = [rows[place].source for _, place, _ in order[start : start + 60]]
+        for source, weight in weights.items():
+            assert abs(batch.count(source) - 10 * weight) <= 1  # 4,600 rows are no whole number of 2:2:1:1
+
+
+def test_sources_that_are_left_keep_their_proportions():
+    """As in the paper's ablations (MuLan §4.2.1): what is not named takes no part."""
+    rows = rows_of(short_form=200, long_form=200, playlist=300, labels=300)
+    order = epoch_order(rows, mixture={"short_form": 2, "long_form": 2, "labels": 1}, seed=0, epoch=0)
+    counts = Counter(rows[place].source for _, place, _ in order)
+    assert counts == {"short_form": 400, "long_form": 400, "labels": 200}
 
 
 def test_a_mixture_of_a_source_that_is_not_there_is_refused():

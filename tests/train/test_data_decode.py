@@ -63,6 +63,24 @@ def test_only_what_is_missing_or_newer_is_decoded_again(manifest: Path):
     assert soundfile.info(changed).duration == pytest.approx(9.0, abs=0.1)
 
 
+def test_a_clip_is_the_part_that_was_asked_for(manifest: Path, capsys: pytest.CaptureFixture[str]):
+    assert decode(manifest) == 0  # of 4 and 5 s
+    whole = [soundfile.read(row.audio)[0] for row in read_manifest(manifest.parent / "decoded/manifest.jsonl")]
+    assert decode(manifest, "--clip", "1.5", "3") == 0
+    clips = [soundfile.read(row.audio)[0] for row in read_manifest(manifest.parent / "decoded/manifest.jsonl")]
+    assert [len(clip) for clip in clips] == [len(whole[0]) - 24_000, len(whole[1]) - 24_000, 48_000]
+    for clip, recording in zip(clips, whole, strict=True):
+        np.testing.assert_array_equal(clip, recording[24_000:72_000])
+    capsys.readouterr()
+    assert decode(manifest, "--clip", "4.5", "30") == 0
+    printed = capsys.readouterr()
+    assert f"left out: {manifest.parent / 'a/song.ogg'}: ends before 4.5 s\n" in printed.err
+    assert printed.out.startswith("1 rows in ")
+    for start, length in (("-1", "3"), ("0", "0"), ("nan", "3")):
+        assert decode(manifest, "--clip", start, length) == 2
+        assert "--clip is " in capsys.readouterr().err
+
+
 def test_bad_input_is_one_sentence_and_nothing_is_lost(manifest: Path, capsys: pytest.CaptureFixture[str]):
     assert decode(manifest, "--sample-rate", "16") == 2
     assert "--sample-rate is 16; expected Hz, 1000 to 192000" in capsys.readouterr().err

@@ -90,6 +90,26 @@ def test_a_probe_hears_more_than_chance(
     assert within_its_interval(result)
 
 
+@pytest.mark.parametrize("protocol", ["zeroshot", "probe"])
+def test_labels_can_be_chosen(
+    protocol: str, ckpt: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    names = tmp_path / "names.txt"
+    names.write_text("rough\n high \nsilent\n\nhigh\n", encoding="utf-8")
+    common = ("--ckpt", ckpt, "--data", tones, "--split", "val", "--labels", names)
+    result = evaluate(capsys, protocol, *common)
+    assert result["labels"] == 2  # no tone is silent
+    assert within_its_interval(result)
+    command = [protocol, *map(str, common)]
+    for content, message in ((b"", "is empty; expected one label a line"), (b"\xff", "is not UTF-8 text")):
+        names.write_bytes(content)
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--single"])
+    assert "not allowed with argument --labels" in capsys.readouterr().err
+
+
 def test_playlists_pairs_and_triplets(ckpt: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     questions = {
         "playlists": {"title": "low", "description": "a slow tone", "tracks": ["0.flac", "3.flac"]},

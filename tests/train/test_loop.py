@@ -183,6 +183,27 @@ def test_a_run_that_diverged_goes_on_from_its_last_good_state_with_a_lower_rate(
     assert {group["peak_lr"] for group in state["optimizer"]["param_groups"]} == {1e-4, 1e-5}
 
 
+@pytest.mark.parametrize(("uphill", "bound"), [(-1e6, 1.0), (1e6, 0.01)])
+def test_the_temperature_stays_within_its_range(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uphill: float, bound: float
+):
+    def pull(modules: Sequence[torch.nn.Module], *, world: object) -> None:
+        modules[0].log_temperature.grad.fill_(uphill)
+
+    monkeypatch.setattr(loop, "average_gradients", pull)
+    rates = ["optim.epochs=1", f"optim.initial_temperature={bound}", "optim.warmup_share=0", "optim.learning_rate=0.1"]
+    train(load_recipe("starter", overrides=[*tiny_overrides, *TWO_STEPS, *rates]), manifest=tones, run=tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run/ckpt.pt").metrics["temperature"] == pytest.approx(bound, rel=1e-6)
+
+
+def test_a_temperature_that_the_first_step_would_change_is_refused(
+    tones: Path, tiny_overrides: list[str], tmp_path: Path
+):
+    config = load_recipe("starter", overrides=[*tiny_overrides, "optim.initial_temperature=2"])
+    with pytest.raises(TrainingError, match=r"initial_temperature is 2, and would be 0\.01 to 1 after one step"):
+        train(config, manifest=tones, run=tmp_path / "run")
+
+
 def test_a_run_stopped_between_an_epochs_line_and_its_state_resumes_exactly(
     tones: Path, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

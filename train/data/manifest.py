@@ -13,7 +13,7 @@ from typing import Any
 
 SPLITS = ("train", "val", "test")
 SOURCES = ("short_form", "long_form", "playlist", "labels", "recorded")
-"""Of texts, as MuLan mixes them (§3.3), and of recordings without any."""
+"""Of texts, as MuLan mixes them (§3.4), and of recordings without any."""
 
 
 class ManifestError(ValueError):

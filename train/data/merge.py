@@ -1,4 +1,4 @@
-"""Several manifests as one, such as the sources that MuLan mixes (§3.3)."""
+"""Several manifests as one, such as the sources that MuLan mixes (§3.4)."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -152,7 +152,8 @@ def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int,
     """The keys of an epoch in order, as many as there are rows.
 
     Without a mixture it is a permutation. With one, such as MuLan's {"short_form": 2, "long_form": 2, "playlist": 1,
-    "labels": 1} (§3.3), each place is drawn from a source with that weight, and a source goes round as often as needed.
+    "labels": 1} (§3.4), every part of it, such as a batch, has the sources in these proportions, but for rounding, and
+    a source goes round as often as needed. A source that the mixture does not name takes no part.
 
     Raises:
         ManifestError: the mixture names a source that no row has.
@@ -164,10 +165,22 @@ def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int,
     for source, places in by_source.items():
         if not places:
             raise ManifestError(f"data.mixture names the source {source!r}, which no training row has")
-    weights = np.array(list(mixture.values()), float)
-    drawn = rng.choice(len(weights), size=len(rows), p=weights / weights.sum())
     endless = [_rounds(places, rng) for places in by_source.values()]
-    return [(epoch, *next(endless[source])) for source in drawn]
+    return [(epoch, *next(endless[source])) for source in _interleave(list(mixture.values()), length=len(rows))]
+
+
+def _interleave(weights: Sequence[float], *, length: int) -> list[int]:
+    """`length` numbers of sources, each as often as its weight says, and evenly spread.
+
+    The k-th of the c places of a source would lie at (k + 1/2) / c of the way; they are taken in that order.
+
+    >>> _interleave([2, 1, 1], length=8)
+    [0, 1, 2, 0, 0, 1, 2, 0]
+    """
+    ends = np.rint(length * np.cumsum(weights) / np.sum(weights)).astype(int)
+    counts = np.diff(ends, prepend=0)
+    where = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    return np.repeat(np.arange(len(counts)), counts)[np.argsort(where, kind="stable")].tolist()
 
 
 def _rounds(places: Sequence[int], rng: np.random.Generator) -> Iterator[tuple[int, int]]:

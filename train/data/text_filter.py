@@ -1,6 +1,6 @@
 """A BERT that tells texts that describe music from other texts, fitted on a few hundred labelled ones.
 
-MuLan (§4.1) keeps those of its long texts, the sentences of descriptions and comments, that such a classifier accepts.
+MuLan (§3.4) keeps those sentences of its long texts, descriptions and comments, that such a classifier accepts.
 """
 
 import json
@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from train.data.labelled import Labelled, TextFilterError
 from train.data.progress import shown
+from train.data.text_rules import split_sentences
 from train.data.tokenizer import TextTokenizer
 from train.pretrained import pretrained_folder
 
@@ -60,6 +61,14 @@ class TextFilter:
             logits = self.logits([texts[place] for place in batch])
             result[batch] = F.softmax(logits, dim=-1)[:, 1].cpu().numpy()
         return result
+
+    def keep(self, texts: Sequence[str], *, threshold: float, console: Console | None = None) -> list[str]:
+        """What of each text describes music: its sentences of at least this probability; "" where there is none."""
+        sentences = [split_sentences(text) for text in texts]
+        distinct = list(dict.fromkeys(sentence for own in sentences for sentence in own))
+        is_kept = dict(zip(distinct, self.probabilities(distinct, console=console) >= threshold, strict=True))
+        kept = [[sentence for sentence in own if is_kept[sentence]] for own in sentences]
+        return [text if own == left else " ".join(left) for text, own, left in zip(texts, sentences, kept, strict=True)]
 
     def save(self, folder: Path, *, provenance: Mapping[str, Any]) -> None:
         """Write a Hugging Face folder, and last `filter.json` with the format's version and the provenance."""

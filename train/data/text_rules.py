@@ -1,14 +1,14 @@
-"""Rules that clean short texts, such as titles, tags and names of playlists, before a model learns from them.
+"""Rules that clean short texts, such as titles and tags, before a model learns from them, and part long ones.
 
-MuLan cleans its short texts by rules (§4.1); the rules here are ours.
+MuLan cleans its short texts by rules, and leaves the titles of playlists as they are (§3.4); the rules here are ours.
 """
 
 import html
 import re
 import unicodedata
 
-SHORT_SOURCES = ("short_form", "playlist", "")
-"""Sources of short texts, with "" for rows that name none; sentences and tag lists are left alone."""
+SHORT_SOURCES = ("short_form", "")
+"""Sources of texts that the rules clean, with "" for rows that name none; all others are left alone."""
 
 MIN_LETTERS = 2  # "R&B" has two
 MAX_WORDS = 20
@@ -48,6 +48,14 @@ _NUMBER = re.compile(
 )
 _EMPTY_BRACKETS = re.compile(r"[(\[{][^\w()\[\]{}]*[)\]}]")
 _REPEATED_MARKS = re.compile(r"([|/,;:·•~_*=+-])(?:\s*[|/,;:·•~_*=+-])+")
+# Words that a full stop shortens. Before a figure ("No. 5") none ends a sentence, nor behind an initial ("J. S. Bach").
+_SHORTENED = ("feat", "ft", "mr", "mrs", "ms", "dr", "st", "vs", "jr", "prod", "arr", "orig", "incl", "etc")
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?…])"
+    + "".join(rf"(?<!\b{word}\.)" for word in _SHORTENED)
+    + r"(?<!\b[^\W\d_]\.)\s+(?!\d)|\s*\n\s*|(?<=[。\uff01\uff1f])",
+    re.IGNORECASE,
+)
 _ENDS = " \t|/,;:·•~_*=+-.\"'«»“”"
 
 
@@ -77,6 +85,15 @@ def clean_text(text: str) -> str:
     if sum(map(str.isalpha, text)) < MIN_LETTERS or len(words) > MAX_WORDS:
         return ""
     return " ".join(words)
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, none of them empty.
+
+    >>> split_sentences("Calm piano by J. S. Bach, feat. strings. Out now! Op. 5")
+    ['Calm piano by J. S. Bach, feat. strings.', 'Out now!', 'Op. 5']
+    """
+    return [sentence for part in _SENTENCE_END.split(text) if (sentence := part.strip())]
 
 
 def _is_noise(character: str) -> bool:

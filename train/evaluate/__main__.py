@@ -11,6 +11,7 @@ from train.checkpoint import CheckpointError, load_checkpoint
 from train.data.audio import AudioDecodeError
 from train.data.manifest import SPLITS, ManifestError, read_manifest
 from train.evaluate.errors import EvaluationError
+from train.evaluate.labels import read_names
 from train.evaluate.pairs import evaluate_pairs, read_comparisons
 from train.evaluate.playlist import evaluate_playlist, read_playlists
 from train.evaluate.probe import evaluate_probe
@@ -63,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     probe = add("probe", _probe, text="logistic regression on frozen audio vectors; fits on train, chooses on val")
     probe.add_argument("--projected", action="store_true", help="vectors of the joint space, not the tower's features")
     for labelled in (zeroshot, probe):
-        labelled.add_argument("--single", action="store_true", help="the first label of each row is its class")
+        which = labelled.add_mutually_exclusive_group()
+        which.add_argument("--single", action="store_true", help="the first label of each row is its class")
+        which.add_argument("--labels", help="file of one label a line: these alone, as tags (default: all)")
     playlist = add("playlist", _playlist, text="titles and descriptions of playlists must find their tracks")
     playlist.add_argument(
         "--playlists", required=True, help='JSON Lines: {"title", "description", "tracks": [track_id]}'
@@ -101,14 +104,18 @@ def _report(args: argparse.Namespace) -> dict:
 
 def _zeroshot(args: argparse.Namespace) -> dict:
     rows = read_manifest(args.data, split=args.split, having="labels")
-    return evaluate_zeroshot(load_checkpoint(args.ckpt), rows, single=args.single, central=args.central, seed=args.seed)
+    names = read_names(args.labels) if args.labels else None
+    return evaluate_zeroshot(
+        load_checkpoint(args.ckpt), rows, single=args.single, names=names, central=args.central, seed=args.seed
+    )
 
 
 def _probe(args: argparse.Namespace) -> dict:
     splits = {"train": "train", "val": "val", "test": args.split}
     rows = {part: read_manifest(args.data, split=split, having="labels") for part, split in splits.items()}
+    names = read_names(args.labels) if args.labels else None
     return evaluate_probe(
-        load_checkpoint(args.ckpt), rows, projected=args.projected, single=args.single, seed=args.seed
+        load_checkpoint(args.ckpt), rows, projected=args.projected, single=args.single, names=names, seed=args.seed
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,25 @@ class Targets:
     names: tuple[str, ...]
     relevant: np.ndarray
     single: bool
+
+
+def read_names(path: str | Path) -> tuple[str, ...]:
+    """The labels of a text file, one a line, such as those of AudioSet's music (MuLan §4.1.1).
+
+    Raises:
+        EvaluationError: no such file, or none in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EvaluationError(f"no file at {path}; expected one label a line")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as exc:
+        raise EvaluationError(f"{path} is not UTF-8 text ({exc.reason}); expected one label a line") from exc
+    names = tuple(dict.fromkeys(filter(None, map(str.strip, lines))))
+    if not names:
+        raise EvaluationError(f"{path} is empty; expected one label a line")
+    return names
 
 
 def is_single(rows: Sequence[Row]) -> bool:

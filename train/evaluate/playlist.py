@@ -1,4 +1,4 @@
-"""Playlists (MuLan's text-to-music retrieval): the title or the description of one must find its tracks among all."""
+"""Playlists (MuLan §4.1.3): the title or the description of one must find its tracks among all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Linear probe (as MuLan's transfer learning): a logistic regression per class on frozen audio vectors."""
+"""Linear probe (MuLan §4.1.2): a logistic regression per class on frozen audio vectors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,13 +26,15 @@ def evaluate_probe(
     *,
     projected: bool = False,
     single: bool = False,
+    names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> dict:
     """Fit on the rows of "train", choose C on those of "val", report on those of "test".
 
     Args:
-        projected: vectors of the joint space in place of the audio tower's features.
+        projected: vectors of the joint space, MuLan's choice, in place of the audio tower's features.
         single: each row's first label is its class. Rows of one label each are taken so by themselves.
+        names: of all labels these alone, as tags; None takes all that the rows have.
 
     Returns:
         as `score_probe`.
@@ -40,7 +42,7 @@ def evaluate_probe(
     Raises:
         EvaluationError: labels that cannot be learned or told apart (before anything is embedded).
     """
-    targets = probe_targets(rows, single=single)
+    targets = probe_targets(rows, single=single, names=names)
     model, _ = open_model(checkpoint)
     vectors = {
         part: embed_tracks(model, rows[part], features=not projected, workers=checkpoint.config.optim.workers)
@@ -49,15 +51,17 @@ def evaluate_probe(
     return score_probe(vectors, targets=targets, seed=seed)
 
 
-def probe_targets(rows: Mapping[str, Sequence[Row]], *, single: bool) -> dict[str, Targets]:
-    """The labels that the training rows can teach, in every part.
+def probe_targets(
+    rows: Mapping[str, Sequence[Row]], *, single: bool, names: Sequence[str] | None = None
+) -> dict[str, Targets]:
+    """The labels that the training rows can teach, in every part; of those in `names` where it is given.
 
     Raises:
         EvaluationError: there are none, the other parts have a class that no training row has, or nothing in them to
             tell apart.
     """
-    single = single or all(is_single(rows[part]) for part in PARTS)
-    taught = read_targets(rows["train"], single=single)
+    single = single or (names is None and all(is_single(rows[part]) for part in PARTS))
+    taught = read_targets(rows["train"], single=single, names=names)
     names = taught.names if single else [taught.names[i] for i in select_defined(taught)]
     targets = {part: read_targets(rows[part], single=single, names=names) for part in PARTS}
     if not single:

@@ -1,4 +1,4 @@
-"""Zero-shot labelling (MusCALL §5.2, and MuLan): a track gets the labels whose prompts lie nearest to it."""
+"""Zero-shot labelling (MusCALL §5.2, MuLan §4.1.1): a track gets the labels whose prompts lie nearest to it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,18 +14,25 @@ from train.evaluate.prompts import STYLES, embed_prompts
 
 
 def evaluate_zeroshot(
-    checkpoint: Checkpoint, rows: Sequence[Row], *, single: bool = False, central: bool = False, seed: int = 0
+    checkpoint: Checkpoint,
+    rows: Sequence[Row],
+    *,
+    single: bool = False,
+    names: Sequence[str] | None = None,
+    central: bool = False,
+    seed: int = 0,
 ) -> dict:
     """The labels of the rows against their windows; result as `score_zeroshot`.
 
     Args:
         single: each row's first label is its class. Rows of one label each are taken so by themselves.
+        names: of all labels these alone, as tags; None takes all that the rows have.
         central: hear the central window alone, as MusCALL does (§4.2), in place of the first, middle and last.
 
     Raises:
         EvaluationError: labels that cannot be told apart (before anything is embedded).
     """
-    targets = read_targets(rows, single=single or is_single(rows))
+    targets = read_targets(rows, single=single or (names is None and is_single(rows)), names=names)
     if not targets.single:
         select_defined(targets)
     model, tokenizer = open_model(checkpoint)

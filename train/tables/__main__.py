@@ -70,9 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", choices=PLACES, metavar="NAME", help=", ".join(PLACES))
     parser.add_argument("--data", required=True, type=Path, help="folder of pairs.jsonl and what else a table needs")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="of the runs, kept between tables (default: runs)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), help="of the runs, kept between tables (default: runs)"
+    )
     parser.add_argument("--budget", choices=BUDGETS, default="small", help="small: minutes a row on two CPU cores")
-    parser.add_argument("--seeds", type=int, default=1, help="runs a row; from 2 on, intervals are over them (default 1)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="runs a row; from 2 on, intervals are over them (default 1)"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
@@ -142,8 +146,9 @@ def _page(name: str, results: Mapping[str, dict], *, data: Path) -> str:
     lines = [f"### {PLACES[name]}", ""]
     training = read_manifest(data / measures.PAIRS_FILE, split="train")
     facts = {key: value for key, value in first.items() if not isinstance(value, dict | list)}
+    counted = count_words({**facts, "intervals": {}})
     lines.append(
-        f"Ours: {len(training):,} training tracks of {data.name}, {count_words({**facts, "intervals": {}})}. The paper's: "
+        f"Ours: {len(training):,} training tracks of {data.name}, {counted}. The paper's: "
         f"{DATA[name.partition('-')[0]]}. {SAID.get(name, '')}".rstrip()
     )
     table = make_failures(first) if name == "muscall-3" else make_table(name, results=results)

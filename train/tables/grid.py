@@ -46,7 +46,7 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
 
 
 def over_seeds(results: list[dict]) -> dict:
-    """One result of several seeds': means, with 95 % intervals by Student's t over the seeds in place of the bootstrap's.
+    """One result of several seeds': means, and 95 % intervals by Student's t over them in place of the bootstrap's.
 
     What is no score (how many tracks, or failures shown) is the first seed's.
     """

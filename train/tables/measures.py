@@ -12,8 +12,9 @@ import numpy as np
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row, read_manifest
+from train.data.pairs import CENTRE
 from train.evaluate.bootstrap import bootstrap_interval
-from train.evaluate.embed import TextEmbedder, embed_captioned_pairs, embed_texts, embed_tracks, open_model
+from train.evaluate.embed import PLACES, TextEmbedder, embed_captioned_pairs, embed_texts, embed_tracks, open_model
 from train.evaluate.errors import EvaluationError
 from train.evaluate.labels import read_targets, select_defined
 from train.evaluate.metrics import ranks
@@ -72,7 +73,7 @@ def transfer(data: Path) -> Measure:
     names = {"accuracy": "genre accuracy", "ROC-AUC": "tagging ROC", "PR-AUC": "tagging PR"}
 
     def measure(checkpoint: Checkpoint) -> dict:
-        tracks, embed = _embedded(checkpoint, rows)
+        tracks, embed = _embedded(checkpoint, rows, places=(CENTRE,))  # as MusCALL hears a clip (§4.2)
         found = [score_zeroshot(tracks, targets=targets, embed=embed, seed=0) for targets in (genres, tags)]
         result: dict = {"tracks": len(rows), "genres": found[0]["labels"], "tags": found[1]["labels"], "intervals": {}}
         for style in ("label", "A {} track"):
@@ -229,9 +230,11 @@ def _labelled(data: Path, *, split: str) -> list[Row]:
     return read_manifest(data / PAIRS_FILE, split=split, having="labels")
 
 
-def _embedded(checkpoint: Checkpoint, rows: Sequence[Row]) -> tuple[np.ndarray, TextEmbedder]:
+def _embedded(
+    checkpoint: Checkpoint, rows: Sequence[Row], *, places: Sequence[float] = PLACES
+) -> tuple[np.ndarray, TextEmbedder]:
     model, tokenizer = open_model(checkpoint)
-    tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
+    tracks = embed_tracks(model, rows, places=places, workers=checkpoint.config.optim.workers)
     return tracks, partial(embed_texts, model, tokenizer=tokenizer)
 
 

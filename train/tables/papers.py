@@ -127,10 +127,10 @@ FIGURES: Mapping[str, Mapping[str, Scores]] = {
 
 SAID: Mapping[str, str] = {
     "muscall-3": "The paper shows three queries whose own track is not first, and the texts of the tracks that are.",
-    "muscall-fig3": "The figure's values are not printed; the text says that four layers are the best depth, that longer "
-    "audio helps, and that attention pooling gains more over the mean the longer it is (§3.4, §5.2, §6.2).",
-    "muscall-fig4": "The figure's values are not printed; the text says that pairs are distinctly nearer than others, that "
-    "weights raise their mean and lower its variance (§6.2), and that nothing separates the modalities (§6.1).",
+    "muscall-fig3": "The figure's values are not printed; the text says that four layers are the best depth, that "
+    "longer audio helps, and that attention pooling gains more over the mean the longer it is (§3.4, §5.2, §6.2).",
+    "muscall-fig4": "The figure's values are not printed; the text says that pairs are distinctly nearer than others, "
+    "that weights raise their mean and lower its variance (§6.2), and that nothing separates the modalities (§6.1).",
 }
 """What the papers say where they print no figures that compare."""
 

@@ -3,9 +3,9 @@
 The folder then holds, as JSON Lines,
 
 * `pairs.jsonl`: MusCALL's pairs, a track with its sentences and labels, split as the corpus is;
-* `unfiltered.jsonl`: MuLan's four sources of text (§3.4), a row a track and source: the corpus' tags are its short texts, its
-  sentences the long ones, its titles those of playlists, its labels AudioSet's; short and long ones lie among texts that
-  say nothing of the music, as many as the filters are to find;
+* `unfiltered.jsonl`: MuLan's four sources of text (§3.4), a row a track and source: the corpus' tags are its short
+  texts, its sentences the long ones, its titles those of playlists, its labels AudioSet's; short and long ones lie
+  among texts that say nothing of the music, as many as the filters are to find;
 * `labelled.jsonl`: 700 of both kinds, as MuLan's classifier had, for `python -m train.data filter fit`;
 * `playlists.jsonl`: the test tracks of one style and mood, with a title and a description;
 * `playlist_triplets.jsonl`: a title, its description, and that of another playlist (§4.1.4).
@@ -41,7 +41,18 @@ MIN_TRACKS = 4  # of a playlist
 SHORT_NOISE = 0.45  # texts that say nothing to one that does: MuLan's rules drop 31 % (Table 2)
 LONG_NOISE = 1.0  # its classifier drops 99 %, which would be 100 here
 PUBLISHING = (
-    *("Official Video", "Official Audio", "HD 1080p", "4K", "Lyrics", "with lyrics", "Full Album", "2014", "1998", "2021"),
+    *(
+        "Official Video",
+        "Official Audio",
+        "HD 1080p",
+        "4K",
+        "Lyrics",
+        "with lyrics",
+        "Full Album",
+        "2014",
+        "1998",
+        "2021",
+    ),
     *("Subscribe now", "Link in description", "Free download", "All rights reserved", "Track 07", "www.example.com"),
 )
 TITLES = ("{mood} {genre}", "{genre} for {use}", "{mood} {genre} {noun}", "{mood} {genre} for {use}", "{use}: {genre}")
@@ -161,8 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
         playlists = make_playlists(rows)
         if len({playlist.style for playlist in playlists}) < 2:
             raise ManifestError(
-                f"{args.manifest} has {len(playlists)} groups of {MIN_TRACKS} test tracks or more of one style and mood; "
-                "expected several styles: render more test tracks (python -m train.corpus --split test)"
+                f"{args.manifest} has {len(playlists)} groups of {MIN_TRACKS} test tracks or more of one style and "
+                "mood; expected several styles: render more test tracks (python -m train.corpus --split test)"
             )
         args.out.mkdir(parents=True, exist_ok=True)
         pairs = (replace(row, captions=tuple(_by_source(row)["long_form"])) for row in rows)
@@ -172,7 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     _write_lines(args.out / LABELLED_FILE, make_labelled(rows))
-    _write_lines(args.out / PLAYLISTS_FILE, ({"title": p.title, "description": p.description, "tracks": p.tracks} for p in playlists))
+    asked = ({"title": p.title, "description": p.description, "tracks": p.tracks} for p in playlists)
+    _write_lines(args.out / PLAYLISTS_FILE, asked)
     _write_lines(args.out / TRIPLET_FILES["playlists"], make_triplets(playlists))
     print(f"{len(rows)} tracks and {len(playlists)} playlists in {args.out}; then")
     out, data = args.out, "python -m train.data"

@@ -1,4 +1,4 @@
-"""The Audio Spectrogram Transformer (Gong et al. 2021), MuLan's second audio tower (section 3.2), through transformers.
+"""The Audio Spectrogram Transformer (Gong et al. 2021), MuLan's second audio tower (§3.2), through transformers.
 
 Patches of 16 x 16 cells with a stride of 10 become tokens; the embedding is the final CLS token.
 """

@@ -31,6 +31,7 @@ class TextBert(nn.Module):
     def __init__(self, config: TextBertConfig) -> None:
         super().__init__()
         self.pooling = config.pooling
+        self.frozen_embeddings = config.frozen_embeddings
         self.frozen_layers = config.frozen_layers
         self.width = config.hidden
         self.bert = BertModel(
@@ -79,7 +80,7 @@ class TextBert(nn.Module):
     def load_pretrained(self, folder: Path) -> None:
         """Take the weights of a Hugging Face BERT folder; every size must match the configuration.
 
-        The embeddings and the first layers are frozen from here on (`TextBertConfig.frozen_layers`): a word that no
+        The embeddings and the first layers are frozen from here on, as far as `TextBertConfig` says: a word that no
         training caption uses keeps its published place beside the words that are used, so a search may use it.
 
         Raises:
@@ -93,5 +94,6 @@ class TextBert(nn.Module):
             raise ConfigError(
                 f"model.text.init_from: {folder} does not fit the text configuration: {last_line}"
             ) from exc
-        for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
+        embeddings = [self.bert.embeddings] if self.frozen_embeddings else []
+        for part in (*embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
             part.requires_grad_(False)

@@ -1,7 +1,7 @@
 """Triton model: an audio file -> the embedding of the track and of each of its windows.
 
 Input `audio` BYTES [1]: the bytes of one file, of any format that FFmpeg decodes. Outputs, float32: `embedding` [dim],
-the normalised mean of the windows' (MuLan, section 3); `window_embeddings` [windows, dim]; `window_start_s` [windows].
+the normalised mean of the windows' (MuLan §4.1.1); `window_embeddings` [windows, dim]; `window_start_s` [windows].
 Both embeddings have unit L2 norm. What is decoded, cut, averaged and refused, and the words of a refusal, are those of
 the project's Python client, as the folder `audio` beside this file is the one that it reads with. The model parameters
 add limits: `max_audio_bytes` and `max_audio_s`. A file is decoded as its windows are embedded, `windows_per_call` at a
