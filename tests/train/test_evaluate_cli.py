@@ -14,7 +14,7 @@ from train.data.audio import load_crop
 from train.data.manifest import read_manifest
 from train.dual_encoder import DualEncoder
 from train.evaluate.__main__ import main
-from train.evaluate.embed import embed_texts, embed_tracks, open_model
+from train.evaluate.embed import embed_texts, embed_tracks, open_model, open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 
 
@@ -109,6 +109,30 @@ def test_playlists_pairs_and_triplets(ckpt: Path, tones: Path, tmp_path: Path, c
     assert pairs["arousal"]["accuracy"] in (0.0, 1.0)
     triplet = evaluate(capsys, "triplet", "--ckpt", ckpt, "--data", tmp_path / "triplets")
     assert triplet["texts"]["accuracy"] in (0.0, 1.0)
+
+
+def test_triplets_may_be_put_to_a_published_sentence_encoder(
+    ckpt: Path, tmp_path: Path, tiny_text_model: Path, capsys: pytest.CaptureFixture[str]
+):
+    texts = {"anchor": "calm piano", "positive": "quiet, peaceful piano music", "negative": "brutal death metal"}
+    other = texts | {"anchor": "death metal", "positive": texts["negative"], "negative": texts["positive"]}
+    data = tmp_path / "triplets.jsonl"
+    data.write_text("\n".join(map(json.dumps, [texts, other] * 40)), encoding="utf-8")
+    result = evaluate(capsys, "triplet", "--text", "all-MiniLM-L6-v2", "--data", data)
+    assert (result["triplets"], result["anchors"], result["texts"]["accuracy"]) == (80, 2, 1.0)
+    many = [f"a {word} tone" for word in ("low", "high", "pure", "rough") for _ in range(40)]
+    embed = open_sentence_encoder(str(tiny_text_model))
+    np.testing.assert_allclose(
+        embed(many)[[0, 40, 159]], embed(["a low tone", "a high tone", "a rough tone"]), atol=1e-6
+    )
+    assert main(["triplet", "--text", str(tmp_path), "--data", str(data)]) == 2
+    assert capsys.readouterr().err.startswith("error: --text: ")
+    with pytest.raises(SystemExit, match="2"):
+        main(["triplet", "--text", "x", "--ckpt", str(ckpt), "--data", str(data)])
+    assert "not allowed with argument" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["triplet", "--data", str(data)])
+    assert "one of the arguments --ckpt --text is required" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("protocol", ["retrieval", "zeroshot"])

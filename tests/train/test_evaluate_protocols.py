@@ -183,6 +183,19 @@ def test_triplets_are_scored_by_cosine():
     triplets = [("calm", "quiet", "noisy"), ("noisy", "calm", "quiet"), ("calm", "quiet", "quiet")]
     result = score_triplets(triplets, embed=word_embedder(words), seed=0)
     assert result["texts"]["accuracy"] == pytest.approx(1 / 3)  # a tie is lost
+    assert (result["triplets"], result["anchors"]) == (3, 2)
+
+
+def test_the_interval_of_triplets_is_over_their_anchors():
+    words = {"right": unit(1, 0), "wrong": unit(0, 1)}
+    anchors = [("right", i) for i in range(30)] + [("wrong", i) for i in range(10)]
+    once = [(f"{word} {i}", "right", "wrong") for word, i in anchors]
+    one, five = (score_triplets(n * once, embed=word_embedder(words), seed=0) for n in (1, 5))
+    assert five["texts"] == one["texts"] == {"accuracy": 0.75}
+    assert five["intervals"] == one["intervals"]  # asking the same again says nothing new
+    low, high = five["intervals"]["texts"]["accuracy"]
+    assert low < 0.75 < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.75 * 0.25 / 40), rel=0.15)
 
 
 def test_comparisons_are_scored_per_attribute():

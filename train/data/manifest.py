@@ -80,27 +80,34 @@ def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows so that `read_manifest` gives them back, audio relative to the manifest; the file is the old or the
-    whole new one."""
+    """Write rows so that `read_manifest` gives them back, audio relative to the manifest, as `write_json_lines`."""
     folder = path.parent.resolve()
+    write_json_lines(path, (_line(row, folder=folder) for row in rows))
+
+
+def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    """One object a line; the file is the old or the whole new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
-                audio = row.audio.parent.resolve() / row.audio.name
-                values: dict[str, Any] = {
-                    "audio": Path(os.path.relpath(audio, folder)).as_posix(),
-                    "track_id": row.track_id,
-                    "split": row.split,
-                }
-                values |= {"captions": list(row.captions)} if row.captions else {}
-                values |= {"labels": list(row.labels)} if row.labels else {}
-                values |= {"source": row.source} if row.source else {}
-                file.write(json.dumps(values | row.extra, ensure_ascii=False) + "\n")
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in values)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _line(row: Row, *, folder: Path) -> dict[str, Any]:
+    # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
+    audio = row.audio.parent.resolve() / row.audio.name
+    values: dict[str, Any] = {
+        "audio": Path(os.path.relpath(audio, folder)).as_posix(),
+        "track_id": row.track_id,
+        "split": row.split,
+    }
+    values |= {"captions": list(row.captions)} if row.captions else {}
+    values |= {"labels": list(row.labels)} if row.labels else {}
+    values |= {"source": row.source} if row.source else {}
+    return values | row.extra
 
 
 def parse_row(line: str, *, where: str, folder: Path) -> Row:

@@ -131,7 +131,7 @@ def correct(scores: np.ndarray, *, classes: np.ndarray) -> np.ndarray:
 
 
 def triplets_won(anchor: np.ndarray, *, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Whether each anchor is nearer to its positive than to its negative (MuLan §4.5); the mean is the accuracy.
+    """Whether each anchor is nearer to its positive than to its negative (MuLan §4.1.4); the mean is the accuracy.
 
     Args:
         anchor, positive, negative: float [n, dim], unit L2 norm.

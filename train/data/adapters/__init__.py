@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.data.adapters.audioset import read_audioset
+from train.data.adapters.audioset_ontology import make_ontology_triplets
 from train.data.adapters.gtzan import read_gtzan
 from train.data.adapters.layout import AdapterError, audio_folder, has_content, tag_list
 from train.data.adapters.magnatagatune import read_magnatagatune
@@ -17,7 +18,7 @@ from train.data.adapters.playlists import read_playlists
 from train.data.adapters.song_describer import read_song_describer, read_song_describer_valid
 from train.data.manifest import Row
 
-__all__ = ["ADAPTERS", "Adapted", "Adapter", "AdapterError", "adapt"]
+__all__ = ["ADAPTERS", "TRIPLETS", "Adapted", "Adapter", "AdapterError", "adapt"]
 
 OWN = "the set's own"
 TEST_ONLY = "test is the set's own, validation 5 % of the rest by seed"
@@ -43,6 +44,9 @@ ADAPTERS = {
     "song_describer": Adapter(read_song_describer, "all test, as the set is for evaluation"),
     "song_describer_valid": Adapter(read_song_describer_valid, "all test, as the set is for evaluation"),
 }
+
+TRIPLETS = {"audioset_ontology": make_ontology_triplets}
+"""Sets of texts alone: (root, *, seed) -> triplets to evaluate a text encoder with, and no rows."""
 
 
 @dataclass(frozen=True)
