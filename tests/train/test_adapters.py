@@ -11,7 +11,9 @@ import soundfile
 from train.data.__main__ import main
 from train.data.adapters import ADAPTERS, AdapterError, adapt
 from train.data.adapters.layout import seeded_split
+from train.data.adapters.magnatagatune import MERGED_INTO, SYNONYMS
 from train.data.manifest import Row, read_manifest, write_manifest
+from train.evaluate.pairs import Comparison, read_comparisons
 
 JAMENDO_HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
 MUSICCAPS_HEADER = (
@@ -163,6 +165,130 @@ def test_the_most_frequent_labels_are_kept_in_labels_and_tag_lists(tmp_path: Pat
     assert (adapted.without_text, adapted.without_audio) == (["2"], ["3", "4", "5"])
     with pytest.raises(AdapterError, match="top_labels is 0; expected at least 1"):
         adapt("magnatagatune", tmp_path, top_labels=0)
+
+
+def test_synonyms_of_magnatagatune_may_be_merged_before_the_most_frequent_are_taken(tmp_path: Path):
+    assert len(MERGED_INTO) == 54  # of the 188 tags, which leaves the 134 that papers count
+    assert not set(MERGED_INTO) & set(SYNONYMS)
+    lines = ["clip_id\tno vocals\tbeats\tharp\tbeat\tinstrumental\tmp3_path"]
+    for place, given in enumerate(("1 1 0 0 1", "0 1 1 1 0", "0 0 1 0 0", "0 0 1 0 0", "0 1 0 0 0", "0 0 0 1 0")):
+        lines.append("\t".join([str(place), *given.split(), f"0/{place}.mp3"]))
+        tone(tmp_path / f"0/{place}.mp3")
+    (tmp_path / "annotations_final.csv").write_text("\n".join(lines))
+    rows = adapt("magnatagatune_merged", tmp_path).rows
+    assert [row.labels for row in rows][:3] == [("no singer", "beat"), ("beat", "harp"), ("harp",)]
+    assert rows[0].captions == ("no singer, beat",)
+    of_one = [row.labels for row in adapt("magnatagatune_merged", tmp_path, top_labels=1).rows]
+    assert of_one == [("beat",)] * 4  # as two tags neither would be the most frequent
+    assert {row.labels for row in adapt("magnatagatune", tmp_path, top_labels=1).rows} == {("beats",)}
+
+
+def test_clips_without_a_frequent_tag_may_stay_as_negatives(tmp_path: Path, capsys: pytest.CaptureFixture):
+    lines = ["clip_id\tharp\tloud\tmp3_path"]
+    for place, given in enumerate(("1 1", "1 0", "0 1", "0 0", "1 0")):
+        lines.append("\t".join([str(place), *given.split(), f"d/{place}.mp3"]))
+    for place in range(4):
+        tone(tmp_path / f"d/{place}.mp3")
+    (tmp_path / "d/4.mp3").touch()
+    (tmp_path / "annotations_final.csv").write_text("\n".join(lines))
+    out = tmp_path / "manifest.jsonl"
+    command = ["adapt", "magnatagatune", str(tmp_path), "--out", str(out), "--top-labels", "1"]
+    assert main(command) == 0
+    assert "1 without a recording, 2 without a text" in capsys.readouterr().out
+    assert main([*command, "--keep-unlabelled"]) == 0
+    said = capsys.readouterr().out
+    assert "1 without a recording, 0 without a text" in said
+    assert "kept: 2 without any of the labels" in said
+    rows = read_manifest(out, split="test", having="labels")
+    assert [(row.track_id, row.labels, row.captions) for row in rows] == [
+        ("0", ("harp",), ("harp",)),
+        ("1", ("harp",), ("harp",)),
+        ("2", (), ()),
+        ("3", (), ()),
+    ]
+    assert [row.track_id for row in read_manifest(out, having="captions")] == ["0", "1"]
+    out.write_text(out.read_text() + json.dumps({"audio": "d/0.mp3", "track_id": "silent about labels"}))
+    assert len(read_manifest(out)) == 5
+    assert len(read_manifest(out, having="labels")) == 4
+
+
+def test_tracks_of_a_set_without_labels_lack_none(song_describer: Path):
+    with pytest.raises(AdapterError, match="song_describer has no labels, so that no track lacks them"):
+        adapt("song_describer", song_describer, keep_unlabelled=True)
+
+
+MUSAV_PAIRS = {
+    "arousal": [
+        {"pairid": "aa-bb", "higher_value": "a", "agreement": "full-agreement", "triplet_consistency": "consistent"},
+        {
+            "pairid": "bb-cc",
+            "higher_value": "ab",
+            "agreement": "majority-agreement",
+            "triplet_consistency": "consistent",
+        },
+        {"pairid": "cc-gone", "higher_value": "b", "agreement": "full-agreement", "triplet_consistency": "incomplete"},
+    ],
+    "valence": [
+        {"pairid": "aa-cc", "higher_value": "b", "agreement": "full-agreement", "triplet_consistency": "incomplete"}
+    ],
+}
+
+
+@pytest.fixture
+def musav(tmp_path: Path) -> Path:
+    """Its repository, unpacked recordings beside the judgments; a line as Python prints it, as some of the set are."""
+    for track in ("aa", "bb", "cc"):
+        tone(tmp_path / f"data/audio_chunks/001/{track[:2]}/{track}.mp3")
+    (tmp_path / "data/annotations").mkdir()
+    for attribute, pairs in MUSAV_PAIRS.items():
+        lines = [repr(pair) if i == 1 else json.dumps(pair) for i, pair in enumerate(pairs)]
+        (tmp_path / f"data/annotations/annotations.{attribute}.all.agreement.gt").write_text("\n".join([*lines, ""]))
+    return tmp_path
+
+
+def test_musav_becomes_tracks_and_the_pairs_that_compare_them(musav: Path, capsys: pytest.CaptureFixture):
+    out = musav / "made/manifest.jsonl"
+    assert main(["adapt", "musav", str(musav), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "3 tracks" in said
+    assert "1 without a recording, 0 without a text" in said
+    assert f"3 pairs of them in {musav}/made/manifest.comparisons.jsonl" in said
+    rows = read_manifest(out, split="test")
+    assert {row.track_id: row.audio.stem for row in rows} == {track: track for track in ("aa", "bb", "cc")}
+    assert not any(row.captions or row.is_labelled for row in rows)
+    full = ("full agreement", "consistent triplet", "consistent triplet, full agreement")
+    assert read_comparisons(musav / "made/manifest.comparisons.jsonl", rows=rows) == [
+        Comparison(0, 1, "arousal", "first", full),
+        Comparison(1, 2, "arousal", "equal", ("majority agreement", "consistent triplet")),
+        Comparison(0, 2, "valence", "second", ("full agreement",)),
+    ]
+    part = musav / "data/annotations/annotations.valence.all.agreement.gt"
+    for root in (musav / "data", musav / "data/annotations", part):
+        assert len(adapt("musav", root, audio=musav / "data/audio_chunks").comparisons) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("{'pairid': ", r"arousal\.all\.agreement\.gt, line 1: got .*; expected one object a line"),
+        ("[]", r"line 1: got '\[\]'; expected a pairid of two ids, and triplet_consistency"),
+        ({"pairid": "aabb"}, "line 1: got .*; expected a pairid of two ids, and triplet_consistency"),
+        ({"higher_value": "undefined"}, "line 1: higher_value is 'undefined'; expected a or b or ab"),
+        ({"agreement": "disagreement"}, "line 1: agreement is 'disagreement'; expected full-agreement or majority-"),
+    ],
+)
+def test_a_line_that_is_no_pair_of_musav_is_named(musav: Path, change: str | dict, message: str):
+    line = change if isinstance(change, str) else json.dumps(MUSAV_PAIRS["arousal"][0] | change)
+    (musav / "data/annotations/annotations.arousal.all.agreement.gt").write_text(line)
+    with pytest.raises(AdapterError, match=message):
+        adapt("musav", musav)
+
+
+def test_pairs_of_musav_that_lack_a_recording_are_no_evaluation(musav: Path):
+    (musav / "one").mkdir()
+    tone(musav / "one/aa.mp3")
+    with pytest.raises(AdapterError, match=r"no pair of musav has both its recordings in .*one; give the folder"):
+        adapt("musav", musav, audio=musav / "one")
 
 
 def test_gtzan_labels_are_its_folders(tmp_path: Path):

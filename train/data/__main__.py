@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--top-labels", type=int, metavar="N", help="keep the set's N most frequent labels, such as MagnaTagATune's 50"
     )
+    command.add_argument(
+        "--keep-unlabelled",
+        action="store_true",
+        help="keep tracks that have none of the labels, for an evaluation in which they are negatives of each",
+    )
     command.set_defaults(run=_adapt)
 
     command = commands.add_parser(
@@ -137,18 +142,31 @@ def _adapt(args: argparse.Namespace) -> int:
     if args.name in TRIPLETS:
         return _adapt_texts(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    adapted = adapt(args.name, args.root, audio=args.audio, seed=args.seed, top_labels=args.top_labels)
+    adapted = adapt(
+        args.name,
+        args.root,
+        audio=args.audio,
+        seed=args.seed,
+        top_labels=args.top_labels,
+        keep_unlabelled=args.keep_unlabelled,
+    )
     write_manifest(args.out, [replace(row, source=args.source or row.source) for row in adapted.rows])
     counts = Counter(row.split for row in adapted.rows)
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
     print(f"splits: {ADAPTERS[args.name].splits}")
     print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
+    if args.keep_unlabelled:
+        print(f"kept: {sum(row.no_label for row in adapted.rows)} without any of the labels")
+    if adapted.comparisons:
+        questions = args.out.with_suffix(".comparisons.jsonl")
+        write_json_lines(questions, adapted.comparisons)
+        print(f"{len(adapted.comparisons)} pairs of them in {questions}, for train.evaluate pairs")
     return 0
 
 
 def _adapt_texts(args: argparse.Namespace) -> int:
-    for option in ("audio", "source", "top_labels"):
-        if getattr(args, option) is not None:
+    for option in ("audio", "source", "top_labels", "keep_unlabelled"):
+        if getattr(args, option):
             raise AdapterError(f"{args.name} has no recordings; leave out --{option.replace('_', '-')}")
     if not args.root.exists():
         raise AdapterError(f"no file {args.root}; give the one that {args.name} is published as")

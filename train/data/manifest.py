@@ -1,6 +1,7 @@
 """The manifest: JSON Lines, one track a line, of which only `audio` is required.
 
-A row without captions trains what needs none; one without labels says nothing about labels, not that it has none.
+A row without captions trains what needs none; one without labels says nothing about labels, unless it says `"labels":
+[]`: that none of the set's labels fits, which makes it a negative of each of them in an evaluation.
 """
 
 import hashlib
@@ -22,7 +23,8 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any."""
+    """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any; and
+    whether its labels are known to be none."""
 
     audio: Path
     captions: tuple[str, ...]
@@ -31,13 +33,19 @@ class Row:
     labels: tuple[str, ...] = ()
     source: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    no_label: bool = False
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it says which labels it has, which may be none."""
+        return bool(self.labels) or self.no_label
 
 
 def read_manifest(path: str | Path, *, split: str | None = None, having: str | None = None) -> list[Row]:
     """Rows in file order, of one split or of all; `audio` becomes a path beside the manifest.
 
     Args:
-        having: "captions" or "labels" leaves out the rows that have none.
+        having: "captions" leaves out the rows that have none, "labels" those that say nothing about labels.
 
     Raises:
         ManifestError: no such file, a line that is no JSON object or lacks a field, or no such row in the split.
@@ -49,7 +57,7 @@ def read_manifest(path: str | Path, *, split: str | None = None, having: str | N
         found = sorted({row.split for row in rows})
         raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
     if having is not None:
-        described = [row for row in chosen if getattr(row, having)]
+        described = [row for row in chosen if (row.is_labelled if having == "labels" else row.captions)]
         if not described:
             raise ManifestError(
                 f"none of the {len(chosen)} rows{f' of split {split!r}' if split else ''} in {path} has {having}; "
@@ -105,7 +113,7 @@ def _line(row: Row, *, folder: Path) -> dict[str, Any]:
         "split": row.split,
     }
     values |= {"captions": list(row.captions)} if row.captions else {}
-    values |= {"labels": list(row.labels)} if row.labels else {}
+    values |= {"labels": list(row.labels)} if row.is_labelled else {}
     values |= {"source": row.source} if row.source else {}
     return values | row.extra
 
@@ -135,9 +143,10 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
     split = values.pop("split", "train")
     if split not in SPLITS:
         raise ManifestError(f"{where}: split is {split!r}; expected one of {', '.join(SPLITS)}")
+    no_label = values.get("labels") == []
     labels = values.pop("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
         raise ManifestError(f"{where}: labels is {labels!r}; expected a list of texts")
     track_id = str(values.pop("track_id", audio))
     source = str(values.pop("source", ""))
-    return Row(folder / audio, tuple(captions), track_id, split, tuple(labels), source, values)
+    return Row(folder / audio, tuple(captions), track_id, split, tuple(labels), source, values, no_label)

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--comparisons",
         required=True,
         help='JSON Lines: {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", '
-        '"higher": "first" or "second"}',
+        '"higher": "first", "second" or "equal"}',
     )
     add(
         "triplet",

@@ -24,13 +24,16 @@ def count_words(result: dict) -> str:
 
 
 def make_table(title: str, *, result: dict) -> Table:
-    """One row a group of scores, one column a metric."""
+    """One row a group of scores, one column a metric; empty where a group has no such score."""
     intervals = result["intervals"]
-    metrics = list(next(iter(intervals.values())))
+    metrics = list(dict.fromkeys(metric for of_group in intervals.values() for metric in of_group))
     table = Table("", title=f"{title}, {count_words(result)} (95 % intervals)", show_lines=True)
     for metric in metrics:
         table.add_column(metric, justify="right")
     for group, of_group in intervals.items():
-        cells = [format_score(metric, result[group][metric], interval=of_group[metric]) for metric in metrics]
-        table.add_row(group.replace("_", " "), *("\n".join(cell) for cell in cells))
+        cells = {
+            metric: "\n".join(format_score(metric, result[group][metric], interval=interval))
+            for metric, interval in of_group.items()
+        }
+        table.add_row(group.replace("_", " "), *(cells.get(metric, "") for metric in metrics))
     return table

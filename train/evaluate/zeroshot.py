@@ -8,7 +8,7 @@ import numpy as np
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
 from train.evaluate.embed import TextEmbedder, embed_texts, embed_tracks, open_model
-from train.evaluate.labels import Targets, is_single, read_targets, score_labels, select_defined
+from train.evaluate.labels import Targets, is_negated, is_single, read_targets, score_labels, select_defined
 from train.evaluate.prompts import STYLES, embed_prompts
 
 
@@ -30,18 +30,29 @@ def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bo
 
 
 def score_zeroshot(tracks: np.ndarray, *, targets: Targets, embed: TextEmbedder, seed: int) -> dict:
-    """Every style of prompt side by side.
+    """Every style of prompt side by side; of tags some of which are negated (`is_negated`), for each style also these
+    apart and the others apart.
 
     Args:
         tracks: float [n, dim], unit L2 norm.
 
     Returns:
-        {"tracks": n, "labels": how many, style: {"accuracy": …} or {"ROC-AUC": …, "PR-AUC": …},
-        "intervals": {the same with [low, high]}}.
+        {"tracks": n, "labels": how many, "negated": how many of them where there are any, style: {"accuracy": …} or
+        {"ROC-AUC": …, "PR-AUC": …}, "STYLE, negated": …, "STYLE, others": …, "intervals": {the same with [low, high]}}.
     """
+    groups = {"": np.arange(len(targets.names))}
+    counts = {"labels": len(targets.names)}
+    if not targets.single:
+        defined = select_defined(targets)
+        counts = {"labels": len(defined)}
+        negated = np.array([is_negated(targets.names[i]) for i in defined])
+        if negated.any() and not negated.all():
+            groups |= {", negated": defined[negated], ", others": defined[~negated]}
+            counts |= {"negated": int(negated.sum())}
     scores, intervals = {}, {}
     for style, templates in STYLES.items():
-        prompts = embed_prompts(targets.names, templates=templates, embed=embed)
-        scores[style], intervals[style] = score_labels(tracks @ prompts.T, targets=targets, seed=seed)
-    labels = len(targets.names if targets.single else select_defined(targets))
-    return {"tracks": len(tracks), "labels": labels, **scores, "intervals": intervals}
+        similarity = tracks @ embed_prompts(targets.names, templates=templates, embed=embed).T
+        for group, columns in groups.items():
+            of_group = score_labels(similarity[:, columns], targets=targets.only(columns), seed=seed)
+            scores[style + group], intervals[style + group] = of_group
+    return {"tracks": len(tracks), **counts, **scores, "intervals": intervals}
