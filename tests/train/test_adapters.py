@@ -1,6 +1,7 @@
 """Each public set as a folder of its own layout, with sine waves for music."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import soundfile
 
 from train.data.__main__ import main
 from train.data.adapters import ADAPTERS, AdapterError, adapt
+from train.data.adapters.gtzan import read_gtzan
 from train.data.adapters.layout import seeded_split
 from train.data.adapters.magnatagatune import MERGED_INTO, SYNONYMS
+from train.data.check import check_manifest
 from train.data.manifest import Row, read_manifest, write_manifest
 from train.evaluate.pairs import Comparison, read_comparisons
 
@@ -291,11 +294,51 @@ def test_pairs_of_musav_that_lack_a_recording_are_no_evaluation(musav: Path):
         adapt("musav", musav, audio=musav / "one")
 
 
-def test_gtzan_labels_are_its_folders(tmp_path: Path):
-    tone(tmp_path / "genres_original/blues/blues.00000.wav"), tone(tmp_path / "genres_original/rock/rock.00001.au")
-    rows = by_id(adapt("gtzan", tmp_path).rows)
+GTZAN = {"blues.00012": "test", "blues.00000": "val", "rock.00001": "train"}
+
+
+@pytest.fixture
+def gtzan(tmp_path: Path) -> Path:
+    """A clip of each part, one that the split leaves out, and one that is not the WAV that it should be."""
+    for name in (*GTZAN, "jazz.00033"):
+        tone(tmp_path / f"genres_original/{name.partition('.')[0]}/{name}.wav")
+    (tmp_path / "genres_original/jazz/jazz.00054.wav").write_bytes(bytes(1_000))
+    return tmp_path
+
+
+def test_gtzan_takes_the_fault_filtered_split_and_its_folders_as_labels(gtzan: Path):
+    adapted = adapt("gtzan", gtzan)
+    rows = by_id(adapted.rows)
+    assert {name: row.split for name, row in rows.items()} == GTZAN
     assert rows["rock.00001"].labels == rows["rock.00001"].captions == ("rock",)
-    assert set(rows) == {"blues.00000", "rock.00001"}
+    assert rows["rock.00001"].audio == gtzan / "genres_original/rock/rock.00001.wav"
+    assert adapted.undecodable == ["jazz.00054"]
+    assert len(adapted.without_audio) == 930 - 4
+    assert Counter(row.split for row in read_gtzan(gtzan, audio=gtzan, seed=0)) == {
+        "train": 443,
+        "val": 197,
+        "test": 290,
+    }
+
+
+def test_gtzan_whole_is_split_by_seed(gtzan: Path):
+    rows = by_id(adapt("gtzan_all", gtzan, seed=40).rows)
+    assert set(rows) == {*GTZAN, "jazz.00033"}
+    assert {name: row.split for name, row in rows.items()} == {name: seeded_split(name, seed=40) for name in rows}
+    assert rows["jazz.00033"].labels == ("jazz",)
+    tone(gtzan / "genres/pop/pop.00001.au")
+    shutil.rmtree(gtzan / "genres_original")
+    assert [row.track_id for row in adapt("gtzan_all", gtzan).rows] == ["pop.00001"]
+
+
+def test_a_file_of_gtzan_that_does_not_decode_is_named_and_left_out(gtzan: Path, capsys: pytest.CaptureFixture):
+    out = gtzan / "manifest.jsonl"
+    assert main(["adapt", "gtzan", str(gtzan), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "left out: 1 that do not decode (jazz.00054)" in said
+    assert "fault-filtered (Kereliuk et al. 2015)" in said
+    assert "unreadable" not in check_manifest(out).counts()
+    assert "few artists a genre (Sturm 2013)" in read_manifest(out, split="test")[0].extra["note"]
 
 
 def test_audioset_names_its_labels(tmp_path: Path):

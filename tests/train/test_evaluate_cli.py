@@ -148,7 +148,25 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_sentence(
     assert main([protocol, "--ckpt", str(tmp_path / "ckpt.pt"), "--data", str(tmp_path / "manifest.jsonl")]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: cannot decode ")
+    assert "; `python -m train.data decode` makes a manifest without such recordings\n" in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("protocol", ["zeroshot", "probe"])
+def test_what_is_known_against_a_set_stands_beside_its_figures(
+    ckpt: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str
+):
+    rows = [json.loads(line) for line in tones.read_text().splitlines()]
+    for row in rows:
+        row |= {"audio": str(tones.parent / row["audio"]), "note": f"[all {row['split']} tones] are by one hand"}
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ("--ckpt", ckpt, "--data", tmp_path / "manifest.jsonl", "--single")
+    assert evaluate(capsys, protocol, *arguments)["notes"] == ["[all test tones] are by one hand"]
+    assert main([protocol, *map(str, arguments)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "[all test tones] are by one hand" in shown
+    assert "notes" not in shown
+    assert "notes" not in evaluate(capsys, protocol, "--ckpt", ckpt, "--data", tones, "--single")
 
 
 def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):

@@ -155,6 +155,8 @@ def _adapt(args: argparse.Namespace) -> int:
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
     print(f"splits: {ADAPTERS[args.name].splits}")
     print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
+    if adapted.undecodable:
+        print(f"left out: {len(adapted.undecodable)} that do not decode ({', '.join(adapted.undecodable)})")
     if args.keep_unlabelled:
         print(f"kept: {sum(row.no_label for row in adapted.rows)} without any of the labels")
     if adapted.comparisons:

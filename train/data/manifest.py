@@ -1,7 +1,8 @@
 """The manifest: JSON Lines, one track a line, of which only `audio` is required.
 
 A row without captions trains what needs none; one without labels says nothing about labels, unless it says `"labels":
-[]`: that none of the set's labels fits, which makes it a negative of each of them in an evaluation.
+[]`: that none of the set's labels fits, which makes it a negative of each of them in an evaluation. A "note" of a row,
+such as what is known against its data set, is shown beside an evaluation of labels.
 """
 
 import hashlib

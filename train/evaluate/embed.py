@@ -193,7 +193,7 @@ def _in_eval_mode(model: DualEncoder) -> Iterator[None]:
 def _raise_first(problems: Iterable[str]) -> None:
     """In the parent: an error that leaves a loader's process carries that process's traceback in its message."""
     for problem in filter(None, problems):
-        raise AudioDecodeError(problem)
+        raise AudioDecodeError(f"{problem}; `python -m train.data decode` makes a manifest without such recordings")
 
 
 def _watched(batches: DataLoader, *, what: str) -> Iterable:

@@ -45,6 +45,12 @@ def is_negated(label: str) -> bool:
     return len(words) > 1 and words[0] in NEGATIONS and tuple(words[:2]) not in NO_NEGATIONS
 
 
+def read_notes(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """{"notes": what the rows' manifests want said beside the result, once each}; empty where nothing."""
+    notes = list(dict.fromkeys(note for row in rows if isinstance(note := row.extra.get("note"), str) and note))
+    return {"notes": notes} if notes else {}
+
+
 def is_single(rows: Sequence[Row]) -> bool:
     """Whether every row has exactly one label."""
     return all(len(row.labels) == 1 for row in rows)

@@ -8,12 +8,12 @@ import numpy as np
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
 from train.evaluate.embed import TextEmbedder, embed_texts, embed_tracks, open_model
-from train.evaluate.labels import Targets, is_negated, is_single, read_targets, score_labels, select_defined
+from train.evaluate.labels import Targets, is_negated, is_single, read_notes, read_targets, score_labels, select_defined
 from train.evaluate.prompts import STYLES, embed_prompts
 
 
 def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bool = False, seed: int = 0) -> dict:
-    """The labels of the rows against their three windows; result as `score_zeroshot`.
+    """The labels of the rows against their three windows; result as `score_zeroshot`, and `read_notes`.
 
     Args:
         single: each row's first label is its class. Rows of one label each are taken so by themselves.
@@ -26,7 +26,8 @@ def evaluate_zeroshot(checkpoint: Checkpoint, rows: Sequence[Row], *, single: bo
         select_defined(targets)
     model, tokenizer = open_model(checkpoint)
     tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
-    return score_zeroshot(tracks, targets=targets, embed=partial(embed_texts, model, tokenizer=tokenizer), seed=seed)
+    embed = partial(embed_texts, model, tokenizer=tokenizer)
+    return score_zeroshot(tracks, targets=targets, embed=embed, seed=seed) | read_notes(rows)
 
 
 def score_zeroshot(tracks: np.ndarray, *, targets: Targets, embed: TextEmbedder, seed: int) -> dict:

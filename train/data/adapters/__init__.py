@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from train.data.adapters.audioset import read_audioset
 from train.data.adapters.audioset_ontology import make_ontology_triplets
-from train.data.adapters.gtzan import read_gtzan
-from train.data.adapters.layout import AdapterError, audio_folder, has_content, tag_list
+from train.data.adapters.gtzan import read_gtzan, read_gtzan_all
+from train.data.adapters.layout import AdapterError, audio_folder, decodes, has_content, tag_list
 from train.data.adapters.magnatagatune import read_magnatagatune, read_magnatagatune_merged
 from train.data.adapters.mtg_jamendo import read_mtg_jamendo
 from train.data.adapters.musav import read_musav, read_musav_comparisons
@@ -28,17 +28,19 @@ SEEDED = "90/5/5 by seed"
 
 class Adapter(NamedTuple):
     """How to read a data set: (root, *, audio, seed) -> rows, whose audio may be missing and whose captions may be
-    none; where its splits come from, for the user; and, of a set that only compares its tracks, root -> what
-    `train.evaluate pairs` reads."""
+    none; where its splits come from, for the user; of a set that only compares its tracks, root -> what
+    `train.evaluate pairs` reads; and whether a copy of the set is known to hold a file that does not decode."""
 
     read: Callable[..., Iterable[Row]]
     splits: str
     comparisons: Callable[[Path], list[dict[str, Any]]] | None = None
+    has_broken: bool = False
 
 
 ADAPTERS = {
     "audioset": Adapter(read_audioset, TEST_ONLY),
-    "gtzan": Adapter(read_gtzan, f"{SEEDED} (the fault-filtered split is not published with the set)"),
+    "gtzan": Adapter(read_gtzan, "fault-filtered (Kereliuk et al. 2015), which leaves out 70 clips", has_broken=True),
+    "gtzan_all": Adapter(read_gtzan_all, SEEDED, has_broken=True),
     "magnatagatune": Adapter(read_magnatagatune, "the usual one, by folder: 0-b, c, d-f"),
     "magnatagatune_merged": Adapter(read_magnatagatune_merged, "the usual one, by folder: 0-b, c, d-f"),
     "mtg_jamendo": Adapter(read_mtg_jamendo, f"{OWN} where its split files are there, else {SEEDED} and artist"),
@@ -56,12 +58,14 @@ TRIPLETS = {"audioset_ontology": make_ontology_triplets}
 
 @dataclass(frozen=True)
 class Adapted:
-    """The usable rows of a data set, the tracks left out: without an audio file, or without any text; and of a set that
-    compares its tracks the comparisons of the tracks that are not left out."""
+    """The usable rows of a data set, the tracks left out: without an audio file, without any text, or, of a set that is
+    known for it, with a file that does not decode; and of a set that compares its tracks the comparisons of those that
+    are not left out."""
 
     rows: list[Row]
     without_audio: list[str]
     without_text: list[str]
+    undecodable: list[str]
     comparisons: list[dict[str, Any]]
 
 
@@ -75,7 +79,7 @@ def adapt(
     keep_unlabelled: bool = False,
 ) -> Adapted:
     """Read a data set's own files; a track whose audio file is missing or empty, or that nothing is said about, is
-    left out and listed.
+    left out and listed; so is one of GTZAN whose file does not decode, as an evaluation would stop at it.
 
     Args:
         name: a key of `ADAPTERS`.
@@ -108,12 +112,14 @@ def adapt(
             raise AdapterError(f"{name} has no labels, so that no track lacks them; leave out keep_unlabelled")
         named = [replace(row, no_label=not row.labels) for row in named]
     compare = ADAPTERS[name].comparisons
-    rows, without_audio, without_text = [], [], []
+    rows, without_audio, without_text, undecodable = [], [], [], []
     for row in named:
         if not has_content(row.audio):
             without_audio.append(row.track_id)
         elif not (row.captions or row.no_label or compare):
             without_text.append(row.track_id)
+        elif ADAPTERS[name].has_broken and not decodes(row.audio):
+            undecodable.append(row.track_id)
         else:
             rows.append(row)
     if without_audio and not rows and not without_text:
@@ -129,7 +135,7 @@ def adapt(
         raise AdapterError(
             f"no pair of {name} has both its recordings in {folder}; give the folder that holds them all"
         )
-    return Adapted(rows, without_audio, without_text, comparisons)
+    return Adapted(rows, without_audio, without_text, undecodable, comparisons)
 
 
 def _with_top_labels(rows: Sequence[Row], *, count: int) -> list[Row]:
