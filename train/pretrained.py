@@ -107,16 +107,18 @@ def pretrained_folder(name: str, *, key: str) -> Path:
         raise ConfigError(f"{key}: {exc}") from exc
 
 
-def sentence_embedder(name: str, *, device: torch.device) -> Callable[[Sequence[str]], Tensor]:
+def sentence_embedder(
+    name: str, *, device: torch.device, key: str = "loss.sentence_encoder"
+) -> Callable[[Sequence[str]], Tensor]:
     """A frozen sentence encoder (a BERT, mean pooling): captions -> float32 [n, hidden], unit L2 norm.
 
     Args:
         name: as `pretrained_folder` takes it; of any size.
+        key: the setting that names it, for the error.
 
     Raises:
         ConfigError: `name` cannot be had, or is no BERT.
     """
-    key = "loss.sentence_encoder"
     folder = pretrained_folder(name, key=key)
     bert = read_published(BertModel, folder, key=key, add_pooling_layer=False, dtype=torch.float32)
     bert.to(device).eval().requires_grad_(False)

@@ -1,6 +1,7 @@
 """Each public set as a folder of its own layout, with sine waves for music."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import soundfile
 
 from train.data.__main__ import main
 from train.data.adapters import ADAPTERS, AdapterError, adapt
+from train.data.adapters.gtzan import read_gtzan
 from train.data.adapters.layout import seeded_split
+from train.data.adapters.magnatagatune import MERGED_INTO, SYNONYMS
+from train.data.check import check_manifest
 from train.data.manifest import Row, read_manifest, write_manifest
+from train.evaluate.pairs import Comparison, read_comparisons
 
 JAMENDO_HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
 MUSICCAPS_HEADER = (
@@ -165,11 +170,175 @@ def test_the_most_frequent_labels_are_kept_in_labels_and_tag_lists(tmp_path: Pat
         adapt("magnatagatune", tmp_path, top_labels=0)
 
 
-def test_gtzan_labels_are_its_folders(tmp_path: Path):
-    tone(tmp_path / "genres_original/blues/blues.00000.wav"), tone(tmp_path / "genres_original/rock/rock.00001.au")
-    rows = by_id(adapt("gtzan", tmp_path).rows)
+def test_synonyms_of_magnatagatune_may_be_merged_before_the_most_frequent_are_taken(tmp_path: Path):
+    assert len(MERGED_INTO) == 54  # of the 188 tags, which leaves the 134 that papers count
+    assert not set(MERGED_INTO) & set(SYNONYMS)
+    lines = ["clip_id\tno vocals\tbeats\tharp\tbeat\tinstrumental\tmp3_path"]
+    for place, given in enumerate(("1 1 0 0 1", "0 1 1 1 0", "0 0 1 0 0", "0 0 1 0 0", "0 1 0 0 0", "0 0 0 1 0")):
+        lines.append("\t".join([str(place), *given.split(), f"0/{place}.mp3"]))
+        tone(tmp_path / f"0/{place}.mp3")
+    (tmp_path / "annotations_final.csv").write_text("\n".join(lines))
+    rows = adapt("magnatagatune_merged", tmp_path).rows
+    assert [row.labels for row in rows][:3] == [("no singer", "beat"), ("beat", "harp"), ("harp",)]
+    assert rows[0].captions == ("no singer, beat",)
+    of_one = [row.labels for row in adapt("magnatagatune_merged", tmp_path, top_labels=1).rows]
+    assert of_one == [("beat",)] * 4  # as two tags neither would be the most frequent
+    assert {row.labels for row in adapt("magnatagatune", tmp_path, top_labels=1).rows} == {("beats",)}
+
+
+def test_clips_without_a_frequent_tag_may_stay_as_negatives(tmp_path: Path, capsys: pytest.CaptureFixture):
+    lines = ["clip_id\tharp\tloud\tmp3_path"]
+    for place, given in enumerate(("1 1", "1 0", "0 1", "0 0", "1 0")):
+        lines.append("\t".join([str(place), *given.split(), f"d/{place}.mp3"]))
+    for place in range(4):
+        tone(tmp_path / f"d/{place}.mp3")
+    (tmp_path / "d/4.mp3").touch()
+    (tmp_path / "annotations_final.csv").write_text("\n".join(lines))
+    out = tmp_path / "manifest.jsonl"
+    command = ["adapt", "magnatagatune", str(tmp_path), "--out", str(out), "--top-labels", "1"]
+    assert main(command) == 0
+    assert "1 without a recording, 2 without a text" in capsys.readouterr().out
+    assert main([*command, "--keep-unlabelled"]) == 0
+    said = capsys.readouterr().out
+    assert "1 without a recording, 0 without a text" in said
+    assert "kept: 2 without any of the labels" in said
+    rows = read_manifest(out, split="test", having="labels")
+    assert [(row.track_id, row.labels, row.captions) for row in rows] == [
+        ("0", ("harp",), ("harp",)),
+        ("1", ("harp",), ("harp",)),
+        ("2", (), ()),
+        ("3", (), ()),
+    ]
+    assert [row.track_id for row in read_manifest(out, having="captions")] == ["0", "1"]
+    out.write_text(out.read_text() + json.dumps({"audio": "d/0.mp3", "track_id": "silent about labels"}))
+    assert len(read_manifest(out)) == 5
+    assert len(read_manifest(out, having="labels")) == 4
+
+
+def test_tracks_of_a_set_without_labels_lack_none(song_describer: Path):
+    with pytest.raises(AdapterError, match="song_describer has no labels, so that no track lacks them"):
+        adapt("song_describer", song_describer, keep_unlabelled=True)
+
+
+MUSAV_PAIRS = {
+    "arousal": [
+        {"pairid": "aa-bb", "higher_value": "a", "agreement": "full-agreement", "triplet_consistency": "consistent"},
+        {
+            "pairid": "bb-cc",
+            "higher_value": "ab",
+            "agreement": "majority-agreement",
+            "triplet_consistency": "consistent",
+        },
+        {"pairid": "cc-gone", "higher_value": "b", "agreement": "full-agreement", "triplet_consistency": "incomplete"},
+    ],
+    "valence": [
+        {"pairid": "aa-cc", "higher_value": "b", "agreement": "full-agreement", "triplet_consistency": "incomplete"}
+    ],
+}
+
+
+@pytest.fixture
+def musav(tmp_path: Path) -> Path:
+    """Its repository, unpacked recordings beside the judgments; a line as Python prints it, as some of the set are."""
+    for track in ("aa", "bb", "cc"):
+        tone(tmp_path / f"data/audio_chunks/001/{track[:2]}/{track}.mp3")
+    (tmp_path / "data/annotations").mkdir()
+    for attribute, pairs in MUSAV_PAIRS.items():
+        lines = [repr(pair) if i == 1 else json.dumps(pair) for i, pair in enumerate(pairs)]
+        (tmp_path / f"data/annotations/annotations.{attribute}.all.agreement.gt").write_text("\n".join([*lines, ""]))
+    return tmp_path
+
+
+def test_musav_becomes_tracks_and_the_pairs_that_compare_them(musav: Path, capsys: pytest.CaptureFixture):
+    out = musav / "made/manifest.jsonl"
+    assert main(["adapt", "musav", str(musav), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "3 tracks" in said
+    assert "1 without a recording, 0 without a text" in said
+    assert f"3 pairs of them in {musav}/made/manifest.comparisons.jsonl" in said
+    rows = read_manifest(out, split="test")
+    assert {row.track_id: row.audio.stem for row in rows} == {track: track for track in ("aa", "bb", "cc")}
+    assert not any(row.captions or row.is_labelled for row in rows)
+    full = ("full agreement", "consistent triplet", "consistent triplet, full agreement")
+    assert read_comparisons(musav / "made/manifest.comparisons.jsonl", rows=rows) == [
+        Comparison(0, 1, "arousal", "first", full),
+        Comparison(1, 2, "arousal", "equal", ("majority agreement", "consistent triplet")),
+        Comparison(0, 2, "valence", "second", ("full agreement",)),
+    ]
+    part = musav / "data/annotations/annotations.valence.all.agreement.gt"
+    for root in (musav / "data", musav / "data/annotations", part):
+        assert len(adapt("musav", root, audio=musav / "data/audio_chunks").comparisons) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("{'pairid': ", r"arousal\.all\.agreement\.gt, line 1: got .*; expected one object a line"),
+        ("[]", r"line 1: got '\[\]'; expected a pairid of two ids, and triplet_consistency"),
+        ({"pairid": "aabb"}, "line 1: got .*; expected a pairid of two ids, and triplet_consistency"),
+        ({"higher_value": "undefined"}, "line 1: higher_value is 'undefined'; expected a or b or ab"),
+        ({"agreement": "disagreement"}, "line 1: agreement is 'disagreement'; expected full-agreement or majority-"),
+    ],
+)
+def test_a_line_that_is_no_pair_of_musav_is_named(musav: Path, change: str | dict, message: str):
+    line = change if isinstance(change, str) else json.dumps(MUSAV_PAIRS["arousal"][0] | change)
+    (musav / "data/annotations/annotations.arousal.all.agreement.gt").write_text(line)
+    with pytest.raises(AdapterError, match=message):
+        adapt("musav", musav)
+
+
+def test_pairs_of_musav_that_lack_a_recording_are_no_evaluation(musav: Path):
+    (musav / "one").mkdir()
+    tone(musav / "one/aa.mp3")
+    with pytest.raises(AdapterError, match=r"no pair of musav has both its recordings in .*one; give the folder"):
+        adapt("musav", musav, audio=musav / "one")
+
+
+GTZAN = {"blues.00012": "test", "blues.00000": "val", "rock.00001": "train"}
+
+
+@pytest.fixture
+def gtzan(tmp_path: Path) -> Path:
+    """A clip of each part, one that the split leaves out, and one that is not the WAV that it should be."""
+    for name in (*GTZAN, "jazz.00033"):
+        tone(tmp_path / f"genres_original/{name.partition('.')[0]}/{name}.wav")
+    (tmp_path / "genres_original/jazz/jazz.00054.wav").write_bytes(bytes(1_000))
+    return tmp_path
+
+
+def test_gtzan_takes_the_fault_filtered_split_and_its_folders_as_labels(gtzan: Path):
+    adapted = adapt("gtzan", gtzan)
+    rows = by_id(adapted.rows)
+    assert {name: row.split for name, row in rows.items()} == GTZAN
     assert rows["rock.00001"].labels == rows["rock.00001"].captions == ("rock",)
-    assert set(rows) == {"blues.00000", "rock.00001"}
+    assert rows["rock.00001"].audio == gtzan / "genres_original/rock/rock.00001.wav"
+    assert adapted.undecodable == ["jazz.00054"]
+    assert len(adapted.without_audio) == 930 - 4
+    assert Counter(row.split for row in read_gtzan(gtzan, audio=gtzan, seed=0)) == {
+        "train": 443,
+        "val": 197,
+        "test": 290,
+    }
+
+
+def test_gtzan_whole_is_split_by_seed(gtzan: Path):
+    rows = by_id(adapt("gtzan_all", gtzan, seed=40).rows)
+    assert set(rows) == {*GTZAN, "jazz.00033"}
+    assert {name: row.split for name, row in rows.items()} == {name: seeded_split(name, seed=40) for name in rows}
+    assert rows["jazz.00033"].labels == ("jazz",)
+    tone(gtzan / "genres/pop/pop.00001.au")
+    shutil.rmtree(gtzan / "genres_original")
+    assert [row.track_id for row in adapt("gtzan_all", gtzan).rows] == ["pop.00001"]
+
+
+def test_a_file_of_gtzan_that_does_not_decode_is_named_and_left_out(gtzan: Path, capsys: pytest.CaptureFixture):
+    out = gtzan / "manifest.jsonl"
+    assert main(["adapt", "gtzan", str(gtzan), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "left out: 1 that do not decode (jazz.00054)" in said
+    assert "fault-filtered (Kereliuk et al. 2015)" in said
+    assert "unreadable" not in check_manifest(out).counts()
+    assert "few artists a genre (Sturm 2013)" in read_manifest(out, split="test")[0].extra["note"]
 
 
 def test_audioset_names_its_labels(tmp_path: Path):

@@ -15,7 +15,7 @@ from train.data.audio import load_crop
 from train.data.manifest import read_manifest
 from train.dual_encoder import DualEncoder
 from train.evaluate.__main__ import main
-from train.evaluate.embed import embed_texts, embed_tracks, open_model
+from train.evaluate.embed import embed_texts, embed_tracks, open_model, open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 
 
@@ -132,6 +132,30 @@ def test_playlists_pairs_and_triplets(ckpt: Path, tones: Path, tmp_path: Path, c
     assert triplet["texts"]["accuracy"] in (0.0, 1.0)
 
 
+def test_triplets_may_be_put_to_a_published_sentence_encoder(
+    ckpt: Path, tmp_path: Path, tiny_text_model: Path, capsys: pytest.CaptureFixture[str]
+):
+    texts = {"anchor": "calm piano", "positive": "quiet, peaceful piano music", "negative": "brutal death metal"}
+    other = texts | {"anchor": "death metal", "positive": texts["negative"], "negative": texts["positive"]}
+    data = tmp_path / "triplets.jsonl"
+    data.write_text("\n".join(map(json.dumps, [texts, other] * 40)), encoding="utf-8")
+    result = evaluate(capsys, "triplet", "--text", "all-MiniLM-L6-v2", "--data", data)
+    assert (result["triplets"], result["anchors"], result["texts"]["accuracy"]) == (80, 2, 1.0)
+    many = [f"a {word} tone" for word in ("low", "high", "pure", "rough") for _ in range(40)]
+    embed = open_sentence_encoder(str(tiny_text_model))
+    np.testing.assert_allclose(
+        embed(many)[[0, 40, 159]], embed(["a low tone", "a high tone", "a rough tone"]), atol=1e-6
+    )
+    assert main(["triplet", "--text", str(tmp_path), "--data", str(data)]) == 2
+    assert capsys.readouterr().err.startswith("error: --text: ")
+    with pytest.raises(SystemExit, match="2"):
+        main(["triplet", "--text", "x", "--ckpt", str(ckpt), "--data", str(data)])
+    assert "not allowed with argument" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["triplet", "--data", str(data)])
+    assert "one of the arguments --ckpt --text is required" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("protocol", ["retrieval", "zeroshot"])
 def test_a_file_that_cannot_be_decoded_is_named_in_one_sentence(
     ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str
@@ -145,7 +169,25 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_sentence(
     assert main([protocol, "--ckpt", str(tmp_path / "ckpt.pt"), "--data", str(tmp_path / "manifest.jsonl")]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: cannot decode ")
+    assert "; `python -m train.data decode` makes a manifest without such recordings\n" in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("protocol", ["zeroshot", "probe"])
+def test_what_is_known_against_a_set_stands_beside_its_figures(
+    ckpt: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str
+):
+    rows = [json.loads(line) for line in tones.read_text().splitlines()]
+    for row in rows:
+        row |= {"audio": str(tones.parent / row["audio"]), "note": f"[all {row['split']} tones] are by one hand"}
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ("--ckpt", ckpt, "--data", tmp_path / "manifest.jsonl", "--single")
+    assert evaluate(capsys, protocol, *arguments)["notes"] == ["[all test tones] are by one hand"]
+    assert main([protocol, *map(str, arguments)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "[all test tones] are by one hand" in shown
+    assert "notes" not in shown
+    assert "notes" not in evaluate(capsys, protocol, "--ckpt", ckpt, "--data", tones, "--single")
 
 
 def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):

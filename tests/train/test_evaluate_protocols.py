@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from train.data.manifest import Row
 from train.evaluate.errors import EvaluationError
-from train.evaluate.labels import read_targets, score_labels
+from train.evaluate.labels import is_negated, read_targets, score_labels
 from train.evaluate.metrics import mean_roc_auc
 from train.evaluate.pairs import PROMPTS, Comparison, read_comparisons, score_comparisons
 from train.evaluate.playlist import Playlist, read_playlists, score_playlists
 from train.evaluate.probe import probe_targets, score_probe
 from train.evaluate.prompts import STYLES, embed_prompts
 from train.evaluate.retrieval import draw_rows, score_retrieval
+from train.evaluate.tables import make_table
 from train.evaluate.triplet import read_triplets, score_triplets
 from train.evaluate.zeroshot import score_zeroshot
 
@@ -99,6 +101,61 @@ def test_zeroshot_of_tags_is_the_macro_area_of_scikit_learn():
         assert result["A {} track"][metric] == pytest.approx(expected, abs=1e-9)
         low, high = result["intervals"]["A {} track"][metric]
         assert low < expected < high
+
+
+@pytest.mark.parametrize(
+    ("label", "negated"),
+    [
+        *(
+            ("no vocals", True),
+            ("Not rock", True),
+            ("non classical", True),
+            ("non-vocal", True),
+            ("without drums", True),
+        ),
+        *(("no_piano", True), ("notes", False), ("nonet", False), ("no", False), ("instrumental", False)),
+        *(("no wave", False), ("non-stop", False), ("rock and no roll", False)),
+    ],
+)
+def test_what_a_label_negates_is_told_by_its_first_word(label: str, negated: bool):
+    assert is_negated(label) is negated
+
+
+def test_negated_tags_are_scored_apart():
+    rng = np.random.default_rng(2)
+    names = ["loud", "no piano", "not rock", "sung"]
+    relevant = rng.random((60, 4)) < [0.5, 0.3, 0.4, 0.2]
+    rows = rows_of(*[[*(n for n, has in zip(names, row, strict=True) if has), "no doubt"] for row in relevant])
+    tracks = relevant + rng.standard_normal((60, 4))
+    words = {name: vector for name, vector in zip(names, np.eye(4), strict=True)} | {"no doubt": np.ones(4)}
+    result = score_zeroshot(tracks, targets=read_targets(rows, single=False), embed=word_embedder(words), seed=0)
+    assert (result["labels"], result["negated"]) == (4, 2)  # no doubt is on every track: it tells nothing apart
+    areas = [roc_auc_score(relevant[:, i], tracks[:, i]) for i in range(4)]
+    for group, columns in {"label": [0, 1, 2, 3], "label, negated": [1, 2], "label, others": [0, 3]}.items():
+        expected = np.mean([areas[i] for i in columns])
+        assert result[group]["ROC-AUC"] == pytest.approx(expected, abs=1e-9)
+        low, high = result["intervals"][group]["ROC-AUC"]
+        assert low < expected < high
+    assert set(result["intervals"]) == {style + group for style in STYLES for group in ("", ", negated", ", others")}
+
+
+@pytest.mark.parametrize("names", [["loud", "sung"], ["no piano", "not rock"]])
+def test_tags_of_one_kind_are_not_parted(names: list[str]):
+    rows = rows_of(names[:1], names[1:], names)
+    words = dict(zip(names, np.eye(2), strict=True))
+    result = score_zeroshot(
+        np.eye(3)[:, :2], targets=read_targets(rows, single=False), embed=word_embedder(words), seed=0
+    )
+    assert "negated" not in result
+    assert set(result["intervals"]) == set(STYLES)
+
+
+def test_a_track_without_any_tag_is_a_negative_of_each():
+    rows = rows_of(["a"], ["a"], [], [])
+    rows[2] = replace(rows[2], no_label=True)
+    targets = read_targets(rows, single=False)
+    values, _ = score_labels(np.array([[0.9], [0.7], [0.8], [0.1]]), targets=targets, seed=0)
+    assert values["ROC-AUC"] == 0.75
 
 
 def test_the_interval_over_tracks_is_that_of_copied_tracks():
@@ -183,6 +240,19 @@ def test_triplets_are_scored_by_cosine():
     triplets = [("calm", "quiet", "noisy"), ("noisy", "calm", "quiet"), ("calm", "quiet", "quiet")]
     result = score_triplets(triplets, embed=word_embedder(words), seed=0)
     assert result["texts"]["accuracy"] == pytest.approx(1 / 3)  # a tie is lost
+    assert (result["triplets"], result["anchors"]) == (3, 2)
+
+
+def test_the_interval_of_triplets_is_over_their_anchors():
+    words = {"right": unit(1, 0), "wrong": unit(0, 1)}
+    anchors = [("right", i) for i in range(30)] + [("wrong", i) for i in range(10)]
+    once = [(f"{word} {i}", "right", "wrong") for word, i in anchors]
+    one, five = (score_triplets(n * once, embed=word_embedder(words), seed=0) for n in (1, 5))
+    assert five["texts"] == one["texts"] == {"accuracy": 0.75}
+    assert five["intervals"] == one["intervals"]  # asking the same again says nothing new
+    low, high = five["intervals"]["texts"]["accuracy"]
+    assert low < 0.75 < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.75 * 0.25 / 40), rel=0.15)
 
 
 def test_comparisons_are_scored_per_attribute():
@@ -194,15 +264,50 @@ def test_comparisons_are_scored_per_attribute():
     }
     tracks = {0: unit(1, 0), 5: unit(1, 1), 7: unit(0, 1)}
     comparisons = [
-        Comparison(0, 5, "arousal", True),
-        Comparison(7, 5, "arousal", False),
-        Comparison(7, 0, "arousal", True),
-        Comparison(5, 5, "arousal", True),  # a tie is wrong
-        Comparison(0, 7, "valence", True),
+        Comparison(0, 5, "arousal", "first"),
+        Comparison(7, 5, "arousal", "second"),
+        Comparison(7, 0, "arousal", "first"),
+        Comparison(5, 5, "arousal", "first"),  # a tie is wrong
+        Comparison(0, 7, "valence", "first"),
     ]
     result = score_comparisons(tracks, comparisons=comparisons, embed=word_embedder(words), seed=0)
     assert result["arousal"]["accuracy"] == 0.5
     assert result["valence"]["accuracy"] == 1.0
+
+
+def test_equal_pairs_are_told_by_the_size_of_the_difference():
+    words = {prompt: end for prompts, end in zip(PROMPTS["arousal"], np.eye(2), strict=True) for prompt in prompts}
+    tracks = {i: np.array([score, 0.0]) for i, score in enumerate((0.0, 0.1, 0.3, 0.6))}
+    comparisons = [
+        Comparison(3, 0, "arousal", "first", ("all agree",)),  # by 0.6
+        Comparison(1, 2, "arousal", "first"),  # by 0.2, and wrong
+        Comparison(0, 2, "arousal", "second", ("all agree",)),  # by 0.3
+        Comparison(0, 1, "arousal", "equal", ("all agree", "so-so")),  # by 0.1
+        Comparison(3, 2, "arousal", "equal", ("so-so",)),  # by 0.3
+    ]
+    result = score_comparisons(tracks, comparisons=comparisons, embed=word_embedder(words), seed=0)
+    assert (result["pairs"], result["equal"]) == (5, 2)
+    # Of the six pairs of an unequal and an equal one, the differences of four are in their order, of one the same.
+    assert result["arousal"] == {"accuracy": pytest.approx(2 / 3), "equal AUC": pytest.approx(4.5 / 6)}
+    assert result["arousal, all agree"] == {"accuracy": 1.0, "equal AUC": 1.0}
+    assert list(result["intervals"]) == ["arousal", "arousal, all agree"]  # nothing is higher in the third
+    low, high = result["intervals"]["arousal"]["equal AUC"]
+    assert 0 <= low < 0.75 < high <= 1
+    without = score_comparisons(tracks, comparisons=comparisons[:3], embed=word_embedder(words), seed=0)
+    assert (set(without["arousal"]), "equal" in without) == ({"accuracy"}, False)
+
+
+def test_a_table_leaves_empty_what_a_group_lacks():
+    interval = (0.4, 0.6)
+    result = {
+        "pairs": 9,
+        "arousal": {"accuracy": 0.5},
+        "valence": {"accuracy": 0.25, "equal AUC": 0.75},
+        "intervals": {"arousal": {"accuracy": interval}, "valence": {"accuracy": interval, "equal AUC": interval}},
+    }
+    table = make_table("pairs", result=result)
+    assert [column.header for column in table.columns] == ["", "accuracy", "equal AUC"]
+    assert list(table.columns[2].cells) == ["", "0.750\n0.400 to 0.600"]
 
 
 ROWS = rows_of([], [], [])
@@ -213,8 +318,12 @@ def test_question_files_are_read(tmp_path: Path):
     assert read_playlists(path, rows=ROWS) == [Playlist("Sleep", "calm", (0, 2))]
     path = write(tmp_path / "triplets.jsonl", {"anchor": "a", "positive": "b", "negative": "c"})
     assert read_triplets(path) == [("a", "b", "c")]
-    path = write(tmp_path / "pairs.jsonl", {"first": 1, "second": "2", "attribute": "valence", "higher": "second"})
-    assert read_comparisons(path, rows=ROWS) == [Comparison(1, 2, "valence", False)]
+    pair = {"first": 1, "second": "2", "attribute": "valence", "higher": "second"}
+    path = write(tmp_path / "pairs.jsonl", pair, pair | {"higher": "equal", "subsets": ["all agree"]})
+    assert read_comparisons(path, rows=ROWS) == [
+        Comparison(1, 2, "valence", "second"),
+        Comparison(1, 2, "valence", "equal", ("all agree",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,8 +348,10 @@ def test_a_bad_playlist_is_named_by_its_line(tmp_path: Path, line: object, messa
     ("change", "message"),
     [
         ({"attribute": "tempo"}, "'attribute' is 'tempo'; expected arousal or valence"),
-        ({"higher": "third"}, "'higher' is 'third'; expected first or second"),
+        ({"higher": "third"}, "'higher' is 'third'; expected first or second or equal"),
         ({"second": "0"}, "both tracks are '0'"),
+        ({"subsets": "all"}, "'subsets' is 'all'; expected a list of names"),
+        ({"higher": "equal"}, "all 1 pairs are equal; expected some with a higher track"),
         ({"first": "9"}, "track '9' is not in this split of the manifest"),
     ],
 )

@@ -16,14 +16,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from train.config import ConfigError
-from train.data.adapters import ADAPTERS, AdapterError, adapt
+from train.data.adapters import ADAPTERS, TRIPLETS, AdapterError, adapt
 from train.data.adapters.layout import tag_list
 from train.data.audio import AudioDecodeError
 from train.data.captions import Edited, edit_captions
 from train.data.check import KINDS, Report, check_manifest
 from train.data.decode import Clip, decode_rows
 from train.data.labelled import TextFilterError, read_labelled
-from train.data.manifest import SOURCES, SPLITS, ManifestError, Row, read_manifest, write_manifest
+from train.data.manifest import (
+    SOURCES,
+    SPLITS,
+    ManifestError,
+    Row,
+    read_manifest,
+    write_json_lines,
+    write_manifest,
+)
 from train.data.merge import merge_manifests
 from train.data.processes import ProcessDiedError
 from train.data.progress import shown
@@ -44,12 +52,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("adapt", help="a public data set in its own layout -> a manifest")
-    command.add_argument("name", choices=ADAPTERS, metavar="NAME", help=", ".join(ADAPTERS))
+    command = commands.add_parser(
+        "adapt", help="a public data set in its own layout -> a manifest, or text triplets to evaluate with"
+    )
+    names = [*ADAPTERS, *TRIPLETS]
+    command.add_argument(
+        "name",
+        choices=names,
+        metavar="NAME",
+        type=lambda name: name.replace("-", "_"),
+        help=f"{', '.join(names)}; {' and '.join(TRIPLETS)} is texts alone, and becomes triplets",
+    )
     command.add_argument("root", type=Path, help="folder of the set's annotation files, or one of these files")
-    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.add_argument("--out", type=Path, required=True, help="manifest or triplets to write")
     command.add_argument("--audio", type=Path, help="folder of the recordings (default: ROOT/audio, else ROOT)")
-    command.add_argument("--seed", type=int, default=0, help="of splits that the set does not define")
+    command.add_argument("--seed", type=int, default=0, help="of splits that the set does not define, and of negatives")
     command.add_argument(
         "--source", choices=SOURCES, help="what its texts are to data.mixture (default: the set's own)"
     )
@@ -61,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="each label is a text, of which a run draws one, as MuLan's AudioSet has it (default: they are one text, "
         "joined by commas)",
+    )
+    command.add_argument(
+        "--keep-unlabelled",
+        action="store_true",
+        help="keep tracks that have none of the labels, for an evaluation in which they are negatives of each",
     )
     command.set_defaults(run=_adapt)
 
@@ -159,8 +181,17 @@ def _add_rewriting(command: argparse.ArgumentParser) -> None:
 
 
 def _adapt(args: argparse.Namespace) -> int:
+    if args.name in TRIPLETS:
+        return _adapt_texts(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    adapted = adapt(args.name, args.root, audio=args.audio, seed=args.seed, top_labels=args.top_labels)
+    adapted = adapt(
+        args.name,
+        args.root,
+        audio=args.audio,
+        seed=args.seed,
+        top_labels=args.top_labels,
+        keep_unlabelled=args.keep_unlabelled,
+    )
     rows = [replace(row, source=args.source or row.source) for row in adapted.rows]
     if args.labels_apart:
         rows = _with_labels_apart(rows, name=args.name)
@@ -169,6 +200,28 @@ def _adapt(args: argparse.Namespace) -> int:
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
     print(f"splits: {ADAPTERS[args.name].splits}")
     print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
+    if adapted.undecodable:
+        print(f"left out: {len(adapted.undecodable)} that do not decode ({', '.join(adapted.undecodable)})")
+    if args.keep_unlabelled:
+        print(f"kept: {sum(row.no_label for row in adapted.rows)} without any of the labels")
+    if adapted.comparisons:
+        questions = args.out.with_suffix(".comparisons.jsonl")
+        write_json_lines(questions, adapted.comparisons)
+        print(f"{len(adapted.comparisons)} pairs of them in {questions}, for train.evaluate pairs")
+    return 0
+
+
+def _adapt_texts(args: argparse.Namespace) -> int:
+    for option in ("audio", "source", "top_labels", "keep_unlabelled"):
+        if getattr(args, option):
+            raise AdapterError(f"{args.name} has no recordings; leave out --{option.replace('_', '-')}")
+    if not args.root.exists():
+        raise AdapterError(f"no file {args.root}; give the one that {args.name} is published as")
+    triplets = TRIPLETS[args.name](args.root, seed=args.seed)
+    _prepare_out(args.out, manifests=[args.root])
+    write_json_lines(args.out, triplets)
+    anchors = len({triplet["anchor"] for triplet in triplets})
+    print(f"{len(triplets)} triplets of {anchors} anchors in {args.out}")
     return 0
 
 

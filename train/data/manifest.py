@@ -1,6 +1,8 @@
 """The manifest: JSON Lines, one track a line, of which only `audio` is required.
 
-A row without captions trains what needs none; one without labels says nothing about labels, not that it has none.
+A row without captions trains what needs none; one without labels says nothing about labels, unless it says `"labels":
+[]`: that none of the set's labels fits, which makes it a negative of each of them in an evaluation. A "note" of a row,
+such as what is known against its data set, is shown beside an evaluation of labels.
 """
 
 import hashlib
@@ -22,7 +24,8 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any."""
+    """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any; and
+    whether its labels are known to be none."""
 
     audio: Path
     captions: tuple[str, ...]
@@ -31,13 +34,19 @@ class Row:
     labels: tuple[str, ...] = ()
     source: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    no_label: bool = False
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it says which labels it has, which may be none."""
+        return bool(self.labels) or self.no_label
 
 
 def read_manifest(path: str | Path, *, split: str | None = None, having: str | None = None) -> list[Row]:
     """Rows in file order, of one split or of all; `audio` becomes a path beside the manifest.
 
     Args:
-        having: "captions" or "labels" leaves out the rows that have none.
+        having: "captions" leaves out the rows that have none, "labels" those that say nothing about labels.
 
     Raises:
         ManifestError: no such file, a line that is no JSON object or lacks a field, or no such row in the split.
@@ -49,7 +58,7 @@ def read_manifest(path: str | Path, *, split: str | None = None, having: str | N
         found = sorted({row.split for row in rows})
         raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
     if having is not None:
-        described = [row for row in chosen if getattr(row, having)]
+        described = [row for row in chosen if (row.is_labelled if having == "labels" else row.captions)]
         if not described:
             raise ManifestError(
                 f"none of the {len(chosen)} rows{f' of split {split!r}' if split else ''} in {path} has {having}; "
@@ -80,27 +89,34 @@ def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows so that `read_manifest` gives them back, audio relative to the manifest; the file is the old or the
-    whole new one."""
+    """Write rows so that `read_manifest` gives them back, audio relative to the manifest, as `write_json_lines`."""
     folder = path.parent.resolve()
+    write_json_lines(path, (_line(row, folder=folder) for row in rows))
+
+
+def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    """One object a line; the file is the old or the whole new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
-                audio = row.audio.parent.resolve() / row.audio.name
-                values: dict[str, Any] = {
-                    "audio": Path(os.path.relpath(audio, folder)).as_posix(),
-                    "track_id": row.track_id,
-                    "split": row.split,
-                }
-                values |= {"captions": list(row.captions)} if row.captions else {}
-                values |= {"labels": list(row.labels)} if row.labels else {}
-                values |= {"source": row.source} if row.source else {}
-                file.write(json.dumps(values | row.extra, ensure_ascii=False) + "\n")
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in values)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _line(row: Row, *, folder: Path) -> dict[str, Any]:
+    # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
+    audio = row.audio.parent.resolve() / row.audio.name
+    values: dict[str, Any] = {
+        "audio": Path(os.path.relpath(audio, folder)).as_posix(),
+        "track_id": row.track_id,
+        "split": row.split,
+    }
+    values |= {"captions": list(row.captions)} if row.captions else {}
+    values |= {"labels": list(row.labels)} if row.is_labelled else {}
+    values |= {"source": row.source} if row.source else {}
+    return values | row.extra
 
 
 def parse_row(line: str, *, where: str, folder: Path) -> Row:
@@ -128,9 +144,10 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
     split = values.pop("split", "train")
     if split not in SPLITS:
         raise ManifestError(f"{where}: split is {split!r}; expected one of {', '.join(SPLITS)}")
+    no_label = values.get("labels") == []
     labels = values.pop("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
         raise ManifestError(f"{where}: labels is {labels!r}; expected a list of texts")
     track_id = str(values.pop("track_id", audio))
     source = str(values.pop("source", ""))
-    return Row(folder / audio, tuple(captions), track_id, split, tuple(labels), source, values)
+    return Row(folder / audio, tuple(captions), track_id, split, tuple(labels), source, values, no_label)

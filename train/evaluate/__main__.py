@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from train.checkpoint import CheckpointError, load_checkpoint
+from train.config import ConfigError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import SPLITS, ManifestError, read_manifest
+from train.evaluate.embed import open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 from train.evaluate.labels import read_names
 from train.evaluate.pairs import evaluate_pairs, read_comparisons
@@ -18,7 +20,7 @@ from train.evaluate.probe import evaluate_probe
 from train.evaluate.report import check_report_path, write_report
 from train.evaluate.retrieval import draw_rows, evaluate_retrieval
 from train.evaluate.tables import make_table
-from train.evaluate.triplet import evaluate_triplet, read_triplets
+from train.evaluate.triplet import evaluate_triplet, read_triplets, score_triplets
 from train.evaluate.zeroshot import evaluate_zeroshot
 
 
@@ -27,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         result = args.run(args)
-    except (CheckpointError, ManifestError, AudioDecodeError, EvaluationError) as exc:
+    except (CheckpointError, ConfigError, ManifestError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     if args.json:
@@ -43,11 +45,16 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, run, *, text: str, data: str = "manifest.jsonl", split: bool = True) -> argparse.ArgumentParser:
         protocol = protocols.add_parser(name, help=text, description=text)
-        protocol.add_argument("--ckpt", required=True, help="checkpoint that `python -m train` wrote")
+        models = protocol if split else protocol.add_mutually_exclusive_group(required=True)
+        models.add_argument("--ckpt", required=split, help="checkpoint that `python -m train` wrote")
         protocol.add_argument("--data", required=True, help=data)
         if split:
             protocol.add_argument(
                 "--split", choices=SPLITS, default="test", help="whose rows are scored (default test)"
+            )
+        else:
+            models.add_argument(
+                "--text", help="in its place a published sentence encoder: a BERT's folder or name, as all-MiniLM-L6-v2"
             )
         protocol.add_argument("--seed", type=int, default=0, help="of what is drawn, and of the intervals (default 0)")
         protocol.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -76,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--comparisons",
         required=True,
         help='JSON Lines: {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", '
-        '"higher": "first" or "second"}',
+        '"higher": "first", "second" or "equal"}',
     )
     add(
         "triplet",
@@ -133,6 +140,8 @@ def _pairs(args: argparse.Namespace) -> dict:
 
 def _triplet(args: argparse.Namespace) -> dict:
     triplets = read_triplets(args.data)
+    if args.text is not None:
+        return score_triplets(triplets, embed=open_sentence_encoder(args.text), seed=args.seed)
     return evaluate_triplet(load_checkpoint(args.ckpt), triplets, seed=args.seed)
 
 

@@ -19,9 +19,13 @@ from train.data.pairs import CENTRE, PairDataset, collate
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.evaluate.errors import EvaluationError
+from train.pretrained import sentence_embedder
 
 PLACES = (0.0, CENTRE, 1.0)
 """Where a track's windows lie: its first, its middle and its last one."""
+
+SENTENCES = 64
+"""Texts that a published sentence encoder reads at a time."""
 
 TextEmbedder = Callable[[Sequence[str]], np.ndarray]
 """Texts -> float32 [n, dim], unit L2 norm."""
@@ -32,6 +36,23 @@ def open_model(checkpoint: Checkpoint) -> tuple[DualEncoder, TextTokenizer]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = TextTokenizer(checkpoint.tokenizer, max_tokens=checkpoint.config.model.text.max_tokens)
     return checkpoint.build_model().to(device), tokenizer
+
+
+def open_sentence_encoder(name: str) -> TextEmbedder:
+    """A published BERT of sentences with mean pooling: a folder, a name on the Hugging Face hub, or
+    "all-MiniLM-L6-v2". Texts of more than 128 tokens are cut.
+
+    Raises:
+        ConfigError: it cannot be had, or is no BERT.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    embed = sentence_embedder(name, device=device, key="--text")
+
+    def embed_all(texts: Sequence[str]) -> np.ndarray:
+        starts = range(0, len(texts), SENTENCES)
+        return torch.cat([embed(texts[start : start + SENTENCES]).cpu() for start in starts]).numpy()
+
+    return embed_all
 
 
 def embed_pairs(
@@ -180,7 +201,7 @@ def _in_eval_mode(model: DualEncoder) -> Iterator[None]:
 def _raise_first(problems: Iterable[str]) -> None:
     """In the parent: an error that leaves a loader's process carries that process's traceback in its message."""
     for problem in filter(None, problems):
-        raise AudioDecodeError(problem)
+        raise AudioDecodeError(f"{problem}; `python -m train.data decode` makes a manifest without such recordings")
 
 
 def _watched(batches: DataLoader, *, what: str) -> Iterable:

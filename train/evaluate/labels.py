@@ -1,5 +1,6 @@
 """The labels of rows as targets, and how well scores of labels meet them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from train.data.manifest import Row
 from train.evaluate.bootstrap import bootstrap_interval, times_drawn
 from train.evaluate.errors import EvaluationError
 from train.evaluate.metrics import correct, mean_average_precision, mean_roc_auc
+
+NEGATIONS = frozenset({"no", "not", "non", "without"})
+NO_NEGATIONS = frozenset({("no", "wave"), ("non", "stop")})
+"""How a genre and a manner of playing begin."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,27 @@ class Targets:
     names: tuple[str, ...]
     relevant: np.ndarray
     single: bool
+
+    def only(self, columns: np.ndarray) -> "Targets":
+        """Those of the labels at these places, int [some]."""
+        return Targets(tuple(self.names[i] for i in columns), self.relevant[:, columns], self.single)
+
+
+def is_negated(label: str) -> bool:
+    """Whether a label says what there is not, as MagnaTagATune's "no piano" and "not rock" do, which text encoders
+    take for the thing itself (MuLan §4.2.1): "no", "not", "non" or "without" and another word.
+
+    >>> [is_negated(label) for label in ("no vocals", "Non-vocal", "no wave", "notes", "instrumental")]
+    [True, True, False, False, False]
+    """
+    words = re.split(r"[\s_-]+", label.strip().casefold())
+    return len(words) > 1 and words[0] in NEGATIONS and tuple(words[:2]) not in NO_NEGATIONS
+
+
+def read_notes(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """{"notes": what the rows' manifests want said beside the result, once each}; empty where nothing."""
+    notes = list(dict.fromkeys(note for row in rows if isinstance(note := row.extra.get("note"), str) and note))
+    return {"notes": notes} if notes else {}
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:

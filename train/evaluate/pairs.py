@@ -9,10 +9,10 @@ import numpy as np
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
-from train.evaluate.bootstrap import bootstrap_interval
+from train.evaluate.bootstrap import bootstrap_interval, times_drawn
 from train.evaluate.embed import TextEmbedder, embed_texts, embed_tracks, open_model
 from train.evaluate.errors import EvaluationError
-from train.evaluate.metrics import pairs_ordered
+from train.evaluate.metrics import pairs_ordered, roc_auc
 from train.evaluate.prompts import normalised_mean
 from train.evaluate.questions import find_track, number_tracks, read_questions
 
@@ -29,33 +29,43 @@ PROMPTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Attribute -> prompts of its high end, prompts of its low end."""
 
 
+HIGHER = ("first", "second", "equal")
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Numbers of two tracks' rows, and whether the first is the higher one."""
+    """Numbers of two tracks' rows, which of `HIGHER` it is, and the parts of the set that are to be reported too, such
+    as the pairs that all annotators agree about."""
 
     first: int
     second: int
     attribute: str
-    first_is_higher: bool
+    higher: str
+    subsets: tuple[str, ...] = ()
 
 
 def read_comparisons(path: str | Path, *, rows: Sequence[Row]) -> list[Comparison]:
-    """JSON Lines of {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", "higher": "first" or
-    "second"}.
+    """JSON Lines of {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", "higher": "first",
+    "second" or "equal", "subsets": [names]}; the subsets may be missing.
 
     Raises:
-        EvaluationError: a bad line, a track that the rows lack, or a track compared with itself.
+        EvaluationError: a bad line, a track that the rows lack, a track compared with itself, or only equal ones.
     """
     numbers = number_tracks(rows)
     comparisons = []
     for where, values in read_questions(path, texts=("attribute", "higher")):
         first, second = (find_track(values.get(key), numbers=numbers, where=where) for key in ("first", "second"))
-        for key, allowed in (("attribute", tuple(PROMPTS)), ("higher", ("first", "second"))):
+        for key, allowed in (("attribute", tuple(PROMPTS)), ("higher", HIGHER)):
             if values[key] not in allowed:
                 raise EvaluationError(f"{where}: {key!r} is {values[key]!r}; expected {' or '.join(allowed)}")
         if first == second:
             raise EvaluationError(f"{where}: both tracks are {values['first']!r}; expected two different ones")
-        comparisons.append(Comparison(first, second, values["attribute"], values["higher"] == "first"))
+        subsets = values.get("subsets", [])
+        if not isinstance(subsets, list) or not all(isinstance(name, str) for name in subsets):
+            raise EvaluationError(f"{where}: 'subsets' is {subsets!r}; expected a list of names")
+        comparisons.append(Comparison(first, second, values["attribute"], values["higher"], tuple(subsets)))
+    if all(each.higher == "equal" for each in comparisons):
+        raise EvaluationError(f"{path}: all {len(comparisons)} pairs are equal; expected some with a higher track")
     return comparisons
 
 
@@ -74,13 +84,19 @@ def evaluate_pairs(
 def score_comparisons(
     tracks: Mapping[int, np.ndarray], *, comparisons: Sequence[Comparison], embed: TextEmbedder, seed: int
 ) -> dict:
-    """Accuracy per attribute; a track's score is its cosine to the high end less that to the low end, a tie is lost.
+    """Per attribute, and per subset of its pairs: accuracy of the pairs that have a higher track, as MusAV reports it;
+    and, where others are equal, how well the size of a pair's difference tells the two kinds apart.
+
+    A track's score is its cosine to the high end less that to the low end; an equal score is wrong. Calling a pair
+    equal would take a margin, chosen on other pairs than those it is scored with; the area under the ROC curve asks the
+    same without one.
 
     Args:
         tracks: number of a row -> float [dim], unit L2 norm.
 
     Returns:
-        {"pairs": n, attribute: {"accuracy": …}, "intervals": {the same with [low, high]}}.
+        {"pairs": n, "equal": how many of them where there are any, attribute: {"accuracy": …, "equal AUC": …},
+        "ATTRIBUTE, SUBSET": …, "intervals": {the same with [low, high]}}; each where it is defined.
     """
     scores, intervals = {}, {}
     for attribute, (high, low) in PROMPTS.items():
@@ -88,11 +104,38 @@ def score_comparisons(
         if not asked:
             continue
         direction = normalised_mean(embed(high)) - normalised_mean(embed(low))
-        first, second = (
-            np.array([tracks[getattr(each, key)] @ direction for each in asked]) for key in ("first", "second")
+        margins = np.array([(tracks[each.first] - tracks[each.second]) @ direction for each in asked])
+        for subset in (None, *dict.fromkeys(name for each in asked for name in each.subsets)):
+            chosen = [i for i, each in enumerate(asked) if subset is None or subset in each.subsets]
+            values, bounds = _score(margins[chosen], higher=[asked[i].higher for i in chosen], seed=seed)
+            if values:
+                group = attribute if subset is None else f"{attribute}, {subset}"
+                scores[group], intervals[group] = values, bounds
+    equal = sum(each.higher == "equal" for each in comparisons)
+    counts = {"pairs": len(comparisons)} | ({"equal": equal} if equal else {})
+    return {**counts, **scores, "intervals": intervals}
+
+
+def _score(
+    margins: np.ndarray, *, higher: Sequence[str], seed: int
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """metric -> value, metric -> (low, high), of pairs whose scores differ by `margins`, float [n]."""
+    values, intervals = {}, {}
+    unequal = np.array([each != "equal" for each in higher])
+    if unequal.any():
+        won = pairs_ordered(
+            margins[unequal],
+            second=np.zeros(unequal.sum()),
+            first_is_higher=np.array([each == "first" for each in higher])[unequal],
         )
-        won = pairs_ordered(first, second=second, first_is_higher=np.array([each.first_is_higher for each in asked]))
-        scores[attribute] = {"accuracy": float(won.mean())}
-        interval = bootstrap_interval(won, statistic=lambda drawn: drawn.mean(axis=-1), seed=seed)
-        intervals[attribute] = {"accuracy": interval}
-    return {"pairs": len(comparisons), **scores, "intervals": intervals}
+        values["accuracy"] = float(won.mean())
+        intervals["accuracy"] = bootstrap_interval(won, statistic=lambda drawn: drawn.mean(axis=-1), seed=seed)
+    if unequal.any() and not unequal.all():
+        sizes = np.abs(margins)
+        values["equal AUC"] = float(roc_auc(sizes, relevant=unequal))
+        intervals["equal AUC"] = bootstrap_interval(
+            np.arange(len(sizes)),
+            statistic=lambda drawn: roc_auc(sizes, relevant=unequal, weights=times_drawn(drawn)),
+            seed=seed,
+        )
+    return values, intervals

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
 from train.evaluate.embed import embed_tracks, open_model
-from train.evaluate.labels import Targets, is_single, read_targets, score_labels, select_defined
+from train.evaluate.labels import Targets, is_single, read_notes, read_targets, score_labels, select_defined
 from train.evaluate.metrics import correct, mean_roc_auc
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -37,7 +37,7 @@ def evaluate_probe(
         names: of all labels these alone, as tags; None takes all that the rows have.
 
     Returns:
-        as `score_probe`.
+        as `score_probe`, and `read_notes` of the rows of "test".
 
     Raises:
         EvaluationError: labels that cannot be learned or told apart (before anything is embedded).
@@ -48,7 +48,7 @@ def evaluate_probe(
         part: embed_tracks(model, rows[part], features=not projected, workers=checkpoint.config.optim.workers)
         for part in PARTS
     }
-    return score_probe(vectors, targets=targets, seed=seed)
+    return score_probe(vectors, targets=targets, seed=seed) | read_notes(rows["test"])
 
 
 def probe_targets(

@@ -1,5 +1,6 @@
 """Results of protocols as tables for people."""
 
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -19,18 +20,23 @@ def format_score(metric: str, value: float, *, interval: tuple[float, float]) ->
 
 def count_words(result: dict) -> str:
     """What a result counts, such as "18 pairs": its entries that are no group of scores."""
-    facts = {name: value for name, value in result.items() if name != "intervals" and name not in result["intervals"]}
+    others = {"intervals", "notes", *result["intervals"]}
+    facts = {name: value for name, value in result.items() if name not in others}
     return ", ".join(f"C = {value:g}" if name == "C" else f"{value} {name}" for name, value in facts.items())
 
 
 def make_table(title: str, *, result: dict) -> Table:
-    """One row a group of scores, one column a metric."""
+    """One row a group of scores, one column a metric; empty where a group has no such score; notes below."""
     intervals = result["intervals"]
-    metrics = list(next(iter(intervals.values())))
-    table = Table("", title=f"{title}, {count_words(result)} (95 % intervals)", show_lines=True)
+    metrics = list(dict.fromkeys(metric for of_group in intervals.values() for metric in of_group))
+    notes = escape("\n".join(result.get("notes", []))) or None
+    table = Table("", title=f"{title}, {count_words(result)} (95 % intervals)", caption=notes, show_lines=True)
     for metric in metrics:
         table.add_column(metric, justify="right")
     for group, of_group in intervals.items():
-        cells = [format_score(metric, result[group][metric], interval=of_group[metric]) for metric in metrics]
-        table.add_row(group.replace("_", " "), *("\n".join(cell) for cell in cells))
+        cells = {
+            metric: "\n".join(format_score(metric, result[group][metric], interval=interval))
+            for metric, interval in of_group.items()
+        }
+        table.add_row(group.replace("_", " "), *(cells.get(metric, "") for metric in metrics))
     return table

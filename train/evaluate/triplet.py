@@ -1,8 +1,10 @@
-"""Text triplets (MuLan §4.5): does the text tower put a text nearer to one of its own meaning than to another?"""
+"""Text triplets (MuLan §4.1.4): does the text tower put a text nearer to one of its own meaning than to another?"""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from train.checkpoint import Checkpoint
 from train.evaluate.bootstrap import bootstrap_interval
@@ -32,16 +34,27 @@ def evaluate_triplet(checkpoint: Checkpoint, triplets: Sequence[Triplet], *, see
 
 
 def score_triplets(triplets: Sequence[Triplet], *, embed: TextEmbedder, seed: int) -> dict:
-    """How many anchors are nearer to their positive; a tie is lost.
+    """How many anchors are nearer to their positive; a tie is lost. The interval is over the anchors: the triplets of
+    one are no independent queries.
 
     Returns:
-        {"triplets": n, "texts": {"accuracy": …}, "intervals": {the same with [low, high]}}.
+        {"triplets": n, "anchors": how many, "texts": {"accuracy": …}, "intervals": {the same with [low, high]}}.
     """
-    anchor, positive, negative = (embed(texts) for texts in zip(*triplets, strict=True))
+    texts = list(dict.fromkeys(text for triplet in triplets for text in triplet))
+    place = {text: i for i, text in enumerate(texts)}
+    vectors = embed(texts)
+    anchor, positive, negative = (vectors[[place[text] for text in column]] for column in zip(*triplets, strict=True))
     won = triplets_won(anchor, positive=positive, negative=negative)
-    interval = bootstrap_interval(won, statistic=lambda drawn: drawn.mean(axis=-1), seed=seed)
+    _, own = np.unique([place[triplet[0]] for triplet in triplets], return_inverse=True)
+    asked, right = np.bincount(own), np.bincount(own, weights=won)
+    interval = bootstrap_interval(
+        np.arange(len(asked)),
+        statistic=lambda drawn: right[drawn].sum(axis=-1) / asked[drawn].sum(axis=-1),
+        seed=seed,
+    )
     return {
         "triplets": len(triplets),
+        "anchors": len(asked),
         "texts": {"accuracy": float(won.mean())},
         "intervals": {"texts": {"accuracy": interval}},
     }

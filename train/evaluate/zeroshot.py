@@ -9,7 +9,7 @@ from train.checkpoint import Checkpoint
 from train.data.manifest import Row
 from train.data.pairs import CENTRE
 from train.evaluate.embed import PLACES, TextEmbedder, embed_texts, embed_tracks, open_model
-from train.evaluate.labels import Targets, is_single, read_targets, score_labels, select_defined
+from train.evaluate.labels import Targets, is_negated, is_single, read_notes, read_targets, score_labels, select_defined
 from train.evaluate.prompts import STYLES, embed_prompts
 
 
@@ -22,7 +22,7 @@ def evaluate_zeroshot(
     central: bool = False,
     seed: int = 0,
 ) -> dict:
-    """The labels of the rows against their windows; result as `score_zeroshot`.
+    """The labels of the rows against their windows; result as `score_zeroshot`, and `read_notes`.
 
     Args:
         single: each row's first label is its class. Rows of one label each are taken so by themselves.
@@ -38,22 +38,34 @@ def evaluate_zeroshot(
     model, tokenizer = open_model(checkpoint)
     places = (CENTRE,) if central else PLACES
     tracks = embed_tracks(model, rows, places=places, workers=checkpoint.config.optim.workers)
-    return score_zeroshot(tracks, targets=targets, embed=partial(embed_texts, model, tokenizer=tokenizer), seed=seed)
+    embed = partial(embed_texts, model, tokenizer=tokenizer)
+    return score_zeroshot(tracks, targets=targets, embed=embed, seed=seed) | read_notes(rows)
 
 
 def score_zeroshot(tracks: np.ndarray, *, targets: Targets, embed: TextEmbedder, seed: int) -> dict:
-    """Every style of prompt side by side.
+    """Every style of prompt side by side; of tags some of which are negated (`is_negated`), for each style also these
+    apart and the others apart.
 
     Args:
         tracks: float [n, dim], unit L2 norm.
 
     Returns:
-        {"tracks": n, "labels": how many, style: {"accuracy": …} or {"ROC-AUC": …, "PR-AUC": …},
-        "intervals": {the same with [low, high]}}.
+        {"tracks": n, "labels": how many, "negated": how many of them where there are any, style: {"accuracy": …} or
+        {"ROC-AUC": …, "PR-AUC": …}, "STYLE, negated": …, "STYLE, others": …, "intervals": {the same with [low, high]}}.
     """
+    groups = {"": np.arange(len(targets.names))}
+    counts = {"labels": len(targets.names)}
+    if not targets.single:
+        defined = select_defined(targets)
+        counts = {"labels": len(defined)}
+        negated = np.array([is_negated(targets.names[i]) for i in defined])
+        if negated.any() and not negated.all():
+            groups |= {", negated": defined[negated], ", others": defined[~negated]}
+            counts |= {"negated": int(negated.sum())}
     scores, intervals = {}, {}
     for style, templates in STYLES.items():
-        prompts = embed_prompts(targets.names, templates=templates, embed=embed)
-        scores[style], intervals[style] = score_labels(tracks @ prompts.T, targets=targets, seed=seed)
-    labels = len(targets.names if targets.single else select_defined(targets))
-    return {"tracks": len(tracks), "labels": labels, **scores, "intervals": intervals}
+        similarity = tracks @ embed_prompts(targets.names, templates=templates, embed=embed).T
+        for group, columns in groups.items():
+            of_group = score_labels(similarity[:, columns], targets=targets.only(columns), seed=seed)
+            scores[style + group], intervals[style + group] = of_group
+    return {"tracks": len(tracks), **counts, **scores, "intervals": intervals}

@@ -4,20 +4,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from train.data.adapters.audioset import read_audioset
-from train.data.adapters.gtzan import read_gtzan
-from train.data.adapters.layout import AdapterError, audio_folder, has_content, tag_list
-from train.data.adapters.magnatagatune import read_magnatagatune
+from train.data.adapters.audioset_ontology import make_ontology_triplets
+from train.data.adapters.gtzan import read_gtzan, read_gtzan_all
+from train.data.adapters.layout import AdapterError, audio_folder, decodes, has_content, tag_list
+from train.data.adapters.magnatagatune import read_magnatagatune, read_magnatagatune_merged
 from train.data.adapters.mtg_jamendo import read_mtg_jamendo
+from train.data.adapters.musav import read_musav, read_musav_comparisons
 from train.data.adapters.muscall import read_muscall
 from train.data.adapters.musiccaps import read_musiccaps
 from train.data.adapters.playlists import read_playlists
 from train.data.adapters.song_describer import read_song_describer, read_song_describer_valid
 from train.data.manifest import Row
 
-__all__ = ["ADAPTERS", "Adapted", "Adapter", "AdapterError", "adapt"]
+__all__ = ["ADAPTERS", "TRIPLETS", "Adapted", "Adapter", "AdapterError", "adapt"]
 
 OWN = "the set's own"
 TEST_ONLY = "test is the set's own, validation 5 % of the rest by seed"
@@ -26,37 +28,58 @@ SEEDED = "90/5/5 by seed"
 
 class Adapter(NamedTuple):
     """How to read a data set: (root, *, audio, seed) -> rows, whose audio may be missing and whose captions may be
-    none; and where its splits come from, for the user."""
+    none; where its splits come from, for the user; of a set that only compares its tracks, root -> what
+    `train.evaluate pairs` reads; and whether a copy of the set is known to hold a file that does not decode."""
 
     read: Callable[..., Iterable[Row]]
     splits: str
+    comparisons: Callable[[Path], list[dict[str, Any]]] | None = None
+    has_broken: bool = False
 
 
 ADAPTERS = {
     "audioset": Adapter(read_audioset, TEST_ONLY),
-    "gtzan": Adapter(read_gtzan, f"{SEEDED} (the fault-filtered split is not published with the set)"),
+    "gtzan": Adapter(read_gtzan, "fault-filtered (Kereliuk et al. 2015), which leaves out 70 clips", has_broken=True),
+    "gtzan_all": Adapter(read_gtzan_all, SEEDED, has_broken=True),
     "magnatagatune": Adapter(read_magnatagatune, "the usual one, by folder: 0-b, c, d-f"),
+    "magnatagatune_merged": Adapter(read_magnatagatune_merged, "the usual one, by folder: 0-b, c, d-f"),
     "mtg_jamendo": Adapter(read_mtg_jamendo, f"{OWN} where its split files are there, else {SEEDED} and artist"),
     "muscall": Adapter(read_muscall, OWN),
+    "musav": Adapter(read_musav, "all test, as the set is for evaluation", comparisons=read_musav_comparisons),
     "musiccaps": Adapter(read_musiccaps, TEST_ONLY),
     "playlists": Adapter(read_playlists, SEEDED),
     "song_describer": Adapter(read_song_describer, "all test, as the set is for evaluation"),
     "song_describer_valid": Adapter(read_song_describer_valid, "all test, as the set is for evaluation"),
 }
 
+TRIPLETS = {"audioset_ontology": make_ontology_triplets}
+"""Sets of texts alone: (root, *, seed) -> triplets to evaluate a text encoder with, and no rows."""
+
 
 @dataclass(frozen=True)
 class Adapted:
-    """The usable rows of a data set, and the tracks left out: without an audio file, or without any text."""
+    """The usable rows of a data set, the tracks left out: without an audio file, without any text, or, of a set that is
+    known for it, with a file that does not decode; and of a set that compares its tracks the comparisons of those that
+    are not left out."""
 
     rows: list[Row]
     without_audio: list[str]
     without_text: list[str]
+    undecodable: list[str]
+    comparisons: list[dict[str, Any]]
 
 
-def adapt(name: str, root: Path, *, audio: Path | None = None, seed: int = 0, top_labels: int | None = None) -> Adapted:
+def adapt(
+    name: str,
+    root: Path,
+    *,
+    audio: Path | None = None,
+    seed: int = 0,
+    top_labels: int | None = None,
+    keep_unlabelled: bool = False,
+) -> Adapted:
     """Read a data set's own files; a track whose audio file is missing or empty, or that nothing is said about, is
-    left out and listed.
+    left out and listed; so is one of GTZAN whose file does not decode, as an evaluation would stop at it.
 
     Args:
         name: a key of `ADAPTERS`.
@@ -65,10 +88,12 @@ def adapt(name: str, root: Path, *, audio: Path | None = None, seed: int = 0, to
         seed: of the splits where the set defines none.
         top_labels: keep this many labels only, the most frequent of all the set's rows, such as MagnaTagATune's usual
             50; a track without any of them, and of which nothing else is said, is left out. None keeps all.
+        keep_unlabelled: keep the tracks that have none of the labels, and say so in their rows: a negative of each
+            label in an evaluation of tags, and nothing to train with.
 
     Raises:
-        AdapterError: an unknown name, a root or audio folder that is not this set's, no usable track, or `top_labels`
-            below 1.
+        AdapterError: an unknown name, a root or audio folder that is not this set's, no usable track, `top_labels`
+            below 1, or `keep_unlabelled` of a set without labels.
     """
     if name not in ADAPTERS:
         raise AdapterError(f"unknown data set {name!r}; expected one of {', '.join(ADAPTERS)}")
@@ -82,12 +107,19 @@ def adapt(name: str, root: Path, *, audio: Path | None = None, seed: int = 0, to
     named = list(ADAPTERS[name].read(root, audio=folder, seed=seed))
     if top_labels is not None:
         named = _with_top_labels(named, count=top_labels)
-    rows, without_audio, without_text = [], [], []
+    if keep_unlabelled:
+        if not any(row.labels for row in named):
+            raise AdapterError(f"{name} has no labels, so that no track lacks them; leave out keep_unlabelled")
+        named = [replace(row, no_label=not row.labels) for row in named]
+    compare = ADAPTERS[name].comparisons
+    rows, without_audio, without_text, undecodable = [], [], [], []
     for row in named:
         if not has_content(row.audio):
             without_audio.append(row.track_id)
-        elif not row.captions:
+        elif not (row.captions or row.no_label or compare):
             without_text.append(row.track_id)
+        elif ADAPTERS[name].has_broken and not decodes(row.audio):
+            undecodable.append(row.track_id)
         else:
             rows.append(row)
     if without_audio and not rows and not without_text:
@@ -97,7 +129,13 @@ def adapt(name: str, root: Path, *, audio: Path | None = None, seed: int = 0, to
         )
     if not rows:
         raise AdapterError(f"{root} names no track of {name} that has both a recording and a text; check the folder")
-    return Adapted(rows, without_audio, without_text)
+    kept = {row.track_id for row in rows}
+    comparisons = [pair for pair in (compare(root) if compare else []) if {pair["first"], pair["second"]} <= kept]
+    if compare and not comparisons:
+        raise AdapterError(
+            f"no pair of {name} has both its recordings in {folder}; give the folder that holds them all"
+        )
+    return Adapted(rows, without_audio, without_text, undecodable, comparisons)
 
 
 def _with_top_labels(rows: Sequence[Row], *, count: int) -> list[Row]:

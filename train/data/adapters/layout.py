@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from audio import DecodeError, Recording
+
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".au", ".aif", ".aiff"})
 """Formats that training decodes (libsndfile)."""
 
@@ -27,6 +29,14 @@ def has_content(path: Path) -> bool:
     try:
         return path.is_file() and path.stat().st_size > 0
     except OSError:
+        return False
+
+
+def decodes(path: Path) -> bool:
+    """Whether the beginning of a recording decodes, which a file of another kind or with a broken header does not."""
+    try:
+        return next(Recording(path).blocks(), None) is not None
+    except DecodeError:
         return False
 
 

@@ -1,0 +1,133 @@
+"""AudioSet's ontology (Gemmeke et al. 2017) as text triplets: each class's label against descriptions (MuLan §4.1.4).
+
+It needs no recordings. The file, `ontology.json`, is published under CC BY-SA 4.0 and does not come with this project.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from train.data.adapters.layout import AdapterError, draw, find_file
+
+ROOT = "Music"
+NEGATIVES = 5
+"""Triplets a class (MuLan §4.1.4)."""
+
+
+@dataclass(frozen=True)
+class SoundClass:
+    """A class of the ontology; its `description` has a source in the file (`cited`), or is the file's own."""
+
+    id: str
+    name: str
+    description: str
+    cited: bool
+    restricted: bool
+    children: tuple[str, ...]
+
+
+def make_ontology_triplets(root: Path, *, seed: int) -> list[dict[str, str]]:
+    """Five triplets for each of `music_classes`: its label, its description and that of another, drawn by `seed`.
+
+    Returns:
+        {"anchor", "positive", "negative"}, what `train.evaluate triplet` reads.
+
+    Raises:
+        AdapterError: another file, or too few classes to draw from.
+    """
+    path = find_file(root, "ontology.json")
+    classes = music_classes(read_ontology(path), path=path)
+    triplets = []
+    for own in classes:
+        # A description that says the same is no negative.
+        others = [other for other in classes if other.description != own.description]
+        if len(others) < NEGATIVES:
+            raise AdapterError(
+                f"{path}: {own.name!r} has {len(others)} music classes of other descriptions beside it; expected at "
+                f"least {NEGATIVES}; give the ontology as it was published"
+            )
+        others.sort(key=lambda other: draw(f"{own.id}/{other.id}", seed=seed))
+        triplets += [
+            {"anchor": own.name, "positive": own.description, "negative": other.description}
+            for other in others[:NEGATIVES]
+        ]
+    return triplets
+
+
+def music_classes(classes: Mapping[str, SoundClass], *, path: Path) -> list[SoundClass]:
+    """The classes below "Music", itself not among them, without restriction, whose description has a cited source.
+
+    Of the published file these are 141, as many as MuLan takes (§4.1.1, §4.1.4), which does not say which. Of the 189
+    of the subtree, "Music" among them, the file marks 37 as abstract or blacklisted; of the 151 others the ten
+    without a source are the seven moods, "Birthday music", "Electronic music" and "Traditional music". Other rules
+    come to 141 too, such as those 151 without the ten of "Music role", so this one is a choice, not MuLan's word.
+
+    Raises:
+        AdapterError: there is no class "Music".
+    """
+    above = next((one for one in classes.values() if one.name == ROOT), None)
+    if above is None:
+        raise AdapterError(
+            f"{path}: none of its {len(classes)} classes is called {ROOT!r}; give AudioSet's ontology.json"
+        )
+    below: dict[str, SoundClass] = {}  # two classes are reached by two ways
+    waiting = list(above.children)
+    while waiting:
+        one = classes[waiting.pop(0)]
+        if one.id not in below:
+            below[one.id] = one
+            waiting += one.children
+    return [one for one in below.values() if one.description and one.cited and not one.restricted]
+
+
+def read_ontology(path: Path) -> dict[str, SoundClass]:
+    """Class id -> class.
+
+    Raises:
+        AdapterError: no JSON, another kind of entry, a class twice, a child that there is not, or a class below itself.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise AdapterError(f"{path} is not JSON ({exc}); give AudioSet's ontology.json") from exc
+    classes: dict[str, SoundClass] = {}
+    for place, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+        one = _parse(entry, where=f"{path}, class {place}")
+        if one.id in classes:
+            raise AdapterError(f"{path}, class {place}: {one.id} is also the id of {classes[one.id].name!r}")
+        classes[one.id] = one
+    for one in classes.values():
+        missing = [child for child in one.children if child not in classes]
+        if missing:
+            raise AdapterError(f"{path}: {one.name!r} has the child {missing[0]}, which is no class of the file")
+    _refuse_cycles(classes, path=path)
+    return classes
+
+
+def _parse(entry: Any, *, where: str) -> SoundClass:
+    texts = ("id", "name")
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) and entry[key] for key in texts):
+        raise AdapterError(f"{where}: expected an object with the texts 'id' and 'name' and the list 'child_ids'")
+    children = entry.get("child_ids")
+    if not isinstance(children, list) or not all(isinstance(child, str) for child in children):
+        raise AdapterError(f"{where}, {entry['name']!r}: child_ids is {children!r}; expected a list of class ids")
+    return SoundClass(
+        entry["id"],
+        entry["name"],
+        str(entry.get("description") or "").strip(),
+        bool(entry.get("citation_uri")),
+        bool(entry.get("restrictions")),
+        tuple(children),
+    )
+
+
+def _refuse_cycles(classes: Mapping[str, SoundClass], *, path: Path) -> None:
+    graph: Mapping[str, Sequence[str]] = {one.id: one.children for one in classes.values()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        names = " > ".join(classes[one].name for one in reversed(exc.args[1]))
+        raise AdapterError(f"{path}: a class is below itself ({names}); expected a hierarchy") from exc

@@ -1,0 +1,88 @@
+"""MusAV (Bogdanov et al. 2022): pairs of tracks, and which is higher in arousal or valence, by three people each.
+
+Its repository holds the judgments, under CC BY-NC-SA 4.0; the recordings are to be had for research. It is made for
+validation, so every track is in the test split, and nothing else is said of a track.
+"""
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from train.data.adapters.layout import AUDIO_SUFFIXES, AdapterError, find_file
+from train.data.manifest import Row
+
+ATTRIBUTES = ("arousal", "valence")
+HIGHER = {"a": "first", "b": "second", "ab": "equal"}
+AGREEMENTS = {"full-agreement": "full agreement", "majority-agreement": "majority agreement"}
+"""All three say the same; or two do, and the third does not say the opposite. Other pairs are no ground truth."""
+
+CONSISTENT = "consistent triplet"
+"""All three pairs of a triplet are ground truth, and no two of them contradict the third."""
+
+
+def read_musav(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
+    """A row a track of `read_musav_comparisons`; the recordings are found by their Spotify id, in whatever folder."""
+    ids = dict.fromkeys(pair[key] for pair in read_musav_comparisons(root) for key in ("first", "second"))
+    found = {path.stem: path for path in sorted(audio.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES}
+    for track_id in ids:
+        yield Row(found.get(track_id, audio / f"{track_id}.mp3"), (), track_id, "test")
+
+
+def read_musav_comparisons(root: Path) -> list[dict[str, Any]]:
+    """The pairs of `annotations.{arousal,valence}.all.agreement.gt`, which are looked for in `root`, `annotations` and
+    `data/annotations`; the paper's own, without the tracks of another set, lie in `annotations/ismir2022`.
+
+    Returns:
+        what `train.evaluate pairs` reads: {"first", "second", "attribute", "higher", "subsets"}, where the subsets are
+        those that the paper reports: by agreement, by consistency, and by both.
+
+    Raises:
+        AdapterError: a file is missing, or a line of it is no such pair.
+    """
+    folder = root if root.is_dir() else root.parent
+    comparisons = []
+    for attribute in ATTRIBUTES:
+        name = f"annotations.{attribute}.all.agreement.gt"
+        path = find_file(folder, name, f"annotations/{name}", f"data/annotations/{name}")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                pair = _parse(line, where=f"{path}, line {number}")
+                first, _, second = pair["pairid"].partition("-")
+                comparisons.append(
+                    {
+                        "first": first,
+                        "second": second,
+                        "attribute": attribute,
+                        "higher": HIGHER[pair["higher_value"]],
+                        "subsets": _subsets(pair),
+                    }
+                )
+    return comparisons
+
+
+def _subsets(pair: Mapping[str, str]) -> list[str]:
+    agreement = AGREEMENTS[pair["agreement"]]
+    if pair["triplet_consistency"] != "consistent":
+        return [agreement]
+    return [agreement, CONSISTENT] + ([f"{CONSISTENT}, {agreement}"] if agreement == "full agreement" else [])
+
+
+def _parse(line: str, *, where: str) -> dict[str, str]:
+    """Most lines are JSON; some are what Python prints of a dict."""
+    try:
+        pair = json.loads(line)
+    except ValueError:
+        try:
+            pair = ast.literal_eval(line)
+        except (ValueError, SyntaxError) as exc:
+            raise AdapterError(f"{where}: got {line[:60]!r}; expected one object a line") from exc
+    expected: dict[str, Any] = {"higher_value": HIGHER, "agreement": AGREEMENTS}
+    pairid = pair.get("pairid") if isinstance(pair, dict) else None
+    if not isinstance(pairid, str) or pairid.count("-") != 1 or "triplet_consistency" not in pair:
+        raise AdapterError(f"{where}: got {line[:60]!r}; expected a pairid of two ids, and triplet_consistency")
+    for key, allowed in expected.items():
+        if pair.get(key) not in allowed:
+            raise AdapterError(f"{where}: {key} is {pair.get(key)!r}; expected {' or '.join(allowed)}")
+    return pair
