@@ -15,7 +15,6 @@ ontology; the last lines that this prints are the commands that make them.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from typing import Any
 
 from train.concepts.unrelated import unrelated_texts
 from train.corpus import vocabulary as words
-from train.data.manifest import ManifestError, Row, read_manifest, write_manifest
+from train.data.manifest import ManifestError, Row, read_manifest, write_json_lines, write_manifest
 from train.tables.measures import (
     PAIRS_FILE,
     PLAYLISTS_FILE,
@@ -182,16 +181,16 @@ def main(arguments: list[str] | None = None) -> int:
     except ManifestError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
-    _write_lines(args.out / LABELLED_FILE, make_labelled(rows))
+    write_json_lines(args.out / LABELLED_FILE, make_labelled(rows))
     asked = ({"title": p.title, "description": p.description, "tracks": p.tracks} for p in playlists)
-    _write_lines(args.out / PLAYLISTS_FILE, asked)
-    _write_lines(args.out / TRIPLET_FILES["playlists"], make_triplets(playlists))
+    write_json_lines(args.out / PLAYLISTS_FILE, asked)
+    write_json_lines(args.out / TRIPLET_FILES["playlists"], make_triplets(playlists))
     print(f"{len(rows)} tracks and {len(playlists)} playlists in {args.out}; then")
     out, data = args.out, "python -m train.data"
     print(f"  {data} filter clean {out / UNFILTERED_FILE} --out {out / 'cleaned.jsonl'}")
     print(f"  {data} filter fit {out / LABELLED_FILE} --out {out / 'filter'}")
     print(f"  {data} filter apply {out / 'cleaned.jsonl'} --filter {out / 'filter'} --out {out / SOURCES_FILE}")
-    print(f"  {data} adapt audioset-ontology ontology.json --out {out / TRIPLET_FILES['ontology']}")
+    print(f"  {data} adapt audioset_ontology ontology.json --out {out / TRIPLET_FILES['ontology']}")
     return 0
 
 
@@ -204,10 +203,6 @@ def _check_rendered(rows: Sequence[Row], *, manifest: Path) -> None:
             )
     if sum(row.split == "train" for row in rows) < LABELLED // 2:
         raise ManifestError(f"{manifest} has fewer than {LABELLED // 2} training tracks; render more")
-
-
-def _write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
-    path.write_text("".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in values), encoding="utf-8")
 
 
 if __name__ == "__main__":
