@@ -16,6 +16,7 @@ NAMES = (
     "ontology",
     "million",
     "graph",
+    "shared_memory",
     "gpu",
     "clapback",
 )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -19,10 +18,10 @@ from train.checkpoint import CheckpointError
 from train.config import ConfigError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError, read_manifest
+from train.evaluate.embed import open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 from train.evaluate.tables import count_words
 from train.loop import TrainingError
-from train.pretrained import sentence_embedder
 from train.run_folder import check_run_folder
 from train.tables import measures
 from train.tables.grid import finish_row, over_seeds, run_folder
@@ -128,11 +127,11 @@ def _read_sentences(data: Path) -> dict[str, dict]:
     results = {}
     for label, name in SENTENCE_ENCODERS.items():
         try:
-            embed = sentence_embedder(name, device=torch.device("cpu"))
+            embed = open_sentence_encoder(name)
         except ConfigError as exc:
             print(f"{label}: {exc}", file=sys.stderr)
             continue
-        results[label] = measures.score_both_triplets(kinds, embed=lambda texts, embed=embed: embed(texts).numpy())
+        results[label] = measures.score_both_triplets(kinds, embed=embed)
     return results
 
 
