@@ -130,6 +130,30 @@ def test_a_table_says_which_file_it_lacks(tones: Path, tmp_path: Path, capsys: p
     assert "--seeds is 0; expected at least 1" in capsys.readouterr().err
 
 
+def test_texts_are_counted_by_source_before_and_after_the_filters(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def write(name: str, *texts_by_row: tuple[str, str, list[str]]) -> None:
+        lines = [
+            json.dumps({"audio": f"{audio}.wav", "track_id": f"{audio}{source}", "source": source, "captions": texts})
+            for audio, source, texts in texts_by_row
+        ]
+        (tmp_path / name).write_text("\n".join(lines))
+
+    write("pairs.jsonl", ("a", "", ["x"]), ("b", "", ["x"]))
+    write(
+        "unfiltered.jsonl",
+        ("a", "short_form", ["slow jazz", "full album"]),
+        ("b", "playlist", ["jazz for a rainy day"]),
+    )
+    write("sources.jsonl", ("a", "short_form", ["slow jazz"]), ("b", "playlist", ["jazz for a rainy day"]))
+    assert main(["mulan-2", "--data", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    before, after = printed.split("| after |")
+    assert "| short_form | 4 | 1 |  |" in before  # two texts of two words on two tracks
+    assert "| *short_form, the paper's* |  | 42.9 | 31.2 |" in before
+    assert "| short_form | 2 | 0.5 |  |" in after
+    assert "| playlist | 5 | 0.5 |  |" in after
+
+
 def test_seeds_give_a_mean_and_students_interval():
     results = [{"pairs": 7, "way": {"R@1": value}, "intervals": {"way": {"R@1": [0, 1]}}} for value in (0.1, 0.2, 0.3)]
     whole = over_seeds(results)

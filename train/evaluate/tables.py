@@ -5,7 +5,7 @@ from rich.table import Table
 
 
 def format_score(metric: str, value: float, *, interval: tuple[float, float]) -> tuple[str, str]:
-    """A score and its interval: MedR as a rank, areas with three digits, all others in percent.
+    """A score and its interval: MedR as a rank, areas and cosines with three digits, all others in percent.
 
     >>> format_score("R@1", 0.25, interval=(0.2, 0.3))
     ('25.0 %', '20.0 to 30.0')
@@ -13,7 +13,7 @@ def format_score(metric: str, value: float, *, interval: tuple[float, float]) ->
     if metric == "MedR":
         value, low, high = (round(rank, 1) for rank in (value, *interval))
         return f"{value:g}", f"{low:g} to {high:g}"
-    if metric.endswith("AUC"):
+    if metric.endswith(("AUC", "cosine")):
         return f"{value:.3f}", f"{interval[0]:.3f} to {interval[1]:.3f}"
     return f"{100 * value:.1f} %", f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 

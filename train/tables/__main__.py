@@ -147,7 +147,7 @@ def _page(name: str, results: Mapping[str, dict], *, data: Path) -> str:
     facts = {key: value for key, value in first.items() if not isinstance(value, dict | list)}
     counted = count_words({**facts, "intervals": {}})
     lines.append(
-        f"Ours: {len(training):,} training tracks of {data.name}, {counted}. The paper's: "
+        f"Ours: {len(training):,} training tracks of {data.name}{counted and ', ' + counted}. The paper's: "
         f"{DATA[name.partition('-')[0]]}. {SAID.get(name, '')}".rstrip()
     )
     table = make_failures(first) if name == "muscall-3" else make_table(name, results=results)

@@ -209,6 +209,7 @@ def count_texts(data: Path) -> dict[str, dict]:
     folder = pretrained_folder("all-MiniLM-L6-v2", key="the tokens' vocabulary")  # which is BERT's
     tokenizer = read_tokenizer(folder, key="the tokens' vocabulary")
     tokenizer.no_truncation()
+    tokenizer.no_padding()
     counts: dict[str, dict] = {}
     for when, name in (("before", UNFILTERED_FILE), ("after", SOURCES_FILE)):
         rows = read_manifest(data / name, split="train")
@@ -216,7 +217,7 @@ def count_texts(data: Path) -> dict[str, dict]:
         for source in sorted({row.source for row in rows}):
             texts = [text for row in rows if row.source == source for text in row.captions]
             tokens = sum(len(encoded.ids) for encoded in tokenizer.encode_batch(texts, add_special_tokens=False))
-            of_source = counts.setdefault(source, {"tracks": tracks, "intervals": {}})
+            of_source = counts.setdefault(source, {"intervals": {}})
             of_source[when] = {"tokens": tokens, "texts a track": len(texts) / tracks}
     return counts
 

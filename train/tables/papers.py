@@ -26,7 +26,7 @@ PLACES: Mapping[str, str] = {
 
 RECALLS = ("R@1", "R@5", "R@10")
 RETRIEVAL = (*RECALLS, "mAP@10", "MedR")
-TEXT_STATISTICS = ("tokens (billions)", "texts a video")
+TEXT_STATISTICS = ("tokens (billions)", "texts a track")
 AREAS = ("AudioSet Gen-25", "AudioSet Mu-141", "MTAT Top-50", "MTAT All-188")
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from train.evaluate.tables import format_score
 from train.tables.papers import FIGURES
 
+COUNTS = ("tokens", "texts a track")
+
 
 def make_table(name: str, *, results: Mapping[str, dict]) -> str:
     """A block for each group of scores, in it two lines a row: ours with its 95 % interval, and the paper's.
@@ -49,5 +51,7 @@ def _groups(results: Mapping[str, dict], figures: Mapping[str, Mapping[str, Any]
 def _cell(metric: str, value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None:
         return ""
+    if metric in COUNTS:
+        return f"{value:,.1f}".removesuffix(".0")
     written, bounds = format_score(metric, value, interval=interval or (value, value))
     return f"{written} ({bounds})" if interval else written
