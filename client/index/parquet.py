@@ -379,6 +379,8 @@ def _check_columns(found: pa.Schema, *, expected: Mapping[str, pa.DataType], sou
 
 
 def _read_groups(file: pq.ParquetFile, rest: _Rest, *, source: Path) -> Iterator[list[_Row]]:
+    if not file.num_row_groups:  # over which Arrow 18 does not iterate
+        return
     batches = file.iter_batches(ROWS, columns=list(rest.columns()))
     while True:
         with _translated(source):

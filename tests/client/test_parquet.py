@@ -145,6 +145,10 @@ def test_a_collection_of_milvus(lived_in: Path, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(new.vector(ours.label), there.vector(track.label))
                 for found, expected in zip(new.windows(ours.label), there.windows(track.label), strict=True):
                     np.testing.assert_array_equal(found, expected)
+        source = Catalogue(lived_in)
+        before = source.by_path("/music/20.wav").label
+        after = new.by_path("/music/20.wav").label
+        np.testing.assert_allclose(new.windows(after)[1], source.windows(before)[1], atol=5e-3)
         assert new.failed() == [replace(file, ctime_ns=0) for file in there.failed()]
         for kind in ("music", "unrelated"):
             np.testing.assert_array_equal(new.probes(kind), there.probes(kind))
@@ -196,7 +200,7 @@ def test_by_pandas_and_duckdb(lived_in: Path, exported: Path) -> None:
     np.testing.assert_array_equal(frame.vector["/music/2.wav"], vector)
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
     query = f"SELECT vector, metadata->>'title' FROM '{exported}' WHERE path = '/music/2.wav'"
-    found, title = duckdb.sql(query).fetchone()
+    ((found, title),) = duckdb.connect().execute(query).fetchall()
     np.testing.assert_array_equal(np.array(found, np.float32), vector)
     assert title == "2 é"
 
