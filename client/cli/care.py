@@ -11,10 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..encoders import open_encoder
-from ..errors import ModelMismatch, MusicSearchError, QueryError
-from ..index.maintenance import compact, export_library, export_to_milvus, import_library, verify
-from ..index.store import open_index, open_store
+from ..encoders import EncoderSpec, open_encoder
+from ..errors import EncoderError, ModelMismatch, MusicSearchError, QueryError
+from ..index.maintenance import (
+    compact,
+    export_library,
+    export_to_milvus,
+    export_to_parquet,
+    import_library,
+    is_parquet,
+    verify,
+)
+from ..index.store import is_milvus, open_index, open_store
 from ..reembed import reembed
 from .lines import read_lines
 from .output import print_json, print_table
@@ -28,6 +36,7 @@ _PACKAGES = (
     "tritonclient",
     "tokenizers",
     "numpy",
+    "pyarrow",
     "pymilvus",
 )
 
@@ -57,10 +66,20 @@ def compact_library(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
+    target = options.target or Path(options.to)
+    if is_parquet(target) and not is_milvus(options.to or ""):
+        spec = _spec_of(options.library, encoder=options.encoder)
+        tracks = export_to_parquet(options.library, target.expanduser(), spec=spec)
+        print_json({"file": str(target), "tracks": tracks}) if options.json else print(
+            f"{tracks} tracks written to {target}"
+        )
+        return 0
+    if is_milvus(options.library):
+        raise QueryError(f"{options.library} is no folder: a Milvus library is exported to a FILE.parquet")
     folder = options.library.expanduser()
     if options.to is None:
-        export_library(folder, options.target.expanduser())
-        print_json({"file": str(options.target)}) if options.json else print(f"wrote {options.target}")
+        export_library(folder, target.expanduser())
+        print_json({"file": str(target)}) if options.json else print(f"wrote {target}")
         return 0
     tracks, written = export_to_milvus(folder, options.to)
     if options.json:
@@ -68,6 +87,19 @@ def export(options: argparse.Namespace) -> int:
     else:
         print(f"{tracks} tracks, {written} of them written to {options.to}")
     return 0
+
+
+def _spec_of(library: str | Path, *, encoder: str | None) -> EncoderSpec | None:
+    """Of the model that was named; or of the one that comes with MusicSearch, if it is the library's."""
+    try:
+        with closing(open_encoder(encoder)) as opened:
+            spec = opened.spec
+    except EncoderError:
+        if encoder is None:
+            return None
+        raise
+    with closing(open_store(library)) as store:
+        return spec if encoder is not None or spec.fingerprint == store.model.fingerprint else None
 
 
 def import_(options: argparse.Namespace) -> int:

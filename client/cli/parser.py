@@ -270,19 +270,25 @@ def make_parser() -> argparse.ArgumentParser:
     export = command(
         "export",
         care.export,
-        "write a library into one file, or copy it into Milvus",
+        "write a library into one file, also as a table (Parquet), or copy it into Milvus",
         "library library.export",
+        "library --to library.parquet",
         "library --to milvus://localhost:19530/music",
-        library=_folder,
     )
     target = export.add_mutually_exclusive_group(required=True)
-    target.add_argument("target", metavar="FILE", type=Path, nargs="?")
-    target.add_argument("--to", metavar="MILVUS", help="milvus://host:19530/collection; again, it goes on where it was")
+    target.add_argument("target", metavar="FILE", type=Path, nargs="?", help="a FILE.parquet is a table")
+    target.add_argument(
+        "--to",
+        metavar="WHERE",
+        help="FILE.parquet, or milvus://host:19530/collection, where it goes on again after a stop",
+    )
+    export.add_argument("--encoder", metavar="MODEL", help="model of LIB, whose sample rate a table tells")
     importing = command(
         "import",
         care.import_,
         "make a library of an exported file",
         "new_library library.export --moved /home/me/Music=/mnt/music",
+        "new_library library.parquet",
         library=_folder,
     )
     importing.add_argument("source", metavar="FILE", type=Path)

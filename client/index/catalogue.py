@@ -40,6 +40,7 @@ REPAIR = "run `music-search verify LIB --repair`, or restore the library from a 
 
 _FLOAT32 = np.dtype("<f4")
 _KEPT_SELECTED = 2_000_000  # tracks of the last filters: 16 bytes each
+_MOVED_AT_ONCE = 1_000  # tracks, with their metadata in memory
 _QUANTIZED_AT_ONCE = 256  # tracks, with their windows in memory
 _WANTED = "CREATE TEMP TABLE wanted (condition INTEGER NOT NULL, value NOT NULL)"  # what a `where` asks for
 _TRACK_COLUMNS = schema.CHECKED["tracks"]
@@ -226,7 +227,7 @@ class Catalogue:
             raise LibraryError(f"{self.folder / FILE_NAME} is not a MusicSearch catalogue: choose another folder")
         schema.refuse_newer(self._db, name=self.folder)
         if is_new:
-            self._db.execute("PRAGMA page_size = 8192")  # a track's windows are read from a chain of pages
+            self._db.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # a commit that was reported survives a power cut
         self._db.execute("PRAGMA foreign_keys = ON")
@@ -336,7 +337,7 @@ class Catalogue:
                     replaced.track_id if replaced else secrets.token_hex(8),
                     track.file,
                     float(track.duration_s),
-                    _to_json(track.metadata),
+                    to_json(track.metadata),
                     self._texts(replaced.number)[1] if replaced else "{}",
                     warning=track.warning,
                 )
@@ -371,7 +372,7 @@ class Catalogue:
                 metadata, annotations = self._texts(track.number)
                 if track_id in tags:
                     check_metadata(tags[track_id])
-                    metadata = _to_json(tags[track_id])
+                    metadata = to_json(tags[track_id])
                 row = (track.number, track_id, file, track.duration_s, metadata, annotations)
                 self._put_row(*row, warning=track.warning)
                 self._db.execute("DELETE FROM failed WHERE path = ?", (file.path,))
@@ -388,7 +389,7 @@ class Catalogue:
                 metadata, former = self._texts(track.number)
                 merged = {name: value for name, value in {**json.loads(former), **changes}.items() if value is not None}
                 check_metadata(merged)
-                row = (track.number, track_id, track.file, track.duration_s, metadata, _to_json(merged))
+                row = (track.number, track_id, track.file, track.duration_s, metadata, to_json(merged))
                 self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
 
     def remove(self, track_ids: Iterable[str]) -> None:
@@ -437,16 +438,21 @@ class Catalogue:
 
     def move(self, beginnings: Mapping[str, str]) -> None:
         """Change how paths begin: from the keys to the values, whole folder names only. All or none."""
+        firsts = {os.path.join(before, ""): after for before, after in beginnings.items()}
+        query, last = f"{_TRACKS} number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", 0
         with self._changing():
-            for track in self._tracks(f"{_TRACKS} TRUE"):
-                for before, after in beginnings.items():
-                    first = os.path.join(before, "")
-                    if track.file.path.startswith(first):
-                        path = os.path.join(after, track.file.path[len(first) :])
-                        file = replace(track.file, path=path)
-                        row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
-                        self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
-                        break
+            while firsts and (tracks := self._tracks(query, last)):
+                for track in tracks:
+                    self._move(track, firsts)
+                last = tracks[-1].number
+
+    def _move(self, track: Track, firsts: Mapping[str, str]) -> None:
+        for first, after in firsts.items():
+            if track.file.path.startswith(first):
+                file = replace(track.file, path=os.path.join(after, track.file.path[len(first) :]))
+                row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
+                self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
+                return
 
     def forget_ctimes(self) -> None:
         """The files are on another disk, which has times of its own."""
@@ -1028,7 +1034,8 @@ def is_damage(exc: Exception) -> bool:
     return not isinstance(exc, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
 
 
-def _to_json(metadata: Mapping[str, Value]) -> str:
+def to_json(metadata: Mapping[str, Value]) -> str:
+    """As the catalogue stores it."""
     return json.dumps(dict(metadata), ensure_ascii=False, default=np.generic.item)
 
 

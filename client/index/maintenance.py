@@ -9,8 +9,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
+from ..encoders import EncoderSpec
 from ..errors import LibraryError, ModelMismatch, QueryError
 from ..progress import show_progress
 from . import names, schema
@@ -18,7 +20,7 @@ from .catalogue import FILE_NAME, Catalogue, TrackVectors, connect, is_damage, t
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
-from .store import is_milvus, open_milvus
+from .store import is_milvus, open_milvus, open_store
 
 _COPIED_AT_ONCE = 256  # tracks, with their windows in memory
 
@@ -91,13 +93,47 @@ def export_library(folder: Path, target: Path) -> None:
     Raises:
         LibraryError: there is no library, the file exists, or the disk is full.
     """
-    if target.exists():
-        raise LibraryError(f"{target} exists: choose another name, or remove it")
-    part = target.with_name(f"{target.name}.part")
-    with closing(Catalogue(folder)) as catalogue, translated(target), _temporary(part):
+    with closing(Catalogue(folder)) as catalogue, _complete(target) as part:
         catalogue.copy_to(part)
-        _sync(part)
-        os.replace(part, target)
+
+
+def export_to_parquet(
+    library: str | Path, target: Path, *, spec: EncoderSpec | None = None, progress: bool = True
+) -> int:
+    """Write a library, of a folder or of Milvus, into a Parquet file (see `parquet`).
+
+    `import_library` makes a library of it again, in a folder, which holds the same.
+
+    Args:
+        spec: of the library's model, where it is at hand: no library knows its sample rate and its windows' length.
+
+    Returns:
+        How many tracks.
+
+    Raises:
+        LibraryError: there is no library, it is damaged, the file exists, the disk is full, or pyarrow is missing.
+        ModelMismatch: `spec` is of another model.
+    """
+    parquet = _open_parquet(target)
+    with closing(open_store(library)) as store:
+        if spec is not None and spec.fingerprint != store.model.fingerprint:
+            raise ModelMismatch(
+                f"{store.name} was made with the model {store.model.name} ({store.model.fingerprint}), not with "
+                f"{spec.model_name} ({spec.fingerprint}): name its model, or none"
+            )
+        with _complete(target) as part:
+            tracks: int = parquet.write(store, part, spec=spec, progress=progress)
+    return tracks
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether this is meant as a Parquet file: by its name, or by how it begins."""
+    if path.suffix.lower() == ".parquet":
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[int, int]:
@@ -117,7 +153,7 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
         ModelMismatch: the library there has another model.
     """
     if not is_milvus(uri):
-        raise QueryError(f"{uri!r} is no Milvus address, such as milvus://host:19530/collection")
+        raise QueryError(f"{uri!r} is no Milvus address, such as milvus://host:19530/collection, nor a FILE.parquet")
     tracks = written = 0
     with closing(Catalogue(folder)) as source, closing(open_milvus(uri, create=source.model)) as target:
         if target.model.fingerprint != source.model.fingerprint:
@@ -145,7 +181,7 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
 
 
 def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | None = None) -> Verification:
-    """Make a library of an exported file.
+    """Make a library of an exported file, SQLite's or Parquet.
 
     Args:
         moved: where the music is now: what its paths began with, and what stands in its place.
@@ -171,9 +207,12 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
 def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verification:
     with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
         part = Path(temporary)
-        shutil.copyfile(source, part / FILE_NAME)
-        if problems := _problems(part / FILE_NAME, name=source):
-            raise LibraryError(f"{source} is damaged ({problems[0]}): export the library again")
+        if is_parquet(source):
+            _fill(part / FILE_NAME, source)
+        else:
+            shutil.copyfile(source, part / FILE_NAME)
+            if problems := _problems(part / FILE_NAME, name=source):
+                raise LibraryError(f"{source} is damaged ({problems[0]}): export the library again")
         with closing(Catalogue(part)) as catalogue:
             catalogue.become_another()
             catalogue.forget_ctimes()
@@ -184,6 +223,28 @@ def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verifica
         for file in sorted(part.iterdir(), key=lambda file: file.name == FILE_NAME):  # a library only when complete
             os.replace(file, folder / file.name)
     return found
+
+
+def _fill(path: Path, source: Path) -> None:
+    """Make a catalogue of a Parquet file."""
+    parquet = _open_parquet(source)
+    with closing(_open_raw(path)) as db:
+        for setting in (f"page_size = {schema.PAGE_SIZE}", "journal_mode = OFF", "synchronous = OFF"):
+            db.execute(f"PRAGMA {setting}")  # nobody goes on with what comes to half a catalogue
+        db.execute("BEGIN")
+        schema.create(db)
+        parquet.fill(db, source)
+        schema.stamp(db)
+        db.execute("COMMIT")
+
+
+def _open_parquet(path: Path) -> ModuleType:
+    """What reads and writes Parquet files, such as this one."""
+    try:
+        from . import parquet
+    except ImportError as exc:
+        raise LibraryError(f"{path} needs pyarrow ({exc}): pip install 'musicsearch[parquet]'") from exc
+    return parquet
 
 
 def _verification(catalogue: Catalogue, *, problems: list[str]) -> Verification:
@@ -243,6 +304,7 @@ def _rebuild(path: Path) -> None:
     log, shared = (path.with_name(f"{FILE_NAME}-{name}") for name in ("wal", "shm"))
     with translated(path), _temporary(rebuilt):
         with closing(_open_raw(path)) as old, closing(_open_raw(rebuilt)) as new:
+            new.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
             new.execute("BEGIN")
             schema.create(new)
             for table in ("properties", "models", "tracks", "vectors", "windows", "probes", "failed"):
@@ -307,6 +369,22 @@ def _open_raw(path: Path) -> sqlite3.Connection:
     db.text_factory = lambda content: content.decode(errors="surrogateescape")
     schema.add_functions(db)
     return db
+
+
+@contextmanager
+def _complete(target: Path) -> Iterator[Path]:
+    """The block writes a file of this other name; the target is there when all of it is on the disk, or not at all."""
+    if target.exists():
+        raise LibraryError(f"{target} exists: choose another name, or remove it")
+    part = target.with_name(f"{target.name}.part")
+    with translated(target), _temporary(part):
+        try:
+            yield part
+            _sync(part)
+            os.replace(part, target)
+        except OSError as exc:
+            reason = f"{exc.strerror}; check the disk, its free space and permissions"
+            raise LibraryError(f"cannot write {target}: {reason}") from exc
 
 
 @contextmanager

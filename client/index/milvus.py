@@ -64,6 +64,7 @@ from .milvus_entities import (
     to_properties,
     to_row,
     to_track,
+    to_window_blobs,
     to_windows,
     tracks_schema,
     with_fields,
@@ -352,6 +353,12 @@ class MilvusStore:
         for rows in self._each(self.collection, "", "vector", rows_at_once=rows_at_once):
             labels = np.array([to_label(row["track_id"]) for row in rows], np.int64)
             yield labels, np.array([row["vector"] for row in rows], np.float32)
+
+    def entities(self) -> Iterator[tuple[Track, bytes, bytes, bytes]]:
+        """Every track, with its vector, starts of windows and windows as a catalogue stores them."""
+        for rows in self._each(self.collection, "", *EVERYTHING, rows_at_once=_WHOLE_ROWS):
+            for row in rows:
+                yield to_track(row), np.array(row["vector"], "<f4").tobytes(), *to_window_blobs(row)
 
     def vectors_of(self, labels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         rows = self._by_ids(list(map(to_id, labels)), "vector")

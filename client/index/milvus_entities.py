@@ -132,13 +132,21 @@ def to_windows(row: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.
     `vector`.
     """
     track = np.array(row["vector"], np.float32)
+    times, vectors = to_window_blobs(row)
+    starts_s = np.frombuffer(times, "<f4")
+    return starts_s, quantized.read(vectors, count=len(starts_s), track=track)
+
+
+def to_window_blobs(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """The same as a catalogue stores them: float32 [windows], and what `quantized.read` reads."""
+    dim = len(row["vector"])
     text = "".join(row["windows"])
     if not text.startswith(_EIGHT_BITS):  # as older versions wrote them
-        table = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + len(track))
-        return table[:, 0], table[:, 1:]
+        table = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + dim)
+        return table[:, 0].tobytes(), table[:, 1:].tobytes()
     content = base64.b64decode(text.removeprefix(_EIGHT_BITS))
-    count = len(content) // (4 + quantized.size_of(len(track)))
-    return np.frombuffer(content, "<f4", count), quantized.read(content[4 * count :], count=count, track=track)
+    size = 4 * (len(content) // (4 + quantized.size_of(dim)))
+    return content[:size], content[size:]
 
 
 def put_file(row: dict[str, Any], file: FileState) -> None:

@@ -12,6 +12,8 @@ from .fields import put_fields
 
 VERSION = 5
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
+PAGE_SIZE = 8192
+"""Bytes, of a new file: a track's windows are read from a chain of pages."""
 READ_AS_IT_IS = 4
 """A version whose tables are today's, but for windows of 32 bits, which are read as well."""
 

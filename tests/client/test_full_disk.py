@@ -14,7 +14,7 @@ from client import LibraryError, MusicSearch
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
-from client.index.maintenance import compact, export_library, import_library, verify
+from client.index.maintenance import compact, export_library, export_to_parquet, import_library, verify
 from client.reembed import reembed
 from tests.client.audio_files import tone, write_audio
 from tests.client.test_maintenance import content
@@ -83,6 +83,14 @@ def works(music: Path, encoder: LocalEncoder, other: LocalEncoder) -> dict[str, 
         export_library(folder, copy)
         import_library(copy, again)
 
+    def exchange(folder: Path) -> None:
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed: needs the extra [parquet]")
+        copy, again = folder.with_name("copy.parquet"), folder.with_name("again")
+        copy.unlink(missing_ok=True)
+        shutil.rmtree(again, ignore_errors=True)
+        export_to_parquet(folder, copy, progress=False)
+        import_library(copy, again)
+
     return {
         "open": with_library(lambda ms: ms.search("low")),
         "add": with_library(lambda ms: ms.add(music, progress=False)),
@@ -95,11 +103,14 @@ def works(music: Path, encoder: LocalEncoder, other: LocalEncoder) -> dict[str, 
         "snapshot": snapshot,
         "compact": compact,
         "export": export,
+        "parquet": exchange,
         "re-embed": lambda folder: reembed(folder, other, switch=True, progress=False),
     }
 
 
-@pytest.mark.parametrize("name", ["open", "add", "annotate", "remove", "snapshot", "compact", "export", "re-embed"])
+@pytest.mark.parametrize(
+    "name", ["open", "add", "annotate", "remove", "snapshot", "compact", "export", "parquet", "re-embed"]
+)
 def test_a_full_disk(disk: Path, library: Path, works: dict[str, Work], name: str) -> None:
     work, folder = works[name], disk / "library"
     before = state(library)

@@ -66,6 +66,7 @@ def test_a_damaged_row_is_named_and_repaired(folder: Path, table: str) -> None:
     assert verify(folder).problems == []
     assert (folder / f"{FILE_NAME}.damaged").is_file()
     catalogue = Catalogue(folder)
+    assert catalogue.rows("PRAGMA page_size") == [(schema.PAGE_SIZE,)]
     catalogue.put([new_track("new")])
     assert catalogue.by_path("/music/new.wav").label == len(NAMES) + 1  # no label is given twice
 

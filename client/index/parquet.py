@@ -1,0 +1,441 @@
+"""A library as one Parquet file, which pandas, DuckDB, Spark and LanceDB read, and which becomes a library again.
+
+A row is a track, a row group a thousand of them. The columns are those of the catalogue (see `schema`), as they are:
+
+    number ... warning      of its table `tracks`; metadata and annotations are JSON objects
+    label                   of the vector; null where the model has not embedded the track
+    vector                  float32 [dim], unit L2 norm; zeros where there is none
+    starts_s                float32 [windows], where they begin, in seconds
+    windows                 their vectors, bytes that `quantized.read` reads with the two columns before: as floats they
+                            would take four times the space, and not come back as the same bytes
+    crc32, vector_crc32, windows_crc32      `schema.checksum` of the row in each of the three tables
+
+A library may hold vectors of other models than its own; those of model number 2 are in label_2, vector_2 and so on.
+What belongs to no track is one JSON object in the key-value metadata, under the name "musicsearch": the models, texts
+for measuring the library, files that failed, and how many tracks there are, so that none is lost unnoticed. The pages
+have checksums as well.
+
+Tombstones stay behind: they are for indexes that have seen the removed tracks, and a copy is a library of its own. A
+collection of Milvus has no numbers and checksums: here it gets some.
+"""
+
+import base64
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..encoders import EncoderSpec
+from ..errors import LibraryError
+from ..progress import show_progress
+from . import schema
+from .catalogue import REPAIR, Catalogue, to_json
+from .fields import put_fields
+from .store import Store
+
+FORMAT = 1
+ROWS = 1_000  # of a row group, which is in memory as a whole: some megabytes
+
+_ABOUT, _ABOUT_CRC32 = "musicsearch", "musicsearch.crc32"
+_TRACK = (*schema.CHECKED["tracks"].split(", "), "crc32")
+_TYPES = {
+    **dict.fromkeys(("number", "size", "mtime_ns", "ctime_ns", "crc32"), pa.int64()),
+    **{"duration_s": pa.float64(), "missing": pa.bool_()},
+}
+_FAILED = ("path", "size", "mtime_ns", "ctime_ns", "reason")
+_MAGIC = b"PAR1"  # how such a file begins and ends
+_AGAIN = "export the library again"
+
+
+class _Model(NamedTuple):
+    """A row of `models`."""
+
+    number: int
+    name: str
+    fingerprint: str
+    embedding_dim: int
+    crc32: int
+    vectors: int
+    pairs: int
+
+
+class _Probes(NamedTuple):
+    """A row of `probes`."""
+
+    model: int
+    kind: str
+    vectors: bytes
+    crc32: int
+
+
+class _Made(NamedTuple):
+    """What a model makes of a track: rows of `vectors` and `windows`, without what they refer to."""
+
+    label: int
+    vector: bytes
+    vector_crc32: int
+    starts_s: bytes
+    windows: bytes
+    windows_crc32: int
+
+
+class _Row(NamedTuple):
+    """A row of `tracks`, and by the number of a model what it makes of the track."""
+
+    track: tuple[Any, ...]
+    made: dict[int, _Made]
+
+
+class _Rest(NamedTuple):
+    """What belongs to no track; `own` is the number of the library's model."""
+
+    own: int
+    models: list[_Model]
+    probes: list[_Probes]
+    failed: list[tuple[Any, ...]]
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """The names and types of all columns."""
+        columns = {name: _TYPES.get(name, pa.string()) for name in _TRACK}
+        for model in self.models:
+            vector = pa.list_(pa.float32(), model.embedding_dim)
+            types = (pa.int64(), vector, pa.int64(), pa.list_(pa.float32()), pa.binary(), pa.int64())
+            columns |= dict(zip(self.columns_of(model), types, strict=True))
+        return columns
+
+    def columns_of(self, model: _Model) -> list[str]:
+        """The names of those with a model's `_Made`."""
+        return [name if model.number == self.own else f"{name}_{model.number}" for name in _Made._fields]
+
+
+# -- out -----------------------------------------------------------------------------------------------
+
+
+def write(store: Store, path: Path, *, spec: EncoderSpec | None, progress: bool) -> int:
+    """Write all that a library holds into a file, a thousand tracks in memory at a time.
+
+    Args:
+        spec: of the library's model, for its sample rate and the length of its windows, which no library knows.
+
+    Returns:
+        How many tracks.
+
+    Raises:
+        LibraryError: a row does not match its checksum, or Milvus fails; OSError: the file cannot be written.
+    """
+    options: dict[str, Any] = {"spec": spec, "progress": progress}
+    if not isinstance(store, Catalogue):
+        rest = _rest_of_collection(store)
+        return _write(_rows_of_collection(store), rest, path, total=len(store), **options).tracks
+    with store.reading():  # one state, whatever others write meanwhile
+        rest = _rest_of(store)
+        ((total,),) = store.rows("SELECT count(*) FROM tracks")
+        written = _write(_rows_of(store), rest, path, total=total, **options)
+    if written.models != rest.models:
+        raise LibraryError(f"the list of vectors in {store.name} is damaged: {REPAIR}")
+    return written.tracks
+
+
+def _rest_of(catalogue: Catalogue) -> _Rest:
+    models, probes, failed = (
+        catalogue.rows(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid")
+        for table, columns in (("models", _Model._fields), ("probes", _Probes._fields), ("failed", _FAILED))
+    )
+    rest = _Rest(catalogue.model_number, [_Model(*row) for row in models], [_Probes(*row) for row in probes], failed)
+    for model in rest.models:
+        _check(catalogue, *model[:4], crc32=model.crc32, of=f"model number {model.number}")
+    for one in rest.probes:
+        _check(catalogue, *one[:3], crc32=one.crc32, of="the list of probes")
+    return rest
+
+
+def _rows_of(catalogue: Catalogue) -> Iterator[_Row]:
+    tracks_after = f"SELECT {', '.join(_TRACK)} FROM tracks WHERE number > ? ORDER BY number LIMIT ?"
+    made_of = (
+        "SELECT track, model, label, vector, vectors.crc32, starts_s, windows.vectors, windows.crc32 "
+        "FROM vectors LEFT JOIN windows USING (label) WHERE track BETWEEN ? AND ?"
+    )
+    last = 0
+    while tracks := catalogue.rows(tracks_after, last, ROWS):
+        rows = {track[0]: _Row(track, {}) for track in tracks}
+        for number, model, *columns in catalogue.rows(made_of, tracks[0][0], tracks[-1][0]):
+            made = _Made(*columns)
+            name = f"vector number {made.label}"
+            _check(catalogue, made.label, model, number, made.vector, crc32=made.vector_crc32, of=name)
+            windows = (made.label, made.starts_s, made.windows)
+            _check(catalogue, *windows, crc32=made.windows_crc32, of=f"windows of {name}")
+            rows[number].made[model] = made
+        for row in rows.values():
+            _check(catalogue, *row.track[:-1], crc32=row.track[-1], of=f"track number {row.track[0]}")
+            yield row
+        last = tracks[-1][0]
+
+
+def _check(catalogue: Catalogue, *values: Any, crc32: int | None, of: str) -> None:
+    if None in values or schema.checksum(*values) != crc32:
+        raise LibraryError(f"{of} in {catalogue.name} is damaged: {REPAIR}")
+
+
+def _rest_of_collection(store: Store) -> _Rest:
+    model = (1, *store.model)
+    probes = [(1, kind, store.probes(kind).astype("<f4").tobytes()) for kind in ("unrelated", "music")]
+    return _Rest(
+        1,
+        [_Model(*model, schema.checksum(*model), vectors=0, pairs=0)],
+        [_Probes(*one, schema.checksum(*one)) for one in probes],
+        [tuple(getattr(file, name) for name in _FAILED) for file in store.failed()],
+    )
+
+
+def _rows_of_collection(store: Store) -> Iterator[_Row]:
+    from .milvus import MilvusStore
+
+    assert isinstance(store, MilvusStore)
+    for number, (track, *blobs) in enumerate(store.entities(), start=1):
+        file = track.file
+        facts = (
+            *(number, track.track_id, file.path, file.size, file.mtime_ns, file.ctime_ns, file.content_hash),
+            *(float(track.duration_s), to_json(track.tags), to_json(track.annotations)),
+            *(int(track.is_missing), track.warning),
+        )
+        vector, starts_s, windows = blobs
+        vector_crc32 = schema.checksum(number, 1, number, vector)
+        made = _Made(number, vector, vector_crc32, starts_s, windows, schema.checksum(number, starts_s, windows))
+        yield _Row((*facts, schema.checksum(*facts)), {1: made})
+
+
+class _Written(NamedTuple):
+    """How many tracks, and the models with how many vectors of each."""
+
+    tracks: int
+    models: list[_Model]
+
+
+def _write(
+    rows: Iterator[_Row], rest: _Rest, path: Path, *, total: int, spec: EncoderSpec | None, progress: bool
+) -> _Written:
+    columns = rest.columns()
+    tracks = 0
+    models = {model.number: model._replace(vectors=0, pairs=0) for model in rest.models}
+    with path.open("wb") as file, show_progress("exporting", total=total, enabled=progress) as advance:
+        writer = pq.ParquetWriter(
+            file,
+            pa.schema(columns),
+            use_dictionary=False,  # hardly a value comes twice
+            compression={name: "zstd" if kind == pa.string() else "none" for name, kind in columns.items()},
+            write_statistics=[name for name in columns if name in _TRACK],
+            write_page_checksum=True,
+        )
+        try:
+            while group := list(islice(rows, ROWS)):
+                writer.write_table(_to_table(group, rest, columns=columns))
+                for row in group:
+                    for number, made in row.made.items():
+                        pairs = models[number].pairs + schema.checksum(row.track[0], made.label)
+                        models[number] = models[number]._replace(vectors=models[number].vectors + 1, pairs=pairs)
+                    advance(row.track[_TRACK.index("duration_s")])
+                tracks += len(group)
+            about = json.dumps(_tell(rest._replace(models=[*models.values()]), tracks=tracks, spec=spec))
+            writer.add_key_value_metadata({_ABOUT: about, _ABOUT_CRC32: str(schema.checksum(about))})
+        finally:
+            writer.close()
+    return _Written(tracks, [*models.values()])
+
+
+def _to_table(rows: Sequence[_Row], rest: _Rest, *, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    values: dict[str, Any] = dict(zip(_TRACK, zip(*(row.track for row in rows), strict=True), strict=True))
+    values["missing"] = [bool(missing) for missing in values["missing"]]
+    for model in rest.models:
+        dim = model.embedding_dim
+        nothing = (None, bytes(4 * dim), *[None] * 4)
+        label, blobs, vector_crc32, starts, windows, windows_crc32 = zip(
+            *(row.made.get(model.number, nothing) for row in rows), strict=True
+        )
+        # Arrow writes no null among lists of a fixed size: hence the zeros.
+        vector = pa.FixedSizeListArray.from_arrays(pa.array(np.frombuffer(b"".join(blobs), "<f4")), dim)
+        starts_s = [None if blob is None else np.frombuffer(blob, "<f4") for blob in starts]
+        made = (label, vector, vector_crc32, starts_s, windows, windows_crc32)
+        values |= zip(rest.columns_of(model), made, strict=True)
+    arrays = [
+        values[name] if isinstance(values[name], pa.Array) else pa.array(values[name], kind)
+        for name, kind in columns.items()
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(columns))
+
+
+def _tell(rest: _Rest, *, tracks: int, spec: EncoderSpec | None) -> dict[str, Any]:
+    window = {} if spec is None else {"sample_rate_hz": spec.sample_rate_hz, "window_samples": spec.window_samples}
+    return {
+        "format": FORMAT,
+        "tracks": tracks,
+        "model": rest.own,
+        **window,
+        "models": [model._asdict() for model in rest.models],
+        "probes": [one._asdict() | {"vectors": base64.b64encode(one.vectors).decode()} for one in rest.probes],
+        "failed": [dict(zip(_FAILED, row, strict=True)) for row in rest.failed],
+    }
+
+
+# -- and back ------------------------------------------------------------------------------------------
+
+
+def fill(db: sqlite3.Connection, source: Path) -> None:
+    """Put what such a file holds into the empty tables of a catalogue, a thousand tracks in memory at a time.
+
+    Raises:
+        LibraryError: the file is no sound export; sqlite3.Error, OSError: the catalogue cannot be written.
+    """
+    with _opened(source) as file:
+        rest, tracks = _read_rest(file, source=source)
+        columns = rest.columns()
+        _check_columns(file.schema_arrow, expected=columns, source=source)
+        for name, value in (("library_id", secrets.token_hex(16)), ("model", str(rest.own))):
+            db.execute("INSERT INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
+        for model in rest.models:
+            _insert(db, "models", model._replace(vectors=0, pairs=0)._asdict())  # counted as they come
+        for one in rest.probes:
+            _insert(db, "probes", one._asdict())
+        for row in rest.failed:
+            _insert(db, "failed", dict(zip(_FAILED, row, strict=True)))
+        found = 0
+        for group in _read_groups(file, rest, source=source):
+            for row in group:
+                found += 1
+                _put(db, row, name=f"row {found} of {source}")
+    if found != tracks:
+        raise LibraryError(f"{source} holds {found} tracks of the {tracks} that were exported: {_AGAIN}")
+    if db.execute(f"SELECT {', '.join(_Model._fields)} FROM models ORDER BY number").fetchall() != rest.models:
+        raise LibraryError(f"{source} does not hold the vectors that were exported: {_AGAIN}")
+
+
+def _begins_and_ends(path: Path) -> tuple[bytes, bytes]:
+    length = len(_MAGIC)
+    with path.open("rb") as file:
+        first = file.read(length)
+        file.seek(max(path.stat().st_size - length, 0))
+        return first, file.read(length)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[pq.ParquetFile]:
+    first, last = _begins_and_ends(source)
+    if first != _MAGIC:
+        raise LibraryError(f"{source} is no Parquet file: name one that `music-search export` wrote")
+    if last != _MAGIC:
+        raise LibraryError(f"{source} is not complete, its end is missing: copy it again, or {_AGAIN}")
+    with _translated(source):
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+    with file:
+        yield file
+
+
+@contextmanager
+def _translated(source: Path) -> Iterator[None]:
+    """The errors of reading a Parquet file as ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as exc:  # the last: text that is no UTF-8
+        raise LibraryError(f"{source} is damaged ({' '.join(str(exc).split())[:200]}): {_AGAIN}") from exc
+
+
+def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
+    """And how many tracks there are."""
+    found = file.metadata.metadata or {}
+    if _ABOUT.encode() not in found:
+        raise LibraryError(
+            f"{source} is a Parquet file, but no library's: name one that `music-search export` wrote, as no other "
+            "program keeps all that a library needs"
+        )
+    about = found[_ABOUT.encode()].decode(errors="replace")
+    if found.get(_ABOUT_CRC32.encode()) != str(schema.checksum(about)).encode():
+        raise LibraryError(f"{source} is damaged (its metadata does not match its checksum): {_AGAIN}")
+    said = json.loads(about)
+    if said["format"] != FORMAT:
+        raise LibraryError(
+            f"{source} was written by a newer MusicSearch (format {said['format']}, this one knows {FORMAT}): upgrade "
+            "MusicSearch"
+        )
+    probes = [_Probes(**one)._replace(vectors=base64.b64decode(one["vectors"])) for one in said["probes"]]
+    failed = [tuple(one[name] for name in _FAILED) for one in said["failed"]]
+    return _Rest(said["model"], [_Model(**model) for model in said["models"]], probes, failed), said["tracks"]
+
+
+def _check_columns(found: pa.Schema, *, expected: Mapping[str, pa.DataType], source: Path) -> None:
+    for name, kind in expected.items():
+        if found.get_field_index(name) < 0:
+            raise LibraryError(f"{source} has not one column {name}, as every library's has: {_AGAIN}")
+        if found.field(name).type != kind:
+            raise LibraryError(
+                f"the column {name} of {source} is of {found.field(name).type}, expected {kind}: {_AGAIN}"
+            )
+
+
+def _read_groups(file: pq.ParquetFile, rest: _Rest, *, source: Path) -> Iterator[list[_Row]]:
+    if not file.num_row_groups:  # over which Arrow 18 does not iterate
+        return
+    batches = file.iter_batches(ROWS, columns=list(rest.columns()))
+    while True:
+        with _translated(source):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            rows = _from_batch(batch, rest)
+        yield rows
+
+
+def _from_batch(batch: pa.RecordBatch, rest: _Rest) -> list[_Row]:
+    values = {name: batch.column(name).to_pylist() for name in _TRACK}
+    values["missing"] = [missing if missing is None else int(missing) for missing in values["missing"]]
+    rows = [_Row(track, {}) for track in zip(*values.values(), strict=True)]
+    for model in rest.models:
+        label, vector, vector_crc32, starts_s, windows, windows_crc32 = map(batch.column, rest.columns_of(model))
+        vectors = vector.flatten().to_numpy(zero_copy_only=False).astype("<f4").reshape(len(rows), -1)
+        made = zip(
+            label.to_pylist(),
+            (one.tobytes() for one in vectors),
+            vector_crc32.to_pylist(),
+            (None if starts is None else np.array(starts, "<f4").tobytes() for starts in starts_s.to_pylist()),
+            windows.to_pylist(),
+            windows_crc32.to_pylist(),
+            strict=True,
+        )
+        for row, one in zip(rows, map(_Made._make, made), strict=True):
+            if one.label is not None:
+                row.made[model.number] = one
+    return rows
+
+
+def _put(db: sqlite3.Connection, row: _Row, *, name: str) -> None:
+    number = row.track[0]
+
+    def check(*values: Any, crc32: int | None) -> None:
+        if None in values or schema.checksum(*values) != crc32:
+            raise LibraryError(f"{name} does not match its checksum: {_AGAIN}")
+
+    check(*row.track[:-1], crc32=row.track[-1])
+    track = dict(zip(_TRACK, row.track, strict=True))
+    try:
+        _insert(db, "tracks", track)
+        put_fields(db, number, {**json.loads(track["metadata"]), **json.loads(track["annotations"])})
+        for model, made in row.made.items():
+            check(made.label, model, number, made.vector, crc32=made.vector_crc32)
+            check(made.label, made.starts_s, made.windows, crc32=made.windows_crc32)
+            vector = {"label": made.label, "model": model, "track": number, "vector": made.vector}
+            _insert(db, "vectors", vector | {"crc32": made.vector_crc32})
+            windows = {"label": made.label, "starts_s": made.starts_s, "vectors": made.windows}
+            _insert(db, "windows", windows | {"crc32": made.windows_crc32})
+    except sqlite3.IntegrityError as exc:  # "UNIQUE constraint failed: tracks.path"
+        column = str(exc).rpartition(".")[2]
+        raise LibraryError(f"{name} has the {column} of another row: each may be there once; {_AGAIN}") from exc
+
+
+def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+    db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
