@@ -16,7 +16,9 @@ from train.run_folder import check_run_folder
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
     parser.add_argument("recipe", help="a file of train/recipes without its suffix, such as starter")
-    parser.add_argument("--data", required=True, type=Path, help="manifest.jsonl")
+    parser.add_argument(
+        "--data", required=True, help="manifest.jsonl, or shards: 'shards/{000..063}.tar', 's3://bucket/{000..063}.tar'"
+    )
     parser.add_argument("--out", required=True, type=Path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="such as optim.epochs=3"
