@@ -8,9 +8,14 @@ from train.checkpoint import CheckpointError
 from train.config import ConfigError, load_recipe
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
+from train.distributed import LostProcessError
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError, train
 from train.run_folder import check_run_folder
+
+USER_ERRORS = (
+    *(AudioDecodeError, CheckpointError, ConfigError, EvaluationError, LostProcessError, ManifestError, TrainingError),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_recipe(args.recipe, overrides=args.set)
         check_run_folder(args.out)
         train(config, manifest=args.data, run=args.out, resume=args.resume)
-    except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError, EvaluationError) as exc:
+    except USER_ERRORS as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

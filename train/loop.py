@@ -51,6 +51,7 @@ from train.distributed import (
     gather,
     join_world,
     leave_world,
+    naming_lost_processes,
     share_batch_statistics,
     wait_for_first,
 )
@@ -101,6 +102,7 @@ class State:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
+@naming_lost_processes()
 def train(
     config: Config, *, manifest: str | Path, run: Path, resume: bool = False, console: Console | None = None
 ) -> Path:
@@ -117,6 +119,7 @@ def train(
             one batch, a batch that the processes cannot share, too much unreadable audio, or a loss or gradient that is
             not finite.
         ManifestError, ConfigError: from the manifest, the published weights.
+        LostProcessError: another process of the run is gone.
     """
     world = join_world()
     console = console or Console(quiet=not world.is_first)
