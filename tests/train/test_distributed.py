@@ -42,9 +42,9 @@ def script(tmp_path: Path) -> Path:
 
 
 def errors_of(started: list[subprocess.Popen[str]]) -> list[str]:
-    """What they have printed until they ended, which they must within a minute."""
+    """What they have printed until they ended, which they must in time."""
     try:
-        return [process.communicate(timeout=60)[1] for process in started]
+        return [process.communicate(timeout=120)[1] for process in started]
     finally:
         for process in started:
             process.kill()
