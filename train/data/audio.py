@@ -99,9 +99,14 @@ def _head(blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
     return np.concatenate(taken)[:samples]
 
 
-@lru_cache(2**17)
 def _extent(path: Path | Member) -> Extent | None:
-    """None where only decoding all of it tells. Kept, as an epoch comes back to the same files."""
+    """None where only decoding all of it tells."""
+    return (path.extent if isinstance(path, Member) else None) or _measure(path)
+
+
+@lru_cache(2**17)
+def _measure(path: Path | Member) -> Extent | None:
+    """Kept, as an epoch comes back to the same files."""
     try:
         with open_audio(path) as source:
             return Recording(source).measure()

@@ -8,25 +8,27 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from audio import DecodeError
+from audio import DecodeError, Extent
 from audio.files import ByteFile, Part
 from train.data.store import Range, is_url, read_ranges
 
 
 class Member(NamedTuple):
-    """A file in a tar: the tar's path or URL, the file's name, and the bytes that are its content."""
+    """A file in a tar: the tar's path or URL, the file's name, the bytes that are its content, and how long it sounds,
+    if its index says so."""
 
     shard: str
     name: str
     offset: int
     size: int
+    extent: Extent | None = None
 
     def __str__(self) -> str:
         return f"{self.name} in {self.shard}"
 
 
-class _MemberFile(Part):
-    """FFmpeg knows some formats, such as G.722, by the name alone."""
+class MemberFile(Part):
+    """A part of a tar as a file with a name: FFmpeg knows some formats, such as G.722, by that alone."""
 
     def __init__(self, file: ByteFile, begin: int, end: int, *, name: str) -> None:
         super().__init__(file, begin, end)
@@ -45,7 +47,7 @@ def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
     elif is_url(audio.shard):
         content = _ahead.get(audio) or _fetch(audio)
         _check(audio, content[: tarfile.BLOCKSIZE], end=audio.offset - tarfile.BLOCKSIZE + len(content))
-        yield _MemberFile(io.BytesIO(content), tarfile.BLOCKSIZE, len(content), name=audio.name)
+        yield MemberFile(io.BytesIO(content), tarfile.BLOCKSIZE, len(content), name=audio.name)
     else:
         try:
             file = open(audio.shard, "rb")  # noqa: SIM115
@@ -55,7 +57,7 @@ def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
             file.seek(audio.offset - tarfile.BLOCKSIZE)
             header = file.read(tarfile.BLOCKSIZE)
             _check(audio, header, end=file.seek(0, io.SEEK_END))
-            yield _MemberFile(file, audio.offset, audio.offset + audio.size, name=audio.name)
+            yield MemberFile(file, audio.offset, audio.offset + audio.size, name=audio.name)
 
 
 @contextmanager

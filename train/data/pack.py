@@ -27,6 +27,7 @@ from train.data.shards import INDEX_SUFFIX, SUFFIX, index_path, make_index
 ENCODINGS = ("flac", "opus")
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 OPUS_BITS_PER_SAMPLE = 3  # 48 kbit/s at 16 kHz: Opus hardly changes music of that band
+OPUS_OPTIONS = {"frame_duration": "60"}  # ms, of a packet: the longest, as each costs the reader something
 SUMMARY = "index.json"
 _KEY_CHARACTERS = 60  # of a track_id in a key: with a number before it and a suffix behind, a tar's header holds it
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -120,7 +121,7 @@ def write_opus(path: Path, file: BinaryIO, *, sample_rate_hz: int) -> None:
     """
     position = 0
     with av.open(file, "w", format="ogg", options={"fflags": "+bitexact"}) as target:
-        stream: AudioStream = target.add_stream("libopus", rate=sample_rate_hz, layout="mono")
+        stream: AudioStream = target.add_stream("libopus", rate=sample_rate_hz, layout="mono", options=OPUS_OPTIONS)
         stream.codec_context.thread_count = 1
         stream.bit_rate = OPUS_BITS_PER_SAMPLE * sample_rate_hz
         for block in Recording(path, sample_rate_hz=sample_rate_hz).blocks():
@@ -162,7 +163,7 @@ def _pack(shard: tuple[Path, Sequence[tuple[int, Row]]], *, encoding: Encoding |
                     else:
                         counts[row.split] += 1
             file.seek(0)
-            content = make_index(file, shard=str(path)) if counts else b""
+            content = make_index(file, shard=str(path), measured=True) if counts else b""
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, io.SEEK_END)

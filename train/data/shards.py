@@ -1,9 +1,9 @@
 """Training data as WebDataset shards: tars of recordings, each with a JSON of what is said about it.
 
 A shard has an index beside it, `000.jsonl` beside `000.tar`: a line for each row with the place of its recording in the
-tar. So a run reads what it needs where it lies, in the order of a run on the manifest, whatever the shards' sizes; from
-a store it asks for these bytes alone. A tar without an index, such as one that another program wrote, is read through
-once to make it, in memory.
+tar, and its length, which would otherwise be measured before its first crop. So a run reads what it needs where it
+lies, in the order of a run on the manifest, whatever the shards' sizes; from a store it asks for these bytes alone. A
+tar without an index, such as one that another program wrote, is read through once to make it, in memory.
 
 The format is WebDataset's: files of one row follow each other, and have one name up to its first dot.
 """
@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from audio import DecodeError, Extent, NotSeekable, Recording
 from train.data.manifest import ManifestError, Row, make_row
-from train.data.member import Member
+from train.data.member import Member, MemberFile
 from train.data.store import is_url, read_file, size_of
 
 SUFFIX, INDEX_SUFFIX = ".tar", ".jsonl"
@@ -30,7 +31,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 class Shard(NamedTuple):
-    """A shard's rows, and a digest of its index."""
+    """A shard's rows, and a digest of them and their places."""
 
     rows: list[Row]
     sha256: bytes
@@ -79,11 +80,12 @@ def index_path(place: str) -> str:
     return place.removesuffix(SUFFIX) + INDEX_SUFFIX
 
 
-def make_index(file: BinaryIO, *, shard: str) -> bytes:
+def make_index(file: BinaryIO, *, shard: str, measured: bool = False) -> bytes:
     """What a shard holds, by its headers and its JSONs: lines of `member`, `offset`, `size` and the `row`.
 
     Args:
         shard: the name of the file, for errors.
+        measured: whether recordings are read too, for their `extent`.
 
     Raises:
         ManifestError: see `read_shards`.
@@ -101,6 +103,8 @@ def make_index(file: BinaryIO, *, shard: str) -> bytes:
         (info,) = others
         values = _values(_content(file, jsons[0]), where=f"{shard}, {jsons[0].name}") | {"audio": info.name}
         line = {"member": info.name, "offset": info.offset_data, "size": info.size, "row": values}
+        if measured and (extent := _measure(file, info)):
+            line["extent"] = extent
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     if not lines:
         raise ManifestError(f"{shard} holds no row; expected recordings and a .json for each of them")
@@ -129,26 +133,29 @@ def _read(place: str, size: int | None) -> Shard:
             content, index = _index_of(place), place
     except OSError as exc:
         raise ManifestError(f"shard {place}: {exc.strerror or exc}") from exc
-    rows, end = [], 0
+    rows, end, digest = [], 0, hashlib.sha256()
     for number, line in enumerate(content.splitlines(), start=1):
         where = f"{index}, line {number}"
         values = _values(line, where=where)
-        row = values.get("row")
+        row, extent = values.get("row"), values.pop("extent", None)
         if not (isinstance(row, dict) and isinstance(row.get("audio"), str)):
             raise ManifestError(f"{where}: no 'row' with its 'audio'; delete the file, and the shard itself is read")
         try:
             member = Member(place, str(values["member"]), int(values["offset"]), int(values["size"]))
+            member = member._replace(extent=Extent(*map(int, extent)) if extent else None)
         except (KeyError, TypeError, ValueError) as exc:
             raise ManifestError(
-                f"{where}: no 'member', 'offset' and 'size'; delete the file, and the shard itself is read"
+                f"{where}: no 'member', 'offset' and 'size', or an 'extent' that is none; delete the file, and the "
+                "shard itself is read"
             ) from exc
         rows.append(make_row(row, audio=member, where=where))
         end = max(end, member.offset + member.size)
+        digest.update(json.dumps(values).encode())
     if size is not None and size < end:
         raise ManifestError(
             f"{place} was cut short: it has {size:,} bytes, its last recording ends at {end:,}; copy it again"
         )
-    return Shard(rows, hashlib.sha256(content).digest())
+    return Shard(rows, digest.digest())
 
 
 def _index_of(place: str) -> bytes:
@@ -156,6 +163,15 @@ def _index_of(place: str) -> bytes:
         return make_index(io.BytesIO(read_file(place)), shard=place)
     with open(place, "rb") as file:
         return make_index(file, shard=place)
+
+
+def _measure(file: BinaryIO, info: tarfile.TarInfo) -> Extent | None:
+    """As a run would; None where only decoding all of it tells, or nothing."""
+    member = MemberFile(file, info.offset_data, info.offset_data + info.size, name=info.name)
+    try:
+        return Recording(member).measure()
+    except (DecodeError, NotSeekable):
+        return None
 
 
 def _samples(file: BinaryIO, *, shard: str) -> Iterator[tuple[str, list[tarfile.TarInfo]]]:
