@@ -11,6 +11,7 @@ its power or its network says nothing: so each process shows in their common sto
 has not done so for `LOST_S`.
 """
 
+import atexit
 import os
 import sys
 import time
@@ -76,18 +77,28 @@ class Watch:
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
         self._heard = dict.fromkeys(set(range(size)) - {rank}, time.monotonic())  # when each last showed something
+        self._has_left = False
         self._is_over = Event()
-        for work in (self._beat, self._judge):
-            Thread(target=work, daemon=True).start()
+        self._threads = [Thread(target=work, daemon=True) for work in (self._beat, self._judge)]
+        for thread in self._threads:
+            thread.start()
+        atexit.register(self._end)
 
     def leave(self) -> None:
         """This process has done its part, and shows nothing more."""
+        self._has_left = True
+        self._end()
+
+    def _end(self) -> None:
+        # A thread that comes back from the store into an interpreter that ends would take it down.
         self._is_over.set()
+        for thread in self._threads:
+            thread.join(BEAT_S)
 
     def _beat(self) -> None:
         shown: dict[int, bytes] = {}
         store, beats = None, 0
-        while True:
+        while not self._is_over.is_set() or self._has_left:
             is_last = self._is_over.is_set()
             try:
                 store = store or _common_store()
