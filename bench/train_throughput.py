@@ -120,25 +120,41 @@ def _config(name: str) -> Config:
     return load_recipe(name, overrides=[*overrides, "optim.epochs=2"])
 
 
-def _in_a_process(name: str, manifest: Path, *, decode: bool, steps: int) -> tuple[float, float]:
+def _in_a_process(name: str, data: Path, *, decode: bool, steps: int) -> tuple[float, float]:
     """Pairs a second of the second epoch and peak memory in GB, in a fresh process so that none helps another."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_train, name, manifest, decode=decode, steps=steps).result()
+        return pool.submit(_train, name, data, decode=decode, steps=steps).result()
 
 
-def _train(name: str, manifest: Path, *, decode: bool, steps: int) -> tuple[float, float]:
+def _train(name: str, data: Path, *, decode: bool, steps: int) -> tuple[float, float]:
     config = _config(name)
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    wanted = steps * config.optim.batch_size
-    with tempfile.TemporaryDirectory(dir=manifest.parent) as folder:
-        training = [{**rows[i % len(rows)], "audio": f"../{rows[i % len(rows)]['audio']}"} for i in range(wanted)]
-        lines = [json.dumps(row) for row in (*training, {**training[0], "split": "val"})]
-        (Path(folder) / "manifest.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with tempfile.TemporaryDirectory(dir=data.parent) as folder:
+        repeat = _repeat_shard if data.suffix == ".tar" else _repeat_manifest
+        repeated = repeat(data, Path(folder), times=steps * config.optim.batch_size)
         if not decode:
             train.loop.DataLoader = _load_or_repeat
-        train.loop.train(config, manifest=Path(folder) / "manifest.jsonl", run=Path(folder) / "run")
+        train.loop.train(config, manifest=repeated, run=Path(folder) / "run")
         last = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["pairs_per_s"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _repeat_manifest(manifest: Path, folder: Path, *, times: int) -> Path:
+    """A manifest with so many training rows, and one to validate."""
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    training = [{**rows[i % len(rows)], "audio": f"../{rows[i % len(rows)]['audio']}"} for i in range(times)]
+    lines = [json.dumps(row) for row in (*training, {**training[0], "split": "val"})]
+    (folder / "manifest.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "manifest.jsonl"
+
+
+def _repeat_shard(shard: Path, folder: Path, *, times: int) -> Path:
+    """The same of a shard, in whose index a recording stands as often."""
+    rows = [json.loads(line) for line in shard.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()]
+    training = [rows[i % len(rows)] for i in range(times)]
+    lines = [json.dumps(row) for row in (*training, {**rows[0], "row": {**rows[0]["row"], "split": "val"}})]
+    (folder / "000.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "000.tar").symlink_to(shard.resolve())
+    return folder / "000.tar"
 
 
 def _load_or_repeat(pairs: PairDataset, **options: Any) -> Any:

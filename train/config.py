@@ -513,17 +513,21 @@ class OptimConfig:
 class DataConfig:
     """`mixture` weighs the manifest's sources against each other (`train.data.pairs.epoch_order`); {} takes all rows.
 
+    `shuffle_shards` mixes the rows of so many shards at a time, so that reads stay near each other; 0 mixes all rows.
     Without `random_crops` training takes the central window of each recording, as evaluation does (MusCALL §4.2).
     `unreadable_share` of the rows seen may fail to decode before the run stops.
     """
 
     mixture: dict[str, float] = field(default_factory=dict)
+    shuffle_shards: int = 0
     random_crops: bool = True
     unreadable_share: float = 0.01
 
     def validate(self) -> None:
         if any(weight <= 0 for weight in self.mixture.values()):
             raise ConfigError(f"data.mixture is {self.mixture}; expected weights above 0")
+        if self.shuffle_shards < 0:
+            raise ConfigError(f"data.shuffle_shards is {self.shuffle_shards}; expected 0 or more")
         if not 0 <= self.unreadable_share <= 1:
             raise ConfigError(f"data.unreadable_share is {self.unreadable_share}; expected 0 to 1")
 

@@ -5,12 +5,21 @@ processes), each takes the loss of the whole batch, and the gradients are averag
 batch would compute, but for what is drawn at random (dropout, masks) and for batch statistics. BatchNorm's are of all
 processes' items on GPUs (`share_batch_statistics`) and of each process's own on CPUs, as in every data-parallel run
 without SyncBatchNorm; the running ones that are saved are then the first process's.
+
+A process that dies closes its connections, which the others notice at once, or its torchrun does. A machine that loses
+its power or its network says nothing: so each process shows in their common store that it lives, and ends where another
+has not done so for `LOST_S`.
 """
 
+import atexit
 import os
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Event, Thread
 
 import torch
 import torch.distributed as dist
@@ -18,8 +27,15 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 # The other processes wait in the next epoch's first collective while the first one validates and writes; a large split
-# on a slow disk takes longer than NCCL's default of 10 minutes. That a process died is for torchrun to notice.
+# on a slow disk takes longer than NCCL's default of 10 minutes.
 TIMEOUT = timedelta(hours=6)
+BEAT_S = 5.0
+LOST_S = 60.0  # a process that is alive comes to beat in this time, however busy its machine
+LEFT = b"left"
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run is gone; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    watch: "Watch | None" = field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -48,7 +65,96 @@ def join_world() -> World:
         return World(device=device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=TIMEOUT)
-    return World(dist.get_rank(), size, device)
+    return World(dist.get_rank(), size, device, Watch(dist.get_rank(), size))
+
+
+class Watch:
+    """Shows the other processes that this one lives, and ends it once one of them has shown nothing for `LOST_S`.
+
+    From threads of its own, as a process whose partner is silent waits inside a collective, which nothing interrupts.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self._rank, self._size = rank, size
+        self._heard = dict.fromkeys(set(range(size)) - {rank}, time.monotonic())  # when each last showed something
+        self._has_left = False
+        self._is_over = Event()
+        self._threads = [Thread(target=work, daemon=True) for work in (self._beat, self._judge)]
+        for thread in self._threads:
+            thread.start()
+        atexit.register(self._end)
+
+    def leave(self) -> None:
+        """This process has done its part, and shows nothing more."""
+        self._has_left = True
+        self._end()
+
+    def _end(self) -> None:
+        # A thread that comes back from the store into an interpreter that ends would take it down.
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(BEAT_S)
+
+    def _beat(self) -> None:
+        shown: dict[int, bytes] = {}
+        store, beats = None, 0
+        while not self._is_over.is_set() or self._has_left:
+            is_last = self._is_over.is_set()
+            try:
+                store = store or _common_store()
+                store.set(str(self._rank), LEFT if is_last else str(beats))
+                for other in list(self._heard):
+                    value = store.get(str(other)) if store.check([str(other)]) else b""
+                    if value == LEFT:
+                        del self._heard[other]
+                    elif value != shown.get(other, b""):
+                        shown[other], self._heard[other] = value, time.monotonic()
+            except RuntimeError:  # the store's own process may be the one that is gone
+                pass
+            if is_last:
+                return
+            beats += 1
+            self._is_over.wait(BEAT_S)
+
+    def _judge(self) -> None:
+        """Apart from `_beat`, which waits for the store, and forever where that one's machine is gone."""
+        while not self._is_over.wait(BEAT_S):
+            silent = [rank for rank, since in list(self._heard.items()) if time.monotonic() - since > LOST_S]
+            if silent:
+                problem = f"process {silent[0]} of {self._size} has given no sign of life for {LOST_S:.0f} s"
+                print(f"error: {_lost(problem)}", file=sys.stderr, flush=True)
+                os._exit(2)
+
+
+@contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Says in one sentence that another process is gone, where a collective fails for it.
+
+    Raises:
+        LostProcessError: it does.
+    """
+    try:
+        yield
+    except RuntimeError as exc:
+        # Gloo's errors have no class of their own.
+        if not (isinstance(exc, dist.DistError) or (type(exc) is RuntimeError and "gloo" in str(exc))):
+            raise
+        raise LostProcessError(_lost("another process of this run has ended")) from exc
+
+
+def _lost(problem: str) -> str:
+    return (
+        f"{problem}; see what it, or torchrun on its machine, has printed, and start all of them again: with --resume, "
+        "if a last.pt was saved"
+    )
+
+
+def _common_store() -> dist.Store:
+    """Where processes find each other, by a connection of our own: the process group's waits inside collectives."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=LOST_S))
+    # torchrun keeps the store when it starts the processes again.
+    return dist.PrefixStore(f"beats/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def share_batch_statistics(module: nn.Module, *, world: World) -> nn.Module:
@@ -89,5 +195,7 @@ def wait_for_first(world: World) -> None:
 
 def leave_world(world: World) -> None:
     """Let the process group end cleanly."""
+    if world.watch:
+        world.watch.leave()
     if world.size > 1 and dist.is_initialized():
         dist.destroy_process_group()

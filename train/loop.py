@@ -40,8 +40,10 @@ from train.checkpoint import (
     write_atomically,
 )
 from train.config import Config, flat_values
-from train.data.manifest import Row, manifest_sha256, read_manifest
+from train.data.manifest import Row, select_rows
 from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order
+from train.data.rows import is_shards, read_data
+from train.data.store import is_url
 from train.data.tokenizer import TextTokenizer
 from train.distributed import (
     World,
@@ -49,6 +51,7 @@ from train.distributed import (
     gather,
     join_world,
     leave_world,
+    naming_lost_processes,
     share_batch_statistics,
     wait_for_first,
 )
@@ -99,12 +102,16 @@ class State:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, console: Console | None = None) -> Path:
+@naming_lost_processes()
+def train(
+    config: Config, *, manifest: str | Path, run: Path, resume: bool = False, console: Console | None = None
+) -> Path:
     """Train until the last epoch and return the path of the best checkpoint, `run / "ckpt.pt"`.
 
     Under torchrun each process takes its share of every batch; the first one writes and prints.
 
     Args:
+        manifest: a manifest's path, or the pattern of shards, such as `shards/{000..063}.tar`.
         resume: go on after the last epoch that `run` holds. The configuration is that run's, but for `CHANGEABLE`.
 
     Raises:
@@ -112,6 +119,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             one batch, a batch that the processes cannot share, too much unreadable audio, or a loss or gradient that is
             not finite.
         ManifestError, ConfigError: from the manifest, the published weights.
+        LostProcessError: another process of the run is gone.
     """
     world = join_world()
     console = console or Console(quiet=not world.is_first)
@@ -128,10 +136,11 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     torch.backends.cudnn.allow_tf32 = False
     device = world.device
     frontend, optim = config.model.frontend, config.optim
-    train_rows = read_manifest(manifest, split="train")
+    data = read_data(manifest)
+    train_rows = select_rows(data.rows, split="train", of=manifest)
     # Captions are retrieved or labels found, so what has none validates nothing.
     needed = "labels" if config.loss.name == "labels" else "captions"
-    val_rows = read_manifest(manifest, split="val", having=needed)
+    val_rows = select_rows(data.rows, split="val", having=needed, of=manifest)
     if len(train_rows) < optim.batch_size:
         raise TrainingError(
             f"{manifest} has {len(train_rows)} training rows, less than one batch of {optim.batch_size}; "
@@ -151,11 +160,14 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             f"optim.initial_temperature is {optim.initial_temperature:g}, and would be {MIN_TEMPERATURE:g} to "
             f"{MAX_TEMPERATURE:g} after one step; start within these"
         )
-    digest = manifest_sha256(manifest)
+    digest = data.sha256
     run.mkdir(parents=True, exist_ok=True)
     lessons = None
     if config.loss.distil_weight:
-        lessons = _ask_teacher(config, manifest, train_rows=train_rows, world=world, console=console)
+        beside = _beside(manifest, train_rows, run=run)
+        heard = [row for row in data.rows if row.split == "val"]  # captioned or not
+        lessons = _ask_teacher(config, beside, train_rows=train_rows, val_rows=heard, world=world, console=console)
+    del data  # the rows of other splits
     torch.manual_seed(config.seed)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
@@ -232,7 +244,13 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
     with SummaryWriter(str(run / "tensorboard")) if world.is_first else nullcontext() as writer:
         while state.epoch < optim.epochs:
             started = time.monotonic()
-            order = epoch_order(train_rows, mixture=config.data.mixture, seed=config.seed, epoch=state.epoch)
+            order = epoch_order(
+                train_rows,
+                mixture=config.data.mixture,
+                seed=config.seed,
+                epoch=state.epoch,
+                shuffle_shards=config.data.shuffle_shards,
+            )
             shares[:] = _shares(order, batch_size=optim.batch_size, world=world)
             losses = _train_epoch(state, batches, rows=train_rows, step=step, run=run, console=console)
             train_seconds = time.monotonic() - started
@@ -259,7 +277,7 @@ def train(config: Config, *, manifest: Path, run: Path, resume: bool = False, co
             try:
                 if improved:
                     saved = {name: value.cpu() for name, value in weights.items()}
-                    provenance = _provenance(config, manifest.name, device, digest=digest)
+                    provenance = _provenance(config, Path(manifest).name, device, digest=digest)
                     if lessons:
                         provenance["teacher_sha256"] = lessons.teacher_sha256
                     checkpoint = Checkpoint(config, saved, tokenizer.tokenizer_json, metrics, provenance)
@@ -294,11 +312,24 @@ class Lessons:
     val: PairDataset
 
 
+def _beside(manifest: str | Path, rows: Sequence[Row], *, run: Path) -> Path:
+    """Beside which file a teacher's answers are kept, so that the next run finds them: none is written to a store."""
+    if not is_shards(manifest):
+        return Path(manifest)
+    shard = rows[0].audio.shard
+    return (run if is_url(shard) else Path(shard).parent) / "shards"
+
+
 def _ask_teacher(
-    config: Config, manifest: Path, *, train_rows: Sequence[Row], world: World, console: Console
+    config: Config,
+    manifest: Path,
+    *,
+    train_rows: Sequence[Row],
+    val_rows: Sequence[Row],
+    world: World,
+    console: Console,
 ) -> Lessons:
     frontend, workers = config.model.frontend, config.optim.workers
-    val_rows = read_manifest(manifest, split="val")
     teacher = open_teacher(str(config.loss.teacher), frontend=frontend).to(world.device)
     identity = weights_sha256(teacher)
     file = targets_path(manifest, identity=identity, frontend=frontend)

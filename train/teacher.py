@@ -25,7 +25,9 @@ from audio import DecodeError, Recording
 from train.config import ConfigError, FrontendConfig
 from train.data.audio import AudioDecodeError
 from train.data.manifest import Row
+from train.data.member import Member, open_audio
 from train.data.progress import shown
+from train.data.store import is_url
 
 SAVE_EVERY_S = 60.0
 WINDOWS_AT_ONCE = 16
@@ -202,7 +204,7 @@ def load_targets(
 class _Windows(Dataset[Tensor]):
     """The windows of each file, float32 [windows, samples]; none where it cannot be read."""
 
-    def __init__(self, paths: Sequence[Path], frontend: FrontendConfig) -> None:
+    def __init__(self, paths: Sequence[Path | Member], frontend: FrontendConfig) -> None:
         self.paths, self.frontend = paths, frontend
 
     def __len__(self) -> int:
@@ -211,8 +213,9 @@ class _Windows(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         samples = self.frontend.window_samples
         try:
-            recording = Recording(self.paths[index], sample_rate_hz=self.frontend.sample_rate_hz)
-            whole = np.concatenate(list(recording.blocks()))
+            with open_audio(self.paths[index]) as source:
+                recording = Recording(source, sample_rate_hz=self.frontend.sample_rate_hz)
+                whole = np.concatenate(list(recording.blocks()))
         except DecodeError:
             return torch.empty(0, samples)  # the run lists it where it meets it
         count = max(len(whole) // samples + (len(whole) % samples >= samples / 2), 1)
@@ -232,8 +235,11 @@ def _answer(teacher: nn.Module, waveforms: Tensor, *, device: torch.device) -> n
     return np.concatenate(answers).astype(np.float16) if answers else np.empty((0, 0), np.float16)
 
 
-def _name(path: Path, *, beside: Path) -> str:
-    """By which a recording is known again: its place, size and time of change."""
+def _name(path: Path | Member, *, beside: Path) -> str:
+    """By which a recording is known again: its place, size and time of change, in a shard the shard's."""
+    if isinstance(path, Member):
+        shard = path.shard if is_url(path.shard) else _name(Path(path.shard), beside=beside)
+        return f"{path.name} {path.offset} {path.size} {shard}"
     about = path.stat() if path.exists() else None
     relative = Path(os.path.relpath(path.resolve(), beside.parent.resolve())).as_posix()
     return f"{relative} {about.st_size if about else 0} {about.st_mtime_ns if about else 0}"

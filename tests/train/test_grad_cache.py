@@ -1,10 +1,6 @@
 """Chunks and processes must not change what is learned."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.train.processes import start_processes
+from train import distributed
 from train.__main__ import main
 from train.config import Config, load_recipe
 from train.data.manifest import read_manifest
@@ -174,34 +172,12 @@ leave_world(world)
 """
 
 
-def start_processes(size: int, command: list[str]) -> list[subprocess.Popen[bytes]]:
-    """Start Python `size` times as torchrun does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def start(rank: int) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(size),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "CUDA_VISIBLE_DEVICES": "",
-            "OMP_NUM_THREADS": "1",
-        }
-        return subprocess.Popen([sys.executable, *command], env=environment)
-
-    return [start(rank) for rank in range(size)]
-
-
 def test_two_processes_train_as_one(tones: Path, overrides: list[str], tmp_path: Path):
     arguments = ["mulan_ast", "--data", str(tones), "--set", *overrides, "--out"]
     started = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "two")])
     assert main([*arguments, str(tmp_path / "one")]) == 0
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], errors
     one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True)["optimizer"] for name in ("one", "two"))
     assert one["state"].keys() == two["state"].keys()
     for key, moments in one["state"].items():  # after one step, Adam's first moment is 1 - 0.9 of the gradient
@@ -227,6 +203,7 @@ def test_processes_wait_for_a_long_validation(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda _, **options: asked.update(options))
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(distributed, "Watch", lambda *_: None)  # for the other process, which there is none of
     join_world()
     assert asked["timeout"].total_seconds() >= 3_600
 
@@ -235,7 +212,8 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path):
     (tmp_path / "worker.py").write_text(WORKER)
     command = [str(tmp_path / "worker.py"), str(tmp_path)]
     started = [*start_processes(1, command), *start_processes(2, command)]
-    assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], errors
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     for expected, *others in zip(alone, first, second, strict=True):
         for other in others:

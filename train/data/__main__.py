@@ -1,9 +1,10 @@
-"""python -m train.data adapt | merge | split | decode | check | filter: make a manifest from a public data set, join
-several, divide one at random, decode recordings once and for all, look for what would hurt a run, keep the recordings
-and texts that are of music."""
+"""python -m train.data adapt | merge | split | decode | pack | check | filter: make a manifest from a public data set,
+join several, divide one at random, decode recordings once and for all, pack them into shards, look for what would hurt
+a run, keep the recordings and texts that are of music."""
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -33,6 +34,7 @@ from train.data.manifest import (
     write_manifest,
 )
 from train.data.merge import merge_manifests
+from train.data.pack import ENCODINGS, OPUS_RATES_HZ, Encoding, pack_rows, pattern_of
 from train.data.processes import ProcessDiedError
 from train.data.progress import shown
 from train.data.split import SHARES, split_rows
@@ -129,6 +131,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
     command.set_defaults(run=_decode)
+
+    command = commands.add_parser(
+        "pack",
+        help="a manifest -> WebDataset shards, from which a run reads as from the manifest, also in a store",
+        description="Each row becomes two files of a tar, its recording and a .json. `python -m train --data "
+        "'shards/{000..063}.tar'` trains on them, here or, copied with their indices (.jsonl), from a store such as "
+        "s3://bucket. Recordings that cannot be read, or encoded, are named and left out.",
+    )
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets 000.tar, 000.jsonl, ...")
+    command.add_argument(
+        "--shard-size",
+        type=float,
+        default=1000.0,
+        metavar="MB",
+        help="of recordings, as they are now, in a shard (default 1000)",
+    )
+    command.add_argument(
+        "--encode", choices=ENCODINGS, help="encode recordings anew, as mono (default: the files stay as they are)"
+    )
+    command.add_argument("--sample-rate", type=int, default=16_000, help="of --encode, in Hz (default 16000)")
+    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    command.set_defaults(run=_pack)
 
     command = commands.add_parser(
         "check",
@@ -274,6 +299,36 @@ def _decode(args: argparse.Namespace) -> int:
         raise ManifestError(f"no recording of {args.manifest} decodes, so {manifest} was not written")
     write_manifest(manifest, kept)
     print(f"{len(kept)} rows in {manifest}, {len(rows) - len(kept)} left out")
+    return 0
+
+
+def _pack(args: argparse.Namespace) -> int:
+    if not 0 < args.shard_size < math.inf:
+        raise ConfigError(f"--shard-size is {args.shard_size:g}; expected megabytes, more than 0")
+    if args.encode == "opus" and args.sample_rate not in OPUS_RATES_HZ:
+        raise ConfigError(
+            f"--sample-rate is {args.sample_rate}; Opus knows {', '.join(map(str, OPUS_RATES_HZ))}, or --encode flac"
+        )
+    if not 1_000 <= args.sample_rate <= 192_000:
+        raise ConfigError(f"--sample-rate is {args.sample_rate}; expected Hz, 1000 to 192000")
+    rows = read_manifest(args.manifest)
+    packed = pack_rows(
+        rows,
+        out=args.out,
+        shard_bytes=round(args.shard_size * 1e6),
+        encoding=Encoding(args.encode, args.sample_rate) if args.encode else None,
+        workers=max(args.workers, 1),
+        console=Console(stderr=True),
+    )
+    for shard in packed:
+        for name, reason in shard.left_out.items():
+            print(f"left out: {name}: {reason}", file=sys.stderr)
+    kept = sum(sum(shard.rows.values()) for shard in packed)
+    size_mb = sum(shard.bytes for shard in packed) / 1e6
+    print(
+        f"{kept} rows in {len(packed)} shards, {size_mb:.1f} MB, {len(rows) - kept} left out: "
+        f"train on --data '{args.out / pattern_of(packed)}'"
+    )
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from audio import DecodeError, Extent, NotSeekable, Recording
+from train.data.member import Member, open_audio
 
 
 class AudioDecodeError(RuntimeError):
@@ -22,16 +23,19 @@ class Crop(NamedTuple):
 
 
 def load_crop(
-    path: Path, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
+    path: Path | Member, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
 ) -> np.ndarray:
     """`cut_crop`'s waveform."""
     return cut_crop(path, sample_rate_hz=sample_rate_hz, samples=samples, place=place, window=window).waveform
 
 
-def cut_crop(path: Path, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0) -> Crop:
+def cut_crop(
+    path: Path | Member, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
+) -> Crop:
     """Decode little more than the wanted part, as mono; see `audio.Recording`.
 
     Args:
+        path: of a recording, or its place in a shard.
         samples: length of the result at `sample_rate_hz`.
         place: where the crop lies, from 0 (earliest) to 1 (latest), 0.5 in the centre; None takes window number
             `window`, counted from the start of the file in steps of `samples`.
@@ -44,9 +48,9 @@ def cut_crop(path: Path, *, sample_rate_hz: int, samples: int, place: float | No
     if window < 0 or (place is not None and not 0 <= place <= 1):
         raise ValueError(f"got place {place} and window {window}, expected 0 to 1, and 0 or more")
     try:
-        decoded, start = _read(
-            Recording(path, sample_rate_hz=sample_rate_hz), path, samples=samples, place=place, window=window
-        )
+        with open_audio(path) as source:
+            recording = Recording(source, sample_rate_hz=sample_rate_hz)
+            decoded, start = _read(recording, path, samples=samples, place=place, window=window)
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
     if not len(decoded):
@@ -54,21 +58,22 @@ def cut_crop(path: Path, *, sample_rate_hz: int, samples: int, place: float | No
     return Crop(np.pad(decoded, (0, samples - len(decoded))), start)
 
 
-def length(path: Path, *, sample_rate_hz: int) -> int:
+def length(path: Path | Member, *, sample_rate_hz: int) -> int:
     """Of what decodes, in samples at this rate.
 
     Raises:
         AudioDecodeError: see `load_crop`.
     """
-    recording = Recording(path, sample_rate_hz=sample_rate_hz)
     try:
         extent = _extent(path)
-        return sum(map(len, recording.blocks())) if extent is None else recording.length(extent)
+        with open_audio(path) as source:
+            recording = Recording(source, sample_rate_hz=sample_rate_hz)
+            return sum(map(len, recording.blocks())) if extent is None else recording.length(extent)
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
 
 
-def _read(recording: Recording, path: Path, *, samples: int, place: float | None, window: int) -> Crop:
+def _read(recording: Recording, path: Path | Member, *, samples: int, place: float | None, window: int) -> Crop:
     if place is None and window == 0:
         return Crop(_head(recording.blocks(), samples), 0)
     extent = _extent(path)
@@ -94,10 +99,16 @@ def _head(blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
     return np.concatenate(taken)[:samples]
 
 
+def _extent(path: Path | Member) -> Extent | None:
+    """None where only decoding all of it tells."""
+    return (path.extent if isinstance(path, Member) else None) or _measure(path)
+
+
 @lru_cache(2**17)
-def _extent(path: Path) -> Extent | None:
-    """None where only decoding all of it tells. Kept, as an epoch comes back to the same files."""
+def _measure(path: Path | Member) -> Extent | None:
+    """Kept, as an epoch comes back to the same files."""
     try:
-        return Recording(path).measure()
+        with open_audio(path) as source:
+            return Recording(source).measure()
     except NotSeekable:
         return None

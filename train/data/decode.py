@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -80,15 +80,9 @@ def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None)
         return "no such file"
     if file.is_file() and file.stat().st_mtime > path.stat().st_mtime:
         return ""
-    temporary, written = file.with_suffix(".tmp"), 0
+    temporary = file.with_suffix(".tmp")
     try:
-        with soundfile.SoundFile(
-            temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="FLAC", compression_level=COMPRESSION
-        ) as flac:
-            blocks = Recording(path, sample_rate_hz=sample_rate_hz).blocks()
-            for block in _part(blocks, clip=clip, sample_rate_hz=sample_rate_hz) if clip else blocks:
-                flac.write(np.clip(block, -1.0, 1.0))
-                written += len(block)
+        written = write_flac(path, temporary, sample_rate_hz=sample_rate_hz, clip=clip)
         if clip and not written:
             return f"ends before {clip.start_s:g} s"
         temporary.replace(file)
@@ -97,6 +91,26 @@ def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None)
     finally:
         temporary.unlink(missing_ok=True)
     return ""
+
+
+def write_flac(path: Path, file: Path | BinaryIO, *, sample_rate_hz: int, clip: Clip | None = None) -> int:
+    """Write a recording, or a part of it, as mono FLAC of 16 bits; what is above full scale is clipped.
+
+    Returns:
+        The number of samples written.
+
+    Raises:
+        DecodeError: it does not decode.
+    """
+    written = 0
+    with soundfile.SoundFile(
+        file, "w", sample_rate_hz, 1, subtype="PCM_16", format="FLAC", compression_level=COMPRESSION
+    ) as flac:
+        blocks = Recording(path, sample_rate_hz=sample_rate_hz).blocks()
+        for block in _part(blocks, clip=clip, sample_rate_hz=sample_rate_hz) if clip else blocks:
+            flac.write(np.clip(block, -1.0, 1.0))
+            written += len(block)
+    return written
 
 
 def _part(blocks: Iterable[np.ndarray], *, clip: Clip, sample_rate_hz: int) -> Iterator[np.ndarray]:

@@ -8,10 +8,12 @@ such as what is known against its data set, is shown beside an evaluation of lab
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from train.data.member import Member
 
 SPLITS = ("train", "val", "test")
 SOURCES = ("short_form", "long_form", "playlist", "labels", "recorded")
@@ -27,7 +29,7 @@ class Row:
     """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any; and
     whether its labels are known to be none."""
 
-    audio: Path
+    audio: Path | Member
     captions: tuple[str, ...]
     track_id: str
     split: str
@@ -51,17 +53,34 @@ def read_manifest(path: str | Path, *, split: str | None = None, having: str | N
     Raises:
         ManifestError: no such file, a line that is no JSON object or lacks a field, or no such row in the split.
     """
-    path = Path(path)
-    rows = [parse_row(line, where=f"{path}, line {n}", folder=path.parent) for n, line in manifest_lines(path)]
+    return select_rows(read_rows(Path(path)), split=split, having=having, of=path)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows in file order; raises as `read_manifest`, but for a manifest without any."""
+    return [parse_row(line, where=f"{path}, line {n}", folder=path.parent) for n, line in manifest_lines(path)]
+
+
+def select_rows(
+    rows: Sequence[Row], *, split: str | None = None, having: str | None = None, of: str | Path
+) -> list[Row]:
+    """Those of one split or of all; `having` as for `read_manifest`.
+
+    Args:
+        of: what the rows were read from, for the error.
+
+    Raises:
+        ManifestError: there are none.
+    """
     chosen = [row for row in rows if split is None or row.split == split]
     if not chosen:
         found = sorted({row.split for row in rows})
-        raise ManifestError(f"{path} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
+        raise ManifestError(f"{of} has no row{f' of split {split!r}' if split else ''}; it has {found or 'none'}")
     if having is not None:
         described = [row for row in chosen if (row.is_labelled if having == "labels" else row.captions)]
         if not described:
             raise ManifestError(
-                f"none of the {len(chosen)} rows{f' of split {split!r}' if split else ''} in {path} has {having}; "
+                f"none of the {len(chosen)} rows{f' of split {split!r}' if split else ''} in {of} has {having}; "
                 f"expected some: add rows with {having!r}"
             )
         return described
@@ -108,11 +127,12 @@ def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 def _line(row: Row, *, folder: Path) -> dict[str, Any]:
     # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
     audio = row.audio.parent.resolve() / row.audio.name
-    values: dict[str, Any] = {
-        "audio": Path(os.path.relpath(audio, folder)).as_posix(),
-        "track_id": row.track_id,
-        "split": row.split,
-    }
+    return row_values(row, audio=Path(os.path.relpath(audio, folder)).as_posix())
+
+
+def row_values(row: Row, *, audio: str) -> dict[str, Any]:
+    """What stands in a line of a manifest, from which `make_row` makes the row again."""
+    values: dict[str, Any] = {"audio": audio, "track_id": row.track_id, "split": row.split}
     values |= {"captions": list(row.captions)} if row.captions else {}
     values |= {"labels": list(row.labels)} if row.is_labelled else {}
     values |= {"source": row.source} if row.source else {}
@@ -135,12 +155,22 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
         raise ManifestError(f"{where}: not JSON ({exc.msg}); expected one object a line") from exc
     if not isinstance(values, dict) or not isinstance(values.get("audio"), str):
         raise ManifestError(f"{where}: no 'audio'; expected a path relative to the manifest")
+    return make_row(values, audio=folder / values["audio"], where=where)
+
+
+def make_row(values: dict[str, Any], *, audio: Path | Member, where: str) -> Row:
+    """The row of a line's values, of which "audio" is there; `audio` is where that lies.
+
+    Raises:
+        ManifestError: a field is of the wrong kind.
+    """
+    values = dict(values)
     captions = values.pop("captions", [])
     if not isinstance(captions, list):
         raise ManifestError(f"{where}: captions is {captions!r}; expected a list of texts, which may be empty")
     if not all(isinstance(text, str) and text.strip() for text in captions):
         raise ManifestError(f"{where}: an empty caption; remove it or write one")
-    audio = values.pop("audio")
+    name = values.pop("audio")
     split = values.pop("split", "train")
     if split not in SPLITS:
         raise ManifestError(f"{where}: split is {split!r}; expected one of {', '.join(SPLITS)}")
@@ -148,6 +178,6 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
     labels = values.pop("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
         raise ManifestError(f"{where}: labels is {labels!r}; expected a list of texts")
-    track_id = str(values.pop("track_id", audio))
+    track_id = str(values.pop("track_id", name))
     source = str(values.pop("source", ""))
-    return Row(folder / audio, tuple(captions), track_id, split, tuple(labels), source, values, no_label)
+    return Row(audio, tuple(captions), track_id, split, tuple(labels), source, values, no_label)

@@ -1,7 +1,7 @@
 """(audio crop, caption) pairs for training and for evaluation, and the order in which an epoch takes them."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from train.augment import augment_waveform
 from train.config import AugmentConfig, FrontendConfig
 from train.data.audio import AudioDecodeError, Crop, cut_crop
 from train.data.manifest import ManifestError, Row
+from train.data.member import Member, fetched_ahead
 from train.teacher import TeacherTargets
 
 Key = tuple[int, int, int]  # epoch, place of the row, how often the epoch took that row before
@@ -121,6 +122,12 @@ class PairDataset(Dataset[Pair]):
         targets = torch.full((self.targets.tags,), torch.nan) if self.targets else None
         return Pair(silence, views, "", first, targets, tuple(unreadable), silent=True)
 
+    def __getitems__(self, keys: Sequence[int | Key]) -> list[Pair]:
+        """The items of a batch, for which a loader asks together: a store is asked for all their recordings at once."""
+        places = [key[1] if isinstance(key, tuple) else key for key in keys]
+        with fetched_ahead([self.rows[place].audio for place in places]):
+            return [self[key] for key in keys]
+
     def _read(self, epoch: int, place: int, taken: int) -> Pair:
         row = self.rows[place]
         rng = np.random.default_rng((self.seed, epoch, place, taken))
@@ -148,25 +155,59 @@ class PairDataset(Dataset[Pair]):
         return augment_waveform(waveform, config=self.augment, sample_rate_hz=self.frontend.sample_rate_hz, rng=rng)
 
 
-def epoch_order(rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int, epoch: int) -> list[Key]:
+def epoch_order(
+    rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int, epoch: int, shuffle_shards: int = 0
+) -> list[Key]:
     """The keys of an epoch in order, as many as there are rows.
 
     Without a mixture it is a permutation. With one, such as MuLan's {"short_form": 2, "long_form": 2, "playlist": 1,
     "labels": 1} (§3.4), every part of it, such as a batch, has the sources in these proportions, but for rounding, and
     a source goes round as often as needed. A source that the mixture does not name takes no part.
 
+    Args:
+        shuffle_shards: rows of only so many shards, drawn at random, are mixed at a time, for a disk or a cache that is
+            read shard by shard; of each source apart, where there is a mixture. 0 mixes all rows.
+
     Raises:
-        ManifestError: the mixture names a source that no row has.
+        ManifestError: the mixture names a source that no row has, or `shuffle_shards` is asked for without shards.
     """
+    if shuffle_shards and not all(isinstance(row.audio, Member) for row in rows):
+        raise ManifestError(
+            f"data.shuffle_shards is {shuffle_shards}, but the rows are of a manifest; expected shards, such as --data "
+            "'shards/{000..063}.tar', or data.shuffle_shards=0"
+        )
     rng = np.random.default_rng((seed, epoch))
+
+    def shuffle(places: Sequence[int]) -> list[int]:
+        return _shuffle_by_shards(places, rows, at_once=shuffle_shards, rng=rng)
+
     if not mixture:
-        return [(epoch, place, 0) for place in rng.permutation(len(rows)).tolist()]
+        return [(epoch, place, 0) for place in shuffle(range(len(rows)))]
     by_source = {source: [i for i, row in enumerate(rows) if row.source == source] for source in mixture}
     for source, places in by_source.items():
         if not places:
             raise ManifestError(f"data.mixture names the source {source!r}, which no training row has")
-    endless = [_rounds(places, rng) for places in by_source.values()]
+    endless = [_rounds(places, shuffle) for places in by_source.values()]
     return [(epoch, *next(endless[source])) for source in _interleave(list(mixture.values()), length=len(rows))]
+
+
+def _shuffle_by_shards(
+    places: Sequence[int], rows: Sequence[Row], *, at_once: int, rng: np.random.Generator
+) -> list[int]:
+    """The places of some rows, those of `at_once` shards mixed, then those of the next; 0 mixes all."""
+    if not at_once:
+        return rng.permutation(places).tolist()
+    of_shard: dict[str, list[int]] = {}
+    for place in places:
+        of_shard.setdefault(rows[place].audio.shard, []).append(place)
+    groups = list(of_shard.values())
+    order = rng.permutation(len(groups)).tolist()
+    taken = [order[start : start + at_once] for start in range(0, len(order), at_once)]
+    return [
+        place
+        for numbers in taken
+        for place in rng.permutation([place for number in numbers for place in groups[number]]).tolist()
+    ]
 
 
 def _interleave(weights: Sequence[float], *, length: int) -> list[int]:
@@ -183,7 +224,7 @@ def _interleave(weights: Sequence[float], *, length: int) -> list[int]:
     return np.repeat(np.arange(len(counts)), counts)[np.argsort(where, kind="stable")].tolist()
 
 
-def _rounds(places: Sequence[int], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+def _rounds(places: Sequence[int], shuffle: Callable[[Sequence[int]], list[int]]) -> Iterator[tuple[int, int]]:
     for taken in itertools.count():
-        for place in rng.permutation(places).tolist():
+        for place in shuffle(places):
             yield place, taken

@@ -10,7 +10,8 @@ from rich.console import Console
 from train.checkpoint import CheckpointError, load_checkpoint
 from train.config import ConfigError
 from train.data.audio import AudioDecodeError
-from train.data.manifest import SPLITS, ManifestError, read_manifest
+from train.data.manifest import SPLITS, ManifestError
+from train.data.rows import read_split
 from train.evaluate.embed import open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 from train.evaluate.labels import read_names
@@ -43,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
 
-    def add(name: str, run, *, text: str, data: str = "manifest.jsonl", split: bool = True) -> argparse.ArgumentParser:
+    def add(
+        name: str, run, *, text: str, data: str = "manifest.jsonl, or shards", split: bool = True
+    ) -> argparse.ArgumentParser:
         protocol = protocols.add_parser(name, help=text, description=text)
         models = protocol if split else protocol.add_mutually_exclusive_group(required=True)
         models.add_argument("--ckpt", required=split, help="checkpoint that `python -m train` wrote")
@@ -96,13 +99,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _retrieval(args: argparse.Namespace) -> dict:
-    rows = draw_rows(read_manifest(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
+    rows = draw_rows(read_split(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
     return evaluate_retrieval(load_checkpoint(args.ckpt), rows, seed=args.seed)
 
 
 def _report(args: argparse.Namespace) -> dict:
     out = check_report_path(args.out)
-    rows = draw_rows(read_manifest(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
+    rows = draw_rows(read_split(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
     title = f"{Path(args.ckpt).name} on split {args.split} of {Path(args.data).name}"
     result = write_report(load_checkpoint(args.ckpt), rows, out=out, title=title, seed=args.seed)
     print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
@@ -110,7 +113,7 @@ def _report(args: argparse.Namespace) -> dict:
 
 
 def _zeroshot(args: argparse.Namespace) -> dict:
-    rows = read_manifest(args.data, split=args.split, having="labels")
+    rows = read_split(args.data, split=args.split, having="labels")
     names = read_names(args.labels) if args.labels else None
     return evaluate_zeroshot(
         load_checkpoint(args.ckpt), rows, single=args.single, names=names, central=args.central, seed=args.seed
@@ -119,7 +122,7 @@ def _zeroshot(args: argparse.Namespace) -> dict:
 
 def _probe(args: argparse.Namespace) -> dict:
     splits = {"train": "train", "val": "val", "test": args.split}
-    rows = {part: read_manifest(args.data, split=split, having="labels") for part, split in splits.items()}
+    rows = {part: read_split(args.data, split=split, having="labels") for part, split in splits.items()}
     names = read_names(args.labels) if args.labels else None
     return evaluate_probe(
         load_checkpoint(args.ckpt), rows, projected=args.projected, single=args.single, names=names, seed=args.seed
@@ -127,13 +130,13 @@ def _probe(args: argparse.Namespace) -> dict:
 
 
 def _playlist(args: argparse.Namespace) -> dict:
-    rows = read_manifest(args.data, split=args.split)
+    rows = read_split(args.data, split=args.split)
     playlists = read_playlists(args.playlists, rows=rows)
     return evaluate_playlist(load_checkpoint(args.ckpt), rows, playlists=playlists, seed=args.seed)
 
 
 def _pairs(args: argparse.Namespace) -> dict:
-    rows = read_manifest(args.data, split=args.split)
+    rows = read_split(args.data, split=args.split)
     comparisons = read_comparisons(args.comparisons, rows=rows)
     return evaluate_pairs(load_checkpoint(args.ckpt), rows, comparisons=comparisons, seed=args.seed)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import soundfile
 
 from train.data.audio import load_crop
+from train.data.member import Member
 from train.data.pairs import CENTRE
 
 SAMPLE_RATE_HZ = 24_000  # one of Opus's
@@ -18,9 +19,9 @@ class Players:
 
     def __init__(self, *, budget: int) -> None:
         self.left = budget
-        self._encoded: dict[Path, str] = {}  # a third of a second each, and the same tracks come back
+        self._encoded: dict[Path | Member, str] = {}  # a third of a second each, and the same tracks come back
 
-    def make(self, path: Path) -> str:
+    def make(self, path: Path | Member) -> str:
         """The middle of the file as Ogg Opus in a data URI.
 
         Raises:
@@ -35,7 +36,7 @@ class Players:
         return player
 
 
-def _encode(path: Path) -> str:
+def _encode(path: Path | Member) -> str:
     buffer = io.BytesIO()
     wave = load_crop(path, sample_rate_hz=SAMPLE_RATE_HZ, samples=round(CLIP_S * SAMPLE_RATE_HZ), place=CENTRE)
     soundfile.write(buffer, wave, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS")

@@ -1,0 +1,208 @@
+"""Write a manifest's recordings as shards that `train.data.shards` reads, and the package `webdataset` too."""
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO, NamedTuple
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from rich.console import Console
+
+from audio import DecodeError, Recording
+from train.data.decode import write_flac
+from train.data.manifest import ManifestError, Row, row_values
+from train.data.processes import each
+from train.data.progress import shown
+from train.data.shards import INDEX_SUFFIX, SUFFIX, index_path, make_index
+
+ENCODINGS = ("flac", "opus")
+OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
+OPUS_BITS_PER_SAMPLE = 3  # 48 kbit/s at 16 kHz: Opus hardly changes music of that band
+OPUS_OPTIONS = {"frame_duration": "60"}  # ms, of a packet: the longest, as each costs the reader something
+SUMMARY = "index.json"
+_KEY_CHARACTERS = 60  # of a track_id in a key: with a number before it and a suffix behind, a tar's header holds it
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
+
+
+class Encoding(NamedTuple):
+    """How recordings are encoded anew: one of `ENCODINGS`, as mono of this rate."""
+
+    codec: str
+    sample_rate_hz: int
+
+
+class Packed(NamedTuple):
+    """A shard that was written: its name and size, its rows by split, and what was left out of it, with the reason."""
+
+    name: str
+    bytes: int
+    sha256: str
+    rows: dict[str, int]
+    left_out: dict[str, str]
+
+
+def pack_rows(
+    rows: Sequence[Row],
+    *,
+    out: Path,
+    shard_bytes: int,
+    encoding: Encoding | None = None,
+    workers: int = 1,
+    console: Console | None = None,
+) -> list[Packed]:
+    """Write shards of the rows in their order, an index beside each, and `index.json`, which counts their rows.
+
+    The same rows, recordings and settings give the same bytes, whatever the workers. A row's files are named by its
+    number, from 0, and by its track_id without what a key must not hold; the JSON has the track_id as it is.
+
+    Args:
+        out: a folder without shards.
+        shard_bytes: a shard is closed once its recordings, as they are, take so many bytes.
+        encoding: None keeps the files as they are.
+        workers: processes, each of which writes a shard at a time.
+
+    Raises:
+        ManifestError: `out` holds shards, or not one recording can be packed.
+        ProcessDiedError: a process died.
+        OSError: a file cannot be written.
+    """
+    if any(out.glob(f"*{SUFFIX}")):
+        raise ManifestError(f"{out} holds shards already; choose another --out, or empty it")
+    out.mkdir(parents=True, exist_ok=True)
+    parts = list(_parts(rows, shard_bytes=shard_bytes))
+    width = max(3, len(str(len(parts) - 1)))
+    shards = [(out / f"{number:0{width}}{SUFFIX}", part) for number, part in enumerate(parts)]
+    done = each(partial(_pack, encoding=encoding), shards, workers=workers, at_once=1)
+    packed = list(shown(done, total=len(shards), doing="packed", console=console))
+    if not any(shard.rows for shard in packed):
+        for path, _ in shards:
+            path.unlink()
+            Path(index_path(str(path))).unlink()
+        reasons = (f"{name}: {reason}" for shard in packed for name, reason in shard.left_out.items())
+        raise ManifestError(f"not one of the {len(rows)} recordings can be packed; the first: {next(reasons)}")
+    counted = [{"shard": s.name, "bytes": s.bytes, "sha256": s.sha256, "rows": s.rows} for s in packed]
+    (out / SUMMARY).write_text(json.dumps({"format_version": 1, "shards": counted}, indent=1) + "\n", encoding="utf-8")
+    return packed
+
+
+def pattern_of(packed: Sequence[Packed]) -> str:
+    """The names of these shards, such as `{000..063}.tar`."""
+    first, last = (shard.name.removesuffix(SUFFIX) for shard in (packed[0], packed[-1]))
+    return f"{first if first == last else f'{{{first}..{last}}}'}{SUFFIX}"
+
+
+def make_key(number: int, track_id: str) -> str:
+    """The name of a row's files, up to their suffixes.
+
+    >>> make_key(17, "a/Song No. 1.mp3")
+    '00000017-a_Song_No_1_mp3'
+    """
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", track_id).strip("_")[:_KEY_CHARACTERS]
+    return f"{number:08}-{readable}" if readable else f"{number:08}"
+
+
+def write_opus(path: Path, file: BinaryIO, *, sample_rate_hz: int) -> None:
+    """Write a recording as mono Ogg Opus, the same bytes each time.
+
+    Args:
+        sample_rate_hz: one of `OPUS_RATES_HZ`.
+
+    Raises:
+        DecodeError: it does not decode.
+    """
+    position = 0
+    with av.open(file, "w", format="ogg", options={"fflags": "+bitexact"}) as target:
+        stream: AudioStream = target.add_stream("libopus", rate=sample_rate_hz, layout="mono", options=OPUS_OPTIONS)
+        stream.codec_context.thread_count = 1
+        stream.bit_rate = OPUS_BITS_PER_SAMPLE * sample_rate_hz
+        for block in Recording(path, sample_rate_hz=sample_rate_hz).blocks():
+            if not len(block):
+                continue
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block)[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = sample_rate_hz, position
+            position += len(block)
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+
+
+def _parts(rows: Sequence[Row], *, shard_bytes: int) -> Iterator[list[tuple[int, Row]]]:
+    """The rows of each shard, with their numbers."""
+    part: list[tuple[int, Row]] = []
+    filled = 0
+    for number, row in enumerate(rows):
+        part.append((number, row))
+        filled += row.audio.stat().st_size if row.audio.is_file() else 0
+        if filled >= shard_bytes:
+            yield part
+            part, filled = [], 0
+    if part:
+        yield part
+
+
+def _pack(shard: tuple[Path, Sequence[tuple[int, Row]]], *, encoding: Encoding | None) -> Packed:
+    path, rows = shard
+    temporary, index = path.with_name(f".{path.name}.tmp"), path.with_suffix(INDEX_SUFFIX)
+    counts: Counter[str] = Counter()
+    left_out: dict[str, str] = {}
+    try:
+        with temporary.open("w+b") as file:
+            with tarfile.open(fileobj=file, mode="w") as tar:
+                for number, row in rows:
+                    key = make_key(number, row.track_id)
+                    if problem := _add(tar, row, key=key, encoding=encoding, folder=path.parent):
+                        left_out[str(row.audio)] = problem
+                    else:
+                        counts[row.split] += 1
+            file.seek(0)
+            content = make_index(file, shard=str(path), measured=True) if counts else b""
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.seek(0, io.SEEK_END)
+        index.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Packed(path.name, size, digest, dict(counts), left_out)
+
+
+def _add(tar: tarfile.TarFile, row: Row, *, key: str, encoding: Encoding | None, folder: Path) -> str:
+    """Add a row's two files; else return why its recording cannot be read. `folder` has room for one."""
+    if encoding:
+        suffix = f".{encoding.codec}"
+    else:
+        suffix = row.audio.suffix if _SUFFIX.fullmatch(row.audio.suffix) and row.audio.suffix != ".json" else ".audio"
+    name = key + suffix
+    try:
+        original = row.audio.open("rb")
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    with original, TemporaryFile(dir=folder) as encoded:
+        if encoding is None:
+            _add_file(tar, name, original)
+        else:
+            write = write_flac if encoding.codec == "flac" else write_opus
+            try:
+                write(row.audio, encoded, sample_rate_hz=encoding.sample_rate_hz)
+            except DecodeError as exc:
+                return exc.reason
+            _add_file(tar, name, encoded)
+    values = json.dumps(row_values(row, audio=name), ensure_ascii=False).encode()
+    _add_file(tar, f"{key}.json", io.BytesIO(values))
+    return ""
+
+
+def _add_file(tar: tarfile.TarFile, name: str, file: BinaryIO) -> None:
+    """With nothing in its header that depends on the day or the user."""
+    info = tarfile.TarInfo(name)
+    info.size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    tar.addfile(info, file)
