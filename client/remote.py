@@ -30,6 +30,7 @@ _MOST_AHEAD = 64  # blocks: 4 MiB, where a file is read on and on
 _KEPT_BLOCKS = 512  # 32 MiB: of most files all, which are read once for their tags and once for their sound
 _REUSED_WITHIN_S = 10.0
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between tries; what is underneath tries again by itself too, some of it
+_MOST_DEEP = 32  # folders in each other: a web server may have the same page for all of them
 _PAGE_KEYS = 1000  # of a listing, the most that S3 gives at once
 _MOST_LETTERS = 200  # of what a store says, which may be a page of HTML
 
@@ -233,7 +234,9 @@ def _folders(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[st
         for info in sorted(listed, key=lambda info: info["name"]):
             name = info["name"]
             # Links of a page lead anywhere, and one that sorts it, or is signed, has a query.
-            if not name.startswith(below) or (is_web and ("?" in name or "#" in name)) or info.get("islink"):
+            if not name.startswith(below) or name == below or (is_web and re.search("[?#]", name)):
+                continue
+            if info.get("islink") or name.count("/") - root.count("/") > _MOST_DEEP:
                 continue
             if info["type"] == "directory":
                 inner.append(name)
@@ -394,7 +397,7 @@ class StoredFile(io.RawIOBase):
         self._size = look(url).st_size
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self._next, self._ahead = -1, 1  # the block after those that were fetched last, and how many these were
+        self._next, self._in_a_row = -1, 0  # the block after those that were fetched last; such fetches
 
     def readable(self) -> bool:
         return True
@@ -425,9 +428,9 @@ class StoredFile(io.RawIOBase):
 
     def _block(self, number: int) -> bytes:
         if number not in self._blocks:
-            self._ahead = min(2 * self._ahead, _MOST_AHEAD) if number == self._next else 1
-            content = self._fetch(number * _BLOCK_BYTES, min((number + self._ahead) * _BLOCK_BYTES, self._size))
-            self._next = number + self._ahead
+            self._in_a_row = self._in_a_row + 1 if number == self._next else 0
+            self._next = number + min(1 << self._in_a_row // 2, _MOST_AHEAD)
+            content = self._fetch(number * _BLOCK_BYTES, min(self._next * _BLOCK_BYTES, self._size))
             for begin in range(0, len(content), _BLOCK_BYTES):
                 self._blocks[number + begin // _BLOCK_BYTES] = content[begin : begin + _BLOCK_BYTES]
             while len(self._blocks) > _KEPT_BLOCKS:

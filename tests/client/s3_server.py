@@ -57,8 +57,9 @@ class S3Server:
             body = refusal.body
         elif refusal is not None:
             status, code = refusal
-            start(status, [("Content-Type", "application/xml")])
-            return [f"<Error><Code>{code}</Code><Message>made up: {code}</Message></Error>".encode()]
+            body = f"<Error><Code>{code}</Code><Message>made up: {code}</Message></Error>".encode()
+            start(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
         else:
             body = b"".join(self._app(environ, start))
         if environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].count("/") > 1:
