@@ -19,6 +19,7 @@ NAMES = (
     "shared_memory",
     "gpu",
     "clapback",
+    "remote",
 )
 
 
