@@ -649,8 +649,6 @@ def _look_at(track: _Track) -> Status:
     if is_url(track.path):
         status = track.listed or look_at(track.path)
         track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        if status.st_size == 0:
-            raise AudioError(track.path, "empty file (0 bytes)")
         return status
     with suppress(OSError, ValueError):  # also of a file that is refused, for its note
         status = os.stat(track.path)

@@ -297,8 +297,8 @@ def test_all_of_a_file_is_read_once(s3: S3Server, bucket: Bucket, ms: MusicSearc
 
 
 def test_a_chain_of_ogg_streams_is_read_to_its_end(bucket: Bucket, tmp_path: Path) -> None:
-    links = [write_audio(tmp_path / f"{hz}.opus", tone(hz, seconds=3), kind="opus") for hz in (300, 900)]
-    url = bucket.put("a.opus", b"".join(link.read_bytes() for link in links))
+    links = [write_audio(tmp_path / f"a.{kind}", tone(300, seconds=3), kind=kind) for kind in ("ogg", "opus")]
+    url = bucket.put("a.ogg", b"".join(link.read_bytes() for link in links))
     for windows, starts_s in ((2, [1, 4]), (None, range(6))):
         reader = WindowReader(url, **READER, windows=windows)
         assert [window.start_s for window in reader] == list(starts_s)
