@@ -95,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         "add files and folders; makes LIB if absent",
         "library ~/Music",
         "library ~/Music --windows 3",
-        "library s3://bucket/music --windows 3    with the extra [remote]",
+        "library s3://bucket/music --windows 3",
         "library ~/Music --encoder grpc://gpu-box:8001 --watch",
         model=True,
     )

@@ -177,8 +177,8 @@ class Recording:
 
         Returns:
             For each float32 [samples], less at the end of the recording. They hold the same samples, but for the noise
-            that AAC decoders draw where a file says just how loud it is. Those of a far MP3 of variable rate begin
-            where its table says, which is off by up to a hundredth of its length.
+            that AAC decoders draw where a file says just how loud it is. Those of a far MP3 may
+            begin a frame of 26 ms early or late; of a variable rate, by up to a hundredth of its length.
 
         Raises:
             NotSeekable: something in the way does not decode, or is not where it should be.
