@@ -23,7 +23,7 @@ test: $(VENV)/.all wheels debian
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
 # PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows the client.
 # [train] and [serve] would hold back NumPy in the one; [milvus] wants newer protobufs than the other has.
-latest: CLIENT := --editable '.[milvus,parquet,web]'
+latest: CLIENT := --editable '.[milvus,parquet,web,remote]'
 oldest: CLIENT := --editable . --constraint .venv-oldest/constraints.txt
 latest oldest:
 	$(PYTHON) -m venv --clear .venv-$@
@@ -113,7 +113,7 @@ $(VENV)/.base: $(VENV)/.venv pyproject.toml constraints.txt
 # One pip call for all extras: a later one could move torch to a build that does not fit torchaudio.
 $(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing everything into $(VENV): PyTorch alone is 4.6 GB, allow some minutes ..."
-	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,parquet,web,dev]'
+	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,parquet,web,remote,dev]'
 	@touch $@ $(VENV)/.base
 
 # Published audio weights, in wheels that need not be installed.

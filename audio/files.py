@@ -1,6 +1,9 @@
 """What an audio file is read from."""
 
 import io
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 
@@ -12,6 +15,10 @@ class ByteFile(Protocol):
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
     def tell(self) -> int: ...
+
+
+Source = str | os.PathLike[str] | ByteFile | Callable[[], AbstractContextManager[ByteFile]]
+"""The path of a file, the file itself, open for reading bytes, or what opens it."""
 
 
 class Part(io.RawIOBase):

@@ -33,6 +33,13 @@ def announced_share(file: ByteFile) -> float:
     return max(announced / size, 1.0) if size and announced < _UNKNOWN_SIZE else 1.0
 
 
+def has_variable_rate(file: ByteFile) -> bool:
+    """Whether a file begins with an MP3 frame that is a Xing header; of a constant rate it is an Info header."""
+    file.seek(0)
+    head = file.read(_XING_WITHIN)
+    return head.startswith(b"\xff") and b"Xing" in head
+
+
 def _first_flac_number(file: ByteFile) -> int:
     """The first byte of the first frame's number, which is coded like UTF-8: 0 for frame or sample 0."""
     file.seek(0)

@@ -21,6 +21,7 @@ NAMES = (
     "gpu",
     "clapback",
     "scale",
+    "remote",
 )
 
 

@@ -22,6 +22,7 @@ from .errors import (
     ServerMismatch,
     ServerTimeout,
     ServerUnavailable,
+    StoreError,
 )
 from .index.browse import Facet, FacetValue, Glance, Suggestion
 from .index.recall import Recall
@@ -62,6 +63,7 @@ __all__ = [
     "ServerMismatch",
     "ServerTimeout",
     "ServerUnavailable",
+    "StoreError",
     "Suggestion",
     "Tag",
     "TaggedTrack",

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from audio import DecodeError, Window, heard
 from audio import WindowReader as _WindowReader
 
 from .errors import AudioError
+from .places import Status, is_url, needing_extra, opened
 
-__all__ = ["Window", "WindowReader", "check_file", "heard"]
+__all__ = ["Window", "WindowReader", "check_file", "heard", "look_at"]
 
 
 class WindowReader(_WindowReader):
-    """The windows of one audio file, by its path; see `audio.WindowReader` for the options.
+    """The windows of one audio file, by its path or URL; see `audio.WindowReader` for the options.
 
     Raises:
         AudioError: there is no such part; in the iteration: the file cannot be used.
@@ -27,11 +29,13 @@ class WindowReader(_WindowReader):
 
     def __init__(self, path: str | Path, **options: Any) -> None:
         self.path = str(path)
+        self._is_far = is_url(self.path)
         with _named(self.path):
-            super().__init__(self.path, **options)
+            super().__init__(partial(opened, self.path) if self._is_far else self.path, far=self._is_far, **options)
 
     def __iter__(self) -> Iterator[Window]:
-        check_file(self.path)
+        if not self._is_far:  # else it is looked at when it is opened
+            check_file(self.path)
         with _named(self.path):
             yield from super().__iter__()
 
@@ -42,6 +46,15 @@ def _named(path: str) -> Iterator[None]:
         yield
     except DecodeError as exc:
         raise AudioError(path, exc.reason, may_pass=exc.may_pass) from exc
+
+
+def look_at(place: str) -> Status:
+    """As `check_file`, also of a URL, of which its store is asked."""
+    if not is_url(place):
+        return check_file(place)
+    with needing_extra():
+        from . import remote
+    return remote.look(place)
 
 
 def check_file(path: str) -> os.stat_result:

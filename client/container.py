@@ -4,6 +4,8 @@ from av.video.stream import VideoStream
 
 from audio import DecodeError, open_container
 
+from .places import opened
+
 _STILL = 0x400 | 0x800 | 0x100000  # libavformat/avformat.h: attached picture, timed thumbnails, still image
 
 
@@ -13,7 +15,7 @@ def read_container_tags(path: str) -> dict[str, list[str]]:
     Raises:
         DecodeError, OSError: it cannot be opened.
     """
-    with open(path, "rb") as file, open_container(file) as container:
+    with opened(path) as file, open_container(file) as container:
         # What the file says of itself goes before what one of its streams does.
         said = [*(stream.metadata for stream in container.streams.audio[:1]), container.metadata]
         return {_text(name).lower(): [_text(value)] for tags in said for name, value in tags.items()}
@@ -25,7 +27,7 @@ def has_pictures(path: str) -> bool:
     False also where it cannot be opened, as decoding says why.
     """
     try:
-        with open(path, "rb") as file, open_container(file) as container:
+        with opened(path) as file, open_container(file) as container:
             return any(stream.average_rate and not _is_still(stream) for stream in container.streams.video)
     except (DecodeError, OSError, ValueError):
         return False

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from .apart import can_start_python, python_command
 from .audio import Window, WindowReader
 from .errors import AudioError, MusicSearchError
+from .places import is_url, needing_extra
 
 _SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
 _READY, _TAKEN = b"ready", b"taken"
@@ -42,7 +43,7 @@ class _End(NamedTuple):
 
     Attributes:
         duration_s, warning: see `WindowReader`.
-        reason: why the file cannot be used, if so; may_pass, is_unexpected: see `AudioError`.
+        reason: why the file cannot be used, if so; may_pass, is_unexpected, is_stores: see `AudioError`.
     """
 
     duration_s: float = 0.0
@@ -50,6 +51,7 @@ class _End(NamedTuple):
     reason: str | None = None
     may_pass: bool = False
     is_unexpected: bool = False
+    is_stores: bool = False
 
 
 class Decoder:
@@ -78,7 +80,7 @@ class Decoder:
         Raises:
             AudioError: it cannot be used; see `WindowReader`.
         """
-        process = self._started()
+        process = self._started(path)
         if process is None:
             reader = WindowReader(path, **self._options)
             yield from _expected(reader)
@@ -94,14 +96,20 @@ class Decoder:
         Raises:
             AudioError: the function raised it, or the process ended.
         """
-        process = self._started()
+        process = self._started(path)
         if process is None:
             return function(path)
         with self._noticing_its_end(path, process):
             said: _Said = process.call(function, path)
         return said
 
-    def _started(self) -> "_Process | None":
+    def _started(self, path: str) -> "_Process | None":
+        """The process for this file; None where it is to be read here."""
+        if is_url(path):
+            with needing_extra():
+                from . import remote
+            if remote.is_in_this_process(path):
+                return None
         if self._process is None and self._may_start:
             try:
                 self._process = _Process(self._options)
@@ -153,7 +161,7 @@ class _Process:
                 start_new_session=True,  # Ctrl-C is for this process alone
             )
         try:
-            self._connection.send(options)
+            self._connection.send((options, _store_settings()))
             if self._connection.poll(_START_S):
                 self._connection.recv()
                 return
@@ -205,7 +213,18 @@ class _Process:
 
 def _raise_if_bad(end: _End, path: str) -> None:
     if end.reason is not None:
-        raise AudioError(path, end.reason, may_pass=end.may_pass, is_unexpected=end.is_unexpected)
+        raise AudioError(
+            path, end.reason, may_pass=end.may_pass, is_unexpected=end.is_unexpected, is_stores=end.is_stores
+        )
+
+
+def _store_settings() -> dict[str, Any]:
+    """What the process needs to open the stores that are open here; nothing where none is."""
+    if f"{__package__}.remote" not in sys.modules:
+        return {}
+    from . import remote
+
+    return remote.settings()
 
 
 def _named(code: int) -> str:
@@ -218,7 +237,11 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     connection, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        options = connection.recv()
+        options, stores = connection.recv()
+        if stores:
+            from . import remote
+
+            remote.use_settings(stores)
         slots = _slots(memory, window_samples=options["window_samples"])
         connection.send(_READY)
         while True:
@@ -253,7 +276,12 @@ def _decoded(reader: WindowReader, slots: NDArray[np.float32], connection: Conne
 
 
 def _failed(error: AudioError) -> _End:
-    return _End(reason=error.reason, may_pass=error.may_pass, is_unexpected=error.is_unexpected)
+    return _End(
+        reason=error.reason,
+        may_pass=error.may_pass,
+        is_unexpected=error.is_unexpected,
+        is_stores=error.is_stores,
+    )
 
 
 def _expected(reader: WindowReader) -> Iterator[Window]:

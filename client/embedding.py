@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import WindowReader, check_file, heard
+from .audio import WindowReader, heard, look_at
 from .encoders import Encoder
 from .encoders.long_texts import ReadTexts
 from .index.catalogue import TrackVectors
@@ -85,7 +85,7 @@ class Heard:
 
     def vector(self, path: str, *, start_s: float, end_s: float | None) -> NDArray[np.float32]:
         """float32 [dim], unit L2 norm, of a file or a part of it; see `embed_file`."""
-        status = check_file(path)
+        status = look_at(path)
         name = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, start_s, end_s)
         with self._lock:
             if name in self._vectors:

@@ -17,14 +17,28 @@ class AudioError(MusicSearchError):
         reason: why, without the path.
         may_pass: the same file may do another time, as with permissions or a disk that failed.
         is_unexpected: nothing says that it is the file's fault, and not ours or that of a library underneath.
+        is_stores: its store does not answer, or refuses whatever it is asked for.
     """
 
-    def __init__(self, path: str, reason: str, *, may_pass: bool = False, is_unexpected: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        *,
+        may_pass: bool = False,
+        is_unexpected: bool = False,
+        is_stores: bool = False,
+    ) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
-        self.may_pass = may_pass or is_unexpected
+        self.may_pass = may_pass or is_unexpected or is_stores
         self.is_unexpected = is_unexpected
+        self.is_stores = is_stores
+
+
+class StoreError(MusicSearchError):
+    """A store of audio files (s3://, gs://, https://) cannot be used: no such kind, or it does not answer."""
 
 
 class QueryError(MusicSearchError, ValueError):

@@ -7,6 +7,9 @@ known by its name. That one goes where its sound is; if nowhere, its row waits u
 a sound is new, and the former one has gone nowhere, is it a new version of the track at its path. That is not known
 before all files were looked at, so these come last.
 
+In a store, where to look at the sound is to download it, the store tells what has the same content (see `remote`). So
+what was moved or copied there is known, and what was tagged anew is a new version.
+
 Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
 nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
 `decoders`), an embedder gathers these into batches across the borders of tracks, and the caller's thread commits what
@@ -31,18 +34,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import check_file
+from .audio import check_file, look_at
 from .container import has_pictures
 from .cores import CORES
 from .decoders import Decoder, unexpected_as_such
 from .embedding import track_vectors
 from .encoders import Encoder
-from .errors import AudioError, MusicSearchError, ServerBusy
+from .errors import AudioError, MusicSearchError, ServerBusy, StoreError
 from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from .index.catalogue import Track as StoredTrack
 from .index.fields import Value
 from .index.store import Store
 from .packets import hash_packets
+from .places import Status, beginning, is_there, is_url, name_of
 from .tags import read_tags
 from .walk import FailedTrack, Found, kind_of, printable
 
@@ -53,6 +57,7 @@ _COMMIT_S = 2.0
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _TELLING_FILES = 20  # that fail alike at the start: so will the others
+_UNANSWERED_FILES = 4  # in a row, each asked for again and again, for which a store gave nothing
 _POLL_S = 0.05  # how soon a thread that waits for another notices that all have to stop
 
 
@@ -108,6 +113,8 @@ class _Track:
     """A file on its way from the disk to the catalogue."""
 
     path: str
+    listed: Status | None = None  # what the listing of a store said of it
+    unless_video: bool = False  # it is meant only if it holds no moving pictures
     size: int = -1
     mtime_ns: int = -1
     ctime_ns: int = 0
@@ -178,9 +185,9 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
+        self._unanswered = 0  # files in a row for which a store gave nothing
         self._outcomes: list[str] = []  # of the first files that were read: "", or what was unexpected
         self._group: list[_Track] = []
-        self._unless_video: frozenset[str] = frozenset()
         self._moved: set[str] = set()  # ids of tracks that go to another path with one of the next commits
         self._sounds: dict[tuple[str, int, int, int], Future[str]] = {}  # of changed files, by path, size and times
         self._changed: queue.SimpleQueue[_Track] = queue.SimpleQueue()  # which come last
@@ -192,14 +199,13 @@ class Ingest:
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
         self.report.passed_over.update(found.passed_over)
-        self._unless_video = found.unless_video
-        paths = _Shared(found.files)
+        tracks = _Shared(_tracks(found))
         spec = self._encoder.spec
         decoders = [
             Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
             for _ in range(CORES)
         ]
-        threads = [threading.Thread(target=self._guard, args=(self._decode, paths, decoder)) for decoder in decoders]
+        threads = [threading.Thread(target=self._guard, args=(self._decode, tracks, decoder)) for decoder in decoders]
         threads.append(threading.Thread(target=self._guard, args=(self._embed,)))
         try:
             for thread in threads:
@@ -223,6 +229,10 @@ class Ingest:
             self.report.seconds = time.monotonic() - started_at
             for name, seconds in self._worked_s.items():
                 setattr(self.report, name, seconds)
+            for listing in found.listings:
+                self.report.failed.extend(filter(None, [listing.failed]))
+                for kind, files in listing.passed_over.items():
+                    self.report.passed_over[kind] = self.report.passed_over.get(kind, 0) + files
         self._mark_missing(found)
 
     # -- the caller's thread ---------------------------------------------------------------------------
@@ -291,15 +301,23 @@ class Ingest:
                 self.report.missing += len(gone)
                 below = [path for path in failed if path.startswith(os.path.join(folder, ""))]
                 self._catalogue.forget_failed(path for path in below if not os.path.exists(path))
+            for listing in found.listings:
+                if listing.is_complete:
+                    gone = [number for number, _ in listing.without(self._catalogue.below(listing.url))]
+                    self._catalogue.mark_missing(gone)
+                    self.report.missing += len(gone)
+                    first = beginning(listing.url)
+                    below = [path for path in failed if path.startswith(first)]
+                    self._catalogue.forget_failed(path for _, path in listing.without(enumerate(below)))
 
     # -- the decoders ----------------------------------------------------------------------------------
 
-    def _decode(self, paths: "_Shared", decoder: Decoder) -> None:
+    def _decode(self, tracks: "_Shared", decoder: Decoder) -> None:
         with closing(decoder):
-            for path in paths:
+            for track in tracks:
                 if self._stop.is_set():
                     return
-                self._decode_one(_Track(path), decoder, look=self._look_up)
+                self._decode_one(track, decoder, look=self._look_up)
             with suppress(threading.BrokenBarrierError):
                 self._all_looked_up.wait()
             with suppress(queue.Empty):
@@ -331,7 +349,15 @@ class Ingest:
 
         Raises:
             MusicSearchError: the first ones all failed in the same unexpected way, as the others would.
+            StoreError: a store gives nothing any more.
         """
+        with self._clock:
+            self._unanswered = self._unanswered + 1 if error is not None and error.is_stores else 0
+            if error is not None and self._unanswered == _UNANSWERED_FILES:
+                raise StoreError(
+                    f"{error}; nor were {_UNANSWERED_FILES - 1} files before it to be had. What was finished is kept: "
+                    "add again to go on"
+                ) from error
         reason = error.reason.replace(error.path, "...") if error is not None and error.is_unexpected else ""
         with self._clock:
             if len(self._outcomes) == _TELLING_FILES:
@@ -359,10 +385,7 @@ class Ingest:
             track.path.encode()
         except UnicodeEncodeError as exc:
             raise AudioError(track.path, "its name is not valid UTF-8: rename it") from exc
-        with suppress(OSError, ValueError):  # also of a file that is refused, for its note
-            status = os.stat(track.path)
-            track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        status = check_file(track.path)
+        status = _look_at(track)
         with self._lock:
             known = self._catalogue.by_path(track.path)
         track.is_new = known is None
@@ -374,11 +397,11 @@ class Ingest:
         before = self._failed.get(track.path)
         if before and before.looks_like(status):
             raise AudioError(track.path, before.reason)
-        if track.is_new and track.path in self._unless_video and decoder.call(has_pictures, track.path):
+        if track.is_new and track.unless_video and decoder.call(has_pictures, track.path):
             track.is_passed_over = True
             return True
         if known is None:
-            track.content_hash = decoder.call(hash_packets, track.path)
+            track.content_hash = _hash_sound(track.path, status, decoder)
         elif known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
             track.content_hash = known.file.content_hash
         else:
@@ -402,7 +425,7 @@ class Ingest:
         self._take_vectors(track, decoder)
         return True
 
-    def _sound(self, path: str, status: os.stat_result, decoder: Decoder) -> str:
+    def _sound(self, path: str, status: Status, decoder: Decoder) -> str:
         """The hash of a file at a path that the catalogue knows; others ask for it too, and it is read once."""
         key = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         with self._clock:
@@ -411,7 +434,7 @@ class Ingest:
         if not asked:
             try:
                 with unexpected_as_such(path):
-                    sound.set_result(decoder.call(hash_packets, path))
+                    sound.set_result(_hash_sound(path, status, decoder))
             except BaseException as exc:
                 sound.set_exception(exc)
         return sound.result()
@@ -427,7 +450,7 @@ class Ingest:
 
     def _look_for_moved(self, track: _Track, decoder: Decoder) -> bool:
         """Be the track with this sound whose file is not at its path any more, if there is one."""
-        if not self._knows_sounds:
+        if not self._knows_sounds and not is_url(track.path):
             track.file_hash = _hash_file(track.path)
         with self._lock:
             twins = self._twins(track)
@@ -437,12 +460,12 @@ class Ingest:
         moved = [twin for twin in twins if twin.track_id not in self._moved and self._has_moved(twin, decoder)]
         if not moved:
             return False
-        tags, name = decoder.call(read_tags, track.path), os.path.basename(track.path)
+        tags, name = decoder.call(read_tags, track.path), name_of(track.path)
         with self._lock:
             free = [twin for twin in moved if twin.track_id not in self._moved]
             if not free:
                 return False
-            best = max(free, key=lambda twin: (twin.tags == tags) + (os.path.basename(twin.file.path) == name))
+            best = max(free, key=lambda twin: (twin.tags == tags) + (name_of(twin.file.path) == name))
             self._moved.add(best.track_id)
         track.is_new = False
         self._become(track, best, tags=tags)
@@ -451,13 +474,17 @@ class Ingest:
     def _has_moved(self, known: StoredTrack, decoder: Decoder) -> bool:
         """Whether the file at a track's path has gone, or has another sound."""
         file = known.file
-        if not os.path.exists(file.path):
-            return True
         try:
-            status = check_file(file.path)
+            if not is_there(file.path):
+                return True
+        except StoreError as exc:  # a copy is another track than one that has moved
+            raise AudioError(file.path, str(exc), is_stores=True) from exc
+        try:
+            status = look_at(file.path)
             if file.looks_like(status):
                 return False
-            sound = self._sound(file.path, status, decoder) if file.knows_sound else _hash_file(file.path)
+            is_known = file.knows_sound or is_url(file.path)
+            sound = self._sound(file.path, status, decoder) if is_known else _hash_file(file.path)
         except AudioError:  # nobody knows what it was meant to be
             if self._stop.is_set():
                 raise
@@ -588,14 +615,14 @@ class _Stopped(BaseException):
     """Another thread ended the run: no error, so that nobody takes it for one."""
 
 
-class _Shared(Iterator[str]):
+class _Shared(Iterator[_Track]):
     """An iterator that several threads take from."""
 
-    def __init__(self, items: Iterable[str]) -> None:
+    def __init__(self, items: Iterable[_Track]) -> None:
         self._items = iter(items)
         self._lock = threading.Lock()
 
-    def __next__(self) -> str:
+    def __next__(self) -> _Track:
         with self._lock:
             return next(self._items)
 
@@ -610,9 +637,34 @@ def _to_new_track(track: _Track) -> NewTrack:
     return NewTrack(track.file, track.duration_s, vectors, track.metadata, track.warning)
 
 
-def _is_same_sound(known: FileState, track: _Track, status: os.stat_result) -> bool:
+def _tracks(found: Found) -> Iterator[_Track]:
+    for path in found.files:
+        yield _Track(path, unless_video=path in found.unless_video)
+    for listed in chain.from_iterable(found.listings):
+        yield _Track(listed.url, listed=listed.status, unless_video=listed.unless_video)
+
+
+def _look_at(track: _Track) -> Status:
+    """What tells whether the file has changed, also noted with the track; see `look_at`."""
+    if is_url(track.path):
+        status = track.listed or look_at(track.path)
+        track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return status
+    with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+        status = os.stat(track.path)
+        track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return check_file(track.path)
+
+
+def _hash_sound(path: str, status: Status, decoder: Decoder) -> str:
+    """What is the same for files that sound the same; a store tells it, of the same content."""
+    stored = getattr(status, "content_hash", None)
+    return decoder.call(hash_packets, path) if stored is None else str(stored)
+
+
+def _is_same_sound(known: FileState, track: _Track, status: Status) -> bool:
     """Whether the sound is still that of the track at this path."""
-    if known.knows_sound:
+    if known.knows_sound or is_url(track.path):
         return known.content_hash == track.content_hash
     return known.looks_like(status) or known.content_hash == _hash_file(track.path)
 

@@ -9,10 +9,13 @@ _LINE_EVERY_S = 10.0
 
 
 @contextmanager
-def show_progress(what: str, *, total: int, enabled: bool = True) -> Iterator[Callable[[float], None]]:
+def show_progress(what: str, *, total: int | None, enabled: bool = True) -> Iterator[Callable[[float], None]]:
     """Show on stderr how many of `total` tracks are done and how fast, as tracks and as audio in the time that it took.
 
     The block calls what it is given after each track, with how many seconds of audio were embedded for it.
+
+    Args:
+        total: None where nobody knows yet.
     """
     if not enabled or total == 0:
         yield lambda audio_s: None
@@ -46,8 +49,10 @@ def show_progress(what: str, *, total: int, enabled: bool = True) -> Iterator[Ca
             done, done_s = done + 1, done_s + audio_s
             now = time.monotonic()
             if done == total or now - printed_at > _LINE_EVERY_S:
-                left_s = (total - done) * (now - started_at) / done
-                print(f"{what} {done}/{total}: {speed()}, {left_s:.0f} s left", file=sys.stderr, flush=True)
+                of, left = "", ""
+                if total is not None:
+                    of, left = f"/{total}", f", {(total - done) * (now - started_at) / done:.0f} s left"
+                print(f"{what} {done}{of}: {speed()}{left}", file=sys.stderr, flush=True)
                 printed_at = now
 
         yield print_line

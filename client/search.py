@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio import look_at
 from .background import WEAK_BELOW, Background, make_probes
 from .duplicates import Duplicate, find_duplicates
 from .embedding import Heard, embed_file
@@ -30,6 +31,7 @@ from .index.store import Index, Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper
 from .paths import CHOICE, between, draw, drifted
+from .places import absolute, is_there, is_url
 from .progress import show_progress
 from .query import (
     Clip,
@@ -46,7 +48,7 @@ from .query import (
 )
 from .ranking import Ranking, Scope, artists_of
 from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
-from .walk import FailedTrack, find_audio
+from .walk import FailedTrack, Found, find_audio
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
@@ -141,7 +143,8 @@ class MusicSearch:
         go on.
 
         Args:
-            paths: files of any name, and folders, which are searched for the extensions of audio and video.
+            paths: files of any name, and folders, which are searched for the extensions of audio and video; or those
+                of a store, by their URLs: "s3://bucket/folder" (see `remote`).
             progress: show a bar (on a terminal) or plain lines (elsewhere) on stderr.
             retry: try files again that failed before, even if they look the same.
             windows: embed only so many windows of each track, evenly spread, which takes less time and finds less;
@@ -149,7 +152,8 @@ class MusicSearch:
             video: add the sound of moving pictures in folders too, and not only of those that are named themselves. An
                 .mp4 or .webm without pictures, or with a cover only, is audio.
             on_progress: called in this thread with how many files are done, and of how many: (0, 0) for each folder
-                that is looked through, then at the start and after each file. An error that it raises ends the work
+                that is looked through, then at the start and after each file; those of a store are counted as they are
+                listed. An error that it raises ends the work
                 as Ctrl-C does.
 
         Returns:
@@ -161,6 +165,7 @@ class MusicSearch:
                 neither True nor False.
             LibraryBusy: another process, or another thread's `add`, is writing to this library.
             EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
+            StoreError: there is no way to such a store, or it gives nothing any more.
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
@@ -182,10 +187,12 @@ class MusicSearch:
                         "open it again with that model"
                     )
                 ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
-                if found.files and not len(self._catalogue.probes()):  # first, as an add may be stopped
+                # First, as an add may be stopped.
+                if (found.files or found.listings) and not len(self._catalogue.probes()):
                     self._catalogue.put_probes(make_probes(self._encoder))
-            with show_progress("adding", total=len(found.files), enabled=progress) as show:
-                ingest.run(found, advance=_telling(on_progress, show=show, total=len(found.files)))
+            total = len(found.files) if not found.listings else None
+            with show_progress("adding", total=total, enabled=progress) as show:
+                ingest.run(found, advance=_telling(on_progress, show=show, found=found))
             with self._lock:
                 self._index.save()
         return ingest.report
@@ -592,7 +599,8 @@ class MusicSearch:
         files = list(paths) if isinstance(paths, Iterable) else [paths]
         if not all(isinstance(path, str | Path) for path in files):
             raise QueryError(f"paths is {paths!r}, expected a list of paths")
-        vectors = [embed_file(self._encoder, Path(path).expanduser()).vector for path in files]
+        places = [absolute(path) if is_url(path) else Path(path).expanduser() for path in files]
+        vectors = [embed_file(self._encoder, place).vector for place in places]
         return np.array(vectors, np.float32).reshape(-1, self._encoder.spec.embedding_dim)
 
     def remove(self, track_ids: str | Iterable[str]) -> None:
@@ -743,8 +751,8 @@ class MusicSearch:
                 if track is not None and track.label is not None:
                     return self._catalogue.vector(track.label)
             source = Clip(source)
-        path = os.path.abspath(os.path.expanduser(source.path))
-        if not os.path.exists(path) and (part := self._part_of(path, source)) is not None:
+        path = absolute(source.path)
+        if not is_there(path) and (part := self._part_of(path, source)) is not None:
             return part
         return self._heard.vector(path, start_s=source.start_s, end_s=source.end_s)
 
@@ -763,11 +771,11 @@ class MusicSearch:
         """The library's, of a track id, or of a file that is as it was when it was added."""
         if (track := self._catalogue.by_id(str(source))) is not None:
             return track
-        path = os.path.abspath(os.path.expanduser(source))
-        if os.path.exists(path):
-            track = self._catalogue.by_path(path)
-            return track if track and track.file.looks_like(os.stat(path)) else None
-        return self._catalogue.by_path(path)
+        path = absolute(source)
+        track = self._catalogue.by_path(path)
+        if track is None or not is_there(path):
+            return track
+        return track if track.file.looks_like(look_at(path) if is_url(path) else os.stat(path)) else None
 
     def _hits(
         self, asked: _Asked, scope: Scope, *, starts: bool = True, windows: bool = False, names_only: bool = False
@@ -797,17 +805,17 @@ class MusicSearch:
 
 
 def _telling(
-    on_progress: Callable[[int, int], None] | None, *, show: Callable[[float], None], total: int
+    on_progress: Callable[[int, int], None] | None, *, show: Callable[[float], None], found: Found
 ) -> Callable[[float], None]:
     """What counts the files that are done, and tells it where that is wanted."""
     if on_progress is None:
         return show
     done = count(1)
-    on_progress(0, total)
+    on_progress(0, len(found.files))
 
     def advance(audio_s: float) -> None:
         show(audio_s)
-        on_progress(next(done), total)
+        on_progress(next(done), len(found.files) + sum(listing.listed for listing in found.listings))
 
     return advance
 
@@ -859,11 +867,14 @@ def remove_missing(catalogue: Store) -> RemovedMissing:
     """Forget the tracks whose files have vanished, with their annotations, unless the files are there by now.
 
     The caller holds the catalogue's `writing()`; needs no model.
+
+    Raises:
+        StoreError: a store does not tell whether one is there; nothing is removed.
     """
     back: list[Track] = []
     gone: list[Track] = []
     for track in catalogue.missing():
-        (back if os.path.exists(track.file.path) else gone).append(track)
+        (back if is_there(track.file.path) else gone).append(track)
     catalogue.touch({track.track_id: track.file for track in back})
     catalogue.remove(track.track_id for track in gone)
     return RemovedMissing([track.track_id for track in gone], [track.file.path for track in back])

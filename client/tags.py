@@ -14,8 +14,11 @@ import mutagen
 from mutagen.apev2 import APETextValue, APEv2
 from mutagen.id3 import ID3, TCON, TXXX, Frame
 
+from audio.files import ByteFile
+
 from .container import read_container_tags
 from .index.fields import Value, folded
+from .places import is_url, opened
 
 # The first of these that says something: names of ID3 frames, MP4 atoms, ASF, Vorbis, APEv2, Matroska and FFmpeg, in
 # lower case. A date of the recording or release goes before that of the original.
@@ -36,12 +39,16 @@ _NAMES = frozenset((*_TITLE, *_ARTIST, *_ARTISTS, *_ALBUM, *_GENRE, *_YEAR, *_BP
 
 _LISTS = (list, APETextValue)
 
+_Source = str | ByteFile  # a path, or the open file
 _Texts = Mapping[str, list[str]]  # by the name of a tag, in lower case
 _Read = TypeVar("_Read")
 
 
 def read_tags(path: str) -> dict[str, Value]:
     """The tags that a file has; nothing where they cannot be read, as its sound may be fine all the same.
+
+    Raises:
+        AudioError: its store does not give the file.
 
     Returns:
         title, album and key as texts, artist and genre as a text or a list of them, year as an int, bpm as a number.
@@ -51,12 +58,21 @@ def read_tags(path: str) -> dict[str, Value]:
         * year: the date, the year, the release's date, the original's; any form of date with four digits of a year
         * bpm: BPM, then TEMPO; key: the initial key, then KEY
     """
+    if not is_url(path):
+        return _read_tags(path, path)
+    with opened(path) as file:  # whose errors are raised in the end, whatever is suppressed here
+        return _read_tags(path, file)
+
+
+def _read_tags(path: str, source: _Source) -> dict[str, Value]:
     found: dict[str, Value] = {}
-    for read in (_own_tags, _id3_tags, _ape_tags, read_container_tags):
+    for read in (_own_tags, _id3_tags, _ape_tags):
         with suppress(Exception):  # on damaged tags mutagen also raises what it does not mean to, such as IndexError
-            found = _fields(read(path)) | found
+            found = _fields(read(source)) | found
         if "title" in found:
-            break
+            return found
+    with suppress(Exception):
+        found = _fields(read_container_tags(path)) | found
     return found
 
 
@@ -113,18 +129,24 @@ def _bpm(texts: list[str]) -> int | float | None:
     return (int(number) if number.is_integer() else number) or None
 
 
-def _own_tags(path: str) -> _Texts:
+def _own_tags(source: _Source) -> _Texts:
     """Those that belong to the file's format."""
-    file = mutagen.File(path)
+    file = mutagen.File(_from_start(source))
     return {} if file is None or file.tags is None else _texts(file.tags)
 
 
-def _id3_tags(path: str) -> _Texts:
-    return _texts(ID3(path))  # type: ignore[no-untyped-call]
+def _id3_tags(source: _Source) -> _Texts:
+    return _texts(ID3(_from_start(source)))  # type: ignore[no-untyped-call]
 
 
-def _ape_tags(path: str) -> _Texts:
-    return _texts(APEv2(path))  # type: ignore[no-untyped-call]
+def _ape_tags(source: _Source) -> _Texts:
+    return _texts(APEv2(_from_start(source)))  # type: ignore[no-untyped-call]
+
+
+def _from_start(source: _Source) -> _Source:
+    if not isinstance(source, str):
+        source.seek(0)
+    return source
 
 
 def _texts(tags: Any) -> _Texts:

@@ -23,6 +23,7 @@ from ..index.maintenance import (
     verify,
 )
 from ..index.store import is_milvus, open_index, open_store
+from ..places import absolute, is_url
 from ..reembed import reembed
 from .lines import read_lines
 from .output import print_json, print_table
@@ -113,7 +114,7 @@ def _moved(pair: str) -> tuple[str, str]:
     before, equals, after = pair.partition("=")
     if not equals or not before or not after:
         raise QueryError(f"--moved {pair!r}: expected OLD=NEW, two folders")
-    return before, str(Path(after).expanduser().absolute())
+    return before, absolute(after) if is_url(after) else str(Path(after).expanduser().absolute())
 
 
 def reembed_library(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from ..errors import QueryError
 from ..evaluation import Measure, measure, rank, read_queries
 from ..index.catalogue import FILE_NAME
 from ..index.store import is_milvus, open_index, open_store
+from ..places import is_url
 from ..playlists import Entry, write_playlist
 from ..query import Clip, Reading, read_query
 from ..results import Hit, TrackInfo
@@ -131,7 +132,8 @@ def tag(options: argparse.Namespace) -> int:
         if options.field or options.csv or options.m3u:
             raise QueryError(f"--as, --csv and --m3u are for libraries, and there is none at {options.source}")
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
-            vector = embed_file(encoder, Path(options.source).expanduser()).vector
+            source = options.source if is_url(options.source) else Path(options.source).expanduser()
+            vector = embed_file(encoder, source).vector
             _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
         return 0
     options.library = options.source

@@ -8,6 +8,7 @@ from typing import get_args
 
 from ..fusion import Names
 from ..index.store import is_milvus
+from ..places import absolute, is_url
 from . import care, completion, finding, keeping
 
 _EPILOG = """examples:
@@ -22,6 +23,9 @@ MUSICSEARCH_KEY_FILE from the environment, where they are set
 LIB is a folder; or, with the extra [milvus], milvus://host:19530/collection (milvuss:// over TLS), with
 MUSICSEARCH_MILVUS_TOKEN from the environment; or a Milvus Lite file, milvus:///folder/file.db
 
+PATH is a file or a folder; or, with the extra [remote], one of a store: s3://bucket/folder, gs://, az://, https://,
+with the credentials that the store's own tools take from the environment
+
 output: tables on a terminal (without colours where NO_COLOR is set), columns between tabs elsewhere, JSON with --json
 
 exit status: 0 done, also where a search finds nothing; 1 some files could not be used, or problems were found; 2 wrong
@@ -32,7 +36,15 @@ usage, or an error, which stderr tells in one line; 130 interrupted
 def _library(text: str) -> str | Path:
     if not text:
         raise argparse.ArgumentTypeError("it is empty: name a folder")
-    return text if is_milvus(text) else Path(text)
+    if is_milvus(text):
+        return text
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text} is in a store, where music may be, but no library: name a folder")
+    return Path(text)
+
+
+def _library_or_file(text: str) -> str | Path:
+    return absolute(text) if is_url(text) and not is_milvus(text) else _library(text)
 
 
 def _folder(text: str) -> Path:
@@ -83,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         "add files and folders; makes LIB if absent",
         "library ~/Music",
         "library ~/Music --windows 3",
+        "library s3://bucket/music --windows 3",
         "library ~/Music --encoder grpc://gpu-box:8001 --watch",
         model=True,
     )
@@ -175,7 +188,7 @@ def make_parser() -> argparse.ArgumentParser:
         model=True,
         library=None,
     )
-    tag.add_argument("source", metavar="FILE_OR_LIB", type=_library)
+    tag.add_argument("source", metavar="FILE_OR_LIB", type=_library_or_file)
     tag.add_argument("--labels", required=True, metavar="A,B,C", help="separated by commas, or a file with one a line")
     tag.add_argument("--template", action="append", metavar="TEXT", help='default "A {} track"; several are averaged')
     tag.add_argument("--csv", action="store_true", help="one line a track and label")

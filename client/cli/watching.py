@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import EncoderError, LibraryBusy, QueryError
 from ..ingest import AddReport
+from ..places import absolute, is_url
 from ..search import MusicSearch
 from ..walk import FailedTrack
 
@@ -27,6 +28,8 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
     """
     import watchfiles
 
+    for path in filter(is_url, options.paths):
+        raise QueryError(f"cannot watch {absolute(path)}: a store tells of no changes; add it again now and then")
     paths = [Path(path).expanduser() for path in options.paths]
     for path in paths:
         if not path.exists():

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryBusy, LibraryError
 from ..packets import PREFIX
+from ..places import Status, absolute, beginning
 from ..recent import Recent
 from . import names, quantized, schema
 from .exact import is_among
@@ -62,8 +63,11 @@ class FileState:
     """What tells whether a file has changed: size and times at a glance, the hash for certain.
 
     Attributes:
-        content_hash: of its sound, which no retag changes (see `packets.hash_packets`); of a file that version 2 of the
-            catalogue added and nobody has looked at since, the SHA-256 of all its bytes.
+        content_hash: of its sound, which no retag changes (see `packets.hash_packets`); of an object in a store, of
+            what that says of its content (see `remote`); of a file that version 2 of the catalogue added and nobody
+            has looked at since, the SHA-256 of all its bytes.
+        mtime_ns: of an object in a store, no time, but a number made of what that says of the version, such as its
+            ETag.
         ctime_ns: when the file system last changed anything about it, which no program can set: it tells of taggers
             that put the time of the last change back. 0 where it is not known, as after a copy of the library; on
             Windows it is the time at which the file was made, and tells of nothing.
@@ -80,16 +84,16 @@ class FileState:
         """Whether the hash is one of its sound."""
         return self.content_hash.startswith(PREFIX)
 
-    def is_of(self, status: os.stat_result) -> bool:
+    def is_of(self, status: Status) -> bool:
         """Whether size and times are still those of the file that was added."""
         return self.looks_like(status) and self.ctime_ns == status.st_ctime_ns
 
-    def looks_like(self, status: os.stat_result) -> bool:
+    def looks_like(self, status: Status) -> bool:
         """The same, as far as they are known."""
         return _looks_like(self, status)
 
 
-def _looks_like(file: "FileState | FailedFile", status: os.stat_result) -> bool:
+def _looks_like(file: "FileState | FailedFile", status: Status) -> bool:
     is_dated = (file.size, file.mtime_ns) == (status.st_size, status.st_mtime_ns)
     return is_dated and file.ctime_ns in (0, status.st_ctime_ns)
 
@@ -159,7 +163,7 @@ class FailedFile:
     reason: str
     ctime_ns: int = 0
 
-    def looks_like(self, status: os.stat_result) -> bool:
+    def looks_like(self, status: Status) -> bool:
         """Whether size and times are still those of the file that failed, as far as they are known."""
         return _looks_like(self, status)
 
@@ -438,7 +442,7 @@ class Catalogue:
 
     def move(self, beginnings: Mapping[str, str]) -> None:
         """Change how paths begin: from the keys to the values, whole folder names only. All or none."""
-        firsts = {os.path.join(before, ""): after for before, after in beginnings.items()}
+        firsts = {beginning(before): beginning(after) for before, after in beginnings.items()}
         query, last = f"{_TRACKS} number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", 0
         with self._changing():
             while firsts and (tracks := self._tracks(query, last)):
@@ -449,7 +453,7 @@ class Catalogue:
     def _move(self, track: Track, firsts: Mapping[str, str]) -> None:
         for first, after in firsts.items():
             if track.file.path.startswith(first):
-                file = replace(track.file, path=os.path.join(after, track.file.path[len(first) :]))
+                file = replace(track.file, path=after + track.file.path[len(first) :])
                 row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
                 self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
                 return
@@ -885,7 +889,7 @@ class Catalogue:
         Raises:
             LibraryError: there is none.
         """
-        track = self.by_id(str(name)) or self.by_path(os.path.abspath(os.path.expanduser(name)))
+        track = self.by_id(str(name)) or self.by_path(absolute(name))
         if track is None:
             raise LibraryError(f"no track with the id or path {str(name)!r} in {self.folder}")
         return track
@@ -900,7 +904,7 @@ class Catalogue:
 
     def below(self, folder: str) -> list[tuple[int, str]]:
         """Number and path of each track under a folder that is not known to be missing."""
-        first = os.path.join(folder, "")
+        first = beginning(folder)
         # The text after all that begin with `first`: its last character, the separator, raised by one.
         query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
         return self.rows(query, first, first[:-1] + chr(ord(first[-1]) + 1))

@@ -40,6 +40,7 @@ from pymilvus import MilvusClient, MilvusException
 
 from ..errors import LibraryError, QueryError
 from ..packets import PREFIX
+from ..places import absolute, beginning
 from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
 from .exact import Found
 from .fields import Value, check_metadata, folded, read_annotations, read_where, unknown_field
@@ -421,13 +422,13 @@ class MilvusStore:
         return not self._query(f"content_sha256 < {quoted(PREFIX)}", "track_id", limit=1)
 
     def named(self, name: str | Path) -> Track:
-        track = self.by_id(str(name)) or self.by_path(os.path.abspath(os.path.expanduser(name)))
+        track = self.by_id(str(name)) or self.by_path(absolute(name))
         if track is None:
             raise LibraryError(f"no track with the id or path {str(name)!r} in {self.name}")
         return track
 
     def below(self, folder: str) -> list[tuple[int, str]]:
-        first = os.path.join(folder, "")
+        first = beginning(folder)
         # The text after all that begin with `first`: its last character, the separator, raised by one.
         last = first[:-1] + chr(ord(first[-1]) + 1)
         condition = f"path >= {quoted(first)} and path < {quoted(last)} and is_missing == false"

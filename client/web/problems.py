@@ -22,6 +22,7 @@ from ..errors import (
     QueryError,
     ServerBusy,
     ServerUnavailable,
+    StoreError,
 )
 from .settings import Settings
 
@@ -42,6 +43,7 @@ _STATUS: list[tuple[type[MusicSearchError], int, str]] = [
     (ServerBusy, 503, "the model's server is full: try again in a moment"),
     (ServerUnavailable, 503, "the model's server does not answer"),
     (EncoderError, 503, "the model cannot be used now"),
+    (StoreError, 503, "the store of the music does not answer"),
     (MusicSearchError, 500, "that did not work"),
 ]
 _RETRY_S = {409: 2, 429: 1, 503: 2}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from ..places import is_url
 from ..results import TrackInfo
 from . import models
 from .context import Context
@@ -15,8 +16,10 @@ _Known = TypeVar("_Known")
 
 
 async def show(infos: Sequence[TrackInfo], here: Context) -> list[models.Track]:
-    """These tracks, with whether their files are there now."""
-    missing = await asyncio.to_thread(lambda: [not os.path.exists(info.path) for info in infos])
+    """These tracks, with whether their files are there now; those of a store, when that was last added."""
+    missing = await asyncio.to_thread(
+        lambda: [info.is_missing if is_url(info.path) else not os.path.exists(info.path) for info in infos]
+    )
     return [
         _track(info, is_missing=is_missing, is_local=here.settings.is_local)
         for info, is_missing in zip(infos, missing, strict=True)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from ...audio import check_file
 from ...errors import AudioError
+from ...places import is_url
 from ...results import TrackInfo
 from .. import mp3
 from ..context import Context, Here
@@ -58,8 +59,10 @@ async def audio(
 @router.head("/tracks/{track_id}/cover", response_class=Response, include_in_schema=False)
 @router.get("/tracks/{track_id}/cover", response_class=Response)
 async def cover(track_id: str, request: Request, here: Here) -> Response:
-    """The picture in the file's tags; nothing (204) where there is none."""
+    """The picture in the file's tags; nothing (204) where there is none, or the file is in a store."""
     info = await here.track(track_id)
+    if is_url(info.path):
+        return Response(status_code=204)
     tag = version_of(await _status(info, here), form=f"-{track_id}")
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
     if is_known(request, tag=tag):
@@ -75,10 +78,12 @@ async def cover(track_id: str, request: Request, here: Here) -> Response:
 
 
 async def _status(info: TrackInfo, here: Context) -> os.stat_result:
+    name = shown_path(info.path, here)
+    if is_url(info.path):
+        raise Problem(501, f"{name} is in a store, and this page plays only what is on its own machine", kind="remote")
     try:
         return await asyncio.to_thread(check_file, info.path)
     except AudioError as exc:
-        name = shown_path(info.path, here)
         raise Problem(410, f"{name} is not there any more: it was moved, renamed or deleted", kind="moved") from exc
 
 

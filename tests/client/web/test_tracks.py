@@ -179,3 +179,26 @@ def test_files_that_fail_or_vanish(tmp_path: Path, encoder: LocalEncoder) -> Non
             assert page.post("/api/v1/missing/forget", json={}).json() == {"removed": 1, "back": 0}
             assert page.get(f"/api/v1/tracks/{gone_id}").status_code == 404
         library._threads.shutdown()
+
+
+def test_a_track_in_a_store_is_shown_and_not_played(tmp_path: Path, encoder: LocalEncoder) -> None:
+    pytest.importorskip("fsspec", reason="needs the extra [remote]")
+    from client import AsyncMusicSearch
+    from client.web.app import make_app
+    from client.web.settings import Settings
+
+    (tmp_path / "music").mkdir()
+    url = write_audio(tmp_path / "music/a.wav", tone(200, seconds=1)).as_uri()
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        ms.add(url, progress=False)
+        track = f"/api/v1/tracks/{ms.track_id(url)}"
+        app = make_app(AsyncMusicSearch(ms), settings=Settings(name="x"))
+        with TestClient(app, base_url="http://localhost") as page:
+            shown = page.get(track).json()
+            assert (shown["file"], shown["title"], shown["missing"]) == (url, "a", False)
+            answer = page.get(f"{track}/audio")
+            assert answer.status_code == 501
+            assert (
+                answer.json()["detail"] == f"{url} is in a store, and this page plays only what is on its own machine"
+            )
+            assert page.get(f"{track}/cover").status_code == 204

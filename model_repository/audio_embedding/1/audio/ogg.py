@@ -4,6 +4,8 @@ RFC 3533, section 4: each link begins with pages that are marked as beginnings o
 first link's decoder, and counts times from anew at each.
 """
 
+import io
+
 from .files import ByteFile
 
 _PAGE = b"OggS"
@@ -31,6 +33,26 @@ def find_links(file: ByteFile) -> list[int]:
         sizes = file.read(header[26])
         position += _HEADER_BYTES + len(sizes) + sum(sizes)
     return begins
+
+
+def is_chain(file: ByteFile) -> bool:
+    """Whether a file may hold more than one link, by its two ends: each link has serial numbers of its own.
+
+    True also where several streams lie side by side, and no file but Ogg is one.
+    """
+    file.seek(0)
+    if file.read(len(_PAGE)) != _PAGE:
+        return False
+    size = file.seek(0, io.SEEK_END)
+    begin = max(size - 2 * _BLOCK_BYTES, 0)  # the longest page has 65,307 bytes
+    file.seek(begin)
+    last = file.read(size - begin).rfind(_PAGE)
+    return last < 0 or _serial(file, 0) != _serial(file, begin + last)
+
+
+def _serial(file: ByteFile, page: int) -> bytes:
+    file.seek(page + 14)
+    return file.read(4)
 
 
 def _find_page(file: ByteFile, position: int) -> int | None:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from .downmix import downmix
 from .errors import DecodeError
-from .files import ByteFile, Part
-from .headers import announced_share, contradicts_header
-from .ogg import find_links
+from .files import ByteFile, Part, Source
+from .headers import announced_share, contradicts_header, has_variable_rate
+from .ogg import find_links, is_chain
 from .outer_tags import find_sound
 
 SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have
@@ -68,16 +68,19 @@ class Recording:
     """An audio file of any format that FFmpeg decodes: of several audio streams, the one that players choose.
 
     Args:
-        source: its path, or the file itself, open for reading bytes.
+        source: its path, the file itself, open for reading bytes, or what opens it.
         sample_rate_hz: of the samples that it gives; None leaves them as they are.
+        far: reading costs more than decoding, as from a store over the network: `measure` believes the header, and of a
+            chain of Ogg streams nothing is known but that it is one.
 
     Attributes:
         decoded_s: how much was decoded since `blocks` or `parts` was last called.
         lost_s: of the same, how much did not decode, as far as the file says so.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | ByteFile, *, sample_rate_hz: int | None = None) -> None:
+    def __init__(self, source: Source, *, sample_rate_hz: int | None = None, far: bool = False) -> None:
         self._source = source
+        self._far = far
         self._sample_rate_hz = sample_rate_hz
         self._is_pcm = False  # the samples are in the file as they are
         self._decoded: Counter[int] = Counter()  # samples at each rate: a sum of seconds would be off by rounding
@@ -136,18 +139,23 @@ class Recording:
     def measure(self) -> Extent:
         """Its extent by its packets, of which only the first and the last are decoded: a tenth of the time.
 
+        Of a far file it is the one that the header tells, if that is more than a guess: little is read.
+
         Raises:
-            NotSeekable: they leave gaps, have no times, or are of a chain of streams.
+            NotSeekable: they leave gaps, have no times, or are of a chain of streams; of a far file, its header tells
+                no length.
             DecodeError: it is no audio file.
         """
         with self._file() as file:
-            if len(_links(file)) > 1:
+            if is_chain(file) if self._far else len(_links(file)) > 1:
                 raise NotSeekable
             with _open(file) as (container, stream), _seeking():
                 packets = container.demux(stream)
                 first = next((frame for packet in packets for frame in packet.decode()), None)
                 if first is None or first.pts is None or not _times_are_exact(stream, rate_hz=first.sample_rate):
                     raise NotSeekable
+                if self._far:
+                    return _announced_extent(file, container, stream, first=first)
                 tail = deque(_in_a_row(packets), _TAIL_PACKETS)
                 stream.codec_context.flush_buffers()
                 last = [first, *(frame for packet in tail for frame in packet.decode())][-1]
@@ -169,7 +177,8 @@ class Recording:
 
         Returns:
             For each float32 [samples], less at the end of the recording. They hold the same samples, but for the noise
-            that AAC decoders draw where a file says just how loud it is.
+            that AAC decoders draw where a file says just how loud it is. Those of a far MP3 may
+            begin a frame of 26 ms early or late; of a variable rate, by up to a hundredth of its length.
 
         Raises:
             NotSeekable: something in the way does not decode, or is not where it should be.
@@ -179,9 +188,15 @@ class Recording:
         with self._file() as file:
             for start in starts:
                 # Opened anew: once it has seen the last page of an Ogg file, FFmpeg gives wrong times after a seek.
-                with _open(file) as (container, stream), _seeking():
+                with _open(file, options=self._seek_options(file)) as (container, stream), _seeking():
                     part = self._read_at(start, container, stream, extent=extent, samples=samples)
                 yield part
+
+    def _seek_options(self, file: ByteFile) -> dict[str, str]:
+        """Of FFmpeg's demuxer, which else reads an MP3 from its start to what is sought."""
+        if not self._far:
+            return {}
+        return {"usetoc": "1"} if has_variable_rate(file) else {"fflags": "fastseek"}
 
     def length(self, extent: Extent) -> int:
         """Of such a recording, in samples at our rate."""
@@ -257,7 +272,7 @@ class Recording:
     def _all_frames(self) -> Iterator[av.AudioFrame]:
         """The frames of every link, each of which has a decoder of its own."""
         with self._file() as file:
-            links = _links(file)
+            links = [file] if self._far and not is_chain(file) else _links(file)
             unread = 0  # bytes of links that cannot be opened
             for link in links:
                 try:
@@ -305,6 +320,10 @@ class Recording:
     @contextmanager
     def _file(self) -> Iterator[ByteFile]:
         """The file, without the tags around its sound."""
+        if callable(self._source):
+            with self._source() as file:
+                yield _untagged(file)
+            return
         if not isinstance(self._source, str | os.PathLike):
             yield _untagged(self._source)
             return
@@ -356,11 +375,16 @@ class _Clock:
 
 
 _NOTHING = np.empty(0, np.float32)
+_CLOSED = {"protocol_whitelist": ""}
+_NO_OPTIONS: dict[str, str] = {}
 
 
 @contextmanager
-def open_container(file: ByteFile) -> Iterator[InputContainer]:
+def open_container(file: ByteFile, *, options: dict[str, str] = _NO_OPTIONS) -> Iterator[InputContainer]:
     """A file as FFmpeg opens it, from its first byte on.
+
+    Args:
+        options: of the demuxer.
 
     Raises:
         DecodeError: it cannot be read, or FFmpeg knows no such format; also in the block.
@@ -369,7 +393,7 @@ def open_container(file: ByteFile) -> Iterator[InputContainer]:
         file.seek(0)
         # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing. Of the container
         # alone, as PyAV before 17.1 reads beyond a list of `options` where a format tells its streams late.
-        with av.open(file, mode="r", container_options={"protocol_whitelist": ""}, **_TAGS) as container:
+        with av.open(file, mode="r", container_options=_CLOSED | options, **_TAGS) as container:
             yield container
     except av.FFmpegError as exc:  # some of them are OSErrors too
         raise DecodeError(f"not a readable audio file ({exc.strerror or exc})") from exc
@@ -378,9 +402,9 @@ def open_container(file: ByteFile) -> Iterator[InputContainer]:
 
 
 @contextmanager
-def _open(file: ByteFile) -> Iterator[tuple[InputContainer, AudioStream]]:
+def _open(file: ByteFile, *, options: dict[str, str] = _NO_OPTIONS) -> Iterator[tuple[InputContainer, AudioStream]]:
     """The container in a file, and its stream that plays."""
-    with open_container(file) as container:
+    with open_container(file, options=options) as container:
         stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
         if not isinstance(stream, AudioStream):
             raise DecodeError("has no audio stream")
@@ -431,6 +455,16 @@ def _times_are_exact(stream: AudioStream, *, rate_hz: int) -> bool:
     """Whether a sample is a whole number of ticks, and FFmpeg counts the samples of a packet right."""
     ticks = 1 / (Fraction(stream.time_base or 1) * rate_hz)
     return ticks.denominator == 1 and stream.codec_context.name not in _MISCOUNTED
+
+
+def _announced_extent(
+    file: ByteFile, container: InputContainer, stream: AudioStream, *, first: av.AudioFrame
+) -> Extent:
+    announced_s, name = _announced_s(file, container, stream), container.format.name
+    # A guess, or FLAC whose beginning was cut off. Where a header tells too much, what is sought is not there.
+    if announced_s is None or first.pts is None or (name == "flac" and contradicts_header(file, format_name=name)):
+        raise NotSeekable
+    return Extent(first.pts, first.sample_rate, round(announced_s * first.sample_rate))
 
 
 def _in_a_row(packets: "Iterator[Packet[AudioStream]]") -> "Iterator[Packet[AudioStream]]":

@@ -1,7 +1,6 @@
 """The windows of a recording: what the model takes, and which of them stand for the track."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DecodeError
-from .files import ByteFile
+from .files import Source
 from .recording import NotSeekable, Recording
 
 MIN_DURATION_S = 0.5
@@ -51,7 +50,7 @@ class WindowReader:
     zero-padded window. Windows that are more than 40 dB below one that came before are left out; see `heard`.
 
     Args:
-        source: the path of an audio file of any format that FFmpeg decodes, or the open file.
+        source: the path of an audio file of any format that FFmpeg decodes, the open file, or what opens it.
         sample_rate_hz: rate of the windows.
         window_samples: length of the windows.
         start_s, end_s: only this part of it, in seconds; None is its end. A window's start is counted from the
@@ -59,6 +58,8 @@ class WindowReader:
         windows: of the whole file, only so many of these windows, evenly spread, which are sought: little else is
             decoded. A file that has no more gives all. They hold the same samples, but for the noise that AAC decoders
             draw where a file says just how loud it is, and for what comes after damage that none of them meets.
+        far: reading costs more than decoding; with `windows` the header is believed, and little is read (see
+            `Recording`).
 
     Attributes:
         duration_s: length of the file or part, once all windows were read.
@@ -72,18 +73,19 @@ class WindowReader:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | ByteFile,
+        source: Source,
         *,
         sample_rate_hz: int,
         window_samples: int,
         start_s: float = 0.0,
         end_s: float | None = None,
         windows: int | None = None,
+        far: bool = False,
     ) -> None:
         if not 0 <= start_s < (math.inf if end_s is None else end_s):
             raise DecodeError(f"has no part from {start_s} to {end_s} s: start at 0 or later, and end after it")
         self.duration_s = 0.0
-        self._recording = Recording(source, sample_rate_hz=sample_rate_hz)
+        self._recording = Recording(source, sample_rate_hz=sample_rate_hz, far=far)
         self._rate_hz = sample_rate_hz
         self._size = window_samples
         self._start_s = start_s

@@ -1,0 +1,95 @@
+"""What of a track is read from a store, with all of its windows and with three."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import soundfile
+import soxr
+
+from tests.client.audio_files import write_audio
+
+TITLE = "Bytes read from a store"
+COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
+MINUTES = (3, 10)
+FILE_RATE_HZ, RATE_HZ, WINDOW_S = 44_100, 16_000, 10
+FORMATS = ("s16.wav", "flac", "m4a", "opus", "mp3", "vbr.mp3", "aac")
+DELAY_S = 0.03  # before each answer, as from a store in the same region
+SETTINGS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def measure() -> str | None:
+    try:
+        import boto3
+        import s3fs  # noqa: F401
+
+        from tests.client.s3_server import S3Server
+
+        server = S3Server()
+    except ImportError:  # the extra [remote], or moto
+        return None
+    lines = [
+        "What the store sends for a stereo track of the demo collection's music, as `add` reads it (tags and sound), "
+        f"with all windows of {WINDOW_S} s and with `--windows 3`; moto's S3 on loopback, whose every answer waits "
+        f"{1000 * DELAY_S:.0f} ms. *Read*: MB of objects, and requests. *Time*: of one decoder, in s. Raw AAC tells no "
+        "length: to know where its windows are, all of it is read, and decoded for those alone.",
+        "",
+        "| track | file, MB | all: read | all: time | three: read | three: share | three: time |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.dict(os.environ, SETTINGS | {"AWS_ENDPOINT_URL": server.url}),
+        ):
+            bucket = boto3.resource("s3").create_bucket(Bucket="bench")
+            server.delay_s = DELAY_S
+            for minutes in MINUTES:
+                signal = _music(60 * minutes)
+                for kind in FORMATS:
+                    path = write_audio(Path(folder) / f"{minutes}.{kind}", signal, kind=kind, metadata={"title": "x"})
+                    for windows in (None, 3):  # a file that was read just now would not be read again
+                        bucket.upload_file(str(path), f"{windows}/{path.name}")
+                    size = path.stat().st_size
+                    read, sides = {}, []
+                    for windows in (None, 3):
+                        server.sent_bytes = 0
+                        server.asked.clear()
+                        began = time.monotonic()
+                        _read(f"s3://bench/{windows}/{path.name}", windows=windows)
+                        seconds, requests = time.monotonic() - began, sum(server.asked.values())
+                        read[windows] = server.sent_bytes
+                        sides.append((f"{server.sent_bytes / 1e6:.1f} in {requests}", f"{seconds:.1f}"))
+                    share = f"{read[3] / size:.0%}"
+                    cells = [f"{kind}, {minutes} min", f"{size / 1e6:.1f}", *sides[0], sides[1][0], share, sides[1][1]]
+                    lines.append(f"| {' | '.join(cells)} |")
+    finally:
+        server.stop()
+    return "\n".join(lines)
+
+
+def _read(url: str, *, windows: int | None) -> None:
+    from client.audio import WindowReader
+    from client.tags import read_tags
+
+    read_tags(url)
+    for _ in WindowReader(url, sample_rate_hz=RATE_HZ, window_samples=WINDOW_S * RATE_HZ, windows=windows):
+        pass
+
+
+def _music(seconds: int) -> np.ndarray:
+    """float32 [2, samples]: tracks of the collection over and over, the right channel a little later than the left."""
+    parts = []
+    for path in sorted(COLLECTION.glob("*.opus")):
+        samples, rate_hz = soundfile.read(path, dtype="float32")
+        parts.append(soxr.resample(samples, rate_hz, FILE_RATE_HZ))
+    mono = np.resize(np.concatenate(parts), seconds * FILE_RATE_HZ)
+    return np.stack([mono, np.roll(mono, 200)]).clip(-1, 1)

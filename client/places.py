@@ -1,0 +1,110 @@
+"""Where a file is: at a path of this machine, or at a URL in a store (see `remote`, imported for those alone)."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from audio.files import ByteFile
+
+from .errors import QueryError, StoreError
+
+# Of two letters or more: "C://" is a folder of Windows.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+
+
+class Status(Protocol):
+    """What tells whether a file has changed; see `FileState`. Of a file, `os.stat` gives one."""
+
+    @property
+    def st_size(self) -> int: ...
+    @property
+    def st_mtime_ns(self) -> int: ...
+    @property
+    def st_ctime_ns(self) -> int: ...
+    @property
+    def st_ino(self) -> int: ...
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether this names an object or a folder of a store, such as "s3://bucket/key", and no path."""
+    return isinstance(place, str) and "://" in place and _URL.match(place) is not None
+
+
+def absolute(place: str | os.PathLike[str]) -> str:
+    """The one name of a file or folder: an absolute path, or a URL without what may be secret.
+
+    Raises:
+        QueryError: a URL carries a password or a query string.
+    """
+    if not is_url(place):
+        return os.path.abspath(os.path.expanduser(place))
+    found = _URL.match(os.fspath(place))
+    assert found is not None
+    scheme, rest = found[1].lower(), found[2]
+    host = rest.partition("/")[0]
+    user, has_user, _ = host.rpartition("@")
+    is_web = scheme in ("http", "https")
+    # What is kept in a library, and shown with every hit, must open nothing; so must this message.
+    if has_user and (is_web or ":" in user):
+        raise QueryError(
+            f"the {scheme}:// URL carries a user's name or password, which a library does not keep: name it without "
+            "them, and give them as the store's own settings (docs/remote.md)"
+        )
+    if is_web and ("?" in rest or "#" in rest):
+        raise QueryError(
+            f"{scheme}://{host}/... carries a query string, such as a signature, which a library does not keep: name "
+            "the store itself (s3://bucket/key), and give its credentials in the environment"
+        )
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
+def is_there(place: str) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        StoreError: its store cannot tell.
+    """
+    if not is_url(place):
+        return os.path.exists(place)
+    with needing_extra():
+        from . import remote
+    return remote.is_there(place)
+
+
+def beginning(folder: str) -> str:
+    """How the places of all files in a folder begin."""
+    return f"{folder.rstrip('/')}/" if is_url(folder) else os.path.join(folder, "")
+
+
+def name_of(place: str) -> str:
+    """The last part: a file's name."""
+    return place.rpartition("/")[2] if is_url(place) else os.path.basename(place)
+
+
+@contextmanager
+def opened(place: str) -> Iterator[ByteFile]:
+    """A file, open for reading bytes.
+
+    Raises:
+        OSError: it cannot be opened.
+        AudioError: it cannot be read from its store; also after the block, whatever that made of it.
+    """
+    if not is_url(place):
+        with open(place, "rb") as file:
+            yield file
+        return
+    with needing_extra():
+        from . import remote
+    with remote.reading(place) as stored:
+        yield stored
+
+
+@contextmanager
+def needing_extra() -> Iterator[None]:
+    """Around the import of `remote`."""
+    try:
+        yield
+    except ImportError as exc:
+        raise StoreError(f"what lies in a store needs fsspec ({exc}): pip install 'musicsearch[remote]'") from exc
