@@ -75,7 +75,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "--to", required=True, metavar="WHERE", help="parquet://FOLDER, which all machines see, or milvus://..."
     )
     parser.add_argument("--encoder", metavar="MODEL", help="grpc://host:port, or a model repository on every machine")
-    parser.add_argument("--device", default="auto", help="of a repository: auto (default), cpu, cuda or tensorrt")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "tensorrt"), default="auto", help="of a repository (default: auto)"
+    )
     parser.add_argument("--windows", metavar="N", type=int, help="embed only N windows of each track, evenly spread")
     parser.add_argument("--video", action="store_true", help="the sound of moving pictures in folders too")
     parser.add_argument("--part", metavar="N", type=int, help="tracks of a Parquet file (default 256)")

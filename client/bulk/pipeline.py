@@ -93,7 +93,7 @@ def embed_all(
     if not found.files:
         raise QueryError(f"no audio in {', '.join(map(str, paths))}: name a file, or a folder that holds some")
     # A GPU is wanted where the embedders are, not here.
-    with closing(open_encoder(encoder, device="auto" if _is_server(encoder) else "cpu")) as opened:
+    with closing(open_encoder(encoder, device=device if _is_server(encoder) else "cpu")) as opened:
         spec, probes = opened.spec, make_probes(opened)
     output = open_output(to, spec=spec)
     output.begin(probes)
@@ -103,7 +103,12 @@ def embed_all(
         todo = _left(found, before, report)
         if todo:
             with _cluster():
-                options = {"encoder": encoder, "device": device, "windows": windows, "part_tracks": part_tracks}
+                options: dict[str, Any] = {
+                    "encoder": encoder,
+                    "device": device,
+                    "windows": windows,
+                    "part_tracks": part_tracks,
+                }
                 tracks = _pipeline(_tables(todo, found), output, spec, **options)
                 with show_progress("embedding", total=len(todo), enabled=progress) as advance:
                     for told in _rows(tracks):
@@ -195,9 +200,10 @@ def _pipeline(
     gpus = 0 if device == "cpu" or _is_server(encoder) else int(resources.get("GPU", 0))
     if device in ("cuda", "tensorrt") and not gpus:
         raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with some, or use 'cpu'")
-    # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. Embedders are
-    # apart, as each takes a GPU, all cores of its node, or waits for a server.
+    # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. An embedder takes
+    # a GPU, all cores of its node beside the decoders, or waits for a server.
     aside: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "batch_format": "pyarrow"}
+    embedder = {"encoder": encoder, "device": device if gpus or _is_server(encoder) else "cpu", "spec": spec}
     return (
         ray.data.from_arrow(files)
         .map_batches(
@@ -210,10 +216,9 @@ def _pipeline(
         )
         .map_batches(
             Embed,
-            fn_constructor_kwargs={"encoder": encoder, "device": device if gpus else "auto", "spec": spec},
-            batch_size=None,
+            fn_constructor_kwargs=embedder,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=gpus or nodes),
-            **({"num_gpus": 1} if gpus else {}),
+            **({"num_gpus": 1, "batch_size": _TASK_TRACKS} if gpus else {"batch_size": None}),
             **aside,
         )
         .map_batches(
@@ -244,7 +249,8 @@ def _rows(tracks: Any) -> Iterator[dict[str, Any]]:
 
 
 def _translated(error: BaseException) -> MusicSearchError:
-    todo, seen = [error], set()
+    todo: list[BaseException] = [error]
+    seen: set[int] = set()
     while todo:
         one = todo.pop(0)
         if isinstance(one, MusicSearchError) and not isinstance(one, ray.exceptions.RayError):
