@@ -200,8 +200,8 @@ def _pipeline(
     gpus = 0 if device == "cpu" or _is_server(encoder) else int(resources.get("GPU", 0))
     if device in ("cuda", "tensorrt") and not gpus:
         raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with some, or use 'cpu'")
-    # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. An embedder takes a
-    # GPU, all cores of its node beside the decoders, or waits for a server.
+    # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. An embedder
+    # takes a GPU, all cores of its node beside the decoders, or waits for a server.
     aside: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "batch_format": "pyarrow"}
     embedder = {"encoder": encoder, "device": device if gpus or _is_server(encoder) else "cpu", "spec": spec}
     return (
