@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -32,15 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .pipeline import embed_all
         except ImportError as exc:
             raise LibraryError(f"client.bulk needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
-        report = embed_all(
-            options.paths,
-            to=options.to,
-            encoder=options.encoder,
-            device=options.device,
-            windows=options.windows,
-            video=options.video,
-            **({} if options.part is None else {"part_tracks": options.part}),
-        )
+        with redirect_stdout(sys.stderr):  # Ray prints what befalls its nodes
+            report = embed_all(
+                options.paths,
+                to=options.to,
+                encoder=options.encoder,
+                device=options.device,
+                windows=options.windows,
+                video=options.video,
+                **({} if options.part is None else {"part_tracks": options.part}),
+            )
     except MusicSearchError as exc:
         print(f"client.bulk: {exc}", file=sys.stderr)
         return 2

@@ -212,7 +212,7 @@ def _pipeline(
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores, initial_size=min(cores, len(files))),
         )
         .map_batches(
             Embed,
