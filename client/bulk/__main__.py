@@ -61,7 +61,12 @@ def _as_text(report: "BulkReport") -> str:
     others = ", ".join(f"{count} {kind or 'without an extension'}" for kind, count in report.passed_over.items())
     damaged = [f"  {track.path}: {track.warning}" for track in report.warnings]
     failed = [f"  {failed.path}: {failed.reason}" for failed in report.failed]
-    lines = [report.stages.rstrip(), summary, f"passed over: {others}" if others else "", *damaged, *failed]
+    stages = [
+        f"{stage.name}: {stage.tracks} tracks, {stage.tracks_per_s:.1f}/s, {stage.work_s:.1f} s of work; a task waited "
+        f"{stage.waited_s:.1f} s for a worker and {stage.held_up_s:.1f} s for the next stage"
+        for stage in report.stages
+    ]
+    lines = [*stages, summary, f"passed over: {others}" if others else "", *damaged, *failed]
     return "\n".join(filter(None, lines))
 
 

@@ -30,6 +30,27 @@ _TASK_TRACKS = 8  # that are decoded at once: their windows, 12 MB for three min
 _TASKS_A_CORE = 4  # at least, where there are few tracks
 
 
+@dataclass(frozen=True)
+class Stage:
+    """How a stage of the pipeline did, by Ray Data's account.
+
+    Attributes:
+        name: Decode, Embed or Write.
+        tracks: that it took, those with which a dead machine was busy again.
+        work_s: how long its workers worked, all together.
+        tracks_per_s: from its first task to its last.
+        waited_s: how long a task waited for a worker and for what it needs, on average.
+        held_up_s: how long a task then waited for room in the next stage, on average.
+    """
+
+    name: str
+    tracks: int
+    work_s: float
+    tracks_per_s: float
+    waited_s: float
+    held_up_s: float
+
+
 @dataclass
 class BulkReport:
     """What a run did.
@@ -43,7 +64,7 @@ class BulkReport:
         passed_over: how many other files there are, by the ends of their names.
         audio_s: length of the tracks that were added.
         seconds: how long all of it took.
-        stages: Ray Data's own account of each stage: rows, time of work, time of waiting, throughput.
+        stages: of the pipeline, in their order; none where nothing was to be done.
     """
 
     added: int = 0
@@ -54,7 +75,7 @@ class BulkReport:
     passed_over: dict[str, int] = field(default_factory=dict)
     audio_s: float = 0.0
     seconds: float = 0.0
-    stages: str = ""
+    stages: list[Stage] = field(default_factory=list)
 
 
 def embed_all(
@@ -114,7 +135,7 @@ def embed_all(
                     for told in _rows(tracks):
                         _take(told, report)
                         advance(told.get("audio_s", 0.0))
-                report.stages = tracks.stats()
+                report.stages = _stages(tracks.get_stats_summary())
         report.tracks = len(output.done().paths)
         if report.tracks != len(before.paths) + report.added:
             raise MusicSearchError(
@@ -190,7 +211,6 @@ def _pipeline(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
-    context.verbose_stats_logs = True  # with how long tasks waited
     # A task gives one table, whatever is in it: one that is made again holds the same tracks (see `stages`).
     context.target_max_block_size = None
     resources = ray.cluster_resources()
@@ -246,6 +266,20 @@ def _rows(tracks: Any) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, table.column("told").to_pylist())
     except Exception as exc:  # Ray's errors, and those of its workers, share no base class
         raise _translated(exc) from exc
+
+
+def _stages(summary: Any) -> list[Stage]:
+    found = [stage for parent in summary.parents for stage in _stages(parent)]
+    for operator in summary.operators_stats:
+        name = operator.operator_name.removeprefix("MapBatches(").removesuffix(")")
+        if name in (stage.__name__ for stage in (Decode, Embed, Write)) and operator.wall_time:
+            waited_s, held_up_s = (
+                summary.extra_metrics.get(f"average_task_{what}_time_s") or 0.0
+                for what in ("scheduling", "output_backpressure")
+            )
+            tracks, work_s = operator.output_num_rows.sum, operator.wall_time.sum
+            found.append(Stage(name, tracks, work_s, operator.num_rows_per_s, waited_s, held_up_s))
+    return found
 
 
 def _translated(error: BaseException) -> MusicSearchError:

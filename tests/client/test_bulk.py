@@ -51,7 +51,9 @@ class Cluster:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        quick = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 0}  # to notice that a node is dead
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.worker = self._cluster.add_node(num_cpus=1)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
@@ -136,10 +138,13 @@ def test_the_vectors_are_those_of_add(
         "empty.mp3": "empty file (0 bytes)",
         "poison.wav": "decoding it ended with SIGSEGV: the file is damaged, or memory ran out",
     }
-    assert all(stage in report["stages"] for stage in ("Decode", "Embed", "Write", "throughput"))
+    assert [(stage["name"], stage["tracks"]) for stage in report["stages"]] == [
+        *(("Decode", 5), ("Embed", 5), ("Write", 5)),
+    ]
+    assert all(stage["work_s"] > 0 < stage["tracks_per_s"] and stage["waited_s"] > 0 for stage in report["stages"])
     # Nothing is tried again, not the poison either.
     again = cluster.run(tones, "--to", f"parquet://{out}", *arguments)
-    assert (again["added"], again["already"], len(again["failed"]), again["stages"]) == (0, 3, 2, "")
+    assert (again["added"], again["already"], len(again["failed"]), again["stages"]) == (0, 3, 2, [])
 
     import_library(out, tmp_path / "library")
     (tones / "poison.wav").rename(tmp_path / "poison.wav")
@@ -188,7 +193,6 @@ def test_a_node_may_die(cluster: Cluster, slow: Path, tiny_repository: Path, tmp
     assert sum(rows_in(tmp_path / "out").values()) < TRACKS // 2
     cluster.kill_worker()
     report = finished(process)
-    print(report["stages"])
     assert (report["added"], report["failed"]) == (TRACKS, [])
     assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
 
