@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from .pipeline import embed_all
         except ImportError as exc:
-            raise LibraryError(f"client.bulk needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
+            raise LibraryError(f"it needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
         with redirect_stdout(sys.stderr):  # Ray prints what befalls its nodes
             report = embed_all(
                 options.paths,

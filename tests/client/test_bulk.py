@@ -219,10 +219,3 @@ def test_bad_input(tmp_path: Path, tones: Path, tiny_repository: Path, capsys: p
         assert err.count("\n") == 1
         assert re.search(said, err)
     assert not (tmp_path / "out").exists()
-
-
-def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delitem(sys.modules, "client.bulk.pipeline", raising=False)
-    monkeypatch.setitem(sys.modules, "ray", None)
-    assert main([str(tmp_path), "--to", "parquet://x"]) == 2
-    assert capsys.readouterr().err.endswith("pip install 'musicsearch[ray]'\n")

@@ -1,7 +1,9 @@
 """A folder of parts: what it holds, who may write there, and the library that it becomes. Without Ray."""
 
 import json
+import re
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import client
 from client import LibraryError, ModelMismatch, QueryError
+from client.bulk.__main__ import main as bulk
 from client.cli import main
 from client.encoders import EncoderSpec
 from client.index.catalogue import Catalogue, FailedFile
@@ -159,3 +163,22 @@ def test_a_collection_of_milvus(tmp_path: Path) -> None:
     assert done.failed == {BAD.path: BAD}
     with pytest.raises(ModelMismatch, match="another collection"):
         output.Collection(collection.name, spec=replace(SPEC, fingerprint="d" * 64)).begin(PROBES)
+
+
+# -- without Ray ---------------------------------------------------------------------------------------
+
+
+def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delitem(sys.modules, "client.bulk.pipeline", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert bulk([str(tmp_path), "--to", f"parquet://{tmp_path / 'out'}"]) == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"client.bulk: it needs Ray \(.*\): pip install 'musicsearch\[ray\]'\n", err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_else_of_the_client_imports_it() -> None:
+    files = [path for path in Path(client.__file__).parent.rglob("*.py") if path.parent.name != "bulk"]
+    assert len(files) > 50
+    importing = re.compile(r"^\s*(import ray|from ray|from \.+bulk|from \. import bulk)\b", re.MULTILINE)
+    assert [path.name for path in files if importing.search(path.read_text())] == []
