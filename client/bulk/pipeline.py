@@ -222,7 +222,7 @@ def _pipeline(
         raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with some, or use 'cpu'")
     # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. An embedder
     # takes a GPU, all cores of its node beside the decoders, or waits for a server.
-    aside: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "batch_format": "pyarrow"}
+    aside: dict[str, Any] = {"num_cpus": 0, "batch_format": "pyarrow"}
     embedder = {"encoder": encoder, "device": device if gpus or _is_server(encoder) else "cpu", "spec": spec}
     return (
         ray.data.from_arrow(files)
