@@ -177,8 +177,9 @@ def test_after_the_driver_was_killed_the_rest_is_embedded(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*.parquet")}
+    written = sum(rows_in(tmp_path / "out").values())
     report = cluster.run(*command)
-    assert report["already"] >= len(before) * PART_TRACKS > 0
+    assert report["already"] >= written > 0  # its workers may have gone on for a moment
     assert report["added"] == TRACKS - report["already"] > 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
