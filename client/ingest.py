@@ -569,19 +569,11 @@ class Ingest:
                 track.vectors.append(next(vectors))
 
     def _embed_when_free(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        give_up_at, pause_s = time.monotonic() + _BUSY_LIMIT_S, _FIRST_PAUSE_S
-        while True:
-            try:
-                return self._encoder.embed_windows(waveforms)
-            except ServerBusy as exc:
-                left_s = give_up_at - time.monotonic()
-                if pause_s > left_s:
-                    raise
-                log.warning("%s; waiting for up to %.0f s", exc, left_s)
-            # Those that were refused together come back apart.
-            if _wait(self._stop, pause_s * random.uniform(0.5, 1.0)):
+        def pause(seconds: float) -> None:
+            if _wait(self._stop, seconds):
                 raise _Stopped
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+        return embed_when_free(self._encoder, waveforms, pause=pause)
 
     # -- all of them -----------------------------------------------------------------------------------
 
@@ -609,6 +601,31 @@ class Ingest:
         finally:
             with self._clock:
                 self._worked_s[what] += time.monotonic() - started_at
+
+
+def embed_when_free(
+    encoder: Encoder, waveforms: NDArray[np.float32], *, pause: Callable[[float], None] = time.sleep
+) -> NDArray[np.float32]:
+    """As `Encoder.embed_windows`, after a server that is full has room again.
+
+    Args:
+        pause: waits for so many seconds.
+
+    Raises:
+        EncoderError: the model or its server failed; ServerBusy: it was full for ten minutes.
+    """
+    give_up_at, pause_s = time.monotonic() + _BUSY_LIMIT_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            return encoder.embed_windows(waveforms)
+        except ServerBusy as exc:
+            left_s = give_up_at - time.monotonic()
+            if pause_s > left_s:
+                raise
+            log.warning("%s; waiting for up to %.0f s", exc, left_s)
+        # Those that were refused together come back apart.
+        pause(pause_s * random.uniform(0.5, 1.0))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 class _Stopped(BaseException):

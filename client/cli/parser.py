@@ -302,6 +302,7 @@ def make_parser() -> argparse.ArgumentParser:
         "make a library of an exported file",
         "new_library library.export --moved /home/me/Music=/mnt/music",
         "new_library library.parquet",
+        "new_library parts    a folder that `python -m client.bulk` wrote",
         library=_folder,
     )
     importing.add_argument("source", metavar="FILE", type=Path)

@@ -437,7 +437,7 @@ class Catalogue:
             self._db.execute("DELETE FROM probes WHERE model = ?", (self.model_number,))
             self._db.executemany(
                 "INSERT INTO probes VALUES (?1, ?2, ?3, checksum(?1, ?2, ?3))",
-                [(self.model_number, kind, _to_blob(vectors)) for kind, vectors in probes.items()],
+                [(self.model_number, kind, to_blob(vectors)) for kind, vectors in probes.items()],
             )
 
     def move(self, beginnings: Mapping[str, str]) -> None:
@@ -551,8 +551,8 @@ class Catalogue:
     def _put_vectors(self, number: int, vectors: TrackVectors) -> None:
         label = self._next("vectors")
         for table, row in (
-            ("vectors", (label, self.model_number, number, _to_blob(vectors.vector))),
-            ("windows", (label, _to_blob(vectors.starts_s), quantized.quantize(vectors.windows, track=vectors.vector))),
+            ("vectors", (label, self.model_number, number, to_blob(vectors.vector))),
+            ("windows", (label, to_blob(vectors.starts_s), quantized.quantize(vectors.windows, track=vectors.vector))),
         ):
             self._db.execute(
                 f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))}, ?)", (*row, schema.checksum(*row))
@@ -1043,7 +1043,8 @@ def to_json(metadata: Mapping[str, Value]) -> str:
     return json.dumps(dict(metadata), ensure_ascii=False, default=np.generic.item)
 
 
-def _to_blob(vectors: NDArray[np.float32]) -> bytes:
+def to_blob(vectors: NDArray[np.float32]) -> bytes:
+    """As the catalogue stores them."""
     return np.ascontiguousarray(vectors, dtype=_FLOAT32).tobytes()
 
 

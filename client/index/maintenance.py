@@ -126,6 +126,11 @@ def export_to_parquet(
     return tracks
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The Parquet files of a folder, each a part of one library."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
 def is_parquet(path: Path) -> bool:
     """Whether this is meant as a Parquet file: by its name, or by how it begins."""
     if path.suffix.lower() == ".parquet":
@@ -181,7 +186,7 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
 
 
 def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | None = None) -> Verification:
-    """Make a library of an exported file, SQLite's or Parquet.
+    """Make a library of an exported file, SQLite's or Parquet, or of a folder of parts that `client.bulk` wrote.
 
     Args:
         moved: where the music is now: what its paths began with, and what stands in its place.
@@ -191,7 +196,9 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
     """
     if (folder / FILE_NAME).exists():
         raise LibraryError(f"{folder} has a library already: choose another folder")
-    if not source.is_file():
+    if source.is_dir() and not parts_of(source):
+        raise LibraryError(f"{source} holds no Parquet files: name one that `python -m client.bulk` wrote, or a file")
+    if not source.is_dir() and not source.is_file():
         raise LibraryError(f"no file {source}: name one that `music-search export` wrote")
     is_new = not folder.exists()
     with translated(folder):
@@ -207,7 +214,7 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
 def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verification:
     with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
         part = Path(temporary)
-        if is_parquet(source):
+        if source.is_dir() or is_parquet(source):
             _fill(part / FILE_NAME, source)
         else:
             shutil.copyfile(source, part / FILE_NAME)
@@ -226,14 +233,14 @@ def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verifica
 
 
 def _fill(path: Path, source: Path) -> None:
-    """Make a catalogue of a Parquet file."""
+    """Make a catalogue of a Parquet file, or of a folder of parts."""
     parquet = _open_parquet(source)
     with closing(_open_raw(path)) as db:
         for setting in (f"page_size = {schema.PAGE_SIZE}", "journal_mode = OFF", "synchronous = OFF"):
             db.execute(f"PRAGMA {setting}")  # nobody goes on with what comes to half a catalogue
         db.execute("BEGIN")
         schema.create(db)
-        parquet.fill(db, source)
+        parquet.fill(db, parts_of(source) if source.is_dir() else [source])
         schema.stamp(db)
         db.execute("COMMIT")
 

@@ -361,6 +361,10 @@ class MilvusStore:
             for row in rows:
                 yield to_track(row), np.array(row["vector"], "<f4").tobytes(), *to_window_blobs(row)
 
+    def paths(self) -> Iterator[str]:
+        """Of all tracks."""
+        return (row["path"] for rows in self._each(self.collection, "", "path") for row in rows)
+
     def vectors_of(self, labels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         rows = self._by_ids(list(map(to_id, labels)), "vector")
         return {to_label(row["track_id"]): np.array(row["vector"], np.float32) for row in rows}

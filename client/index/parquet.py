@@ -17,6 +17,10 @@ have checksums as well.
 
 Tombstones stay behind: they are for indexes that have seen the removed tracks, and a copy is a library of its own. A
 collection of Milvus has no numbers and checksums: here it gets some.
+
+A library may also come as several such files, its parts, as `client.bulk` writes them: each is one by itself, with
+numbers and labels from 1 on, which are given anew where the parts become one library. Track ids of parts follow from
+the paths, so that a part that is made twice is the same twice.
 """
 
 import base64
@@ -25,19 +29,22 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ..encoders import EncoderSpec
 from ..errors import LibraryError
 from ..progress import show_progress
-from . import schema
-from .catalogue import REPAIR, Catalogue, to_json
+from . import quantized, schema
+from .catalogue import REPAIR, Catalogue, FailedFile, Model, NewTrack, check_vectors, to_blob, to_json
 from .fields import put_fields
 from .store import Store
 
@@ -206,10 +213,58 @@ def _rows_of_collection(store: Store) -> Iterator[_Row]:
             *(float(track.duration_s), to_json(track.tags), to_json(track.annotations)),
             *(int(track.is_missing), track.warning),
         )
-        vector, starts_s, windows = blobs
-        vector_crc32 = schema.checksum(number, 1, number, vector)
-        made = _Made(number, vector, vector_crc32, starts_s, windows, schema.checksum(number, starts_s, windows))
-        yield _Row((*facts, schema.checksum(*facts)), {1: made})
+        yield _made_row(facts, *blobs)
+
+
+def write_part(
+    path: Path,
+    tracks: Sequence[NewTrack],
+    *,
+    spec: EncoderSpec,
+    failed: Sequence[FailedFile] = (),
+    probes: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+) -> None:
+    """Write new tracks, as `Catalogue.put` takes them, as a part of a library.
+
+    Args:
+        spec: of the model that made their vectors.
+        failed: files that cannot be used; probes: see `Catalogue.put_probes`, in one part of a library.
+
+    Raises:
+        LibraryError: a vector that no model makes; OSError: the file cannot be written.
+    """
+    for track in tracks:
+        check_vectors(track.vectors, dim=spec.embedding_dim, of=track.file.path)
+    model = (1, spec.model_name, spec.fingerprint, spec.embedding_dim)
+    texts = [(1, kind, to_blob(vectors)) for kind, vectors in probes.items()]
+    rest = _Rest(
+        1,
+        [_Model(*model, schema.checksum(*model), vectors=0, pairs=0)],
+        [_Probes(*one, schema.checksum(*one)) for one in texts],
+        [tuple(getattr(file, name) for name in _FAILED) for file in failed],
+    )
+    rows = (_row_of_part(number, track) for number, track in enumerate(tracks, start=1))
+    _write(rows, rest, path, total=len(tracks), spec=spec, progress=False)
+
+
+def _row_of_part(number: int, track: NewTrack) -> _Row:
+    file, made = track.file, track.vectors
+    track_id = blake2b(file.path.encode(), digest_size=8).hexdigest()
+    facts = (
+        *(number, track_id, file.path, file.size, file.mtime_ns, file.ctime_ns, file.content_hash),
+        *(float(track.duration_s), to_json(track.metadata), "{}", 0, track.warning),
+    )
+    return _made_row(
+        facts, to_blob(made.vector), to_blob(made.starts_s), quantized.quantize(made.windows, track=made.vector)
+    )
+
+
+def _made_row(facts: tuple[Any, ...], vector: bytes, starts_s: bytes, windows: bytes) -> _Row:
+    """Of a track with the vectors of model number 1, under the track's own number."""
+    number = facts[0]
+    vector_crc32 = schema.checksum(number, 1, number, vector)
+    made = _Made(number, vector, vector_crc32, starts_s, windows, schema.checksum(number, starts_s, windows))
+    return _Row((*facts, schema.checksum(*facts)), {1: made})
 
 
 class _Written(NamedTuple):
@@ -287,33 +342,85 @@ def _tell(rest: _Rest, *, tracks: int, spec: EncoderSpec | None) -> dict[str, An
 # -- and back ------------------------------------------------------------------------------------------
 
 
-def fill(db: sqlite3.Connection, source: Path) -> None:
-    """Put what such a file holds into the empty tables of a catalogue, a thousand tracks in memory at a time.
+def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
+    """Put what such files hold into the empty tables of a catalogue, a thousand tracks in memory at a time.
+
+    Args:
+        sources: one library, or the parts of one.
 
     Raises:
-        LibraryError: the file is no sound export; sqlite3.Error, OSError: the catalogue cannot be written.
+        LibraryError: a file is no sound export, or one of two has a track or a model that does not fit the others;
+            sqlite3.Error, OSError: the catalogue cannot be written.
+    """
+    models: list[_Model] = []
+    for source in sources:
+        with _opened(source) as file:
+            rest, tracks = _read_rest(file, source=source)
+            _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
+            if not models:
+                models = [model._replace(vectors=0, pairs=0) for model in rest.models]
+                for name, value in (("library_id", secrets.token_hex(16)), ("model", str(rest.own))):
+                    db.execute("INSERT INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
+                for model in models:
+                    _insert(db, "models", model._asdict())  # whose vectors are counted as they come
+            elif models != [model._replace(vectors=0, pairs=0) for model in rest.models]:
+                raise LibraryError(
+                    f"{source} was made with the model {rest.models[0].name} ({rest.models[0].fingerprint}), but "
+                    f"{sources[0]} with {models[0].name} ({models[0].fingerprint}): they are no parts of one library"
+                )
+            for one in rest.probes:
+                _insert(db, "probes", one._asdict())
+            for row in rest.failed:
+                db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?)", row)
+            _fill_tracks(db, file, rest, tracks=tracks, source=source)
+    if len(sources) > 1:  # a file that failed in one part may have been mended for another
+        db.execute("DELETE FROM failed WHERE path IN (SELECT path FROM tracks)")
+
+
+def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, tracks: int, source: Path) -> None:
+    """`tracks`: how many there must be."""
+    # Those of the first file stay what they are.
+    ((number, label),) = db.execute(
+        "SELECT (SELECT ifnull(max(number), 0) FROM tracks), (SELECT ifnull(max(label), 0) FROM vectors)"
+    )
+    found = 0
+    counts = {model.number: model._replace(vectors=0, pairs=0) for model in rest.models}
+    for group in _read_groups(file, rest, source=source):
+        for row in group:
+            found += 1
+            _put(db, row, name=f"row {found} of {source}", after=(number, label))
+            for model, made in row.made.items():
+                pairs = counts[model].pairs + schema.checksum(row.track[0], made.label)
+                counts[model] = counts[model]._replace(vectors=counts[model].vectors + 1, pairs=pairs)
+    if found != tracks:
+        raise LibraryError(f"{source} holds {found} tracks of the {tracks} that were exported: {_AGAIN}")
+    if [*counts.values()] != rest.models:
+        raise LibraryError(f"{source} does not hold the vectors that were exported: {_AGAIN}")
+
+
+class Part(NamedTuple):
+    """Which files a part is of, and which could not be used."""
+
+    model: Model
+    paths: list[str]
+    failed: list[FailedFile]
+
+
+def read_part(source: Path) -> Part:
+    """Which files a part is of.
+
+    Raises:
+        LibraryError: it is no sound export.
     """
     with _opened(source) as file:
         rest, tracks = _read_rest(file, source=source)
-        columns = rest.columns()
-        _check_columns(file.schema_arrow, expected=columns, source=source)
-        for name, value in (("library_id", secrets.token_hex(16)), ("model", str(rest.own))):
-            db.execute("INSERT INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
-        for model in rest.models:
-            _insert(db, "models", model._replace(vectors=0, pairs=0)._asdict())  # counted as they come
-        for one in rest.probes:
-            _insert(db, "probes", one._asdict())
-        for row in rest.failed:
-            _insert(db, "failed", dict(zip(_FAILED, row, strict=True)))
-        found = 0
-        for group in _read_groups(file, rest, source=source):
-            for row in group:
-                found += 1
-                _put(db, row, name=f"row {found} of {source}")
-    if found != tracks:
-        raise LibraryError(f"{source} holds {found} tracks of the {tracks} that were exported: {_AGAIN}")
-    if db.execute(f"SELECT {', '.join(_Model._fields)} FROM models ORDER BY number").fetchall() != rest.models:
-        raise LibraryError(f"{source} does not hold the vectors that were exported: {_AGAIN}")
+        with _translated(source):
+            paths = file.read(columns=["path"]).column("path").to_pylist()
+    if len(paths) != tracks:
+        raise LibraryError(f"{source} holds {len(paths)} tracks of the {tracks} that were exported: {_AGAIN}")
+    own = next(model for model in rest.models if model.number == rest.own)
+    failed = [FailedFile(**dict(zip(_FAILED, row, strict=True))) for row in rest.failed]
+    return Part(Model(own.name, own.fingerprint, own.embedding_dim), paths, failed)
 
 
 def _begins_and_ends(path: Path) -> tuple[bytes, bytes]:
@@ -413,7 +520,8 @@ def _from_batch(batch: pa.RecordBatch, rest: _Rest) -> list[_Row]:
     return rows
 
 
-def _put(db: sqlite3.Connection, row: _Row, *, name: str) -> None:
+def _put(db: sqlite3.Connection, row: _Row, *, name: str, after: tuple[int, int]) -> None:
+    """`after`: the track number and the label after which those of this file begin."""
     number = row.track[0]
 
     def check(*values: Any, crc32: int | None) -> None:
@@ -421,20 +529,25 @@ def _put(db: sqlite3.Connection, row: _Row, *, name: str) -> None:
             raise LibraryError(f"{name} does not match its checksum: {_AGAIN}")
 
     check(*row.track[:-1], crc32=row.track[-1])
-    track = dict(zip(_TRACK, row.track, strict=True))
+    track = dict(zip(_TRACK, row.track, strict=True)) | {"number": number + after[0]}
     try:
-        _insert(db, "tracks", track)
-        put_fields(db, number, {**json.loads(track["metadata"]), **json.loads(track["annotations"])})
+        _insert_checked(db, "tracks", track)
+        put_fields(db, track["number"], {**json.loads(track["metadata"]), **json.loads(track["annotations"])})
         for model, made in row.made.items():
             check(made.label, model, number, made.vector, crc32=made.vector_crc32)
             check(made.label, made.starts_s, made.windows, crc32=made.windows_crc32)
-            vector = {"label": made.label, "model": model, "track": number, "vector": made.vector}
-            _insert(db, "vectors", vector | {"crc32": made.vector_crc32})
-            windows = {"label": made.label, "starts_s": made.starts_s, "vectors": made.windows}
-            _insert(db, "windows", windows | {"crc32": made.windows_crc32})
+            label = made.label + after[1]
+            vector = {"label": label, "model": model, "track": track["number"], "vector": made.vector}
+            _insert_checked(db, "vectors", vector)
+            _insert_checked(db, "windows", {"label": label, "starts_s": made.starts_s, "vectors": made.windows})
     except sqlite3.IntegrityError as exc:  # "UNIQUE constraint failed: tracks.path"
         column = str(exc).rpartition(".")[2]
         raise LibraryError(f"{name} has the {column} of another row: each may be there once; {_AGAIN}") from exc
+
+
+def _insert_checked(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+    crc32 = schema.checksum(*(row[name] for name in schema.CHECKED[table].split(", ")))
+    _insert(db, table, {**row, "crc32": crc32})
 
 
 def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:

@@ -1,0 +1,309 @@
+"""The pipeline: what is not in the output yet, through Ray Data's operators, and what comes of it."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from ..background import make_probes
+from ..encoders import EncoderSpec, open_encoder
+from ..errors import EncoderError, MusicSearchError, QueryError
+from ..ingest import TrackWarning
+from ..progress import show_progress
+from ..query import check_count
+from ..walk import FailedTrack, Found, find_audio, printable
+from .output import Done, Output, open_output
+from .stages import FILES, Decode, Embed, Write
+
+PART_TRACKS = 256
+"""Of a file of the output. A killed run loses no more than this for each file that was being made."""
+_TASK_TRACKS = 8  # that are decoded at once: their windows, 12 MB for three minutes, are in memory together
+_TASKS_A_CORE = 4  # at least, where there are few tracks
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage of the pipeline did, by Ray Data's account.
+
+    Attributes:
+        name: Decode, Embed or Write.
+        tracks: that it took, those with which a dead machine was busy again.
+        work_s: how long its workers worked, all together.
+        tracks_per_s: from its first task to its last.
+        waited_s: how long a task waited for a worker and for what it needs, on average.
+        held_up_s: how long a task then waited for room in the next stage, on average.
+    """
+
+    name: str
+    tracks: int
+    work_s: float
+    tracks_per_s: float
+    waited_s: float
+    held_up_s: float
+
+
+@dataclass
+class BulkReport:
+    """What a run did.
+
+    Attributes:
+        added: tracks that were written.
+        already: tracks that the output held before.
+        tracks: that it holds now.
+        failed: files that cannot be used, among them those of earlier runs that have not changed since.
+        warnings: files that were added, and what of each does not decode.
+        passed_over: how many other files there are, by the ends of their names.
+        audio_s: length of the tracks that were added.
+        seconds: how long all of it took.
+        stages: of the pipeline, in their order; none where nothing was to be done.
+    """
+
+    added: int = 0
+    already: int = 0
+    tracks: int = 0
+    failed: list[FailedTrack] = field(default_factory=list)
+    warnings: list[TrackWarning] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    audio_s: float = 0.0
+    seconds: float = 0.0
+    stages: list[Stage] = field(default_factory=list)
+
+
+def embed_all(
+    paths: Sequence[str | Path],
+    *,
+    to: str,
+    encoder: str | None = None,
+    device: str = "auto",
+    windows: int | None = None,
+    video: bool = False,
+    part_tracks: int = PART_TRACKS,
+    progress: bool = True,
+) -> BulkReport:
+    """Embed what the output lacks of these files and folders; interrupted in any way, the same call goes on.
+
+    A track that the output holds is not looked at again, also where its file has changed: that is for `add`, once the
+    output has become a library. On a cluster, all machines must see the files under the same paths.
+
+    Args:
+        paths, windows, video: see `MusicSearch.add`.
+        to: "parquet://FOLDER", which all machines see, or "milvus://host:19530/collection".
+        encoder: as for `open_encoder`; a folder is one on every machine.
+        device: for a folder: "cpu"; "cuda" or "tensorrt", a GPU for each embedder; "auto": one where there are any.
+        part_tracks: tracks of a Parquet file.
+
+    Raises:
+        QueryError: there is no audio, or an argument is out of its range; LibraryError: the output cannot be used;
+        ModelMismatch: it was made with another model; EncoderError: the model or its server failed;
+        MusicSearchError: no cluster answers, or Ray failed.
+    """
+    started_at = time.monotonic()
+    if windows is not None:
+        check_count(windows, name="windows", least=1)
+    check_count(part_tracks, name="part", least=1)
+    found = find_audio(paths, video=video)
+    if not found.files:
+        raise QueryError(f"no audio in {', '.join(map(str, paths))}: name a file, or a folder that holds some")
+    # A GPU is wanted where the embedders are, not here.
+    with closing(open_encoder(encoder, device=device if _is_server(encoder) else "cpu")) as opened:
+        spec, probes = opened.spec, make_probes(opened)
+    output = open_output(to, spec=spec)
+    output.begin(probes)
+    try:
+        before = output.done()
+        report = BulkReport(failed=[*found.failed], passed_over=dict(found.passed_over))
+        todo = _left(found, before, report)
+        if todo:
+            with _cluster():
+                options: dict[str, Any] = {
+                    "encoder": encoder,
+                    "device": device,
+                    "windows": windows,
+                    "part_tracks": part_tracks,
+                }
+                tracks = _pipeline(_tables(todo, found), output, spec, **options)
+                with show_progress("embedding", total=len(todo), enabled=progress) as advance:
+                    for told in _rows(tracks):
+                        _take(told, report)
+                        advance(told.get("audio_s", 0.0))
+                report.stages = _stages(tracks.get_stats_summary())
+        report.tracks = len(output.done().paths)
+        if report.tracks != len(before.paths) + report.added:
+            raise MusicSearchError(
+                f"{output.name} holds {report.tracks} tracks, expected {len(before.paths)} of before and "
+                f"{report.added} more: run this again, and let one run write there at a time"
+            )
+    finally:
+        output.end()
+    report.seconds = time.monotonic() - started_at
+    return report
+
+
+def _left(found: Found, done: Done, report: BulkReport) -> list[str]:
+    """The files that are not in the output; those that are get reported."""
+    left = []
+    for path in found.files:
+        note = done.failed.get(path)
+        if path in done.paths:
+            report.already += 1
+        elif note is not None and os.path.exists(path) and note.looks_like(os.stat(path)):
+            report.failed.append(FailedTrack(printable(path), note.reason))
+        elif printable(path) != path:
+            report.failed.append(FailedTrack(printable(path), "its name is not valid UTF-8: rename it"))
+        else:
+            left.append(path)
+    return left
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """A connection to the cluster that RAY_ADDRESS names, or to one on this machine, which is started if need be."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    is_mine = not ray.is_initialized()
+    try:
+        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as exc:
+        where = os.environ.get("RAY_ADDRESS", "this machine")
+        raise MusicSearchError(
+            f"no Ray cluster at {where} ({' '.join(str(exc).split())[:200]}): start one with `ray start --head`, or "
+            "set RAY_ADDRESS to its address, or to nothing"
+        ) from exc
+    try:
+        yield
+    finally:
+        if is_mine:
+            ray.shutdown()
+
+
+def _tables(paths: Sequence[str], found: Found) -> list[pa.Table]:
+    """Tables of `FILES`, each for one task."""
+    cores = max(1, int(ray.cluster_resources().get("CPU", 0)))
+    size = max(1, min(_TASK_TRACKS, len(paths) // (_TASKS_A_CORE * cores)))
+    groups = (paths[start : start + size] for start in range(0, len(paths), size))
+    return [
+        pa.Table.from_pylist([{"path": path, "unless_video": path in found.unless_video} for path in group], FILES)
+        for group in groups
+    ]
+
+
+def _pipeline(
+    files: list[pa.Table],
+    output: Output,
+    spec: EncoderSpec,
+    *,
+    encoder: str | None,
+    device: str,
+    windows: int | None,
+    part_tracks: int,
+) -> Any:
+    """The lazy dataset whose rows are what `Write` tells."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
+    # A task gives one table, whatever is in it: one that is made again holds the same tracks (see `stages`).
+    context.target_max_block_size = None
+    resources = ray.cluster_resources()
+    cores, nodes = int(resources.get("CPU", 0)), max(1, sum(node["Alive"] for node in ray.nodes()))
+    if not cores:
+        raise MusicSearchError("the Ray cluster has no CPUs to decode on: start nodes with `ray start --num-cpus N`")
+    gpus = 0 if device == "cpu" or _is_server(encoder) else int(resources.get("GPU", 0))
+    if device in ("cuda", "tensorrt") and not gpus:
+        raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with some, or use 'cpu'")
+    # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. An embedder
+    # takes a GPU, all cores of its node beside the decoders, or waits for a server.
+    aside: dict[str, Any] = {"num_cpus": 0, "batch_format": "pyarrow"}
+    embedder = {"encoder": encoder, "device": device if gpus or _is_server(encoder) else "cpu", "spec": spec}
+    return (
+        ray.data.from_arrow(files)
+        .map_batches(
+            Decode,
+            fn_constructor_kwargs={"spec": spec, "windows": windows},
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores, initial_size=min(cores, len(files))),
+        )
+        .map_batches(
+            Embed,
+            fn_constructor_kwargs=embedder,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=gpus or nodes),
+            **({"num_gpus": 1, "batch_size": _TASK_TRACKS} if gpus else {"batch_size": None}),
+            **aside,
+        )
+        .map_batches(
+            Write,
+            fn_constructor_kwargs={"output": output, "dim": spec.embedding_dim},
+            batch_size=part_tracks,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=nodes),
+            **aside,
+        )
+    )
+
+
+def _is_server(encoder: str | None) -> bool:
+    return encoder is not None and "://" in encoder
+
+
+def _rows(tracks: Any) -> Iterator[dict[str, Any]]:
+    """What is told of each track.
+
+    Raises:
+        MusicSearchError: one that a stage raised, as it was raised there; or that Ray failed.
+    """
+    try:
+        for table in tracks.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from map(json.loads, table.column("told").to_pylist())
+    except Exception as exc:  # Ray's errors, and those of its workers, share no base class
+        raise _translated(exc) from exc
+
+
+def _stages(summary: Any) -> list[Stage]:
+    found = [stage for parent in summary.parents for stage in _stages(parent)]
+    for operator in summary.operators_stats:
+        name = operator.operator_name.removeprefix("MapBatches(").removesuffix(")")
+        if name in (stage.__name__ for stage in (Decode, Embed, Write)) and operator.wall_time:
+            waited_s, held_up_s = (
+                summary.extra_metrics.get(f"average_task_{what}_time_s") or 0.0
+                for what in ("scheduling", "output_backpressure")
+            )
+            tracks, work_s = operator.output_num_rows.sum, operator.wall_time.sum
+            found.append(Stage(name, tracks, work_s, operator.num_rows_per_s, waited_s, held_up_s))
+    return found
+
+
+def _translated(error: BaseException) -> MusicSearchError:
+    todo: list[BaseException] = [error]
+    seen: set[int] = set()
+    while todo:
+        one = todo.pop(0)
+        if isinstance(one, MusicSearchError) and not isinstance(one, ray.exceptions.RayError):
+            return one
+        seen.add(id(one))
+        causes = (getattr(one, "cause", None), one.__cause__, one.__context__)
+        todo += [cause for cause in causes if isinstance(cause, BaseException) and id(cause) not in seen]
+    said = [type(error).__name__, *filter(None, map(str.strip, str(error).splitlines()))][-1]
+    return MusicSearchError(f"Ray failed ({said[:300]}): what was written is kept, run the same command again")
+
+
+def _take(told: dict[str, Any], report: BulkReport) -> None:
+    if "passed_over" in told:
+        kind = told["passed_over"]
+        report.passed_over[kind] = report.passed_over.get(kind, 0) + 1
+    elif "reason" in told:
+        report.failed.append(FailedTrack(told["path"], told["reason"]))
+    else:
+        report.added += 1
+        report.audio_s += told["audio_s"]
+        if "warning" in told:
+            report.warnings.append(TrackWarning(told["path"], told["warning"]))

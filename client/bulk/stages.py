@@ -1,0 +1,182 @@
+"""The stages of the pipeline, as Ray Data calls them: with a table of tracks, for a table of the same tracks.
+
+Each is the code of `add`: `Decoder`, whose process a file may end without ending this one, `Encoder` and
+`track_vectors`.
+
+A table that is made again, because the machine that held it has gone, must have the rows that it had, or tracks come
+twice or never. So no stage leaves a row out: a file that cannot be used goes on to the end with the reason.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..audio import check_file
+from ..container import has_pictures
+from ..decoders import Decoder, unexpected_as_such
+from ..embedding import track_vectors
+from ..encoders import EncoderSpec, open_encoder
+from ..errors import AudioError, ServerMismatch
+from ..index.catalogue import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
+from ..ingest import embed_when_free
+from ..packets import hash_packets
+from ..tags import read_tags
+from ..walk import kind_of, printable
+from .output import Output
+
+FILES = pa.schema({"path": pa.string(), "unless_video": pa.bool_()})
+
+_FACTS = {
+    "path": pa.string(),
+    **dict.fromkeys(("size", "mtime_ns", "ctime_ns"), pa.int64()),
+    "content_hash": pa.string(),
+    "duration_s": pa.float64(),
+    "metadata": pa.string(),
+    "warning": pa.string(),
+    "reason": pa.string(),  # why it cannot be used, if so
+    "may_pass": pa.bool_(),
+    "is_passed_over": pa.bool_(),
+}
+_DECODED = pa.schema(
+    {
+        **_FACTS,
+        "starts_s": pa.list_(pa.float64()),
+        "powers": pa.list_(pa.float64()),
+        "waveforms": pa.large_binary(),  # float32 [windows, window_samples]
+    }
+)
+_EMBEDDED = pa.schema({**_FACTS, "vector": pa.binary(), "starts_s": pa.binary(), "windows": pa.binary()})
+_NOTHING: dict[str, Any] = {
+    **{"size": -1, "mtime_ns": 0, "ctime_ns": 0, "content_hash": "", "duration_s": 0.0, "metadata": "{}"},
+    **{"warning": "", "reason": None, "may_pass": False, "is_passed_over": False},
+    **{"starts_s": [], "powers": [], "waveforms": b""},
+}
+
+
+class Decode:
+    """Files to their windows; the rows of `FILES` to those of `_DECODED`."""
+
+    def __init__(self, *, spec: EncoderSpec, windows: int | None) -> None:
+        self._decoder = Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows)
+
+    def __call__(self, files: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([self._decode(**file) for file in files.to_pylist()], _DECODED)
+
+    def _decode(self, path: str, unless_video: bool) -> dict[str, Any]:
+        row: dict[str, Any] = {**_NOTHING, "path": path}
+        try:
+            with unexpected_as_such(path):
+                with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+                    status = os.stat(path)
+                    row |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+                check_file(path)
+                if unless_video and self._decoder.call(has_pictures, path):
+                    return row | {"is_passed_over": True}
+                row["content_hash"] = self._decoder.call(hash_packets, path)
+                row["metadata"] = to_json(self._decoder.call(read_tags, path))
+                return row | self._cut(path)
+        except AudioError as exc:
+            return row | {"reason": exc.reason, "may_pass": exc.may_pass}
+
+    def _cut(self, path: str) -> dict[str, Any]:
+        windows = list(self._decoder.windows(path))
+        return {
+            "duration_s": self._decoder.duration_s,
+            "warning": self._decoder.warning,
+            "starts_s": [window.start_s for window in windows],
+            "powers": [window.power for window in windows],
+            "waveforms": b"".join(to_blob(window.waveform) for window in windows),
+        }
+
+
+class Embed:
+    """Windows to vectors; the rows of `_DECODED` to those of `_EMBEDDED`.
+
+    Args:
+        spec: of the model that the run was started with.
+    """
+
+    def __init__(self, *, encoder: str | None, device: str, spec: EncoderSpec) -> None:
+        self._encoder = open_encoder(encoder, device=device)
+        if self._encoder.spec != spec:
+            raise ServerMismatch(
+                f"{encoder or 'the model that comes with MusicSearch'} is {self._encoder.spec.model_name} "
+                f"({self._encoder.spec.fingerprint}) on one machine, and {spec.model_name} ({spec.fingerprint}) where "
+                "the run was started: let all have the same"
+            )
+
+    def __call__(self, tracks: pa.Table) -> pa.Table:
+        rows = tracks.to_pylist()
+        made: list[list[NDArray[np.float32]]] = [[] for _ in rows]
+        batch: list[tuple[int, NDArray[np.float32]]] = []
+        for place, waveform in self._windows(rows):  # full batches, across the borders of tracks
+            batch.append((place, waveform))
+            if len(batch) == self._encoder.batch_size:
+                self._embed(batch, made)
+                batch.clear()
+        if batch:
+            self._embed(batch, made)
+        return pa.Table.from_pylist(list(map(_embedded, rows, made)), _EMBEDDED)
+
+    def _windows(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The place of each window's row, and the window."""
+        for place, row in enumerate(rows):
+            windows = np.frombuffer(row["waveforms"], "<f4").reshape(-1, self._encoder.spec.window_samples)
+            yield from ((place, window) for window in windows)
+
+    def _embed(self, batch: list[tuple[int, NDArray[np.float32]]], made: list[list[NDArray[np.float32]]]) -> None:
+        vectors = embed_when_free(self._encoder, np.stack([waveform for _, waveform in batch]))
+        for (place, _), vector in zip(batch, vectors, strict=True):
+            made[place].append(vector)
+
+
+def _embedded(row: dict[str, Any], vectors: list[NDArray[np.float32]]) -> dict[str, Any]:
+    facts = {name: row[name] for name in _FACTS}
+    if not vectors:
+        return facts | {"vector": None, "starts_s": None, "windows": None}
+    track = track_vectors(np.stack(vectors), starts_s=row["starts_s"], powers=row["powers"])
+    blobs = (to_blob(track.vector), to_blob(track.starts_s), to_blob(track.windows))
+    return facts | dict(zip(("vector", "starts_s", "windows"), blobs, strict=True))
+
+
+class Write:
+    """Tracks to the output; the rows of `_EMBEDDED` to what is told of each, as one JSON object a row."""
+
+    def __init__(self, *, output: Output, dim: int) -> None:
+        self._output = output
+        self._dim = dim
+
+    def __call__(self, tracks: pa.Table) -> pa.Table:
+        rows = tracks.to_pylist()
+        made = [self._new_track(row) for row in rows if row["vector"] is not None]
+        failed = [_failed(row) for row in rows if row["reason"] is not None and not row["may_pass"]]
+        if made or failed:
+            self._output.write(made, failed=failed, group=[row["path"] for row in rows])
+        return pa.table({"told": [json.dumps(_told(row)) for row in rows]})
+
+    def _new_track(self, row: dict[str, Any]) -> NewTrack:
+        vector, starts_s, windows = (np.frombuffer(row[name], "<f4") for name in ("vector", "starts_s", "windows"))
+        file = FileState(row["path"], row["size"], row["mtime_ns"], row["content_hash"], row["ctime_ns"])
+        vectors = TrackVectors(vector, starts_s, windows.reshape(-1, self._dim))
+        return NewTrack(file, row["duration_s"], vectors, json.loads(row["metadata"]), row["warning"])
+
+
+def _failed(row: dict[str, Any]) -> FailedFile:
+    return FailedFile(row["path"], row["size"], row["mtime_ns"], row["reason"], row["ctime_ns"])
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Little, as all of it goes to one machine."""
+    if row["is_passed_over"]:
+        return {"passed_over": kind_of(row["path"])}
+    path = printable(row["path"])
+    if row["reason"] is not None:
+        return {"path": path, "reason": row["reason"]}
+    told = {"audio_s": row["duration_s"]}
+    return told | {"path": path, "warning": row["warning"]} if row["warning"] else told

@@ -1,0 +1,222 @@
+"""Bulk embedding on a Ray cluster of two nodes, whatever is killed: the vectors of `add`, and one row a track."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client import MusicSearch
+from client.bulk.__main__ import main
+from client.encoders.local import LocalEncoder
+from client.index.catalogue import Catalogue
+from client.index.maintenance import import_library
+from tests.client.audio_files import tone, write_audio
+
+pytest.importorskip("ray.data", reason="Ray is not installed: needs the extra [ray]", exc_type=ImportError)
+pq = pytest.importorskip("pyarrow.parquet")
+
+ROOT = Path(__file__).parents[2]
+TRACKS = 24  # of a folder that takes a while
+PART_TRACKS = 4
+
+# In every process of the cluster: one that opens a poison file dies of it, as in FFmpeg, and files of the folder "slow"
+# take their time.
+CUSTOM = """
+import os, signal, sys, time
+
+def notice(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        if arguments[0].endswith("poison.wav"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "/slow/" in arguments[0]:
+            time.sleep(0.1)
+
+sys.addaudithook(notice)
+"""
+
+
+class Cluster:
+    """Two nodes of a core each, and the command with its driver on the first."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        quick = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 0}  # to notice that a node is dead
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.worker = self._cluster.add_node(num_cpus=1)
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "client.bulk", *map(str, arguments), "--part", str(PART_TRACKS), "--json"]
+        environment = {**os.environ, "RAY_ADDRESS": self._cluster.address}
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def run(self, *arguments: str | Path) -> dict:
+        return finished(self.start(*arguments))
+
+    def workers_of_worker(self) -> list[str]:
+        """Names of the processes that the second node has started."""
+        raylet = self.worker.all_processes["raylet"][0].process.pid
+        names = []
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                if f"\nPPid:\t{raylet}\n" in status.read_text():
+                    names.append((status.parent / "cmdline").read_text())
+            except OSError:
+                continue
+        return names
+
+    def kill_worker(self) -> None:
+        self._cluster.remove_node(self.worker, allow_graceful=False)
+
+    def stop(self) -> None:
+        self._cluster.shutdown()
+
+
+def finished(process: subprocess.Popen[str]) -> dict:
+    out, err = process.communicate(timeout=90)
+    assert process.returncode in (0, 1), err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    custom = tmp_path_factory.mktemp("custom")
+    (custom / "sitecustomize.py").write_text(CUSTOM)
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(custom), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster()
+        yield cluster
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music") / "slow"
+    folder.mkdir()
+    for number in range(TRACKS):
+        write_audio(folder / f"{number:02}.wav", tone(200 + 20 * number, seconds=1.5))
+    return folder
+
+
+def rows_in(folder: Path) -> Counter[str]:
+    """How often each file is in the output."""
+    tables = [pq.read_table(path, columns=["path"]) for path in folder.glob("*.parquet")]
+    return Counter(path for table in tables for path in table.column("path").to_pylist())
+
+
+def wait_for_a_part(folder: Path, process: subprocess.Popen[str]) -> None:
+    while not list(folder.glob("part-*.parquet")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_the_vectors_are_those_of_add(
+    cluster: Cluster, tones: Path, encoder: LocalEncoder, tiny_repository: Path, tmp_path: Path
+) -> None:
+    write_audio(tones / "poison.wav", tone(440, seconds=1))
+    (tones / "empty.mp3").touch()
+    (tones / "cover.jpg").touch()
+    out, arguments = tmp_path / "out", ("--encoder", tiny_repository, "--windows", "2")
+    report = cluster.run(tones, "--to", f"parquet://{out}", *arguments)
+    assert (report["added"], report["tracks"], report["passed_over"]) == (3, 3, {".jpg": 1})
+    assert {Path(failed["path"]).name: failed["reason"] for failed in report["failed"]} == {
+        "empty.mp3": "empty file (0 bytes)",
+        "poison.wav": "decoding it ended with SIGSEGV: the file is damaged, or memory ran out",
+    }
+    assert [(stage["name"], stage["tracks"]) for stage in report["stages"]] == [
+        *(("Decode", 5), ("Embed", 5), ("Write", 5)),
+    ]
+    assert all(stage["work_s"] > 0 < stage["tracks_per_s"] and stage["waited_s"] > 0 for stage in report["stages"])
+    # Nothing is tried again, not the poison either.
+    again = cluster.run(tones, "--to", f"parquet://{out}", *arguments)
+    assert (again["added"], again["already"], len(again["failed"]), again["stages"]) == (0, 3, 2, [])
+
+    import_library(out, tmp_path / "library")
+    (tones / "poison.wav").rename(tmp_path / "poison.wav")
+    with MusicSearch(tmp_path / "added", encoder=encoder) as ms:
+        assert ms.add(tones, windows=2, progress=False).added == 3
+    with closing(Catalogue(tmp_path / "library")) as ours, closing(Catalogue(tmp_path / "added")) as theirs:
+        assert len(ours) == 3
+        assert {Path(file.path).name for file in ours.failed()} == {"empty.mp3", "poison.wav"}
+        np.testing.assert_array_equal(ours.probes(), theirs.probes())
+        for path in rows_in(out):
+            one, other = ours.by_path(path), theirs.by_path(path)
+            assert (one.tags, one.duration_s, one.file.content_hash, one.warning) == (
+                *(other.tags, other.duration_s, other.file.content_hash, other.warning),
+            )
+            assert one.file.looks_like(os.stat(path))
+            np.testing.assert_allclose(ours.vector(one.label), theirs.vector(other.label), rtol=0, atol=1e-6)
+            for found, expected in zip(ours.windows(one.label), theirs.windows(other.label), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        assert Path(ms.search("low")[0].path).name == "low.wav"
+        assert ms.add(tones, windows=2, progress=False).unchanged == 3
+
+
+def test_after_the_driver_was_killed_the_rest_is_embedded(
+    cluster: Cluster, slow: Path, tiny_repository: Path, tmp_path: Path
+) -> None:
+    command = (slow, "--to", f"parquet://{tmp_path / 'out'}", "--encoder", tiny_repository)
+    process = cluster.start(*command)
+    wait_for_a_part(tmp_path / "out", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*.parquet")}
+    written = sum(rows_in(tmp_path / "out").values())
+    report = cluster.run(*command)
+    assert report["already"] >= written > 0  # its workers may have gone on for a moment
+    assert report["added"] == TRACKS - report["already"] > 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
+
+
+def test_a_node_may_die(cluster: Cluster, slow: Path, tiny_repository: Path, tmp_path: Path) -> None:
+    process = cluster.start(slow, "--to", f"parquet://{tmp_path / 'out'}", "--encoder", tiny_repository)
+    wait_for_a_part(tmp_path / "out", process)
+    while not any("Decode" in name for name in cluster.workers_of_worker()):
+        assert process.poll() is None, (process.communicate(), cluster.workers_of_worker())
+        time.sleep(0.02)
+    assert sum(rows_in(tmp_path / "out").values()) < TRACKS // 2
+    cluster.kill_worker()
+    report = finished(process)
+    assert (report["added"], report["failed"]) == (TRACKS, [])
+    assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------
+
+
+def test_bad_input(tmp_path: Path, tones: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x").touch()
+    to = f"parquet://{tmp_path / 'out'}"
+    model = str(tiny_repository)
+    for arguments, said in (
+        ([str(tmp_path / "empty"), "--to", to, "--encoder", model], "no audio in .*empty: name a file"),
+        ([str(tones), "--to", f"parquet://{tmp_path / 'other'}", "--encoder", model], "holds something else"),
+        ([str(tones), "--to", to, "--encoder", str(tmp_path / "nowhere")], "no model repository at .*nowhere"),
+        ([str(tones), "--to", to, "--encoder", "grpc://127.0.0.1:9"], "127.0.0.1:9"),
+        ([str(tones), "--to", to, "--encoder", model, "--part", "0"], "part"),
+    ):
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("client.bulk: ")
+        assert err.count("\n") == 1
+        assert re.search(said, err)
+    assert not (tmp_path / "out").exists()
