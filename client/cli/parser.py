@@ -302,10 +302,10 @@ def make_parser() -> argparse.ArgumentParser:
         "make a library of an exported file",
         "new_library library.export --moved /home/me/Music=/mnt/music",
         "new_library library.parquet",
-        "new_library parts    a folder that `python -m client.bulk` wrote",
+        "new_library parts",
         library=_folder,
     )
-    importing.add_argument("source", metavar="FILE", type=Path)
+    importing.add_argument("source", metavar="FILE", type=Path, help="or the folder that `python -m client.bulk` wrote")
     importing.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
     again = command(
         "reembed",
