@@ -32,8 +32,6 @@ def measure() -> str | None:
     if not os.path.isfile(sound_font):
         return None
     rows = retrieval._render(sound_font)
-    captions = sorted({caption for row in rows for caption in row["captions"]})
-    texts = np.random.default_rng(million.SEED).permutation(captions)[: million.TEXTS].tolist()
     lines = [
         "The *heard* vectors of *A million tracks*, along the axes that hold 99.9 % of their squared length, and its "
         f"{million.TEXTS} texts; graphs linked by one thread. What it takes until .99 of the texts' ten best are "
@@ -44,7 +42,7 @@ def measure() -> str | None:
     ]
     with tempfile.TemporaryDirectory(dir=retrieval.CACHE) as scratch:
         folder = Path(scratch)
-        million._in_a_process(million._hear, folder, rows, texts)
+        million._in_a_process(million._hear, folder, rows, million._texts(rows))
         real, queries = np.load(folder / "real.npy"), np.load(folder / "queries.npy")
         for size in SIZES:
             vectors = np.concatenate([*million._draw(real, "heard", size)])

@@ -66,8 +66,7 @@ def measure(*, tracks: int = TRACKS) -> str | None:
     if not os.path.isfile(sound_font):
         return None
     rows = retrieval._render(sound_font)
-    captions = sorted({caption for row in rows for caption in row["captions"]})
-    texts = np.random.default_rng(SEED).permutation(captions)[:TEXTS].tolist()
+    texts = _texts(rows)
     figures, beside = {}, ""
     with tempfile.TemporaryDirectory(dir=retrieval.CACHE) as scratch:
         folder = Path(scratch)
@@ -94,6 +93,12 @@ def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 # -- the library -------------------------------------------------------------------------------------------
+
+
+def _texts(rows: list[dict]) -> list[str]:
+    captions = sorted({caption for row in rows for caption in row["captions"]})
+    texts: list[str] = np.random.default_rng(SEED).permutation(captions)[:TEXTS].tolist()
+    return texts
 
 
 def _hear(folder: Path, rows: list[dict], texts: list[str]) -> None:

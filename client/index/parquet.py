@@ -192,13 +192,19 @@ def _check(catalogue: Catalogue, *values: Any, crc32: int | None, of: str) -> No
 
 
 def _rest_of_collection(store: Store) -> _Rest:
-    model = (1, *store.model)
-    probes = [(1, kind, store.probes(kind).astype("<f4").tobytes()) for kind in ("unrelated", "music")]
+    probes = {kind: store.probes(kind) for kind in ("unrelated", "music")}
+    return _rest_of_model(store.model, probes=probes, failed=store.failed())
+
+
+def _rest_of_model(model: Model, *, probes: Mapping[str, NDArray[np.float32]], failed: Sequence[FailedFile]) -> _Rest:
+    """Of a library that has one model, as its number 1."""
+    row = (1, *model)
+    texts = [(1, kind, to_blob(vectors)) for kind, vectors in probes.items()]
     return _Rest(
         1,
-        [_Model(*model, schema.checksum(*model), vectors=0, pairs=0)],
-        [_Probes(*one, schema.checksum(*one)) for one in probes],
-        [tuple(getattr(file, name) for name in _FAILED) for file in store.failed()],
+        [_Model(*row, schema.checksum(*row), vectors=0, pairs=0)],
+        [_Probes(*one, schema.checksum(*one)) for one in texts],
+        [tuple(getattr(file, name) for name in _FAILED) for file in failed],
     )
 
 
@@ -235,14 +241,8 @@ def write_part(
     """
     for track in tracks:
         check_vectors(track.vectors, dim=spec.embedding_dim, of=track.file.path)
-    model = (1, spec.model_name, spec.fingerprint, spec.embedding_dim)
-    texts = [(1, kind, to_blob(vectors)) for kind, vectors in probes.items()]
-    rest = _Rest(
-        1,
-        [_Model(*model, schema.checksum(*model), vectors=0, pairs=0)],
-        [_Probes(*one, schema.checksum(*one)) for one in texts],
-        [tuple(getattr(file, name) for name in _FAILED) for file in failed],
-    )
+    model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
+    rest = _rest_of_model(model, probes=probes, failed=failed)
     rows = (_row_of_part(number, track) for number, track in enumerate(tracks, start=1))
     _write(rows, rest, path, total=len(tracks), spec=spec, progress=False)
 
