@@ -1,0 +1,59 @@
+"""Who may import whom: the rooms of ARCHITECTURE.md."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+ROOMS = {
+    "audio": set(),
+    "client": {"audio"},
+    "train": {"audio"},
+    "export": {"train"},
+    "serve": set(),
+    "model_repository": set(),
+    "demo": {"client"},
+}
+NOT_IN_THE_CLIENT = {"onnx", "sklearn", "torch", "torchaudio", "transformers"}
+ENTRANCES = {"client.cli", "client.web", "client.bulk"}  # they use the library; it does not know them
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of the modules that a file imports, wherever in the file it does."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(PROJECT).parts[: -node.level or None] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    files = sorted((PROJECT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        rooms = {name.split(".")[0] for name in imported(path)} & (ROOMS.keys() | {"tests", "bench"})
+        assert rooms <= ROOMS[room] | {room}, path
+
+
+def test_the_client_needs_no_framework() -> None:
+    for path in (PROJECT / "client").rglob("*.py"):
+        assert not NOT_IN_THE_CLIENT & {name.split(".")[0] for name in imported(path)}, path
+
+
+def test_nothing_imports_an_entrance() -> None:
+    for path in (PROJECT / "client").rglob("*.py"):
+        own = ".".join(path.relative_to(PROJECT).parts[:2])
+        others = {".".join(name.split(".")[:2]) for name in imported(path)} & (ENTRANCES - {own})
+        assert not others or (own, others) == ("client.cli", {"client.web"}), path  # its command starts the page
+
+
+def test_every_file_that_the_map_names_is_there() -> None:
+    named = set(re.findall(r"`([\w.*-]+/[\w./*-]*)`", (PROJECT / "ARCHITECTURE.md").read_text(encoding="utf-8")))
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not any(PROJECT.glob(name))] == []
