@@ -25,6 +25,7 @@ from ..index.maintenance import (
 from ..index.store import is_milvus, open_index, open_store
 from ..places import absolute, is_url
 from ..reembed import reembed
+from .command import Commands, add_windows, folder, library
 from .lines import read_lines
 from .output import print_json, print_table
 
@@ -42,6 +43,18 @@ _PACKAGES = (
 )
 
 
+def declare_verify(commands: Commands) -> None:
+    command = commands.add(
+        "verify",
+        verify_library,
+        "compare every row with its checksum",
+        "library",
+        "library --repair",
+        library=folder,
+    )
+    command.add_argument("--repair", action="store_true", help="keep what is sound")
+
+
 def verify_library(options: argparse.Namespace) -> int:
     found = verify(options.library.expanduser(), repair=options.repair)
     if options.json:
@@ -57,6 +70,16 @@ def verify_library(options: argparse.Namespace) -> int:
     return 1 if found.problems and not options.repair else 0
 
 
+def declare_compact(commands: Commands) -> None:
+    commands.add(
+        "compact",
+        compact_library,
+        "give back the space of former models, removed tracks and windows of 32 bits",
+        "library",
+        library=folder,
+    )
+
+
 def compact_library(options: argparse.Namespace) -> int:
     before, after = compact(options.library.expanduser())
     if options.json:
@@ -64,6 +87,25 @@ def compact_library(options: argparse.Namespace) -> int:
     else:
         print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
     return 0
+
+
+def declare_export(commands: Commands) -> None:
+    command = commands.add(
+        "export",
+        export,
+        "write a library into one file, also as a table (Parquet), or copy it into Milvus",
+        "library library.export",
+        "library --to library.parquet",
+        "library --to milvus://localhost:19530/music",
+    )
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("target", metavar="FILE", type=Path, nargs="?", help="a FILE.parquet is a table")
+    target.add_argument(
+        "--to",
+        metavar="WHERE",
+        help="FILE.parquet, or milvus://host:19530/collection, where it goes on again after a stop",
+    )
+    command.add_argument("--encoder", metavar="MODEL", help="model of LIB, whose sample rate a table tells")
 
 
 def export(options: argparse.Namespace) -> int:
@@ -103,6 +145,20 @@ def _spec_of(library: str | Path, *, encoder: str | None) -> EncoderSpec | None:
         return spec if encoder is not None or spec.fingerprint == store.model.fingerprint else None
 
 
+def declare_import(commands: Commands) -> None:
+    command = commands.add(
+        "import",
+        import_,
+        "make a library of an exported file",
+        "new_library library.export --moved /home/me/Music=/mnt/music",
+        "new_library library.parquet",
+        "new_library parts",
+        library=folder,
+    )
+    command.add_argument("source", metavar="FILE", type=Path, help="or the folder that `python -m client.bulk` wrote")
+    command.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
+
+
 def import_(options: argparse.Namespace) -> int:
     moved = dict(_moved(pair) for pair in options.moved)
     found = import_library(options.source.expanduser(), options.library.expanduser(), moved=moved)
@@ -115,6 +171,22 @@ def _moved(pair: str) -> tuple[str, str]:
     if not equals or not before or not after:
         raise QueryError(f"--moved {pair!r}: expected OLD=NEW, two folders")
     return before, absolute(after) if is_url(after) else str(Path(after).expanduser().absolute())
+
+
+def declare_reembed(commands: Commands) -> None:
+    command = commands.add(
+        "reembed",
+        reembed_library,
+        "make the vectors of another model, beside the old ones",
+        "library --encoder new_model",
+        "library --encoder new_model --switch",
+        model=True,
+        library=folder,
+    )
+    add_windows(command, "what is embedded already stays as it is")
+    command.add_argument("--former", metavar="MODEL", help="the library's model, to compare the two")
+    command.add_argument("--queries", metavar="FILE", type=Path, help="one a line, to compare the two")
+    command.add_argument("--switch", action="store_true", help="make it the library's model")
 
 
 def reembed_library(options: argparse.Namespace) -> int:
@@ -141,6 +213,20 @@ def reembed_library(options: argparse.Namespace) -> int:
         print_table(["query", f"of {done.former}'s ten best"], rows)
     print(f"the library's model is {done.model if done.is_current else done.former}")
     return 1 if done.lacking else 0
+
+
+def declare_doctor(commands: Commands) -> None:
+    command = commands.add(
+        "doctor",
+        doctor,
+        "what is installed, and whether it works",
+        "",
+        "library",
+        "--encoder grpc://gpu-box:8001",
+        model=True,
+        library=None,
+    )
+    command.add_argument("library", metavar="LIB", type=library, nargs="?", help="a library to look at too")
 
 
 def doctor(options: argparse.Namespace) -> int:

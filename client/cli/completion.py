@@ -2,18 +2,30 @@
 
 import argparse
 
+from .command import Commands
 from .output import print_json
 
 SHELLS = ("bash", "zsh", "fish")
 _FILES = {"CSV", "FILE", "FILE_OR_LIB", "LIB", "MODEL", "PATH", "TRACK"}  # metavars of what may be a path
 
 
+def declare_completion(commands: Commands) -> None:
+    command = commands.add(
+        "completion",
+        completion,
+        "a script that makes a shell complete commands and options",
+        "bash > ~/.local/share/bash-completion/completions/music-search",
+        'zsh > "${fpath[1]}/_music-search"',
+        "fish > ~/.config/fish/completions/music-search.fish",
+        library=None,
+    )
+    command.add_argument("shell", choices=SHELLS)
+
+
 def completion(options: argparse.Namespace) -> int:
     import shtab
 
-    from .parser import make_parser
-
-    parser = make_parser()
+    parser = options.parser
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     for command in commands.choices.values():
         for action in command._actions:

@@ -1,38 +1,59 @@
 """Commands that look for tracks."""
 
 import argparse
-import csv
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..duplicates import find_duplicates
-from ..embedding import embed_file
-from ..encoders import open_encoder
 from ..errors import QueryError
-from ..evaluation import Measure, measure, rank, read_queries
-from ..index.catalogue import FILE_NAME
-from ..index.store import is_milvus, open_index, open_store
-from ..places import is_url
+from ..fusion import Names
+from ..index.store import open_index, open_store
 from ..playlists import Entry, write_playlist
 from ..query import Clip, Reading, read_query
 from ..results import Hit, TrackInfo
 from ..search import MusicSearch, track_info
-from ..zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
-from .lines import read_lines
-from .output import print_hits, print_json, print_json_list, print_table
-
-_ANNOTATED_AT_ONCE = 1000
+from .command import Commands, add_playlist
+from .output import print_hits, print_json, print_table
 
 
 def open_existing(options: argparse.Namespace) -> MusicSearch:
     open_store(options.library).close()  # raises where there is none, instead of making one
     return MusicSearch(options.library, encoder=options.encoder, device=options.device)
+
+
+def declare_search(commands: Commands) -> None:
+    command = commands.add(
+        "search",
+        search,
+        "tracks that fit a description",
+        'library "calm solo piano at night" --where genre=jazz --where year=1990..',
+        'library "string quartet" --minus vocals --per-artist 2 -k 20',
+        'library "calm jazz without saxophone"    as: "calm jazz" --minus saxophone',
+        'library "but faster" --like clip.mp3',
+        model=True,
+    )
+    command.add_argument("query", metavar="QUERY", nargs="+", help="a text, or several together")
+    command.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what there shall not be")
+    command.add_argument(
+        "--literal", action="store_true", help='read no negation: "jazz without drums" is one text, which finds drums'
+    )
+    command.add_argument(
+        "--names",
+        choices=get_args(Names),
+        default="also",
+        help="whether QUERY may be a title, an artist or an album: also (default), only or never",
+    )
+    command.add_argument("--like", metavar="FILE", action="append", default=[], help="what they shall sound like too")
+    command.add_argument("--unlike", metavar="FILE", action="append", default=[], help="what they shall not sound like")
+    _add_scope(command)
+    _add_pages(command)
+    add_playlist(command)
 
 
 def search(options: argparse.Namespace) -> int:
@@ -57,8 +78,39 @@ def _say_read(reading: Reading) -> None:
     )
 
 
+def declare_similar(commands: Commands) -> None:
+    command = commands.add(
+        "similar",
+        similar,
+        "tracks that sound like a file",
+        "library clip.mp3 -k 5",
+        "library song.flac --part 30-45",
+        model=True,
+    )
+    command.add_argument("source", metavar="FILE", help="an audio file or a track id")
+    command.add_argument("--part", metavar="FROM-TO", help="only these seconds of it, such as 30-45")
+    _add_scope(command)
+    _add_pages(command)
+    add_playlist(command)
+
+
 def similar(options: argparse.Namespace) -> int:
     return _find(options, like=[_part(options.source, options.part) if options.part else options.source])
+
+
+def declare_mix(commands: Commands) -> None:
+    command = commands.add(
+        "mix",
+        mix,
+        "tracks that have something of several",
+        "library one.mp3 other.mp3=2",
+        "library one.mp3 other.mp3=-0.5    near the one, far from the other",
+        model=True,
+    )
+    command.add_argument("sources", metavar="FILE", nargs="+", help="an audio file or a track id, or FILE=WEIGHT")
+    _add_scope(command)
+    _add_pages(command)
+    add_playlist(command)
 
 
 def mix(options: argparse.Namespace) -> int:
@@ -73,10 +125,41 @@ def mix(options: argparse.Namespace) -> int:
     return _find(options, **weights)
 
 
+def declare_path(commands: Commands) -> None:
+    command = commands.add(
+        "path",
+        path,
+        "tracks that lead from one to another",
+        "library one.mp3 other.mp3 --steps 12 --m3u way.m3u8",
+        model=True,
+    )
+    command.add_argument("first", metavar="TRACK", help="id or path of a track in the library")
+    command.add_argument("last", metavar="TRACK")
+    command.add_argument("--steps", type=int, default=8, metavar="N", help="how many tracks, both included (default 8)")
+    add_playlist(command)
+
+
 def path(options: argparse.Namespace) -> int:
     with open_existing(options) as ms:
         _show(ms, ms.path(options.first, options.last, steps=options.steps), options)
     return 0
+
+
+def declare_radio(commands: Commands) -> None:
+    command = commands.add(
+        "radio",
+        radio,
+        "tracks to listen to, each near those before",
+        "library one.mp3 -k 50 --drift 0.8 --m3u evening.m3u8",
+        model=True,
+    )
+    command.add_argument("sources", metavar="FILE", nargs="+", help="what to begin with: audio files or track ids")
+    command.add_argument(
+        "--drift", type=float, default=0.3, help="from 0, near the start, to 1, anywhere (default 0.3)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="another number makes another choice")
+    _add_scope(command)
+    add_playlist(command)
 
 
 def radio(options: argparse.Namespace) -> int:
@@ -86,6 +169,22 @@ def radio(options: argparse.Namespace) -> int:
         )
         _show(ms, hits, options)
     return 0
+
+
+def _add_scope(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-k", type=int, default=10, help="how many tracks (default 10)")
+    command.add_argument(
+        "--where",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="only such tracks: genre=jazz, key=Am,C (one of them), bpm=80..120, year=1990..",
+    )
+
+
+def _add_pages(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
+    command.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
 
 
 def _find(options: argparse.Namespace, **query: Any) -> int:
@@ -112,65 +211,29 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
 def _show(ms: MusicSearch, hits: list[Hit], options: argparse.Namespace) -> None:
     if options.m3u:
         ids = [hit.track_id for hit in hits]
-        _keep(options.m3u, ids, ms.tracks_by_id(ids))
+        keep(options.m3u, ids, ms.tracks_by_id(ids))
     if options.json:
         print_json([asdict(hit) for hit in hits])
     else:
         print_hits(hits)
 
 
-def _keep(file: Path, track_ids: Iterable[str], tracks: Mapping[str, TrackInfo]) -> None:
+def keep(file: Path, track_ids: Iterable[str], tracks: Mapping[str, TrackInfo]) -> None:
     """These tracks as a playlist."""
     there = [tracks[track_id] for track_id in track_ids if track_id in tracks]
     write_playlist(file.expanduser(), [Entry(track.path, track.duration_s, track.metadata) for track in there])
 
 
-def tag(options: argparse.Namespace) -> int:
-    labels = _labels(options.labels)
-    templates = options.template or DEFAULT_TEMPLATES
-    if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
-        if options.field or options.csv or options.m3u:
-            raise QueryError(f"--as, --csv and --m3u are for libraries, and there is none at {options.source}")
-        with closing(open_encoder(options.encoder, device=options.device)) as encoder:
-            source = options.source if is_url(options.source) else Path(options.source).expanduser()
-            vector = embed_file(encoder, source).vector
-            _print_tags(Labels(labels, encoder=encoder, templates=templates).rank(vector), as_json=options.json)
-        return 0
-    options.library = options.source
-    with open_existing(options) as ms:
-        if options.field:  # before anything is printed, as a reader such as `head` may end that
-            _note(ms, ms.tag_library(labels, templates=templates), field=options.field)
-        if options.m3u:
-            ids = _by_label(ms.tag_library(labels, templates=templates), labels)
-            _keep(options.m3u, ids, ms.tracks_by_id(ids))
-        tracks = ms.tag_library(labels, templates=templates)
-        if options.json:
-            print_json_list(asdict(track) for track in tracks)
-            return 0
-        write = csv.writer(sys.stdout).writerow if options.csv else lambda row: print("\t".join(row))
-        write(["track id", "track", "label", "score", "probability"])
-        for track in tracks:
-            for tag in track.tags if options.csv else track.tags[:1]:
-                write([track.track_id, track.path, tag.label, f"{tag.score:.4f}", f"{tag.probability:.4f}"])
-    return 0
-
-
-def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None:
-    """Make the best labels of these tracks annotations."""
-    best: dict[str, dict[str, Any]] = {}
-    for track in tracks:
-        best[track.track_id] = {field: track.tags[0].label}
-        if len(best) == _ANNOTATED_AT_ONCE:
-            ms.annotate(best)
-            best.clear()
-    if best:
-        ms.annotate(best)
-
-
-def _by_label(tracks: Iterable[TaggedTrack], labels: Sequence[str]) -> list[str]:
-    """Ids of the tracks, those first that the first label fits best, and the best first."""
-    best = [(labels.index(track.tags[0].label), -track.tags[0].score, track.track_id) for track in tracks]
-    return [track_id for _, _, track_id in sorted(best)]
+def declare_duplicates(commands: Commands) -> None:
+    command = commands.add(
+        "duplicates",
+        duplicates,
+        "tracks that are nearly the same recording",
+        "library",
+        "library --least 0.995",
+    )
+    command.add_argument("--least", type=float, default=0.98, help="the lowest similarity (default 0.98)")
+    add_playlist(command)
 
 
 def duplicates(options: argparse.Namespace) -> int:
@@ -178,7 +241,7 @@ def duplicates(options: argparse.Namespace) -> int:
         found = list(find_duplicates(store, open_index(store), least=options.least))
         if options.m3u:
             ids = dict.fromkeys(track_id for pair in found for track_id in (pair.first, pair.second))
-            _keep(options.m3u, ids, {track.track_id: track_info(track) for track in store.by_ids(list(ids))})
+            keep(options.m3u, ids, {track.track_id: track_info(track) for track in store.by_ids(list(ids))})
     if options.json:
         print_json([asdict(pair) for pair in found])
     else:
@@ -187,76 +250,6 @@ def duplicates(options: argparse.Namespace) -> int:
         ]
         print_table(["similarity", "track id", "track id", "track", "track"], rows)
     return 0
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    wanted = read_queries(options.queries)
-    rankings = []
-    with closing(open_store(options.library)) as store:
-        right = {query: {store.named(name).track_id for name in names} for query, names in wanted.items()}
-        for source in (options.encoder, options.beside) if options.beside else (options.encoder,):
-            with closing(open_encoder(source, device=options.device)) as encoder:
-                rankings.append(rank(store, encoder, list(right), literal=options.literal))
-    measured = [measure(ranking.found, right) for ranking in rankings]
-    difference = measure(rankings[1].found, right, than=rankings[0].found) if options.beside else None
-    if options.json:
-        models = [
-            {
-                "model": ranking.model,
-                "measures": _as_dicts(measures),
-                "exact": _as_dicts(measure(ranking.exact, right)),
-                "recall_of_exact": ranking.recall,
-            }
-            for ranking, measures in zip(rankings, measured, strict=True)
-        ]
-        read = {query: asdict(reading) for query, reading in rankings[0].readings.items() if _is_told(reading)}
-        print_json(
-            {
-                "queries": len(right),
-                "models": models,
-                "difference": difference and _as_dicts(difference),
-                "readings": read,
-            }
-        )
-        return 0
-    columns = [(ranking.model, measures) for ranking, measures in zip(rankings, measured, strict=True)]
-    if difference:
-        columns.append(("difference", difference))
-    header = [f"{len(right)} queries", *(text for name, _ in columns for text in (name, "95 % interval"))]
-    rows = [[name, *(text for _, measures in columns for text in _percent(measures[name]))] for name in columns[0][1]]
-    print_table(header, rows)
-    for ranking in rankings:
-        print(f"{ranking.model}: searches find {ranking.recall:.1%} of the ten tracks that an exact search finds")
-    return 0
-
-
-def _is_told(reading: Reading) -> bool:
-    return bool(reading.unwanted or reading.parts)
-
-
-def _as_dicts(measures: Mapping[str, Measure]) -> dict[str, dict[str, float]]:
-    return {name: asdict(measure) for name, measure in measures.items()}
-
-
-def _percent(measure: Measure) -> tuple[str, str]:
-    return f"{measure.value:.1%}", f"{measure.low:.1%} to {measure.high:.1%}"
-
-
-def _print_tags(tags: list[Tag], *, as_json: bool) -> None:
-    if as_json:
-        print_json([asdict(tag) for tag in tags])
-    else:
-        rows = [[tag.label, f"{tag.score:.3f}", f"{tag.probability:.0%}"] for tag in tags]
-        print_table(["label", "score", "probability"], rows)
-
-
-def _labels(text: str) -> list[str]:
-    path = Path(text).expanduser()
-    if path.is_file():
-        return read_lines(path)
-    if path.suffix in (".txt", ".csv"):
-        raise QueryError(f"--labels {text!r}: there is no such file; name one with a label a line, or labels: a,b,c")
-    return [label.strip() for label in text.split(",")]
 
 
 def _where(conditions: list[str]) -> dict[str, Any]:

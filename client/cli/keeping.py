@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 
 from ..errors import QueryError
 from ..index.fields import Value
@@ -14,10 +15,29 @@ from ..ingest import AddReport
 from ..results import RemovedMissing
 from ..search import MusicSearch, library_info, remove_missing
 from ..walk import VIDEO_EXTENSIONS
+from .command import Commands, add_windows
 from .output import plain, print_json, print_table
 
 _KINDS_SHOWN = 8  # of files that were passed over
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)  # not "007", nor a barcode or "1e5"
+
+
+def declare_add(commands: Commands) -> None:
+    command = commands.add(
+        "add",
+        add,
+        "add files and folders; makes LIB if absent",
+        "library ~/Music",
+        "library ~/Music --windows 3",
+        "library s3://bucket/music --windows 3",
+        "library ~/Music --encoder grpc://gpu-box:8001 --watch",
+        model=True,
+    )
+    command.add_argument("paths", metavar="PATH", nargs="+")
+    command.add_argument("--retry", action="store_true", help="try files again that failed before")
+    add_windows(command, "what LIB holds already stays as it is")
+    command.add_argument("--video", action="store_true", help="the sound of moving pictures in folders too")
+    command.add_argument("--watch", action="store_true", help="stay, and add what changes in the folders")
 
 
 def add(options: argparse.Namespace) -> int:
@@ -61,6 +81,14 @@ def _others(report: AddReport) -> list[str]:
     return [f"passed over: {', '.join(kinds)}{hint}"]
 
 
+def declare_remove(commands: Commands) -> None:
+    command = commands.add(
+        "remove", remove, "forget tracks; files stay", "library ~/Music/song.mp3", "library --missing"
+    )
+    command.add_argument("tracks", metavar="TRACK", nargs="*", help="track id or path")
+    command.add_argument("--missing", action="store_true", help="those whose files have vanished")
+
+
 def remove(options: argparse.Namespace) -> int:
     if bool(options.tracks) == options.missing:
         raise QueryError("name the tracks to remove, or give --missing alone")
@@ -77,6 +105,11 @@ def remove(options: argparse.Namespace) -> int:
         for path in done.back:
             print(f"  {path}")
     return 0
+
+
+def declare_annotate(commands: Commands) -> None:
+    command = commands.add("annotate", annotate, "note what is known about tracks, for --where", "library moods.csv")
+    command.add_argument("table", metavar="CSV", type=Path, help='with a column "track" (id or path), and one a field')
 
 
 def annotate(options: argparse.Namespace) -> int:
@@ -103,6 +136,10 @@ def annotate(options: argparse.Namespace) -> int:
     return 0
 
 
+def declare_failed(commands: Commands) -> None:
+    commands.add("failed", failed, "files that could not be added, and why", "library")
+
+
 def failed(options: argparse.Namespace) -> int:
     with closing(open_store(options.library)) as catalogue:
         files = catalogue.failed()
@@ -111,6 +148,10 @@ def failed(options: argparse.Namespace) -> int:
     else:
         print_table(["file", "reason"], [[file.path, file.reason] for file in files])
     return 0
+
+
+def declare_info(commands: Commands) -> None:
+    commands.add("info", info, "what a library holds", "library", "library --json")
 
 
 def info(options: argparse.Namespace) -> int:

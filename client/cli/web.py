@@ -1,4 +1,4 @@
-"""`music-search web`: a page on a library. Imported only when it is asked for, as its packages take a while."""
+"""`music-search web`: a page on a library."""
 
 import argparse
 import os
@@ -6,10 +6,48 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import MusicSearchError
+from .command import Commands
 from .finding import open_existing
 from .output import print_json
 
 _TOKEN = "MUSICSEARCH_WEB_TOKEN"
+
+
+def declare_web(commands: Commands) -> None:
+    command = commands.add(
+        "web",
+        web,
+        "a page on a library, in the browser",
+        "library",
+        "library --port 0 --no-open",
+        "library --host 0.0.0.0 --token 'what others have to know'",
+        model=True,
+    )
+    command.add_argument("--port", type=int, default=8765, help="default 8765; 0 takes any that is free")
+    command.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="let other machines in by this address of this one; wants a token (default 127.0.0.1: nobody else)",
+    )
+    command.add_argument(
+        "--token", metavar="TEXT", help="what others have to know; else MUSICSEARCH_WEB_TOKEN, where set"
+    )
+    command.add_argument(
+        "--name",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="another name of this machine, such as a proxy's, through which others come in as with --host",
+    )
+    command.add_argument(
+        "--read-only",
+        action=argparse.BooleanOptionalAction,
+        help="whether the page may change the library; read-only is the default where others come in",
+    )
+    command.add_argument(
+        "--open", action=argparse.BooleanOptionalAction, help="open the browser; the default on a terminal"
+    )
 
 
 def web(options: argparse.Namespace) -> int:

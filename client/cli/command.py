@@ -1,0 +1,80 @@
+"""How commands are declared: each by a function beside the one that runs it."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from ..index.store import is_milvus
+from ..places import absolute, is_url
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def library(text: str) -> str | Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a folder")
+    if is_milvus(text):
+        return text
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text} is in a store, where music may be, but no library: name a folder")
+    return Path(text)
+
+
+def library_or_file(text: str) -> str | Path:
+    return absolute(text) if is_url(text) and not is_milvus(text) else library(text)
+
+
+def folder(text: str) -> Path:
+    if is_milvus(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is no folder: this is for libraries in folders, Milvus looks after its own files"
+        )
+    return Path(library(text))
+
+
+class Commands:
+    """The commands of a parser."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        self,
+        name: str,
+        run: Run,
+        help: str,
+        *examples: str,
+        model: bool = False,
+        library: Callable[[str], object] | None = library,
+    ) -> argparse.ArgumentParser:
+        """A command that takes --json, and where asked a library and a model; `examples` are what follows its name."""
+        command = self._commands.add_parser(
+            name,
+            help=help,
+            description=help,
+            epilog="\n".join(["examples:", *(f"  music-search {name} {example}" for example in examples)]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        if library:
+            command.add_argument("library", metavar="LIB", type=library, help="folder of the library, or milvus://...")
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        if model:
+            command.add_argument("--encoder", metavar="MODEL", help="model repository folder, or grpc://host:port")
+            command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or tensorrt")
+        return command
+
+
+def add_windows(command: argparse.ArgumentParser, rest: str) -> None:
+    command.add_argument(
+        "--windows",
+        metavar="N",
+        type=int,
+        help=f"embed only N windows of each track, evenly spread: quicker, and finds less; {rest}",
+    )
+
+
+def add_playlist(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--m3u", metavar="FILE", type=Path, help="keep them as a playlist too: FILE.m3u8, .xspf or .jspf"
+    )
