@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from client import MusicSearch
 from client.encoders import EncoderSpec
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
+from client.index.records import FileState, Model, NewTrack, TrackVectors
 
 TITLE = "Search: ours beside hnswlib, usearch, faiss and exact NumPy"
 CACHE = Path(__file__).parent / "cache"

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from client import MusicSearch
 from client.embedding import open_windows, track_vectors
 from client.encoders import Encoder, EncoderSpec, open_encoder
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack
+from client.index.catalogue import Catalogue
+from client.index.records import FileState, Model, NewTrack
 from train.evaluate.metrics import retrieval_metrics
 
 TITLE = "Adding files"

@@ -22,9 +22,10 @@ from client.background import make_probes
 from client.embedding import Read
 from client.encoders import open_encoder
 from client.encoders.base import TEXT_MODEL
-from client.index.catalogue import Catalogue, FileState, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.exact import ExactIndex
 from client.index.live import LiveIndex
+from client.index.records import FileState, NewTrack, TrackVectors
 
 TITLE = "Latency: text to hits"
 COLLECTION = Path(__file__).parents[1] / "demo" / "collection"

@@ -28,8 +28,9 @@ from client import MusicSearch
 from client.background import make_probes
 from client.embedding import Read
 from client.encoders import open_encoder
-from client.index.catalogue import Catalogue, FileState, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
+from client.index.records import FileState, NewTrack, TrackVectors
 
 TITLE = "A million tracks"
 TRACKS = 1_000_000

@@ -12,8 +12,8 @@ from wordfreq import top_n_list
 
 from bench.retrieval import SOUND_FONTS, _caption, _render
 from client import MusicSearch
-from client.index.catalogue import FileState, NewTrack, TrackVectors
 from client.index.names import plain
+from client.index.records import FileState, NewTrack, TrackVectors
 
 TITLE = "Search by names"
 ARTISTS = 250

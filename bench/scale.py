@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.maintenance import export_library, export_to_parquet, import_library
+from client.index.records import FileState, Model, NewTrack, TrackVectors
 
 TITLE = "Beyond one machine"
 TRACKS = 4_000  # fewer than get a graph: building that is measured in *A million tracks*

@@ -24,7 +24,7 @@ from bench.retrieval import CACHE
 from client import MusicSearch
 from client.encoders import open_encoder
 from client.index import schema
-from client.index.catalogue import FileState, NewTrack, TrackVectors
+from client.index.records import FileState, NewTrack, TrackVectors
 from demo.__main__ import COLLECTION, read_queries
 
 TITLE = "The page"

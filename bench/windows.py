@@ -15,7 +15,9 @@ from bench.retrieval import SOUND_FONTS, STYLES, _caption, _render
 from client.embedding import embed_file
 from client.encoders import Encoder, open_encoder
 from client.index import quantized
-from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
+from client.index.records import FileState, Model, NewTrack, TrackVectors
 from demo.__main__ import COLLECTION, read_queries
 
 TITLE = "Windows in 8 bits"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .audio import WindowReader, heard, look_at
 from .encoders import Encoder
 from .encoders.long_texts import ReadTexts
-from .index.catalogue import TrackVectors
+from .index.records import TrackVectors
 from .recent import Recent
 
 _KEPT = 64  # vectors of sounds that were searched by

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .encoders import Encoder
 from .errors import LibraryError, ModelMismatch, QueryError
-from .index.catalogue import Catalogue, Model
+from .index.catalogue import Catalogue
 from .index.exact import scan
+from .index.records import Model
 from .index.store import Store, open_index
 from .query import Reading, check_texts, read_query
 from .wish import WishMaker, nearest

@@ -41,9 +41,9 @@ from .decoders import Decoder, unexpected_as_such
 from .embedding import track_vectors
 from .encoders import Encoder
 from .errors import AudioError, MusicSearchError, ServerBusy, StoreError
-from .index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
-from .index.catalogue import Track as StoredTrack
 from .index.fields import Value
+from .index.records import FailedFile, FileState, NewTrack, TrackVectors
+from .index.records import Track as StoredTrack
 from .index.store import Store
 from .packets import hash_packets
 from .places import Status, beginning, is_there, is_url, name_of

@@ -8,8 +8,8 @@ import numpy as np
 
 from .background import Background
 from .fusion import DEPTH, fuse
-from .index.catalogue import Track
 from .index.fields import folded, several
+from .index.records import Track
 from .index.store import Index, Store
 from .query import check_count
 from .wish import Wish, nearest

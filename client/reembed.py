@@ -8,8 +8,9 @@ from pathlib import Path
 from .background import make_probes
 from .encoders import Encoder
 from .errors import ModelMismatch
-from .index.catalogue import Catalogue, Model
+from .index.catalogue import Catalogue
 from .index.live import LiveIndex
+from .index.records import Model
 from .ingest import AddReport, Ingest
 from .progress import show_progress
 from .query import check_count, check_texts

@@ -25,8 +25,9 @@ from .errors import LibraryError, ModelMismatch, QueryError
 from .fusion import Names
 from .index import browse
 from .index.browse import Facet, Glance, Suggestion
-from .index.catalogue import Catalogue, Model, Track
+from .index.catalogue import Catalogue
 from .index.fields import Value
+from .index.records import Model, Track
 from .index.store import Index, Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..encoders import EncoderSpec
 from ..errors import LibraryError, ModelMismatch, QueryError
-from ..index.catalogue import FailedFile, Model, NewTrack
+from ..index.records import FailedFile, Model, NewTrack
 from ..index.store import is_milvus, open_milvus
 
 _PARQUET = "parquet://"

@@ -23,7 +23,7 @@ from ..decoders import Decoder, unexpected_as_such
 from ..embedding import track_vectors
 from ..encoders import EncoderSpec, open_encoder
 from ..errors import AudioError, ServerMismatch
-from ..index.catalogue import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
+from ..index.records import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
 from ..ingest import embed_when_free
 from ..packets import hash_packets
 from ..tags import read_tags

@@ -12,7 +12,7 @@ from typing import Any
 from ..embedding import embed_file
 from ..encoders import open_encoder
 from ..errors import QueryError
-from ..index.catalogue import FILE_NAME
+from ..index.database import FILE_NAME
 from ..index.store import is_milvus
 from ..places import is_url
 from ..search import MusicSearch

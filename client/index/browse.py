@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import Catalogue, Track
+from .catalogue import Catalogue
 from .fields import Value, field_name, folded, several, unknown_field
 from .names import fit, plain
+from .records import Track
 
 SUGGESTED_FIELDS = ("artist", "title", "album", "genre")
 

@@ -25,9 +25,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import Position
 from .exact import ExactIndex, Found, best, is_among
 from .recall import Recalls
+from .records import Position
 
 MANIFEST_NAME = "hnsw.json"
 _FORMAT = 3

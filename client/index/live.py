@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError
-from .catalogue import REPAIR, Catalogue, Position
+from .catalogue import Catalogue
+from .database import REPAIR
 from .exact import ExactIndex, Found, scan
 from .hnsw import MEASURED_K, DamagedCache, HnswIndex, delete_snapshot, principal_axes, saved_recalls
 from .recall import Recall
+from .records import Position
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
 EXACT_BELOW = 5_000

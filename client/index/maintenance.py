@@ -16,10 +16,12 @@ from ..encoders import EncoderSpec
 from ..errors import LibraryError, ModelMismatch, QueryError
 from ..progress import show_progress
 from . import names, schema
-from .catalogue import FILE_NAME, Catalogue, TrackVectors, connect, is_damage, translated, write_lock
+from .catalogue import Catalogue
+from .database import FILE_NAME, connect, is_damage, translated, write_lock
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
+from .records import TrackVectors
 from .store import is_milvus, open_milvus, open_store
 
 _COPIED_AT_ONCE = 256  # tracks, with their windows in memory

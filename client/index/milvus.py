@@ -41,7 +41,6 @@ from pymilvus import MilvusClient, MilvusException
 from ..errors import LibraryError, QueryError
 from ..packets import PREFIX
 from ..places import absolute, beginning
-from .catalogue import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
 from .exact import Found
 from .fields import Value, check_metadata, folded, read_annotations, read_where, unknown_field
 from .milvus_entities import (
@@ -72,6 +71,7 @@ from .milvus_entities import (
 )
 from .names import EXACT, MOST_CANDIDATES
 from .recall import Recall
+from .records import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
 
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
 """Of the environment: "user:password" or an API key, for servers that ask for one."""

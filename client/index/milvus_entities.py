@@ -14,8 +14,8 @@ from pymilvus import DataType, MilvusClient
 
 from ..errors import LibraryError, QueryError
 from . import quantized
-from .catalogue import FileState, Model, NewTrack, Track
 from .fields import Condition, Value, field_name, folded, several
+from .records import FileState, Model, NewTrack, Track
 
 MOST_BYTES = 65_536
 """Of a JSON value or a text."""

@@ -44,8 +44,10 @@ from ..encoders import EncoderSpec
 from ..errors import LibraryError
 from ..progress import show_progress
 from . import quantized, schema
-from .catalogue import REPAIR, Catalogue, FailedFile, Model, NewTrack, check_vectors, to_blob, to_json
+from .catalogue import Catalogue
+from .database import REPAIR
 from .fields import put_fields
+from .records import FailedFile, Model, NewTrack, check_vectors, to_blob, to_json
 from .store import Store
 
 FORMAT = 1

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError
-from .catalogue import Catalogue, FailedFile, FileState, Model, NewTrack, Track
+from .catalogue import Catalogue
 from .exact import Found
 from .fields import Value
 from .live import LiveIndex
 from .recall import Recall
+from .records import FailedFile, FileState, Model, NewTrack, Track
 
 if TYPE_CHECKING:
     from .milvus import MilvusStore

@@ -17,7 +17,7 @@ from client import Clip, MusicSearch, MusicSearchError, QueryError
 from client.cli import main
 from client.cli.output import print_table
 from client.encoders.local import LocalEncoder
-from client.index.catalogue import FILE_NAME
+from client.index.database import FILE_NAME
 from client.walk import find_audio
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import TONES_HZ

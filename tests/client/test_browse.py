@@ -19,7 +19,7 @@ from client import (
     TrackInfo,
 )
 from client.encoders.local import LocalEncoder
-from client.index.catalogue import FailedFile, NewTrack, TrackVectors
+from client.index.records import FailedFile, NewTrack, TrackVectors
 from tests.client.audio_files import tone, write_audio
 from tests.client.test_catalogue import new_track
 from tests.client.test_search import Counting, stems

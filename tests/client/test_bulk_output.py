@@ -17,8 +17,9 @@ from client import LibraryError, ModelMismatch, QueryError
 from client.bulk.__main__ import main as bulk
 from client.cli import main
 from client.encoders import EncoderSpec
-from client.index.catalogue import Catalogue, FailedFile
+from client.index.catalogue import Catalogue
 from client.index.maintenance import export_to_parquet, import_library, verify
+from client.index.records import FailedFile
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 from tests.client.test_stores import milvus_address
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from client import LibraryBusy, LibraryError
-from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, Position, TrackVectors
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
+from client.index.records import FileState, Model, NewTrack, Position, TrackVectors
 
 DIM = 8
 MODEL = Model("tiny", "f" * 64, DIM)

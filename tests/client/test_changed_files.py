@@ -19,8 +19,8 @@ from client import MusicSearch, QueryError
 from client.cli import main
 from client.decoders import Decoder
 from client.encoders.local import LocalEncoder
-from client.index.catalogue import FailedFile, FileState, NewTrack
 from client.index.maintenance import export_library, import_library, verify
+from client.index.records import FailedFile, FileState, NewTrack
 from client.index.store import Store, open_index, open_store
 from client.packets import hash_packets
 from client.reembed import reembed

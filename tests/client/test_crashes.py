@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.index.catalogue import Catalogue, Model, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.hnsw import delete_snapshot
 from client.index.live import LiveIndex
 from client.index.maintenance import verify
+from client.index.records import Model, TrackVectors
 from tests.client.test_catalogue import DIM, make, new_track, unit
 
 KILLS = 25  # of each work, of which there are five

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from client import LibraryError, MusicSearchError
-from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model, NewTrack
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
 from client.index.live import LiveIndex
 from client.index.maintenance import verify
+from client.index.records import FailedFile, Model, NewTrack
 from tests.client.test_catalogue import DIM, MODEL, new_track, unit
 
 FLIPS = 200  # of each file

@@ -12,8 +12,9 @@ import pytest
 from client import QueryError
 from client.duplicates import Duplicate, find_duplicates
 from client.embedding import track_vectors
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack
+from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
+from client.index.records import FileState, Model, NewTrack
 
 DIM = 16
 A, B, *OTHERS = np.eye(DIM, dtype=np.float32)

@@ -11,8 +11,9 @@ from sklearn.metrics import ndcg_score
 from client import QueryError
 from client.encoders.local import LocalEncoder
 from client.evaluation import measure, rank, read_queries
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
+from client.index.records import FileState, Model, NewTrack, TrackVectors
 
 FOUND = [f"t{number}" for number in range(10)]
 

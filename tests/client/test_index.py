@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from client.errors import LibraryError
-from client.index.catalogue import FILE_NAME, Catalogue, FileState, Model, NewTrack, Position, TrackVectors
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
 from client.index.exact import ExactIndex, is_among
 from client.index.hnsw import DamagedCache, HnswIndex, delete_snapshot, principal_axes
 from client.index.live import LiveIndex
 from client.index.recall import Recall, Recalls
+from client.index.records import FileState, Model, NewTrack, Position, TrackVectors
 
 DIM, DIRECTIONS = 96, 24  # vectors lie along few directions, as those of music do, and a little beside them
 MODEL = Model("tiny", "f" * 64, DIM)

@@ -13,9 +13,11 @@ import pytest
 
 from client import LibraryBusy, LibraryError
 from client.index import schema
-from client.index.catalogue import FILE_NAME, Catalogue, Model
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
 from client.index.live import LiveIndex
 from client.index.maintenance import compact, export_library, import_library, verify
+from client.index.records import Model
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 
 NAMES = [f"{number:03d}" for number in range(120)]

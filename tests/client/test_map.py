@@ -14,7 +14,7 @@ import pytest
 from client import AsyncMusicSearch, LibraryError, MusicSearch, QueryError, layout
 from client import map as maps
 from client.encoders.local import LocalEncoder
-from client.index.catalogue import NewTrack, TrackVectors
+from client.index.records import NewTrack, TrackVectors
 from client.layout import lay_out, lay_out_apart, place
 from tests.client.test_catalogue import new_track
 

@@ -12,7 +12,8 @@ from client import LibraryError, MusicSearch, QueryError
 from client.encoders.local import LocalEncoder
 from client.fusion import DEPTH, fuse
 from client.index import schema
-from client.index.catalogue import FILE_NAME, Catalogue
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
 from client.index.maintenance import verify
 from client.index.names import as_lines, fit, is_one_mistake, plain
 from tests.client.audio_files import tone, write_audio

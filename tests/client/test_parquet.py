@@ -20,9 +20,11 @@ from client import LibraryError, ModelMismatch
 from client.cli import main
 from client.encoders import EncoderSpec
 from client.index import quantized, schema
-from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
 from client.index.live import LiveIndex
 from client.index.maintenance import export_library, export_to_milvus, export_to_parquet, import_library, verify
+from client.index.records import FailedFile, Model
 from client.index.store import open_store
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 from tests.client.test_stores import milvus_address

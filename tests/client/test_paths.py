@@ -14,7 +14,7 @@ import pytest
 from client import AudioError, Clip, LibraryError, MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
-from client.index.catalogue import NewTrack, TrackVectors
+from client.index.records import NewTrack, TrackVectors
 from client.paths import between, draw, drifted
 from client.playlists import Entry, to_jspf, to_m3u8, to_xspf, write_playlist
 from tests.client.audio_files import tone, write_audio

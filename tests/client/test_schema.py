@@ -16,8 +16,10 @@ import pytest
 from client import LibraryError, MusicSearch
 from client.encoders.local import LocalEncoder
 from client.index import quantized, schema
-from client.index.catalogue import FILE_NAME, Catalogue, FailedFile, Model, Position, Track
+from client.index.catalogue import Catalogue
+from client.index.database import FILE_NAME
 from client.index.maintenance import compact, import_library, verify
+from client.index.records import FailedFile, Model, Position, Track
 from client.reembed import reembed
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 from tests.client.test_search import Counting
@@ -190,7 +192,7 @@ def test_version_4_on_a_disk_that_cannot_be_written_is_read(tmp_path: Path, monk
         address = f"{path.absolute().as_uri()}?immutable=1"
         return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
 
-    monkeypatch.setattr("client.index.catalogue.connect", connect)
+    monkeypatch.setattr("client.index.database.connect", connect)
     with closing(Catalogue(folder)) as catalogue:
         np.testing.assert_array_equal(catalogue.windows(1)[1], track.vectors.windows)
         with pytest.raises(LibraryError):

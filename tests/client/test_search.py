@@ -28,7 +28,8 @@ from client import (
     ServerBusy,
 )
 from client.encoders.local import LocalEncoder
-from client.index.catalogue import Catalogue, FailedFile
+from client.index.catalogue import Catalogue
+from client.index.records import FailedFile
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import TONES_HZ
 

@@ -11,9 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
 from client.index.maintenance import compact, verify
+from client.index.records import FileState, Model, NewTrack, TrackVectors
 
 DIM = 12
 NUMBERS = st.integers(0, 39)

@@ -15,8 +15,8 @@ from client.cli import main
 from client.encoders.local import LocalEncoder
 from client.evaluation import rank
 from client.index import catalogue
-from client.index.catalogue import FailedFile, FileState, NewTrack, TrackVectors
 from client.index.maintenance import export_to_milvus
+from client.index.records import FailedFile, FileState, NewTrack, TrackVectors
 from client.index.store import Store, open_index, open_store
 from tests.client.audio_files import tone, write_audio
 from tests.client.test_catalogue import DIM, MODEL, new_track, unit

@@ -11,8 +11,9 @@ from client import AsyncMusicSearch, MusicSearch, QueryError, Reading
 from client.encoders.local import LocalEncoder
 from client.encoders.long_texts import ReadTexts
 from client.evaluation import rank
-from client.index.catalogue import Catalogue, FileState, Model, NewTrack, TrackVectors
+from client.index.catalogue import Catalogue
 from client.index.live import LiveIndex
+from client.index.records import FileState, Model, NewTrack, TrackVectors
 from client.wish import LIMIT_DEVIATIONS, STEEPNESS, TEMPLATES, Against, Wish, WishMaker, nearest
 
 DIM = 24
