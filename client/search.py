@@ -77,7 +77,8 @@ class MusicSearch:
             environment), or an open `Encoder`, such as a `TritonEncoder` with settings of your own, which stays
             open; None is the model that comes with MusicSearch.
         device: for a folder: "auto", "cpu", "cuda" or "tensorrt".
-        recall: how many of the best tracks a search finds on average, as a share; 1 compares with every track.
+        recall: how many of the best tracks a search finds on average, as a share; 1 compares with every track,
+            which Milvus does not.
 
     Raises:
         LibraryError: the folder cannot be used as a library.

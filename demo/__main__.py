@@ -100,7 +100,7 @@ def _hits_table(query: Query, hits: list[Hit], descriptions: dict[str, str]) -> 
     table.add_column("score", justify="right")
     table.add_column("track")
     table.add_column("what it is")
-    table.add_column("fits")
+    table.add_column("wanted")
     for hit in hits:
         stem = Path(hit.path).stem
         table.add_row(f"{hit.score:.3f}", stem, descriptions[stem], "yes" if stem in query.accepted else "")

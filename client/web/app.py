@@ -25,7 +25,7 @@ from .kinds import read_kind
 from .maps import Maps
 from .problems import handle_problems
 from .routes import ROUTERS
-from .safety import API, AtWork, BoundedBody, Entrance, Rate, SameSite, Share, Shell, Tokens
+from .safety import API, AtWork, BoundedBody, Entrance, Forwarded, Rate, SameSite, Share, Shell, Tokens
 from .settings import Settings
 from .transcoding import Transcoders
 from .turns import Duplicates, Turns
@@ -87,6 +87,7 @@ def make_app(library: AsyncMusicSearch, *, settings: Settings) -> FastAPI:
         middleware=[
             Middleware(Shell),
             Middleware(SameSite, settings=settings),
+            Middleware(Forwarded, settings=settings),
             Middleware(Rate, settings=settings),
             Middleware(Entrance, tokens=here.tokens),
             Middleware(Share, settings=settings),

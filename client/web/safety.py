@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import Problem, unexpected
-from .settings import Settings, is_loopback
+from .settings import Settings, host_name, is_loopback
 
 API = "/api/v1"
 MOST_BODY_BYTES = 1 << 20
@@ -107,6 +107,25 @@ class SameSite:
         is_ours = site in ("same-origin", "none") if site else origin is None or _authority(origin) == hosts[0].lower()
         if not is_ours:
             raise Problem(403, "requests from other sites are not answered", kind="cross-site")
+
+
+class Forwarded:
+    """Makes what comes through a proxy with TLS, by one of its names, a request of https, as it was for the client.
+
+    Addresses in playlists and the cookie follow from that.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            is_proxied = host_name(headers.get("host", "")) in self._settings.names
+            if is_proxied and headers.get("x-forwarded-proto", "").strip().lower() == "https":
+                scope = {**scope, "scheme": "https"}
+        await self._app(scope, receive, send)
 
 
 class Rate:

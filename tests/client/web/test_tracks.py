@@ -104,6 +104,19 @@ def test_playlists(page: TestClient, open_page: Callable[..., TestClient], ids: 
     assert (gone.status_code, gone.json()["detail"]) == (404, "1 of these tracks are not in the library any more")
 
 
+@pytest.mark.parametrize(("host", "scheme"), [("music.example", "https"), ("192.0.2.7", "http")])
+def test_behind_a_proxy_with_tls_addresses_and_the_cookie_are_those_of_tls(
+    open_page: Callable[..., TestClient], ids: dict[str, str], host: str, scheme: str
+) -> None:
+    away = open_page(address=f"http://{host}", host="0.0.0.0", token="12345678", names=("music.example",))
+    away.headers["X-Forwarded-Proto"] = "https"  # who comes past the proxy is not believed
+    cookie = away.post("/api/v1/session", json={"token": "12345678"}).headers["set-cookie"]
+    assert ("; Secure" in cookie) == (scheme == "https")
+    headers = {"Authorization": "Bearer 12345678"}
+    playlist = away.post("/api/v1/playlists", json={"tracks": [ids["Low"]]}, headers=headers).text
+    assert playlist.splitlines()[-1].startswith(f"{scheme}://{host}/api/v1/tracks/")
+
+
 def test_a_playlist_plays_where_no_browser_is(
     open_page: Callable[..., TestClient], ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
