@@ -38,9 +38,9 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
     failed: list[FailedTrack] = []
     passed_over: dict[str, int] = {}
     is_first = is_due = True
-    # A copy that is under way changes again and again: it has to be quiet for `step`, and is waited for up to `debounce`;
-    # what was read before its end is read again then. The first time-out comes before the first add, so what changes
-    # during that is noticed.
+    # A copy that is under way changes again and again: it has to be quiet for `step`, and is waited for up to
+    # `debounce`; what was read before its end is read again then. The first time-out comes before the first add, so
+    # what changes during that is noticed.
     for changes in watchfiles.watch(*paths, debounce=60_000, step=2_000, rust_timeout=1_000, yield_on_timeout=True):
         is_due = is_due or bool(changes)
         if not is_due:
