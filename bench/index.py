@@ -66,8 +66,8 @@ def measure(*, sizes: Sequence[int] = SIZES) -> str | None:
         f"ef is the smallest (in steps of a tenth) that finds the recall at {K} on {QUERIES} of them, ours is what "
         f"the library chose by itself from its own vectors and {PROBES} more queries; recall and queries/s are those "
         f"of {QUERIES} others (the former of {EXACT_QUERIES} where 1 is asked for). All graphs: M = {LINKS}, "
-        f"ef_construction = {EF_CONSTRUCTION}, float32, built by all cores. One caller, one query and one thread at a "
-        "time (NumPy's products take what they get), each library in a process of its own, in turns: "
+        f"ef_construction = {EF_CONSTRUCTION}, float32, built by all cores, ours by one. One caller, one query and one "
+        "thread at a time (NumPy's products take what they get), each library in a process of its own, in turns: "
         f"{ROUNDS} of {TURN_S:g} s each."
     ]
     for count in sizes:

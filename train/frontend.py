@@ -1,7 +1,7 @@
 """Waveform -> log-mel spectrogram, by a fast Fourier transform here and by a convolution in what is exported.
 
-ONNX's STFT operator is not supported by TensorRT 10, whereas a strided convolution with a windowed
-discrete Fourier basis runs everywhere and gives the same numbers.
+Of ONNX's operators TensorRT 10 takes STFT in float32 with constant step and window alone, and no DFT, whereas a strided
+convolution with a windowed discrete Fourier basis runs everywhere and gives the same numbers.
 """
 
 import math

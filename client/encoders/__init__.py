@@ -8,6 +8,10 @@ from .base import Encoder, EncoderSpec
 
 __all__ = ["Encoder", "EncoderSpec", "open_encoder"]
 
+# Read when gRPC is imported, which reading a model's configuration does too: else gRPC writes a line to stderr when a
+# server that stops ends the connection.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 # Beside the package in a checkout, where an editable install leaves it.
 DEFAULT_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 

@@ -1,6 +1,5 @@
 """The model behind one or several Triton servers, over gRPC."""
 
-import os
 import struct
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,9 +55,7 @@ class TritonEncoder:
         text_timeout_s: float = 10.0,
         audio_timeout_s: float = 60.0,
     ) -> None:
-        # Read when gRPC is imported: else it writes a line to stderr when a server that stops ends the connection.
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-        from .grpc_calls import ServerPool, open_servers  # imports gRPC, which no other encoder needs
+        from .grpc_calls import ServerPool, open_servers
 
         self._url = url
         self._text_timeout_s = text_timeout_s

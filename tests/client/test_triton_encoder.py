@@ -115,7 +115,10 @@ def test_grpc_writes_of_a_connection_that_ends_only_where_it_was_asked_to(
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     if verbosity:
         environment["GRPC_VERBOSITY"] = verbosity
-    script = "import sys; from client import TritonEncoder; TritonEncoder(sys.argv[1], text_timeout_s=3)"
+    script = (
+        "import sys; from client import TritonEncoder; from client.encoders import open_encoder; "
+        "open_encoder().close(); TritonEncoder(sys.argv[1], text_timeout_s=3)"
+    )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
         url = f"grpc://127.0.0.1:{listening.getsockname()[1]}"
