@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test wheels latest oldest library serve starter check bench clean debian
+.PHONY: demo test wheels latest oldest library serve starter check docs bench clean debian
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
@@ -92,6 +92,9 @@ check: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.all
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: $(VENV)/.all debian
 	$(BIN)/python -m bench
 
@@ -113,7 +116,7 @@ $(VENV)/.base: $(VENV)/.venv pyproject.toml constraints.txt
 # One pip call for all extras: a later one could move torch to a build that does not fit torchaudio.
 $(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing everything into $(VENV): PyTorch alone is 4.6 GB, allow some minutes ..."
-	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,parquet,web,remote,dev]'
+	@$(PIP_INSTALL) --editable '.[train,export,serve,milvus,parquet,web,remote,docs,dev]'
 	@touch $@ $(VENV)/.base
 
 # Published audio weights, in wheels that need not be installed.

@@ -270,7 +270,8 @@ class MusicSearch:
         Args:
             source: an audio file (in the library or not), a `Clip` of one, or a track id. A track of the library is
                 its own best hit.
-            where, starts: see `search`.
+            where: see `search`.
+            starts: see `search`.
 
         Raises:
             AudioError: the file cannot be used.
@@ -292,7 +293,10 @@ class MusicSearch:
 
         Args:
             vector: [dim], of any length but 0.
-            offset, where, per_artist, starts: see `search`.
+            offset: see `search`; so are the others.
+            where: only tracks with such metadata.
+            per_artist: at most so many of one artist.
+            starts: tell where in each track it fits best.
 
         Raises:
             QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
@@ -324,7 +328,8 @@ class MusicSearch:
         """Tracks that lead from one to another by small steps, both included; fewer where the library holds fewer.
 
         Args:
-            first, last: ids or paths of tracks in the library.
+            first: the id or path of a track in the library.
+            last: that of another.
             steps: how many tracks, at least 2.
 
         Returns:

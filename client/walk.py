@@ -12,22 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from audio.formats import AUDIO_EXTENSIONS
+
 from .errors import AudioError, QueryError
 from .places import Status, absolute, is_url, needing_extra
-
-AUDIO_EXTENSIONS = frozenset(
-    (
-        *(".mp3", ".mp2", ".mp1", ".mpa", ".aac", ".adts", ".loas"),  # MPEG
-        *(".m4a", ".m4b", ".m4r", ".f4a", ".3ga", ".alac", ".caf"),
-        *(".ogg", ".oga", ".opus", ".spx", ".flac", ".mka", ".weba"),
-        *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".voc", ".8svx"),
-        *(".wma", ".xwma", ".ra", ".oma", ".aa3", ".at3", ".vqf", ".amr", ".awb"),
-        *(".wv", ".ape", ".tta", ".tak", ".mpc", ".mp+", ".shn", ".rka", ".bonk", ".osq", ".qoa"),
-        *(".dsf", ".dff", ".wsd", ".ac3", ".eac3", ".ec3", ".dts", ".dtshd", ".mlp", ".thd", ".truehd"),
-    )
-)
-"""File names that a folder walk takes for audio: what FFmpeg decodes in the wheels of PyAV, which lack what plays notes
-(MIDI, trackers, game chips). A file named explicitly is tried whatever its name."""
 
 VIDEO_EXTENSIONS = frozenset(
     (

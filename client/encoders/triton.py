@@ -34,9 +34,11 @@ class TritonEncoder:
             "grpc://a:8001,b:8001". Triton's gRPC port is 8001 by default.
         headers: sent with every call, such as {"authorization": "Bearer ..."}.
         ca_file: PEM file of the authority that signed the servers' certificates; by default, the public ones.
-        cert_file, key_file: PEM files with which this client proves who it is.
-        text_timeout_s, audio_timeout_s: deadline of a request, which holds at most 8 MiB, with all its tries; while
-            another server is left, one that is silent for half of it is given up.
+        cert_file: PEM file of the certificate with which this client proves who it is.
+        key_file: PEM file of its key.
+        text_timeout_s: deadline of a request for texts with all its tries; while another server is left, one that is
+            silent for half of it is given up.
+        audio_timeout_s: the same for windows, of which a request holds at most 8 MiB.
 
     Raises:
         EncoderError: an argument cannot be used.

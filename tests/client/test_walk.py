@@ -9,11 +9,12 @@ import pytest
 import soundfile
 from av.codec import codecs_available
 
+from audio.formats import AUDIO_EXTENSIONS
 from client import MusicSearch
 from client.cli import main, watching
 from client.cli.parser import make_parser
 from client.encoders.local import LocalEncoder
-from client.walk import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, find_audio
+from client.walk import VIDEO_EXTENSIONS, find_audio
 from tests.client.audio_files import tone, write_audio
 from tests.client.containers import CONTAINERS, write_container
 

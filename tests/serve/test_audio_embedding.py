@@ -23,7 +23,8 @@ from client.encoders import Encoder, open_encoder
 from serve import Server
 from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
 
-README = Path(__file__).parents[2] / "README.md"
+PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "docs/reference/model-repository.md"
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +194,8 @@ def test_the_encoders_refusal_is_passed_on(shipped_client, tmp_path: Path) -> No
 
 
 def documented_command() -> list[str]:
-    """README's `curl ...`, split as a shell splits it."""
-    blocks = re.findall(r"```sh\n(.+?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """The page's `curl ...`, split as a shell splits it."""
+    blocks = re.findall(r"```sh\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     [command] = [block for block in blocks if "audio_embedding/infer" in block]
     return shlex.split(command)
 
@@ -238,19 +239,22 @@ def test_the_documented_command_embeds_a_whole_file(
 
 
 def test_every_command_that_sends_a_file_calls_it_binary() -> None:
-    pages = [README, *(path for room in ("serve", "docs", "bench", "model_repository") for path in _pages(room))]
+    pages = [
+        PROJECT / "README.md",
+        *(path for room in ("serve", "docs", "bench", "model_repository") for path in _pages(room)),
+    ]
     commands = [
         command
         for page in pages
         for command in re.findall(r"curl(?:[^\n]|\\\n)*", page.read_text(encoding="utf-8"))
         if re.search(r"\s(--data|-d\b|--upload-file|-T\b|-F\b)", command)
     ]
-    assert len(commands) >= 2  # README's, and the model's own
+    assert len(commands) >= 2  # the page's, and the model's own
     for command in commands:
         assert re.search(r"-H ['\"]Content-Type: application/octet-stream['\"]", command), command
 
 
 def _pages(room: str) -> Iterator[Path]:
-    for path in (README.parent / room).rglob("*"):
+    for path in (PROJECT / room).rglob("*"):
         if path.suffix in {".md", ".py", ".sh", ".conf", ".yaml", ".pbtxt"} or path.name == "Dockerfile":
             yield path

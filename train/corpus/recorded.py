@@ -25,6 +25,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from audio import DecodeError, open_container
+from audio.formats import AUDIO_EXTENSIONS
 from train.data.check import Sound, decode
 from train.data.manifest import Row, write_manifest
 from train.data.processes import ProcessDiedError, each
@@ -32,9 +33,6 @@ from train.data.progress import shown
 
 SHORTEST_S = 20.0  # what is shorter in a game is no music, but the sound of something
 VAL_SHARE = 0.05
-AUDIO_SUFFIXES = frozenset(
-    (".mp3", ".ogg", ".oga", ".opus", ".spx", ".flac", ".wav", ".aif", ".aiff", ".m4a", ".aac", ".wma", ".wv", ".ape")
-)
 ARCHIVE_SUFFIXES = frozenset((".zip", ".pk3", ".pk4"))  # games keep their data in zip files by these names
 CREDIT_TAGS = ("title", "artist", "album", "genre", "copyright", "license")
 DEBIAN_PACKAGES = tuple((Path(__file__).parent / "debian_music.txt").read_text(encoding="utf-8").split())
@@ -149,7 +147,7 @@ def collect(
     homes = {path: folder for folder in (*packages, *folders) for path in _audio_files(folder)}
     if not homes:
         given = ", ".join(str(folder) for folder in (*packages, *folders))
-        raise RecordedError(f"no audio file in {given}; expected {', '.join(sorted(AUDIO_SUFFIXES))}")
+        raise RecordedError(f"no audio file in {given}; expected files such as .flac, .mp3 and .ogg")
     try:
         decoded = shown(each(decode, list(homes), workers=workers), total=len(homes), doing="decoded", console=console)
         sounds = dict(zip(homes, decoded, strict=True))
@@ -180,7 +178,7 @@ def _keep(content: IO[bytes], member: str, *, folder: Path, name: str) -> None:
     path = PurePosixPath(member)
     target = _within(folder, path)
     suffix = path.suffix.lower()
-    if suffix in AUDIO_SUFFIXES:
+    if suffix in AUDIO_EXTENSIONS:
         _write(content, target)
     elif path.parts[-4:] == ("share", "doc", name, "copyright"):
         _write(content, folder / "copyright")
@@ -192,7 +190,7 @@ def _keep(content: IO[bytes], member: str, *, folder: Path, name: str) -> None:
             with zipfile.ZipFile(file) as archive:
                 for entry in archive.infolist():
                     inner = PurePosixPath(entry.filename)
-                    if inner.suffix.lower() in AUDIO_SUFFIXES and not entry.is_dir():
+                    if inner.suffix.lower() in AUDIO_EXTENSIONS and not entry.is_dir():
                         with archive.open(entry) as sound:
                             _write(sound, _within(target, inner))
 
@@ -212,7 +210,7 @@ def _audio_files(folder: Path) -> Iterator[Path]:
     return (
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in AUDIO_EXTENSIONS and path.is_file() and not path.name.startswith(".")
     )
 
 

@@ -9,7 +9,8 @@ of 443, 197 and 290 clips, which leaves out 70 and is to have no artist in two p
 from collections.abc import Iterator
 from pathlib import Path
 
-from train.data.adapters.layout import AUDIO_SUFFIXES, AdapterError, seeded_split
+from audio.formats import AUDIO_EXTENSIONS
+from train.data.adapters.layout import AdapterError, seeded_split
 from train.data.manifest import Row
 
 NOTE = "GTZAN has few artists a genre (Sturm 2013): over artists the intervals would be wider."
@@ -39,7 +40,7 @@ def read_gtzan_all(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 def _find(audio: Path) -> list[Path]:
     folders = [audio / name for name in ("genres_original", "genres", ".") if (audio / name).is_dir()]
-    files = sorted(path for path in folders[0].glob("*/*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    files = sorted(path for path in folders[0].glob("*/*") if path.suffix.lower() in AUDIO_EXTENSIONS)
     if not files:
         raise AdapterError(f"{folders[0]} holds no genre folders of .wav or .au files; give the folder that does")
     return files

@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from audio import DecodeError, Recording
-
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".au", ".aif", ".aiff"})
-"""Formats that training decodes (libsndfile)."""
+from audio.formats import AUDIO_EXTENSIONS
 
 BRACKETED_ID = re.compile(r"\[([\w-]{11})\]", re.ASCII)
 
@@ -81,7 +79,7 @@ def youtube_clips(folder: Path, *, ids: Collection[str]) -> dict[str, Path]:
     wanted = set(ids)
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in AUDIO_SUFFIXES:
+        if path.suffix.lower() in AUDIO_EXTENSIONS:
             for youtube_id in wanted.intersection(_youtube_ids(path.stem)):
                 found.setdefault(youtube_id, path)
     return found

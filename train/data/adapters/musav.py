@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from train.data.adapters.layout import AUDIO_SUFFIXES, AdapterError, find_file
+from audio.formats import AUDIO_EXTENSIONS
+from train.data.adapters.layout import AdapterError, find_file
 from train.data.manifest import Row
 
 ATTRIBUTES = ("arousal", "valence")
@@ -25,7 +26,7 @@ CONSISTENT = "consistent triplet"
 def read_musav(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
     """A row a track of `read_musav_comparisons`; the recordings are found by their Spotify id, in whatever folder."""
     ids = dict.fromkeys(pair[key] for pair in read_musav_comparisons(root) for key in ("first", "second"))
-    found = {path.stem: path for path in sorted(audio.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES}
+    found = {path.stem: path for path in sorted(audio.rglob("*")) if path.suffix.lower() in AUDIO_EXTENSIONS}
     for track_id in ids:
         yield Row(found.get(track_id, audio / f"{track_id}.mp3"), (), track_id, "test")
 
