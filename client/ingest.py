@@ -401,7 +401,7 @@ class Ingest:
             track.is_passed_over = True
             return True
         if known is None:
-            track.content_hash = _hash_sound(track.path, status, decoder)
+            track.content_hash = hash_sound(track.path, status, decoder)
         elif known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
             track.content_hash = known.file.content_hash
         else:
@@ -434,7 +434,7 @@ class Ingest:
         if not asked:
             try:
                 with unexpected_as_such(path):
-                    sound.set_result(_hash_sound(path, status, decoder))
+                    sound.set_result(hash_sound(path, status, decoder))
             except BaseException as exc:
                 sound.set_exception(exc)
         return sound.result()
@@ -673,7 +673,7 @@ def _look_at(track: _Track) -> Status:
     return check_file(track.path)
 
 
-def _hash_sound(path: str, status: Status, decoder: Decoder) -> str:
+def hash_sound(path: str, status: Status, decoder: Decoder) -> str:
     """What is the same for files that sound the same; a store tells it, of the same content."""
     stored = getattr(status, "content_hash", None)
     return decoder.call(hash_packets, path) if stored is None else str(stored)

@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,16 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from ..audio import look_at
 from ..background import make_probes
 from ..encoders import EncoderSpec, open_encoder
-from ..errors import EncoderError, MusicSearchError, QueryError
+from ..errors import AudioError, EncoderError, MusicSearchError, QueryError
+from ..index.records import FailedFile
 from ..ingest import TrackWarning
+from ..places import Status, is_url
 from ..progress import show_progress
 from ..query import check_count
-from ..walk import FailedTrack, Found, find_audio, printable
+from ..walk import FailedTrack, Found, Listed, find_audio, printable
 from .output import Done, Output, open_output
 from .stages import FILES, Decode, Embed, Write
 
@@ -92,7 +97,8 @@ def embed_all(
     """Embed what the output lacks of these files and folders; interrupted in any way, the same call goes on.
 
     A track that the output holds is not looked at again, also where its file has changed: that is for `add`, once the
-    output has become a library. On a cluster, all machines must see the files under the same paths.
+    output has become a library. On a cluster, all machines must see the files under the same paths or URLs, and have the
+    credentials of a store.
 
     Args:
         paths, windows, video: see `MusicSearch.add`.
@@ -111,8 +117,8 @@ def embed_all(
         check_count(windows, name="windows", least=1)
     check_count(part_tracks, name="part", least=1)
     found = find_audio(paths, video=video)
-    if not found.files:
-        raise QueryError(f"no audio in {', '.join(map(str, paths))}: name a file, or a folder that holds some")
+    if not found.files and not found.listings:
+        raise _no_audio(paths)
     # A GPU is wanted where the embedders are, not here.
     with closing(open_encoder(encoder, device=device if _is_server(encoder) else "cpu")) as opened:
         spec, probes = opened.spec, make_probes(opened)
@@ -122,6 +128,8 @@ def embed_all(
         before = output.done()
         report = BulkReport(failed=[*found.failed], passed_over=dict(found.passed_over))
         todo = _left(found, before, report)
+        if not todo and not report.already and not report.failed:
+            raise _no_audio(paths)
         if todo:
             with _cluster():
                 options: dict[str, Any] = {
@@ -130,7 +138,7 @@ def embed_all(
                     "windows": windows,
                     "part_tracks": part_tracks,
                 }
-                tracks = _pipeline(_tables(todo, found), output, spec, **options)
+                tracks = _pipeline(_tables(todo), output, spec, **options)
                 with show_progress("embedding", total=len(todo), enabled=progress) as advance:
                     for told in _rows(tracks):
                         _take(told, report)
@@ -148,20 +156,34 @@ def embed_all(
     return report
 
 
-def _left(found: Found, done: Done, report: BulkReport) -> list[str]:
-    """The files that are not in the output; those that are get reported."""
+def _no_audio(paths: Sequence[str | Path]) -> QueryError:
+    return QueryError(f"no audio in {', '.join(map(str, paths))}: name a file, or a folder that holds some")
+
+
+def _left(found: Found, done: Done, report: BulkReport) -> list[dict[str, Any]]:
+    """Rows of `FILES` for the files that are not in the output; the others are reported."""
     left = []
-    for path in found.files:
+    here = (Listed(path, None, path in found.unless_video) for path in found.files)
+    for path, status, unless_video in chain(here, *found.listings):
         note = done.failed.get(path)
         if path in done.paths:
             report.already += 1
-        elif note is not None and os.path.exists(path) and note.looks_like(os.stat(path)):
+        elif note is not None and _is_as_it_was(note, status):
             report.failed.append(FailedTrack(printable(path), note.reason))
         elif printable(path) != path:
             report.failed.append(FailedTrack(printable(path), "its name is not valid UTF-8: rename it"))
         else:
-            left.append(path)
+            left.append({"path": path, "unless_video": unless_video})
+    report.failed += [listing.failed for listing in found.listings if listing.failed]
+    report.passed_over = dict(sum((listing.passed_over for listing in found.listings), Counter(report.passed_over)))
     return left
+
+
+def _is_as_it_was(file: FailedFile, listed: Status | None) -> bool:
+    """Whether a file is still the one that failed; `listed` is what a store's listing says of it."""
+    with suppress(AudioError, OSError):
+        return file.looks_like(listed or (look_at(file.path) if is_url(file.path) else os.stat(file.path)))
+    return False
 
 
 @contextmanager
@@ -185,15 +207,11 @@ def _cluster() -> Iterator[None]:
             ray.shutdown()
 
 
-def _tables(paths: Sequence[str], found: Found) -> list[pa.Table]:
+def _tables(files: Sequence[dict[str, Any]]) -> list[pa.Table]:
     """Tables of `FILES`, each for one task."""
     cores = max(1, int(ray.cluster_resources().get("CPU", 0)))
-    size = max(1, min(_TASK_TRACKS, len(paths) // (_TASKS_A_CORE * cores)))
-    groups = (paths[start : start + size] for start in range(0, len(paths), size))
-    return [
-        pa.Table.from_pylist([{"path": path, "unless_video": path in found.unless_video} for path in group], FILES)
-        for group in groups
-    ]
+    size = max(1, min(_TASK_TRACKS, len(files) // (_TASKS_A_CORE * cores)))
+    return [pa.Table.from_pylist(files[start : start + size], FILES) for start in range(0, len(files), size)]
 
 
 def _pipeline(

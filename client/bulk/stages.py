@@ -17,15 +17,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..audio import check_file
+from ..audio import check_file, look_at
 from ..container import has_pictures
 from ..decoders import Decoder, unexpected_as_such
 from ..embedding import track_vectors
 from ..encoders import EncoderSpec, open_encoder
 from ..errors import AudioError, ServerMismatch
 from ..index.records import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
-from ..ingest import embed_when_free
-from ..packets import hash_packets
+from ..ingest import embed_when_free, hash_sound
+from ..places import Status, is_url
 from ..tags import read_tags
 from ..walk import kind_of, printable
 from .output import Output
@@ -72,13 +72,10 @@ class Decode:
         row: dict[str, Any] = {**_NOTHING, "path": path}
         try:
             with unexpected_as_such(path):
-                with suppress(OSError, ValueError):  # also of a file that is refused, for its note
-                    status = os.stat(path)
-                    row |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
-                check_file(path)
+                status = _look_at(path, row)
                 if unless_video and self._decoder.call(has_pictures, path):
                     return row | {"is_passed_over": True}
-                row["content_hash"] = self._decoder.call(hash_packets, path)
+                row["content_hash"] = hash_sound(path, status, self._decoder)
                 row["metadata"] = to_json(self._decoder.call(read_tags, path))
                 return row | self._cut(path)
         except AudioError as exc:
@@ -93,6 +90,20 @@ class Decode:
             "powers": [window.power for window in windows],
             "waveforms": b"".join(to_blob(window.waveform) for window in windows),
         }
+
+
+def _look_at(path: str, row: dict[str, Any]) -> Status:
+    """What tells whether the file has changed, also put into its row; see `look_at`."""
+
+    def note(status: Status) -> Status:
+        row.update(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
+        return status
+
+    if is_url(path):
+        return note(look_at(path))
+    with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+        note(os.stat(path))
+    return check_file(path)
 
 
 class Embed:

@@ -23,7 +23,13 @@ from client.index.maintenance import import_library
 from tests.client.audio_files import tone, write_audio
 
 pytest.importorskip("ray.data", reason="Ray is not installed: needs the extra [ray]", exc_type=ImportError)
+WHY = "needs the extra [remote], and for its S3 server moto[s3], flask and flask-cors"
+pytest.importorskip("s3fs", reason=WHY)
+pytest.importorskip("moto.server", reason=WHY)
+boto3 = pytest.importorskip("boto3", reason=WHY)
 pq = pytest.importorskip("pyarrow.parquet")
+
+from tests.client.s3_server import S3Server  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TRACKS = 24  # of a folder that takes a while
@@ -92,13 +98,22 @@ def finished(process: subprocess.Popen[str]) -> dict:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def s3() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Cluster]:
     custom = tmp_path_factory.mktemp("custom")
     (custom / "sitecustomize.py").write_text(CUSTOM)
     with pytest.MonkeyPatch.context() as patch:
         paths = [str(custom), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in s3.settings.items():  # of all nodes
+            patch.setenv(name, value)
         cluster = Cluster()
         yield cluster
         cluster.stop()
@@ -196,6 +211,29 @@ def test_a_node_may_die(cluster: Cluster, slow: Path, tiny_repository: Path, tmp
     report = finished(process)
     assert (report["added"], report["failed"]) == (TRACKS, [])
     assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
+
+
+def test_what_lies_in_a_store_is_embedded_from_there(
+    cluster: Cluster, tones: Path, encoder: LocalEncoder, tiny_repository: Path, tmp_path: Path
+) -> None:
+    bucket = boto3.client("s3")
+    bucket.create_bucket(Bucket="music")
+    for path in tones.rglob("*.*"):
+        bucket.put_object(Bucket="music", Key=f"in/{path.name}", Body=path.read_bytes())
+    bucket.put_object(Bucket="music", Key="in/cover.jpg", Body=b"picture")
+    bucket.put_object(Bucket="music", Key="in/empty.mp3", Body=b"")
+    command = ("s3://music/in", "--to", f"parquet://{tmp_path / 'out'}", "--encoder", tiny_repository)
+    report = cluster.run(*command)
+    assert (report["added"], report["passed_over"]) == (3, {".jpg": 1})
+    assert [failed["path"] for failed in report["failed"]] == ["s3://music/in/empty.mp3"]
+    again = cluster.run(*command)
+    assert (again["added"], again["already"], len(again["failed"]), again["stages"]) == (0, 3, 1, [])
+    import_library(tmp_path / "out", tmp_path / "library")
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        assert ms.search("low")[0].path == "s3://music/in/low.wav"
+        assert ms.add("s3://music/in", progress=False).unchanged == 3
+    bucket.put_object(Bucket="music", Key="in/empty.mp3", Body=(tones / "low.wav").read_bytes())
+    assert cluster.run(*command)["added"] == 1
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------

@@ -48,14 +48,7 @@ def started() -> Iterator[S3Server]:
 @pytest.fixture
 def s3(started: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     started.reset()
-    for name, value in {
-        "AWS_ENDPOINT_URL": started.url,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",  # what tries again is to be ours
-    }.items():
+    for name, value in started.settings.items():
         monkeypatch.setenv(name, value)
     return started
 
