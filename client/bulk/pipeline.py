@@ -97,8 +97,8 @@ def embed_all(
     """Embed what the output lacks of these files and folders; interrupted in any way, the same call goes on.
 
     A track that the output holds is not looked at again, also where its file has changed: that is for `add`, once the
-    output has become a library. On a cluster, all machines must see the files under the same paths or URLs, and have the
-    credentials of a store.
+    output has become a library. On a cluster, all machines must see the files under the same paths or URLs, and have
+    the credentials of a store.
 
     Args:
         paths, windows, video: see `MusicSearch.add`.

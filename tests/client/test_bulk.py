@@ -20,6 +20,7 @@ from client.bulk.__main__ import main
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import Catalogue
 from client.index.maintenance import import_library
+from serve import Server
 from tests.client.audio_files import tone, write_audio
 
 pytest.importorskip("ray.data", reason="Ray is not installed: needs the extra [ray]", exc_type=ImportError)
@@ -181,6 +182,23 @@ def test_the_vectors_are_those_of_add(
     with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
         assert Path(ms.search("low")[0].path).name == "low.wav"
         assert ms.add(tones, windows=2, progress=False).unchanged == 3
+
+
+def test_a_triton_server_embeds_for_all_nodes(
+    cluster: Cluster, tones: Path, encoder: LocalEncoder, triton: Server, tmp_path: Path
+) -> None:
+    server = f"grpc://127.0.0.1:{triton.ports.grpc}"
+    report = cluster.run(tones, "--to", f"parquet://{tmp_path / 'out'}", "--encoder", server)
+    assert (report["added"], report["failed"]) == (3, [])
+    import_library(tmp_path / "out", tmp_path / "library")
+    with (
+        MusicSearch(tmp_path / "library", encoder=encoder) as ms,
+        closing(Catalogue(tmp_path / "library")) as catalogue,
+    ):
+        for path in rows_in(tmp_path / "out"):
+            (expected,) = ms.embed_audio([path])
+            label = catalogue.by_path(path).label
+            np.testing.assert_allclose(catalogue.vector(label), expected, rtol=0, atol=1e-5)
 
 
 def test_after_the_driver_was_killed_the_rest_is_embedded(
