@@ -46,18 +46,23 @@ class Server:
         checked_at: when the last check began that its models passed; `time.monotonic()` in seconds, as below.
         held_until: it failed, and is passed over until then if another server is left.
         check: when the last one began that has not failed yet, and the replies to come.
+        in_flight: the replies to requests that it has not answered yet.
     """
 
     def __init__(self, url: str, channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]]) -> None:
         self.url = url
         self.checked_at = self.held_until = float("-inf")
         self.check: tuple[float, list[Any]] = (float("-inf"), [])
+        self.in_flight: set[Any] = set()
         self._channel = channel
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         self._metadata = metadata
 
     def infer(self, request: Any, *, timeout_s: float) -> Any:
-        return self._begin(self._stub.ModelInfer, request, timeout_s=timeout_s)
+        reply = self._begin(self._stub.ModelInfer, request, timeout_s=timeout_s)
+        self.in_flight.add(reply)
+        reply.add_done_callback(self.in_flight.discard)  # also where nobody waits for it any more
+        return reply
 
     def ask_config(self, model: str, *, timeout_s: float) -> Any:
         return self._begin(self._stub.ModelConfig, service_pb2.ModelConfigRequest(name=model), timeout_s=timeout_s)
@@ -99,7 +104,8 @@ class _Failure:
 
 
 class ServerPool:
-    """Servers of one model: calls take turns, and go to another server, or to the same again, where one is down.
+    """Servers of one model. A call goes to the server with the fewest in flight, in turns where these are equal, and to
+    another server, or to the same again, where one is down.
 
     All calls are idempotent. What is tried again is what `server_errors` calls transient, until the call's deadline;
     while another server is left, also a server that has been silent for half of the time.
@@ -187,11 +193,11 @@ class ServerPool:
             log.warning("%s; its calls go to the other servers", failure.error)
 
     def _next_server(self) -> Server:
-        """The next in turn that is not held, or else the one that is held the shortest."""
+        """The server with the fewest requests in flight, in turns; where all are held, the one held the shortest."""
         now = time.monotonic()
         turn = next(self._turns) % len(self._servers)
         in_turn = [*self._servers[turn:], *self._servers[:turn]]
-        return min(in_turn, key=lambda server: max(0.0, server.held_until - now))
+        return min(in_turn, key=lambda server: (max(0.0, server.held_until - now), len(server.in_flight)))
 
     def _has_other_server(self, than: Server) -> bool:
         now = time.monotonic()
@@ -224,6 +230,8 @@ class ServerPool:
                 return call.reply.result()
             except grpc.RpcError as exc:
                 failure = _failed(call.server, exc)
+            finally:
+                call.server.in_flight.discard(call.reply)  # the callback may come later
             if not isinstance(failure.error, ServerTimeout):
                 return failure
         # Whatever is wrong with this server, or silences it, another one may be right.

@@ -133,6 +133,27 @@ def test_calls_take_turns_and_pass_over_a_dead_server_until_it_is_back(
     assert scripts[0].calls > 3
 
 
+def test_a_slow_server_gets_no_call_while_another_one_is_idle(serve: Serve, tiny_repository: Path) -> None:
+    arrived, released = threading.Event(), threading.Event()
+
+    def wait(request: bytes, context: grpc.ServicerContext) -> bytes:
+        arrived.set()
+        released.wait(30)
+        return infers(ONE)(request, context)
+
+    quick = Script()
+    handlers = [{CONFIGS: configs_of(tiny_repository), INFERS: infer} for infer in (wait, quick)]
+    encoder = TritonEncoder(url_of(*map(serve, handlers)))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(encoder.embed_texts, ["low"])
+        assert arrived.wait(30)
+        for _ in range(6):
+            encoder.embed_texts(["low"])
+        assert (quick.calls, late.done()) == (6, False)
+        released.set()
+        np.testing.assert_array_equal(late.result(), ONE)
+
+
 def test_a_client_opens_while_one_of_its_servers_is_down(
     serve: Serve, tiny_repository: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
