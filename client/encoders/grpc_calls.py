@@ -46,22 +46,26 @@ class Server:
         checked_at: when the last check began that its models passed; `time.monotonic()` in seconds, as below.
         held_until: it failed, and is passed over until then if another server is left.
         check: when the last one began that has not failed yet, and the replies to come.
-        in_flight: the replies to requests that it has not answered yet.
+        in_flight: a token for each request that it has not answered yet.
     """
 
     def __init__(self, url: str, channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]]) -> None:
         self.url = url
         self.checked_at = self.held_until = float("-inf")
         self.check: tuple[float, list[Any]] = (float("-inf"), [])
-        self.in_flight: set[Any] = set()
+        self.in_flight: set[object] = set()
         self._channel = channel
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         self._metadata = metadata
 
-    def infer(self, request: Any, *, timeout_s: float) -> Any:
-        reply = self._begin(self._stub.ModelInfer, request, timeout_s=timeout_s)
-        self.in_flight.add(reply)
-        reply.add_done_callback(self.in_flight.discard)  # also where nobody waits for it any more
+    def infer(self, request: Any, *, timeout_s: float, token: object) -> Any:
+        self.in_flight.add(token)  # before it is sent, so that no other thread takes this server for idle
+        try:
+            reply = self._begin(self._stub.ModelInfer, request, timeout_s=timeout_s)
+        except BaseException:
+            self.in_flight.discard(token)
+            raise
+        reply.add_done_callback(lambda _: self.in_flight.discard(token))  # also where nobody waits for it any more
         return reply
 
     def ask_config(self, model: str, *, timeout_s: float) -> Any:
@@ -93,6 +97,7 @@ class Call:
     server: Server
     check: tuple[float, list[Any]] | None = None  # where one is due; begun for this call or another one
     reply: Any = None
+    token: object = None  # in its server's `in_flight`
     pause_s: float = _FIRST_PAUSE_S  # before the next try
     error: EncoderError | None = None  # of the tries so far
 
@@ -211,7 +216,8 @@ class ServerPool:
         call.check = None
         if now - call.server.checked_at > _CHECK_EVERY_S:
             self._ask_configs(call)  # at the same time, so that the check costs no waiting
-        call.reply = call.server.infer(call.request, timeout_s=call.try_deadline - now)
+        call.token = object()
+        call.reply = call.server.infer(call.request, timeout_s=call.try_deadline - now, token=call.token)
 
     def _ask_configs(self, call: Call) -> None:
         """Begin a check, or join the one that has begun: a server with much to do is not asked by every call."""
@@ -231,7 +237,7 @@ class ServerPool:
             except grpc.RpcError as exc:
                 failure = _failed(call.server, exc)
             finally:
-                call.server.in_flight.discard(call.reply)  # the callback may come later
+                call.server.in_flight.discard(call.token)  # the callback may come later
             if not isinstance(failure.error, ServerTimeout):
                 return failure
         # Whatever is wrong with this server, or silences it, another one may be right.
