@@ -18,6 +18,7 @@ NAMES = (
     "million",
     "graph",
     "shared_memory",
+    "fail_over",
     "gpu",
     "clapback",
     "scale",
