@@ -36,8 +36,8 @@ def measure() -> str:
     lines = [
         f"{CALLERS} callers with new texts for {SECONDS:.0f} s, through one `TritonEncoder` of three addresses. Each "
         f"leads to a tritonserver of its own on this machine: one as it is, one whose answers wait {DELAY_S:g} s, one "
-        f"that is cut off (its connections reset, new ones refused) for {DOWN_S:g} s after every {UP_S:g} s. *Answered* "
-        "is by Triton's own count.",
+        f"that is cut off (its connections reset, new ones refused) for {DOWN_S:g} s after every {UP_S:g} s. "
+        "*Answered* is by Triton's own count.",
         "",
         "| server | answered | texts/s |",
         "|---|---|---|",
