@@ -9,6 +9,8 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from bench.pictures import draw
+
 RESULTS = Path(__file__).parent / "RESULTS.md"
 NAMES = (
     *("retrieval", "negation", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
@@ -40,6 +42,7 @@ def main() -> int:
         if body is None:
             print(f"{name}: skipped, what it measures is not on this machine; its old section stays")
             continue
+        body = draw(name, body)
         section = f"## {module.TITLE}\n\n{body}\n\n`python -m bench {name}`, {date.today()}, {_machine()}.\n"
         _replace(name, section)
         print(body, flush=True)
