@@ -41,7 +41,7 @@ class Hit:
             library's tracks that have more of those sounds (see `Wish.fits`). None if the query is not made of texts
             alone, or the library's background is not known yet.
         weak: True if the best hit of this search is no better than the best hits of unrelated queries, so the search
-            found nothing that fits. Never True if the query only excludes sounds.
+            found nothing that fits. Never True if the query only excludes sounds, or if this hit was found by name.
         is_missing: the file was not there when its folder was last added.
         warning: which part of the file cannot be decoded. Empty if all of it can.
         reading: how the texts of the query were read. None if it has no texts.
