@@ -188,7 +188,7 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
-        self._unanswered = 0  # files in a row for which a store gave nothing
+        self._unanswered = 0  # files in a row for which a store did not answer
         self._outcomes: list[str] = []  # of the first files that were read: "", or the unexpected error
         self._group: list[_Track] = []
         self._moved: set[str] = set()  # ids of tracks that one of the next commits moves to another path

@@ -162,7 +162,7 @@ class MusicSearch:
 
         Returns:
             A report of the work. Files that cannot be used are in `failed`, with the reason. Other files in the folders
-            are counted in `passed_over`.
+                are counted in `passed_over`.
 
         Raises:
             QueryError: `paths` is neither a path nor a sequence of paths, `windows` < 1, or `progress`, `retry` or
@@ -344,8 +344,7 @@ class MusicSearch:
             steps: how many tracks, at least 2. You get fewer if the library has fewer.
 
         Returns:
-            Hits. A score is the cosine similarity between the track and its point on the way. The points are evenly
-            spaced.
+            Hits. Their scores are cosine similarities with evenly spaced points between the two tracks.
 
         Raises:
             LibraryError: a track is not in the library.

@@ -125,7 +125,7 @@ def _year(texts: list[str]) -> int | None:
 
 
 def _bpm(texts: list[str]) -> int | float | None:
-    """ "120.0" and "120 BPM" are 120, "127,5" is 127.5; "Allegro" is nothing."""
+    """Parse a tempo: "120.0" and "120 BPM" are 120, "127,5" is 127.5, and "Allegro" is None."""
     found = re.fullmatch(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*(?:bpm)?", texts[0], re.IGNORECASE)
     number = float(found[1].replace(",", ".")) if found else 0.0
     return (int(number) if number.is_integer() else number) or None

@@ -83,7 +83,7 @@ class Labels:
 
         Returns:
             By label, the threshold that best separates its examples from those of the other labels (highest balanced
-            accuracy). It lies in the middle between two scores.
+                accuracy). It lies in the middle between two scores.
 
         Raises:
             QueryError: examples of fewer than two labels, examples of an unknown label, or a label without examples.

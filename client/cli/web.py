@@ -1,4 +1,4 @@
-"""`music-search web`: a page on a library."""
+"""`music-search web`: a web page for a library."""
 
 import argparse
 import os

@@ -190,8 +190,8 @@ def _open_best_session(path: Path) -> tuple[str, Any]:
 
 
 def _has_nvidia_driver() -> bool:
-    # The driver library is a few kB to look for; ONNX Runtime's own attempt without one prints a page of
-    # errors, and loads the CUDA libraries (200 MB) where they are installed.
+    # Looking for the driver library costs a few kB. Without a driver, ONNX Runtime's own attempt prints a page of
+    # errors, and loads the CUDA libraries (200 MB) if they are installed.
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -200,7 +200,7 @@ def _has_nvidia_driver() -> bool:
 
 
 def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
-    """`threads` of a CPU that a run takes; 0 is all cores."""
+    """Open a graph on a device. `threads` is the number of CPU threads of a run, and 0 uses all cores."""
     # From 1.29 on, ONNX Runtime reports usage to Microsoft unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
