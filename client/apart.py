@@ -1,4 +1,4 @@
-"""Python in a process of its own, which finds the modules that this one finds."""
+"""Start Python in another process that finds the same modules as this one."""
 
 import json
 import sys
@@ -7,11 +7,11 @@ _FIND = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1))\n"
 
 
 def can_start_python() -> bool:
-    """False where there is no interpreter, or an application that is frozen into one file would start itself."""
+    """False without an interpreter, or in a frozen application, which would start itself."""
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 def python_command(program: str, *arguments: str) -> list[str]:
-    """The command that runs these lines of Python; they find the arguments in `sys.argv` from 1 on."""
+    """The command that runs these lines of Python. They find the arguments in `sys.argv` from index 1."""
     places = json.dumps([place for place in sys.path if isinstance(place, str)])
     return [sys.executable, "-P", "-c", _FIND + program, places, *arguments]

@@ -1,4 +1,4 @@
-"""`AsyncMusicSearch`: the same library for web applications that must not wait."""
+"""`AsyncMusicSearch`: the same library for web applications that must not block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -18,16 +18,16 @@ _THREADS = 8  # searches wait for the model or its server most of their time
 
 
 class AsyncMusicSearch:
-    """What `MusicSearch` does, in threads of its own: each method is a coroutine with the same arguments and errors.
+    """`MusicSearch` in its own threads: each method is a coroutine with the same arguments and errors.
 
-    Cancelling a task that awaits one does not end the work, which its thread carries to the end.
+    If you cancel a task that awaits a method, the work still runs to its end in its thread.
 
     >>> async def handler(text):                                              # doctest: +SKIP
     ...     return await library.search(text, k=10)
 
     Args:
-        library: an open one, which `close` closes. Opening reads from the disk and may ask a server, so `await
-            open(...)` does it in a thread.
+        library: an open library. `close` closes it. Opening a library reads from the disk and may call a server, so use
+            `await open(...)` to open it in a thread.
     """
 
     def __init__(self, library: MusicSearch) -> None:
@@ -63,7 +63,7 @@ class AsyncMusicSearch:
 
     @classmethod
     async def open(cls, *arguments: Any, **named: Any) -> Self:
-        """As `MusicSearch(...)`."""
+        """Open a library with the arguments of `MusicSearch(...)`."""
         return cls(await asyncio.to_thread(partial(MusicSearch, *arguments, **named)))
 
     @property
@@ -77,13 +77,13 @@ class AsyncMusicSearch:
         return self._library.device
 
     async def tag_library(self, labels: Sequence[str], **named: Any) -> AsyncIterator[TaggedTrack]:
-        """As `MusicSearch.tag_library`, for `async for`."""
+        """`MusicSearch.tag_library`, for `async for`."""
         advance = self._awaitable(partial(next, self._library.tag_library(labels, **named), None))
         while (track := await advance()) is not None:
             yield track
 
     async def close(self) -> None:
-        """Wait for the calls under way, but for a map's drawing, then give back the model and the files."""
+        """Wait for the running calls, then release the model and the files. A map that is being computed is stopped."""
         self._library.stop_drawing()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._library.close)
@@ -99,7 +99,7 @@ class AsyncMusicSearch:
             loop = asyncio.get_running_loop()
             try:
                 done = loop.run_in_executor(self._threads, partial(method, *arguments, **named))
-            except RuntimeError as exc:  # no thread takes it any more
+            except RuntimeError as exc:  # the thread pool is shut down
                 raise LibraryError("the library is closed: open it again") from exc
             return await done
 

@@ -1,6 +1,6 @@
-"""Audio files as the client meets them: by their paths, with `AudioError` for those that cannot be used.
+"""Audio files by their paths. A file that cannot be used raises an `AudioError`.
 
-How a file becomes windows is told in `audio`, which training and the Triton server share.
+The package `audio` cuts files into windows. Training and the Triton server use it too.
 """
 
 import os
@@ -21,10 +21,10 @@ __all__ = ["Window", "WindowReader", "check_file", "heard", "look_at"]
 
 
 class WindowReader(_WindowReader):
-    """The windows of one audio file, by its path or URL; see `audio.WindowReader` for the options.
+    """The windows of one audio file, by its path or URL. See `audio.WindowReader` for the options.
 
     Raises:
-        AudioError: there is no such part; in the iteration: the file cannot be used.
+        AudioError: the file has no such part. During the iteration: the file cannot be used.
     """
 
     def __init__(self, path: str | Path, **options: Any) -> None:
@@ -34,7 +34,7 @@ class WindowReader(_WindowReader):
             super().__init__(partial(opened, self.path) if self._is_far else self.path, far=self._is_far, **options)
 
     def __iter__(self) -> Iterator[Window]:
-        if not self._is_far:  # else it is looked at when it is opened
+        if not self._is_far:  # a file in a store is checked when it is opened
             check_file(self.path)
         with _named(self.path):
             yield from super().__iter__()
@@ -49,7 +49,7 @@ def _named(path: str) -> Iterator[None]:
 
 
 def look_at(place: str) -> Status:
-    """As `check_file`, also of a URL, of which its store is asked."""
+    """Do `check_file` for a path or a URL. For a URL, the store is asked."""
     if not is_url(place):
         return check_file(place)
     with needing_extra():
@@ -61,7 +61,7 @@ def check_file(path: str) -> os.stat_result:
     """The `stat` of a regular file that is not empty.
 
     Raises:
-        AudioError: it is something else (reading a pipe or a device could last for ever).
+        AudioError: it is something else. Reading a pipe or a device could last forever.
     """
     try:
         status = os.stat(path)

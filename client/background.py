@@ -1,9 +1,9 @@
-"""How good a match has to be before it means anything, in one library and for one model.
+"""How good a score has to be before it means anything, for one library and one model.
 
-A cosine says little by itself: its usual range differs from model to model and from library to library, and the best
-of a million tracks scores higher by chance than the best of a hundred. So a score is compared with the best scores
-that texts get which describe no music at all. What share of them it beats is its probability of meaning something;
-a search whose best hit does not beat most of them found nothing that fits.
+A cosine similarity says little by itself. Its usual range differs between models and between libraries, and the best of
+a million tracks scores higher by chance than the best of a hundred. So a score is compared with the best scores of
+unrelated texts, which describe no music at all. The share of them that it beats is its probability. If the best hit of
+a search does not beat most of them, the search found nothing that fits.
 """
 
 import math
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from .encoders import Encoder
 
 WEAK_BELOW = 0.9
-"""A best hit of a lower probability is weak: one unrelated text in ten does as well."""
+"""A best hit with a lower probability is weak. One unrelated text in ten does as well."""
 
-# Sentences of the lengths that people search with, about everything but sound.
+# Sentences as long as people's queries, about everything but sound.
 _UNRELATED = (
     "how to file a tax return",
     "a recipe for apple pie",
@@ -120,12 +120,12 @@ _MUSIC = (
 
 
 def make_probes(encoder: Encoder) -> dict[str, NDArray[np.float32]]:
-    """What `Background` and the search index measure a library with: float32 [n, dim] by kind."""
+    """Embed the texts that `Background` and the search index measure a library with: float32 [n, dim] by kind."""
     return {"unrelated": encoder.embed_texts(_UNRELATED), "music": encoder.embed_texts(_MUSIC)}
 
 
 class Background:
-    """The best scores that queries get to which nothing belongs.
+    """The best scores of unrelated queries, which describe nothing in the library.
 
     Args:
         scores: float32 [n], at least one.
@@ -136,5 +136,5 @@ class Background:
         self._deviation = max(float(np.std(scores)), 1e-6)
 
     def probability(self, score: float) -> float:
-        """Share of them that lie below a score, by a normal distribution of their mean and deviation, 0 to 1."""
+        """The share of the scores below a score, 0 to 1, by a normal distribution with their mean and deviation."""
         return 0.5 * (1.0 + math.erf((score - self._mean) / (self._deviation * math.sqrt(2.0))))

@@ -1,4 +1,4 @@
-"""What FFmpeg says about a file before anything of it is decoded: its tags, and whether it holds moving pictures."""
+"""Facts that FFmpeg reads from a file without decoding it: its tags, and whether it has video."""
 
 from av.video.stream import VideoStream
 
@@ -10,21 +10,22 @@ _STILL = 0x400 | 0x800 | 0x100000  # libavformat/avformat.h: attached picture, t
 
 
 def read_container_tags(path: str) -> dict[str, list[str]]:
-    """The tags of the file and of its audio stream by their names, which differ from format to format, in lower case.
+    """The tags of the file and of its audio stream, by lower-case name. The names differ between formats.
 
     Raises:
-        DecodeError, OSError: it cannot be opened.
+        DecodeError: the file cannot be opened.
+        OSError: the file cannot be opened.
     """
     with opened(path) as file, open_container(file) as container:
-        # What the file says of itself goes before what one of its streams does.
+        # Tags of the file override tags of its streams.
         said = [*(stream.metadata for stream in container.streams.audio[:1]), container.metadata]
         return {_text(name).lower(): [_text(value)] for tags in said for name, value in tags.items()}
 
 
 def has_pictures(path: str) -> bool:
-    """Whether the file holds moving pictures: a video stream with a rate that is neither a cover nor chapters' images.
+    """Whether the file has video: a video stream with a frame rate that is neither a cover image nor chapter images.
 
-    False also where it cannot be opened, as decoding says why.
+    It is also False if the file cannot be opened. Decoding then raises the error.
     """
     try:
         with opened(path) as file, open_container(file) as container:
@@ -34,12 +35,12 @@ def has_pictures(path: str) -> bool:
 
 
 def _is_still(stream: VideoStream) -> bool:
-    disposition = getattr(stream, "disposition", None)  # PyAV 14.0 does not tell
+    disposition = getattr(stream, "disposition", None)  # PyAV 14.0 does not have it
     return disposition is not None and bool(disposition.value & _STILL)
 
 
 def _text(text: str) -> str:
-    """Formats such as RIFF INFO do not say how they write letters: what is no UTF-8 is Windows' own."""
+    """Decode text that is not UTF-8 as Windows-1252. Formats such as RIFF INFO do not name their encoding."""
     try:
         return text.encode().decode()
     except UnicodeEncodeError:

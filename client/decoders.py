@@ -1,7 +1,7 @@
-"""Decoding many files: in processes of their own, where FFmpeg and Python's lock hold up nobody else.
+"""Decodes many files in separate processes, so that FFmpeg and the GIL do not block other threads.
 
-Decoding returns to Python for every frame. Two threads of one process take up to 1.7 times as long for it as two
-processes do, as each waits for the other's lock; and a file at which FFmpeg crashes would end the whole process.
+Decoding returns to Python for every frame. In two threads of one process it takes up to 1.7 times as long as in two
+processes, because of the GIL. And if FFmpeg crashes on a file, it would end the whole process.
 """
 
 import ctypes
@@ -26,11 +26,11 @@ from .audio import Window, WindowReader
 from .errors import AudioError, MusicSearchError
 from .places import is_url, needing_extra
 
-_SLOTS = 2  # windows in the memory that both processes see: one is made while the other is taken
+_SLOTS = 2  # windows in shared memory: one process writes a window while the other reads the one before
 _READY, _TAKEN = b"ready", b"taken"
 _COMMAND = "from client.decoders import main; main()"
-_START_S = 30.0  # it takes 0.2
-_ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # the latter also where memory is short
+_START_S = 30.0  # a start usually takes 0.2 s
+_ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # SIGKILL also comes from the out-of-memory killer
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _Said = TypeVar("_Said")
@@ -42,8 +42,12 @@ class _End(NamedTuple):
     """The answer after a file's last window.
 
     Attributes:
-        duration_s, warning: see `WindowReader`.
-        reason: why the file cannot be used, if so; may_pass, is_unexpected, is_stores: see `AudioError`.
+        duration_s: see `WindowReader`.
+        warning: see `WindowReader`.
+        reason: why the file cannot be used. None if it can.
+        may_pass: see `AudioError`.
+        is_unexpected: see `AudioError`.
+        is_stores: see `AudioError`.
     """
 
     duration_s: float = 0.0
@@ -55,13 +59,18 @@ class _End(NamedTuple):
 
 
 class Decoder:
-    """Takes one file after the other, in a process that it starts for the first; in this one where it cannot.
+    """Decodes one file after the other in a worker process, or in this process if no worker can be started.
+
+    The worker process starts with the first file.
 
     Args:
-        sample_rate_hz, window_samples, windows: see `WindowReader`.
+        sample_rate_hz: see `WindowReader`.
+        window_samples: see `WindowReader`.
+        windows: see `WindowReader`.
 
     Attributes:
-        duration_s, warning: of the last file, once all of its windows were read; see `WindowReader`.
+        duration_s: of the last file, after all of its windows were read. See `WindowReader`.
+        warning: of the last file, after all of its windows were read. See `WindowReader`.
     """
 
     def __init__(self, *, sample_rate_hz: int, window_samples: int, windows: int | None) -> None:
@@ -72,13 +81,13 @@ class Decoder:
             "windows": windows,
         }
         self._process: _Process | None = None
-        self._may_start = os.name == "posix" and can_start_python()  # Windows hands no open files on
+        self._may_start = os.name == "posix" and can_start_python()  # Windows does not pass open files to a process
 
     def windows(self, path: str) -> Iterator[Window]:
-        """The windows of a file, all of which are to be read before those of another one.
+        """The windows of a file. Read all of them before you ask for another file.
 
         Raises:
-            AudioError: it cannot be used; see `WindowReader`.
+            AudioError: the file cannot be used. See `WindowReader`.
         """
         process = self._started(path)
         if process is None:
@@ -91,7 +100,7 @@ class Decoder:
             self.duration_s, self.warning = end.duration_s, end.warning
 
     def call(self, function: Callable[[str], _Said], path: str) -> _Said:
-        """What a function of this package says of a file, which it opens with FFmpeg too.
+        """Call a function of this package on a file in the worker process, because it opens the file with FFmpeg too.
 
         Raises:
             AudioError: the function raised it, or the process ended.
@@ -104,7 +113,7 @@ class Decoder:
         return said
 
     def _started(self, path: str) -> "_Process | None":
-        """The process for this file; None where it is to be read here."""
+        """The worker process for this file. None if it has to be read in this process."""
         if is_url(path):
             with needing_extra():
                 from . import remote
@@ -129,19 +138,19 @@ class Decoder:
             raise AudioError(path, reason, may_pass=code in _ENDED_FROM_OUTSIDE) from exc
 
     def stop(self) -> None:
-        """Let another thread's reading end with an `AudioError`, whatever the process is doing."""
+        """Kill the worker process. Another thread that is reading gets an `AudioError`."""
         if (process := self._process) is not None:
             process.kill()
 
     def close(self) -> None:
-        """End the process."""
+        """End the worker process."""
         if self._process is not None:
             self._process.end(patience_s=0.0)
             self._process = None
 
 
 class _Process:
-    """A process that answers a path with the windows of that file.
+    """A worker process. It answers a path with the windows of that file.
 
     Raises:
         OSError: it does not start.
@@ -156,9 +165,9 @@ class _Process:
                 python_command(_COMMAND, *map(str, files)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # else NumPy starts threads that nobody needs
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # else NumPy starts threads that are never used
                 pass_fds=files,
-                start_new_session=True,  # Ctrl-C is for this process alone
+                start_new_session=True,  # so that Ctrl-C only reaches the parent
             )
         try:
             self._connection.send((options, _store_settings()))
@@ -171,10 +180,12 @@ class _Process:
         raise OSError(f"{sys.executable} has not answered for {_START_S:.0f} s")
 
     def windows(self, path: str) -> Generator[Window, None, _End]:
-        """The windows of a file, and what is known after the last.
+        """The windows of a file, and the final answer after the last one.
 
         Raises:
-            AudioError: it cannot be used; OSError, EOFError: the process has ended.
+            AudioError: the file cannot be used.
+            OSError: the process has ended.
+            EOFError: the process has ended.
         """
         self._connection.send(path)
         number = 0
@@ -191,7 +202,12 @@ class _Process:
                 return answer
 
     def call(self, function: Callable[[str], Any], path: str) -> Any:
-        """As `Decoder.call`; OSError, EOFError: the process has ended."""
+        """Do `Decoder.call`.
+
+        Raises:
+            OSError: the process has ended.
+            EOFError: the process has ended.
+        """
         self._connection.send((function, path))
         answer = self._connection.recv()
         if isinstance(answer, _End):
@@ -202,7 +218,7 @@ class _Process:
         self._process.kill()
 
     def end(self, *, patience_s: float = 1.0) -> int:
-        """End it, if it does not by itself: its exit status, or the number of a signal below 0."""
+        """End the process, by a kill if needed. Returns its exit status, or the negative number of a signal."""
         self._connection.close()
         try:
             return self._process.wait(patience_s)
@@ -219,7 +235,7 @@ def _raise_if_bad(end: _End, path: str) -> None:
 
 
 def _store_settings() -> dict[str, Any]:
-    """What the process needs to open the stores that are open here; nothing where none is."""
+    """The settings that the worker needs to open the stores that this process uses. Empty if it uses none."""
     if f"{__package__}.remote" not in sys.modules:
         return {}
     from . import remote
@@ -232,8 +248,8 @@ def _named(code: int) -> str:
 
 
 def main() -> None:
-    """What such a process does, until the one that started it ends or closes the connection."""
-    if sys.platform == "linux":  # else only one that has an answer to give would notice
+    """The worker's program. It runs until the parent ends or closes the connection."""
+    if sys.platform == "linux":  # else a worker only notices the parent's end when it sends an answer
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     connection, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -248,7 +264,7 @@ def main() -> None:
             request = connection.recv()
             if isinstance(request, tuple):
                 connection.send(_called(*request))
-            elif request != _TAKEN:  # of the last windows of a file
+            elif request != _TAKEN:  # _TAKEN still comes for the last windows of a file
                 connection.send(_decoded(WindowReader(request, **options), slots, connection))
 
 
@@ -261,7 +277,7 @@ def _called(function: Callable[[str], Any], path: str) -> Any:
 
 
 def _decoded(reader: WindowReader, slots: NDArray[np.float32], connection: Connection) -> _End:
-    waiting = 0  # windows that were not taken yet
+    waiting = 0  # windows that the parent has not taken yet
     try:
         for number, window in enumerate(_expected(reader)):
             if waiting == _SLOTS:
@@ -291,22 +307,22 @@ def _expected(reader: WindowReader) -> Iterator[Window]:
 
 @contextmanager
 def unexpected_as_such(path: str) -> Iterator[None]:
-    """An exception that is none of ours becomes an `AudioError` that says so."""
+    """Turn an exception that is not ours into an `AudioError` with `is_unexpected`."""
     try:
         yield
     except MusicSearchError:
         raise
-    except Exception as exc:  # one odd file is no reason to stop a night's work
+    except Exception as exc:  # one odd file must not stop the whole run
         raise AudioError(path, f"cannot be read ({exc!r})", is_unexpected=True) from exc
 
 
 def _shared_memory() -> IO[bytes]:
-    """An open file without a name, in memory where the system can."""
+    """An open file without a name. It is in memory if the system supports that."""
     return os.fdopen(os.memfd_create("windows"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 def _slots(memory: int, *, window_samples: int) -> NDArray[np.float32]:
-    """float32 [_SLOTS, window_samples], which all who have this file open share."""
+    """float32 [_SLOTS, window_samples]. All processes that have this file open share it."""
     size = _SLOTS * window_samples * np.dtype(np.float32).itemsize
     os.ftruncate(memory, size)
     return np.frombuffer(mmap.mmap(memory, size), np.float32).reshape(_SLOTS, window_samples)

@@ -18,10 +18,12 @@ class Duplicate:
     """Two tracks that are nearly the same.
 
     Attributes:
-        first, second: their ids.
-        first_path, second_path: where their files were when they were last added.
-        similarity: the mean cosine of their windows, each with the best of the other's, in the direction in which it
-            is lower, -1...1.
+        first: the id of one track.
+        second: the id of the other track.
+        first_path: where the first file was when it was last added.
+        second_path: where the second file was when it was last added.
+        similarity: -1...1. Each window of one track is matched with the most similar window of the other, and their
+            cosine similarities are averaged. Of the two directions, the lower mean counts.
     """
 
     first: str
@@ -34,17 +36,20 @@ class Duplicate:
 def find_duplicates(
     store: Store, index: Index, *, least: float, lock: AbstractContextManager[object] | None = None
 ) -> Iterator[Duplicate]:
-    """Pairs of tracks whose similarity is at least `least`.
+    """Yield pairs of tracks whose similarity is at least `least`.
 
-    The track vectors name the candidates: of each track the ten nearest, and all whose cosine is at least `least`.
-    Their windows decide, as two different pieces of one band may agree on average, but not from window to window.
+    The track vectors give the candidates: the ten nearest neighbours of each track, and all tracks with a cosine
+    similarity of at least `least`. The windows then decide. Two different pieces of one band may agree on average, but
+    not from window to window.
 
     Args:
+        store: the library.
+        index: its index.
         least: -1...1.
-        lock: held around every use of the store, for threads that search meanwhile; None where there are none.
+        lock: held around every use of the store, if other threads search meanwhile. None if there are none.
 
     Raises:
-        QueryError: `least` is something else.
+        QueryError: `least` is not such a number.
     """
     if not isinstance(least, int | float | np.floating) or not -1 <= least <= 1:
         raise QueryError(f"least is {least!r}, expected a similarity of at most 1, such as 0.98")
@@ -60,7 +65,7 @@ def find_duplicates(
             with lock, store.reading():
                 pairs = _duplicates_of(label, vector, store=store, index=index, least=least)
             for pair in pairs:
-                if (pair.first, pair.second) not in found:  # each of the two may name the other
+                if (pair.first, pair.second) not in found:  # each of the two may find the other
                     found.add((pair.first, pair.second))
                     yield pair
 

@@ -1,4 +1,4 @@
-"""From an audio file to its vectors: the windows, and the one that stands for the track."""
+"""From an audio file to its vectors: those of its windows, and the one of the track."""
 
 import threading
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from .encoders.long_texts import ReadTexts
 from .index.records import TrackVectors
 from .recent import Recent
 
-_KEPT = 64  # vectors of sounds that were searched by
-_KEPT_TEXTS = 512  # the same of texts
+_KEPT = 64  # cached vectors of query sounds
+_KEPT_TEXTS = 512  # cached vectors of query texts
 
 
 def track_vectors(windows: NDArray[np.float32], *, starts_s: Sequence[float], powers: Sequence[float]) -> TrackVectors:
-    """The vectors of a track: of the windows that are heard (see `audio.heard`), and of the track.
+    """The vectors of a track: of its windows that are loud enough (see `audio.heard`), and of the track.
 
-    That is the normalised mean of theirs (MuLan §4.1.1: clip-level averaging).
+    The track's vector is the normalised mean of these windows' vectors (MuLan §4.1.1: clip-level averaging).
 
     Args:
         windows: float32 [windows, dim], unit L2 norm.
-        starts_s: where in the track each begins.
-        powers: mean square of the samples of each.
+        starts_s: where in the track each window begins.
+        powers: mean square of each window's samples.
     """
     counted = heard(powers)
     windows = windows[counted]
@@ -41,7 +41,7 @@ def open_windows(
     start_s: float = 0.0,
     end_s: float | None = None,
 ) -> WindowReader:
-    """The windows of a file, or of a part of it, as this encoder wants them."""
+    """The windows of a file, or of a part of it, in the format of this encoder."""
     return WindowReader(
         path,
         sample_rate_hz=encoder.spec.sample_rate_hz,
@@ -52,10 +52,10 @@ def open_windows(
 
 
 def embed_file(encoder: Encoder, path: str | Path, *, start_s: float = 0.0, end_s: float | None = None) -> TrackVectors:
-    """Decode and embed one file, or the part of it from `start_s` to `end_s` seconds (None is its end).
+    """Decode and embed one file, or the part of it from `start_s` to `end_s` seconds. None is the end of the file.
 
     Raises:
-        AudioError: it cannot be used.
+        AudioError: the file cannot be used.
         EncoderError: the model or its server failed.
     """
     reader = open_windows(encoder, path, start_s=start_s, end_s=end_s)
@@ -76,7 +76,7 @@ def embed_file(encoder: Encoder, path: str | Path, *, start_s: float = 0.0, end_
 
 
 class Heard:
-    """Embeds the sounds that are searched by, and knows the last of them: the next page of a search embeds nothing."""
+    """Embeds query sounds and caches the latest ones, so that the next page of a search embeds nothing."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -84,7 +84,7 @@ class Heard:
         self._lock = threading.Lock()
 
     def vector(self, path: str, *, start_s: float, end_s: float | None) -> NDArray[np.float32]:
-        """float32 [dim], unit L2 norm, of a file or a part of it; see `embed_file`."""
+        """The vector of a file or a part of it: float32 [dim], unit L2 norm. See `embed_file`."""
         status = look_at(path)
         name = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, start_s, end_s)
         with self._lock:
@@ -97,7 +97,7 @@ class Heard:
 
 
 class Read:
-    """Embeds the texts that are searched by, and knows the last of them: a search that goes on embeds nothing anew."""
+    """Embeds query texts and caches the latest ones, so that the next page of a search embeds nothing."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder

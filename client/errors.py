@@ -1,4 +1,4 @@
-"""Everything MusicSearch raises on purpose: one tree under `MusicSearchError`.
+"""All errors that MusicSearch raises on purpose, as one tree under `MusicSearchError`.
 
 A message says what it got, what it expected, and what to do. Errors of the libraries underneath (FFmpeg,
 SQLite, ONNX Runtime, gRPC) are translated once, where that library is called, with `raise ... from exc`.
@@ -6,7 +6,7 @@ SQLite, ONNX Runtime, gRPC) are translated once, where that library is called, w
 
 
 class MusicSearchError(Exception):
-    """Base of all errors below: catch this one to catch them all."""
+    """Base of all errors below. Catch this one to catch them all."""
 
 
 class AudioError(MusicSearchError):
@@ -15,9 +15,9 @@ class AudioError(MusicSearchError):
     Attributes:
         path: the file.
         reason: why, without the path.
-        may_pass: the same file may do another time, as with permissions or a disk that failed.
-        is_unexpected: nothing says that it is the file's fault, and not ours or that of a library underneath.
-        is_stores: its store does not answer, or refuses whatever it is asked for.
+        may_pass: a retry of the same file may succeed, as with permissions or a disk that failed.
+        is_unexpected: it is not known whether the file, MusicSearch or a library underneath is at fault.
+        is_stores: the store of the file does not answer, or refuses every request.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class AudioError(MusicSearchError):
 
 
 class StoreError(MusicSearchError):
-    """A store of audio files (s3://, gs://, https://) cannot be used: no such kind, or it does not answer."""
+    """A store of audio files (s3://, gs://, https://) cannot be used: it is not supported or does not answer."""
 
 
 class QueryError(MusicSearchError, ValueError):
@@ -50,11 +50,11 @@ class EncoderError(MusicSearchError):
 
 
 class ServerUnavailable(EncoderError):
-    """The Triton server does not answer; the two below say why, where that is known."""
+    """The Triton server does not answer. `ServerBusy` and `ServerTimeout` say why, if that is known."""
 
 
 class ServerBusy(ServerUnavailable):
-    """The Triton server is overloaded and refused the call at once: its queue is full."""
+    """The Triton server is overloaded. Its queue is full, so it refused the call at once."""
 
 
 class ServerTimeout(ServerUnavailable):
@@ -62,11 +62,11 @@ class ServerTimeout(ServerUnavailable):
 
 
 class ServerMismatch(EncoderError):
-    """A server answers, but not with the models, parameters or tensors that this client needs."""
+    """The server answers, but it does not have the models, parameters or tensors that this client needs."""
 
 
 class LibraryError(MusicSearchError):
-    """The library cannot be opened, read or written, or does not hold the track asked for."""
+    """The library cannot be opened, read or written, or does not hold the requested track."""
 
 
 class LibraryBusy(LibraryError):
@@ -74,4 +74,4 @@ class LibraryBusy(LibraryError):
 
 
 class ModelMismatch(LibraryError):
-    """The library was made with another model than the one now given; the message names both."""
+    """The library was made with another model than the one given now. The message names both."""

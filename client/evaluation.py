@@ -1,4 +1,4 @@
-"""How well a library finds what its owner knows to be right."""
+"""How well a library finds the tracks that its owner knows to be right."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from .index.store import Store, open_index
 from .query import Reading, check_texts, read_query
 from .wish import WishMaker, nearest
 
-_DRAWS = 1000  # of the bootstrap
+_DRAWS = 1000  # bootstrap samples
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a model finds in a library.
+    """The tracks that a model finds in a library.
 
     Attributes:
-        found, exact: by query, the ids of the ten best tracks, best first: as searches find them, and by a comparison
-            with every track.
+        model: the name of the model.
+        found: by query, the ids of the ten best tracks as searches find them, best first.
+        exact: by query, the ids of the ten best tracks of a comparison with every track, best first.
         readings: by query, how it was read.
     """
 
@@ -47,21 +48,24 @@ class Ranking:
 
     @property
     def recall(self) -> float:
-        """Share of the exact search's tracks that searches find."""
+        """The share of the exact search's tracks that searches find."""
         pairs = [(set(self.found[query]), set(best)) for query, best in self.exact.items()]
         return sum(len(found & best) for found, best in pairs) / max(sum(len(best) for _, best in pairs), 1)
 
 
 def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: bool = False) -> Ranking:
-    """What a model finds: the library's, or one whose vectors `reembed` has made beside the library's.
+    """Find the best tracks with the library's model, or with a model that `reembed` has embedded the library with.
 
     Args:
-        literal: read no negation out of the queries; see `MusicSearch.search`.
+        library: the library.
+        encoder: the model.
+        queries: the texts to search for.
+        literal: do not look for negations in the queries. See `MusicSearch.search`.
 
     Raises:
         QueryError: a query is empty or too long.
-        LibraryError: a model that is not the library's has not embedded every track.
-        LibraryBusy: it is that one, and another process is writing to the library.
+        LibraryError: the model is not the library's, and it has not embedded every track.
+        LibraryBusy: the model is not the library's, and another process is writing to the library.
     """
     check_texts(queries, what="queries")
     spec = encoder.spec
@@ -104,12 +108,12 @@ def _ids(store: Store, labels: Sequence[int]) -> list[str]:
 
 
 def read_queries(path: Path) -> dict[str, set[str]]:
-    """What each query should find, from a CSV file with the columns "query" and "track" (a track id or a path).
+    """Read the right tracks of each query from a CSV file.
 
-    A query may stand in several rows.
+    It has the columns "query" and "track" (a track id or a path). A query may be in several rows.
 
     Raises:
-        QueryError: the file cannot be read, or lacks a column or a value.
+        QueryError: the file cannot be read, or a column or a value is missing.
     """
     wanted: dict[str, set[str]] = {}
     try:
@@ -137,16 +141,16 @@ def measure(
     *,
     than: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Measure]:
-    """R@1, R@5, R@10, nDCG@10 and mAP@10 of what queries found.
+    """R@1, R@5, R@10, nDCG@10 and mAP@10 of search results.
 
     Args:
         found: by query, the ids of at least the ten best tracks, best first.
-        wanted: by query, the ids of those that are right, at least one.
-        than: what something else found; the results are then how much better `found` is, and intervals without 0
-            tell them apart, as both are drawn on the same queries.
+        wanted: by query, the ids of the right tracks, at least one.
+        than: the results of another search. The measures are then differences: how much better `found` is. Both are
+            resampled on the same queries, so an interval without 0 is a significant difference.
 
     Returns:
-        Recall at k is the share of the right tracks among the k best (of at most k); nDCG and average precision are
+        Recall at k is the share of the right tracks among the k best (of at most k). nDCG and average precision are
         those of trec_eval, cut off at 10.
     """
     rows = np.array([_of_query(found[query], right) for query, right in wanted.items()])

@@ -1,7 +1,7 @@
-"""One list of what was found by its sound and what was found by its name.
+"""Merges the tracks found by sound and the tracks found by name into one list.
 
-Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): a track scores 1 / (60 + rank) in each list that it
-is in. Tracks whose names fit alike share a rank, so that among an artist's the sound decides.
+It uses reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): a track scores 1 / (60 + rank) in each list
+that has it. Tracks whose names fit equally well share a rank, so that the sound orders the tracks of one artist.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,23 +10,23 @@ from typing import Literal
 from .index.names import EXACT, SAME_WORDS, WHOLE
 
 Names = Literal["also", "only", "never"]
-"""Whether a search looks for the words of a query in titles, artists and albums."""
+"""Whether a search also looks for the words of a query in titles, artists and albums."""
 
 _SMOOTHING = 60
 DEPTH = 100
-"""So many of the tracks found by sound gain from being found by name too; the same for every page of a search."""
+"""Only this many of the tracks found by sound gain from a match by name too, on every page of a search."""
 
 
 def fuse(heard: Sequence[int], named: Mapping[int, float]) -> dict[int, tuple[str, ...]]:
-    """Labels, best first, and by what each was found: "name", "sound" or both.
+    """Labels, best first, each with how it was found: "name", "sound" or both.
 
-    A whole name counts as one more first place if it was typed with a mistake, as two more but for words such as "the",
-    as three more as it is, so that none that was meant less stands before it. Of two that score alike the one with the
-    name comes first.
+    A complete name counts extra, so that no lesser match comes before it. With a typing mistake it counts as one more
+    first place. If only words such as "the" differ, it counts as two more. If it is exact, it counts as three more. If
+    two tracks have the same score, the one found by name comes first.
 
     Args:
-        heard: labels, best first.
-        named: by label, how well its names fit; see `names.fit`.
+        heard: labels found by sound, best first.
+        named: by label, how well its names fit. See `names.fit`.
 
     >>> list(fuse([1, 2, 3], {3: 1.0, 9: 0.7}))
     [3, 1, 9, 2]

@@ -1,19 +1,20 @@
-"""Adding files to a catalogue: skip what is unchanged, decode on every core, embed in full batches, commit in groups.
+"""Adds files to a catalogue: skips unchanged files, decodes on every core, embeds full batches, commits in groups.
 
-A track is known by its sound, whatever its tags say and wherever its file is. Two files with the same sound, both
-there, are two tracks, each with an id, tags and annotations of its own; the later one takes the vectors of the other.
-A file is the track with its sound whose own file has gone, or sounds otherwise by now, also where another track was
-known by its name. That one goes where its sound is; if nowhere, its row waits under a name that no file has. Only where
-a sound is new, and the former one has gone nowhere, is it a new version of the track at its path. That is not known
-before all files were looked at, so these come last.
+A track is identified by its sound, not by its tags or its path. Two existing files with the same sound are two tracks,
+each with its own id, tags and annotations. The later one copies the vectors of the other. If the file of a track is
+gone, or has another sound now, a file with the track's sound becomes this track. This also holds if another track was
+at that file's path. That other track then moves to a file with its own sound. If there is none, its row is kept under a
+name that no file has. A file is a new version of the track at its path only if no moved track has its sound and the
+track itself has not moved. This is known only after all files were looked up, so such files come last.
 
-In a store, where to look at the sound is to download it, the store tells what has the same content (see `remote`). So
-what was moved or copied there is known, and what was tagged anew is a new version.
+For a file in a store, a hash of the sound would need a download. So the store's own information tells which files have
+the same content (see `remote`). Files that were moved or copied in the store are recognised. A file with changed tags
+is a new version.
 
-Three kinds of thread pass tracks on through bounded queues, so that memory grows neither with the length of a file
-nor with that of the list: decoders take one file after the other and have it cut into windows (by a process each, see
-`decoders`), an embedder gathers these into batches across the borders of tracks, and the caller's thread commits what
-is finished.
+Three kinds of threads pass tracks on through bounded queues, so memory grows neither with the length of a file nor with
+that of the list. The decoder threads take one file after the other and cut it into windows (each with its own process,
+see `decoders`). The embedder thread collects windows into batches across tracks. The caller's thread commits finished
+tracks.
 """
 
 import hashlib
@@ -50,15 +51,15 @@ from .places import Status, beginning, is_there, is_url, name_of
 from .tags import read_tags
 from .walk import FailedTrack, Found, kind_of, printable
 
-# A commit costs one or two fsyncs. What a crash loses is at most one such group.
+# A commit costs one or two fsyncs. A crash loses at most one such group.
 _COMMIT_TRACKS = 32
 _COMMIT_S = 2.0
-# A full server refuses at once; a night's work waits for it, and ends only if it stays full.
+# A server with a full queue refuses at once. The work waits for it, and fails only if the queue stays full.
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-_TELLING_FILES = 20  # that fail alike at the start: so will the others
-_UNANSWERED_FILES = 4  # in a row, each asked for again and again, for which a store gave nothing
-_POLL_S = 0.05  # how soon a thread that waits for another notices that all have to stop
+_TELLING_FILES = 20  # if the first files all fail with the same unexpected error, so will the others
+_UNANSWERED_FILES = 4  # give up after so many files in a row for which a store did not answer, each after retries
+_POLL_S = 0.05  # how soon a waiting thread notices that all threads have to stop
 
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrackWarning:
-    """A file that was added, and what of it does not decode."""
+    """A file that was added, and which part of it cannot be decoded."""
 
     path: str
     warning: str
@@ -74,23 +75,24 @@ class TrackWarning:
 
 @dataclass
 class AddReport:
-    """What `MusicSearch.add` did.
+    """The result of `MusicSearch.add`.
 
     Attributes:
         added: new tracks.
-        updated: tracks whose sound had changed, embedded again under their old track id.
-        unchanged: tracks that were already here, wherever their file is now.
-        retagged: those among them whose files say something else now, which was noted.
-        missing: tracks whose files have vanished from the folders that were added; they are marked, not removed. Where
-            the file of another track has taken the name of one, it is kept as "NAME (replaced)".
-        failed: files that cannot be used, among them those that failed before and have not changed since.
-        warnings: files that were added or updated, and what of each does not decode.
-        passed_over: how many other files are in the folders, by the ends of their names: {".jpg": 12, ".mp4": 1}; those
-            of video are there if they hold moving pictures, which were not asked for.
+        updated: tracks whose sound had changed. They were embedded again and keep their track id.
+        unchanged: tracks that were already in the library, even if their file has moved.
+        retagged: how many of the unchanged tracks have new tags, which were saved.
+        missing: tracks whose files are gone from the folders that were added. They are marked, not removed. If the file
+            of another track has taken the path of such a track, it is kept as "NAME (replaced)".
+        failed: files that cannot be used, with those that failed before and have not changed since.
+        warnings: files that were added or updated and cannot be decoded completely, and which part cannot.
+        passed_over: how many other files are in the folders, by file extension: {".jpg": 12, ".mp4": 1}. Video files
+            are counted here if they have video and `video` was not set.
         audio_s: length of the tracks that were added or updated.
-        seconds: how long all of it took.
-        decode_s, embed_s, write_s: how long the decoders (one a core), the embedder and the writer worked, which
-            they do at the same time.
+        seconds: how long the call took.
+        decode_s: how long the decoders (one a core) worked.
+        embed_s: how long the embedder worked, at the same time as the decoders.
+        write_s: how long the writer worked, at the same time as the decoders.
     """
 
     added: int = 0
@@ -113,26 +115,26 @@ class _Track:
     """A file on its way from the disk to the catalogue."""
 
     path: str
-    listed: Status | None = None  # what the listing of a store said of it
-    unless_video: bool = False  # it is meant only if it holds no moving pictures
+    listed: Status | None = None  # from the listing of a store
+    unless_video: bool = False  # skip the file if it has video
     size: int = -1
     mtime_ns: int = -1
     ctime_ns: int = 0
     content_hash: str = ""
-    file_hash: str = ""  # of all its bytes, where tracks are known by theirs still
+    file_hash: str = ""  # of all its bytes, if some tracks in the catalogue have such a hash
     failure: str | None = None  # why it cannot be used
-    may_pass: bool = False  # that reason
-    warning: str = ""  # what of it does not decode
-    is_unchanged: bool = False  # nothing to embed: it is in the catalogue
-    is_passed_over: bool = False  # it holds moving pictures
-    touch: str | None = None  # the id of the track that it is, where that had another path, time or hash
-    is_retagged: bool = False  # and other tags
+    may_pass: bool = False  # a retry may succeed
+    warning: str = ""  # which part of it cannot be decoded
+    is_unchanged: bool = False  # it is in the catalogue, so there is nothing to embed
+    is_passed_over: bool = False  # it has video
+    touch: str | None = None  # the id of its track, if the track's path, time, hash or tags have to be updated
+    is_retagged: bool = False  # the tags have changed too
     is_new: bool = True
-    former: StoredTrack | None = None  # the track at this path, where that has another sound
+    former: StoredTrack | None = None  # the track at this path, if that has another sound
     starts_s: list[float] = field(default_factory=list)
     powers: list[float] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    copied: TrackVectors | None = None  # those of a track with the same sound
+    copied: TrackVectors | None = None  # from a track with the same sound
     metadata: Mapping[str, Value] = field(default_factory=dict)
     duration_s: float = 0.0
 
@@ -142,7 +144,7 @@ class _Track:
 
     @property
     def note(self) -> FailedFile | None:
-        """For the catalogue, so that it is not tried again before it changes; not for what another try may mend."""
+        """A note for the catalogue: do not try the file again before it changes. None if a retry may succeed."""
         if self.failure is None or self.may_pass or self.size < 0:
             return None
         return FailedFile(self.path, self.size, self.mtime_ns, self.failure, self.ctime_ns)
@@ -156,9 +158,10 @@ class Ingest:
 
     Args:
         catalogue: the caller holds its `writing()`.
-        lock: held around every use of the catalogue, for threads that search meanwhile; None where there are none.
-        retry: try those again that failed before, even if they look the same.
-        windows: of each track, how many it embeds; None is all (see `WindowReader`).
+        encoder: the model.
+        lock: held around every use of the catalogue, if other threads search meanwhile. None if there are none.
+        retry: try files again that failed before, even if they look the same.
+        windows: embed this many windows of each track. None embeds all (see `WindowReader`).
     """
 
     def __init__(
@@ -175,7 +178,7 @@ class Ingest:
         self._encoder = encoder
         self._windows = windows
         self._lock = lock or threading.RLock()
-        # A changed file takes the vectors of all models with it; those that are searched by now must stay.
+        # A changed file replaces the vectors of all models. Those of the model that searches use now must stay.
         self._is_current = catalogue.is_current()
         self._failed = {} if retry else {file.path: file for file in catalogue.failed()}
         self._knows_sounds = catalogue.knows_sounds()
@@ -185,17 +188,17 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
-        self._unanswered = 0  # files in a row for which a store gave nothing
-        self._outcomes: list[str] = []  # of the first files that were read: "", or what was unexpected
+        self._unanswered = 0  # files in a row for which a store did not answer
+        self._outcomes: list[str] = []  # of the first files that were read: "", or the unexpected error
         self._group: list[_Track] = []
-        self._moved: set[str] = set()  # ids of tracks that go to another path with one of the next commits
-        self._sounds: dict[tuple[str, int, int, int], Future[str]] = {}  # of changed files, by path, size and times
-        self._changed: queue.SimpleQueue[_Track] = queue.SimpleQueue()  # which come last
+        self._moved: set[str] = set()  # ids of tracks that one of the next commits moves to another path
+        self._sounds: dict[tuple[str, int, int, int], Future[str]] = {}  # hashes of changed files, by path, size, times
+        self._changed: queue.SimpleQueue[_Track] = queue.SimpleQueue()  # these files come last
         self._all_looked_up = threading.Barrier(CORES)
         self._committed_at = time.monotonic()
 
     def run(self, found: Found, *, advance: Callable[[float], None]) -> None:
-        """Add these files. However it ends (Ctrl-C, a server that goes away), finished tracks are kept."""
+        """Add these files. Finished tracks are kept even if Ctrl-C or a failing server ends the run."""
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
         self.report.passed_over.update(found.passed_over)
@@ -253,7 +256,7 @@ class Ingest:
         with self._timed("write_s"), self._lock:
             files = {track_id: track.file for track_id, track in touched.items()}
             files |= self._driven_out(moving=files)
-            if files:  # first, so that what is put finds the rows at their paths, with their hashes
+            if files:  # before `put`, which needs the rows with their new paths and hashes
                 tags = {track_id: track.metadata for track_id, track in touched.items() if track.is_retagged}
                 self._catalogue.touch(files, tags=tags)
             if made:
@@ -272,9 +275,10 @@ class Ingest:
         self._committed_at = time.monotonic()
 
     def _driven_out(self, *, moving: Mapping[str, FileState]) -> dict[str, FileState]:
-        """By id, the tracks whose paths files of this group take, other than the moving ones, each under a free name.
+        """By id, tracks that lose their path to a file of this group and are not moved by it, each with a free name.
 
-        Whoever has the sound of one, in a later group or another run, becomes it, as of any whose file has gone.
+        A later file with the same sound, in this run or another one, becomes this track, as with any track whose file
+        is gone.
         """
         files: dict[str, FileState] = {}
         for track in self._group:
@@ -285,7 +289,7 @@ class Ingest:
         return files
 
     def _free_name(self, path: str) -> str:
-        """One that is no audio file's, for the track whose file was replaced."""
+        """A name that no file has, for the track whose file was replaced."""
         names = (f"{path} (replaced{number})" for number in chain([""], map(" {}".format, count(2))))
         return next(name for name in names if self._catalogue.by_path(name) is None and not os.path.lexists(name))
 
@@ -295,7 +299,7 @@ class Ingest:
             failed = [file.path for file in self._catalogue.failed() if file.path not in there]
             for folder in found.folders:
                 known = self._catalogue.below(folder)
-                # One that the walk met under another name is still there.
+                # A file that the walk found under another name still exists.
                 gone = [number for number, path in known if path not in there and not os.path.exists(path)]
                 self._catalogue.mark_missing(gone)
                 self.report.missing += len(gone)
@@ -338,18 +342,18 @@ class Ingest:
                     self._note_outcome(None)
                     return
         except AudioError as exc:
-            if self._stop.is_set():  # perhaps it failed because of that
+            if self._stop.is_set():  # the stop may be the cause of the error
                 raise _Stopped from exc
             self._note_outcome(exc)
             track.failure, track.may_pass = exc.reason, exc.may_pass
         self._done.put(track)
 
     def _note_outcome(self, error: AudioError | None) -> None:
-        """Of a file that was read.
+        """Note whether a file could be read.
 
         Raises:
-            MusicSearchError: the first ones all failed in the same unexpected way, as the others would.
-            StoreError: a store gives nothing any more.
+            MusicSearchError: the first files all failed with the same unexpected error, so the others would too.
+            StoreError: a store stopped answering.
         """
         with self._clock:
             self._unanswered = self._unanswered + 1 if error is not None and error.is_stores else 0
@@ -370,16 +374,16 @@ class Ingest:
                 )
 
     def _look_up(self, track: _Track, decoder: Decoder) -> bool:
-        """Take what the catalogue knows about this file: by its path and times, or by its sound.
+        """Look this file up in the catalogue, by its path and times or by its sound.
 
-        A file that looks as it did is not opened. Of any other, the sound is compared, and if it is known the tags are
-        read: whatever was done to the file, only a sound that is new is embedded.
+        A file with the same size and times is not opened. For any other file the hash of the sound is compared. If it
+        is known, only the tags are read. So only a new sound is embedded, whatever else has changed in the file.
 
         Returns:
-            Whether that is settled; else it is once all files were looked up.
+            Whether the file is settled. If not, it is settled after all files were looked up.
 
         Raises:
-            AudioError: it cannot be used, or could not before and has not changed.
+            AudioError: the file cannot be used, or it failed before and has not changed.
         """
         try:
             track.path.encode()
@@ -402,7 +406,7 @@ class Ingest:
             return True
         if known is None:
             track.content_hash = hash_sound(track.path, status, decoder)
-        elif known.file.knows_sound and known.file.looks_like(status):  # it may have other tags, if that
+        elif known.file.knows_sound and known.file.looks_like(status):  # at most the tags have changed
             track.content_hash = known.file.content_hash
         else:
             track.content_hash = self._sound(track.path, status, decoder)
@@ -419,14 +423,14 @@ class Ingest:
         return True
 
     def _settle(self, track: _Track, decoder: Decoder) -> bool:
-        """Of a file with a sound that no moved track has: it is a new version of its track, unless that has moved."""
+        """Handle a file whose sound no moved track has: a new version of its track, unless that track has moved."""
         with self._lock:
             track.is_new = track.former is not None and track.former.track_id in self._moved
         self._take_vectors(track, decoder)
         return True
 
     def _sound(self, path: str, status: Status, decoder: Decoder) -> str:
-        """The hash of a file at a path that the catalogue knows; others ask for it too, and it is read once."""
+        """The hash of a file at a path that the catalogue knows. Several threads may ask for it. It is read once."""
         key = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         with self._clock:
             asked = key in self._sounds
@@ -440,7 +444,7 @@ class Ingest:
         return sound.result()
 
     def _twins(self, track: _Track) -> list[StoredTrack]:
-        """The tracks with this sound, wherever their files are; the caller holds the lock."""
+        """All tracks with this sound. The caller holds the lock."""
         return [
             twin
             for known in (track.content_hash, track.file_hash)
@@ -449,13 +453,13 @@ class Ingest:
         ]
 
     def _look_for_moved(self, track: _Track, decoder: Decoder) -> bool:
-        """Be the track with this sound whose file is not at its path any more, if there is one."""
+        """Make the file the track that has this sound and whose own file is gone or changed, if there is one."""
         if not self._knows_sounds and not is_url(track.path):
             track.file_hash = _hash_file(track.path)
         with self._lock:
             twins = self._twins(track)
         if track.is_new and any(_is_same_file(twin.file.path, track.path) for twin in twins):
-            track.is_unchanged = True  # it is here under its other name
+            track.is_unchanged = True  # it is in the catalogue under its other name
             return True
         moved = [twin for twin in twins if twin.track_id not in self._moved and self._has_moved(twin, decoder)]
         if not moved:
@@ -472,12 +476,12 @@ class Ingest:
         return True
 
     def _has_moved(self, known: StoredTrack, decoder: Decoder) -> bool:
-        """Whether the file at a track's path has gone, or has another sound."""
+        """Whether the file at a track's path is gone, or has another sound."""
         file = known.file
         try:
             if not is_there(file.path):
                 return True
-        except StoreError as exc:  # a copy is another track than one that has moved
+        except StoreError as exc:  # without an answer, a copied file and a moved file look the same
             raise AudioError(file.path, str(exc), is_stores=True) from exc
         try:
             status = look_at(file.path)
@@ -485,15 +489,15 @@ class Ingest:
                 return False
             is_known = file.knows_sound or is_url(file.path)
             sound = self._sound(file.path, status, decoder) if is_known else _hash_file(file.path)
-        except AudioError:  # nobody knows what it was meant to be
+        except AudioError:  # it cannot be compared, so it counts as not moved
             if self._stop.is_set():
                 raise
             return False
         return sound != file.content_hash
 
     def _take_vectors(self, track: _Track, decoder: Decoder) -> None:
-        """Of a track with the same sound, if there is one."""
-        with self._lock:  # nobody changes them meanwhile
+        """Copy the vectors of a track with the same sound, if there is one."""
+        with self._lock:  # so that nobody changes them meanwhile
             twin = next((twin for twin in self._twins(track) if twin.label is not None), None)
             if twin is None or twin.label is None:
                 return
@@ -502,7 +506,7 @@ class Ingest:
         track.duration_s, track.warning = twin.duration_s, twin.warning
 
     def _become(self, track: _Track, known: StoredTrack, *, tags: Mapping[str, Value]) -> None:
-        """Be this track of the catalogue, which has the same sound; what is new about the file is noted."""
+        """Make the file this track of the catalogue, which has the same sound. Changes of the file are noted."""
         track.is_unchanged = known.label is not None
         track.metadata = tags
         track.is_retagged = track.metadata != known.tags
@@ -558,7 +562,7 @@ class Ingest:
                 return self._to_embed.get(timeout=_POLL_S)
 
     def _embed_batch(self, batch: Sequence[tuple[_Track, _Window]]) -> None:
-        """Embed the windows of a batch; a track's None comes after its last window, and sends it on."""
+        """Embed the windows of a batch. The None after a track's last window sends the track on."""
         waveforms = [window for _, window in batch if window is not None]
         with self._timed("embed_s"):
             vectors = iter(self._embed_when_free(np.stack(waveforms)) if waveforms else ())
@@ -578,7 +582,7 @@ class Ingest:
     # -- all of them -----------------------------------------------------------------------------------
 
     def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Run a thread's work; what it raises ends all of them, and the caller gets it."""
+        """Run a thread's work. An error in it ends all threads, and the caller gets it."""
         try:
             work(*arguments)
         except _Stopped:
@@ -589,7 +593,7 @@ class Ingest:
             self._done.put(None)
 
     def _end(self) -> None:
-        """Have all threads stop."""
+        """Stop all threads."""
         self._stop.set()
         self._all_looked_up.abort()
 
@@ -606,13 +610,16 @@ class Ingest:
 def embed_when_free(
     encoder: Encoder, waveforms: NDArray[np.float32], *, pause: Callable[[float], None] = time.sleep
 ) -> NDArray[np.float32]:
-    """As `Encoder.embed_windows`, after a server that is full has room again.
+    """Do `Encoder.embed_windows`, and retry while the server's queue is full.
 
     Args:
-        pause: waits for so many seconds.
+        encoder: the model.
+        waveforms: see `Encoder.embed_windows`.
+        pause: waits for this many seconds.
 
     Raises:
-        EncoderError: the model or its server failed; ServerBusy: it was full for ten minutes.
+        EncoderError: the model or its server failed.
+        ServerBusy: the queue was full for ten minutes.
     """
     give_up_at, pause_s = time.monotonic() + _BUSY_LIMIT_S, _FIRST_PAUSE_S
     while True:
@@ -623,13 +630,13 @@ def embed_when_free(
             if pause_s > left_s:
                 raise
             log.warning("%s; waiting for up to %.0f s", exc, left_s)
-        # Those that were refused together come back apart.
+        # Random jitter, so that callers that were refused together do not retry together.
         pause(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 class _Stopped(BaseException):
-    """Another thread ended the run: no error, so that nobody takes it for one."""
+    """Another thread ended the run. It is a BaseException, so that no `except Exception` catches it as an error."""
 
 
 class _Shared(Iterator[_Track]):
@@ -645,7 +652,7 @@ class _Shared(Iterator[_Track]):
 
 
 def _wait(stop: threading.Event, seconds: float) -> bool:
-    """Whether it was set meanwhile."""
+    """Whether the event was set meanwhile."""
     return stop.wait(seconds)
 
 
@@ -662,32 +669,32 @@ def _tracks(found: Found) -> Iterator[_Track]:
 
 
 def _look_at(track: _Track) -> Status:
-    """What tells whether the file has changed, also noted with the track; see `look_at`."""
+    """The size and times that tell whether the file has changed. They are also stored in the track. See `look_at`."""
     if is_url(track.path):
         status = track.listed or look_at(track.path)
         track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         return status
-    with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+    with suppress(OSError, ValueError):  # a file that is refused needs them too, for its note
         status = os.stat(track.path)
         track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
     return check_file(track.path)
 
 
 def hash_sound(path: str, status: Status, decoder: Decoder) -> str:
-    """What is the same for files that sound the same; a store tells it, of the same content."""
+    """A hash that is equal for files with the same sound. A store gives one that is equal for the same content."""
     stored = getattr(status, "content_hash", None)
     return decoder.call(hash_packets, path) if stored is None else str(stored)
 
 
 def _is_same_sound(known: FileState, track: _Track, status: Status) -> bool:
-    """Whether the sound is still that of the track at this path."""
+    """Whether the file still has the sound of the track at this path."""
     if known.knows_sound or is_url(track.path):
         return known.content_hash == track.content_hash
     return known.looks_like(status) or known.content_hash == _hash_file(track.path)
 
 
 def _is_same_file(path: str, other: str) -> bool:
-    """Whether both names are of one file, as with links; not where one of them has gone."""
+    """Whether both paths are the same file, for example through a link. False if one of them is gone."""
     try:
         return os.path.samefile(path, other)
     except OSError:

@@ -1,7 +1,7 @@
-"""Where tracks lie in a plane: near those that sound like them.
+"""Computes a map: points in a plane for tracks, with similar tracks near each other.
 
-UMAP (McInnes, Healy and Melville, 2018) draws it where umap-learn is installed, else the first two principal
-components. UMAP holds Python's lock for minutes, so `lay_out_apart` runs this file in a process of its own.
+UMAP (McInnes, Healy and Melville, 2018) computes it if umap-learn is installed. Otherwise the points are the first two
+principal components. UMAP holds the GIL for minutes, so `lay_out_apart` runs this file in another process.
 """
 
 import logging
@@ -21,28 +21,31 @@ from .apart import can_start_python, python_command
 
 METHODS = ("umap", "pca")
 
-_LEAST_FOR_UMAP = 50  # of fewer, each has too few neighbours
+_LEAST_FOR_UMAP = 50  # with fewer tracks, each has too few neighbours
 _NEIGHBOURS = 15
-_PLACED_BY = 6  # neighbours by which a point is placed that comes later
-_SHARPNESS = 20.0  # how much more the nearer of these count: e to that power for 1 of cosine
-_ROWS = 2_048  # compared with all others at once
+_PLACED_BY = 6  # a track that comes later is placed between this many neighbours
+_SHARPNESS = 20.0  # how much more a nearer one counts: e to this power for a difference of 1 in cosine similarity
+_ROWS = 2_048  # rows that are compared with all others at once
 _LOWEST_PRIORITY = 10
 
 log = logging.getLogger(__name__)
 
 
 def draws_by_umap(tracks: int) -> bool:
-    """Whether so many are drawn by UMAP here, if that does not fail."""
+    """Whether this machine uses UMAP for this many tracks. UMAP may still fail."""
     return tracks >= _LEAST_FOR_UMAP and can_start_python() and find_spec("umap") is not None
 
 
 def lay_out(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
-    """Points for unit vectors float32 [n, dim]: float32 [n, 2], within -1 and 1, the same at each call; and by what."""
+    """Points for unit vectors float32 [n, dim]: float32 [n, 2], within -1 and 1, and the method.
+
+    The points are the same at each call.
+    """
     if draws_by_umap(len(vectors)):
         import umap
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a fixed seed takes one thread
+            warnings.simplefilter("ignore")  # UMAP warns that a fixed seed allows only one thread
             mapper = umap.UMAP(n_neighbors=_NEIGHBOURS, metric="cosine", random_state=0)
             return _scaled(mapper.fit_transform(vectors)), "umap"
     return _scaled(_principal_components(vectors)), "pca"
@@ -51,10 +54,12 @@ def lay_out(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
 def place(
     vectors: NDArray[np.float32], *, among: NDArray[np.float32], points: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Points for more vectors, each between those of its neighbours: float32 [n, 2].
+    """Points for more vectors, each between the points of its nearest neighbours: float32 [n, 2].
 
     Args:
-        among, points: the vectors that have points, float32 [m, dim], m > 0, and these, float32 [m, 2].
+        vectors: the new vectors, float32 [n, dim].
+        among: the vectors that have points, float32 [m, dim], m > 0.
+        points: their points, float32 [m, 2].
     """
     placed = np.empty((len(vectors), 2), np.float32)
     nearest = min(_PLACED_BY, len(among))
@@ -70,9 +75,10 @@ def place(
 def lay_out_apart(
     vectors: NDArray[np.float32], *, started: Callable[[subprocess.Popen[str]], None] = lambda process: None
 ) -> tuple[NDArray[np.float32], str]:
-    """As `lay_out`, in another process, at a low priority; in this one by principal components where that fails.
+    """Do `lay_out` in another process, at low priority. If it fails, use principal components in this process.
 
     Args:
+        vectors: see `lay_out`.
         started: called with the process, which may be killed.
     """
     if can_start_python():
@@ -101,13 +107,13 @@ def _principal_components(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     centred = vectors - vectors.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
     axes = directions[:, -1:-3:-1]
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # which way an axis points is left open
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # fixes the sign, which is arbitrary
     points: NDArray[np.float32] = centred @ axes
     return points
 
 
 def _scaled(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centred, the farthest point at a distance of 1 along an axis."""
+    """The points, centred and scaled so that the farthest has a distance of 1 along an axis."""
     if not len(points):
         return points
     centred = points - (points.max(axis=0) + points.min(axis=0)) / 2
@@ -116,7 +122,7 @@ def _scaled(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Read vectors from the file that is named first, and write points into the second."""
+    """Read vectors from the file named first, and write points to the file named second."""
     if hasattr(os, "nice"):
         os.nice(_LOWEST_PRIORITY)
     points, method = lay_out(np.load(sys.argv[1]))

@@ -1,7 +1,7 @@
-"""The map of a library: its tracks as points of a plane, kept beside the search index.
+"""The map of a library: its tracks as points of a plane, saved next to the search index.
 
-It is drawn once; tracks that come later are placed between their neighbours, until they are so many that it is drawn
-anew. Like the index it is a cache: whatever is wrong with its file, it is drawn again.
+It is computed once. Later tracks are placed between their neighbours. If there are too many of them, the map is
+computed again. Like the index it is a cache: if anything is wrong with its file, it is computed again.
 """
 
 import logging
@@ -21,8 +21,8 @@ from .layout import METHODS, draws_by_umap, lay_out_apart, place
 
 FILE_NAME = "map.npz"
 
-_MOST_DRAWN = 100_000  # of more tracks, so many by chance are drawn, and the others placed among them
-_REDRAWN_ABOVE = 0.2  # share of the tracks that were not there when it was drawn
+_MOST_DRAWN = 100_000  # with more tracks, a random sample of this size is drawn, and the others are placed in it
+_REDRAWN_ABOVE = 0.2  # the map is drawn again if a larger share of the tracks is new
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Drawing:
     Attributes:
         labels: int64 [n], ascending.
         points: float32 [n, 2], within -1 and 1.
-        drawn: int64, the labels that there were when it was drawn.
+        drawn: int64, the labels that the library had when the map was drawn.
         method: "umap" or "pca".
     """
 
@@ -48,7 +48,8 @@ class MapKeeper:
     """Draws the map of a catalogue and keeps it up to date.
 
     Args:
-        lock: held while the catalogue is read, and not while it is drawn.
+        catalogue: the library.
+        lock: held while the catalogue is read, but not while the map is drawn.
     """
 
     def __init__(self, catalogue: Catalogue, *, lock: AbstractContextManager[object]) -> None:
@@ -58,14 +59,14 @@ class MapKeeper:
         self._drawing: Drawing | None = None
         self._process: subprocess.Popen[str] | None = None
         self._is_stopped = False
-        # Points are only good for the very catalogue and model that they were made from.
+        # Points are only valid for the catalogue and the model that they were made from.
         self._identity = f"{catalogue.library_id} {catalogue.model.fingerprint}"
 
     def drawing(self) -> Drawing:
-        """Of the library as it is now; takes from moments to minutes.
+        """The map of the library as it is now. This takes from moments to minutes.
 
         Raises:
-            LibraryError: it was stopped meanwhile.
+            LibraryError: `stop` was called meanwhile.
         """
         with self._one_at_a_time:
             known = self._drawing or self._load()
@@ -84,7 +85,7 @@ class MapKeeper:
             return self._drawing
 
     def stop(self) -> None:
-        """Let what is being drawn end soon."""
+        """Stop a running computation."""
         self._is_stopped = True
         if self._process is not None:
             self._process.kill()
@@ -116,7 +117,7 @@ class MapKeeper:
                     return None
                 found = Drawing(kept["labels"], kept["points"], kept["drawn"], METHODS[int(kept["method"])])
                 had_umap = "had_umap" not in kept or bool(kept["had_umap"])
-        except Exception as exc:  # damage has many names
+        except Exception as exc:  # a damaged file raises many kinds of errors
             if self._path.exists():
                 log.info("drawing the map anew: %s", exc)
             return None
@@ -126,7 +127,7 @@ class MapKeeper:
         return found if had_umap or not draws_by_umap(len(found.labels)) else None
 
     def _save(self, drawing: Drawing) -> None:
-        """Failing to is no fault: it is drawn again at the next start."""
+        """Save the map. A failure does not matter, as the map is drawn again at the next start."""
         part = self._path.with_name(f"{FILE_NAME}.part")
         with suppress(OSError):
             with part.open("wb") as file:
@@ -136,14 +137,14 @@ class MapKeeper:
                     points=drawing.points,
                     drawn=drawing.drawn,
                     method=METHODS.index(drawing.method),
-                    had_umap=draws_by_umap(len(drawing.labels)),  # it may have failed
+                    had_umap=draws_by_umap(len(drawing.labels)),  # also True if UMAP failed
                     identity=self._identity,
                 )
             part.replace(self._path)
 
 
 def _completed(known: Drawing, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> Drawing:
-    """With the tracks that are there now: those that are gone left out, and the new ones placed."""
+    """The map for the tracks that are there now: without removed tracks, and with the new ones placed."""
     is_known = np.isin(labels, known.labels)
     points = np.zeros((len(labels), 2), np.float32)
     points[is_known] = known.points[np.searchsorted(known.labels, labels[is_known])]

@@ -1,9 +1,9 @@
-"""What a query says that there shall not be: "jazz without drums" wants jazz, and no drums.
+"""Finds negations in a query: "jazz without drums" wants jazz, and no drums.
 
-A text encoder hardly tells "no drums" from "drums" (MuLan §4.2.1), so what is negated is taken out of the text
-and searched for as something unwanted. Only what can be heard is read so, which leaves sayings and titles as they are
-("a horse with no name"), and anything else that the lists below do not know. This is a reading of plain English, not a
-parser: where it is wrong, a search shows how it read, and `literal` or quotation marks leave the text as it is.
+A text encoder hardly tells "no drums" from "drums" (MuLan §4.2.1). So a negated sound is taken out of the text and
+handled as unwanted. Only words for things that can be heard are read this way. Sayings and titles stay as they are ("a
+horse with no name"), and so does everything that the lists below do not know. This handles plain English and is not a
+parser. If it is wrong, the search shows how it read the query, and `literal` or quotation marks keep the text as it is.
 """
 
 import re
@@ -11,14 +11,15 @@ from itertools import islice
 from typing import NamedTuple
 
 VOICES = "vocals"
-"""What an instrumental has not."""
+"""The sound that an instrumental does not have."""
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Heard in a piece of music; in the singular, unless that is heard in sayings too ("without a sound").
+# Sounds in a piece of music, in the singular. Some are in the plural because sayings use their singular ("without a
+# sound").
 _SOUNDS = _words(
     "808 accordion applause arpeggio auto-tune autotune bagpipe band bandoneon banjo bass bassline bassoon beat bell "
     "birdsong bongo bowl brass breaks brush build-up cajon celesta cello chant chanting choir chop choral chord chorus "
@@ -52,7 +53,7 @@ _QUALITIES = _words(
 _SUNG = re.compile(r"\b(?:vocals?|voices?|sing(?:s|ing|ers?)?|sung|choirs?|lyrics?|rap(?:s|ping|pers?)?)\b", re.I)
 _INSTRUMENTAL = re.compile(r"\binstrumentals?\b", re.I)
 
-# One name, though it is of several words: these, and what stands in quotation marks.
+# Names of several words that count as one word: these, and anything in quotation marks.
 _NAMES = re.compile(
     r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|\u00ab[^\u00bb]*\u00bb|"
     r"\b(?:drum ?(?:and|&|n|'n'?) ?bass|rock ?(?:and|&|n|'n'?) ?roll|rhythm (?:and|&) blues|country (?:and|&) western|"
@@ -64,12 +65,12 @@ _NAMES = re.compile(
 _HAVE = r"(?:have|has|having|had|contain(?:s|ing)?|includ(?:e|es|ing)|featur(?:e|es|ing)|us(?:e|es|ing)|with)"
 _BE = r"(?:is|are|was|were|be|am)"
 _TRIGGER = re.compile(
-    # What introduces it goes too: "that has no drums", "and there are no drums", "but not jazz".
+    # The words that introduce it are removed too: "that has no drums", "and there are no drums", "but not jazz".
     rf"(?<![\w'-])(?:(?:but|and|yet|(?:that|which|it|there|i|they)(?:'s|'re|'m)?|ain't|{_BE}|{_HAVE})\s+){{0,4}}"
     r"(?:(?P<not>(?:no|zero|without|w/o|sans|minus|lacking|lacks?|exclud(?:e|es|ing)|omit(?:s|ting)?|"
     r"except(?:\s+for)?|avoid(?:s|ing)?|(?:instead|free|devoid)\s+of|rather\s+than|neither|never|"
     r"(?:anything|everything|all)\s+(?:but|except(?:\s+for)?)|"
-    # "Don't stop" is no such thing: after these, one of these verbs must follow.
+    # "Don't stop" is not a negation of a sound, so one of these verbs must follow.
     rf"(?:do|does|did|should|must|can|could|would|will)(?:n't|\s+not)\s+(?:be|sound|want|need|like|love|{_HAVE})|"
     rf"(?:{_BE}|has|have)(?:n't|\s+not)|not)(?:\s+{_HAVE})?(?:\s+|-(?=\w)))"
     r"|non-(?P<non>\w+)|(?P<free>\w+)-?(?:free|less)(?![\w-]))",
@@ -78,18 +79,18 @@ _TRIGGER = re.compile(
 _ARTICLES = _words(
     "a an the any some much many kind kinds sort sorts type types trace hint sign use of real like sounding single no"
 )
-# Not in the name of a sound, which else may be of any words: "no tenor sax", but "not only drums".
+# The name of a sound may have any words but these: "no tenor sax", but "not only drums".
 _FUNCTION_WORDS = _words(
     "a after always an and are as at be before but by during each else ever every for from he her him his how i if in "
     "is it its just less longer me more most my never no nor not of on one only or other our please quite really she "
     "so than that the their them then these they this those till to too until us very was we what when where while who "
     "why with without you your"
 )
-_MODIFIER = re.compile(r"[a-z'-]*(?:[a-rt-z]|[siu]s)|\d0s", re.I)  # no plural
+_MODIFIER = re.compile(r"[a-z'-]*(?:[a-rt-z]|[siu]s)|\d0s", re.I)  # a word that is not a plural
 _PARTICIPLE = re.compile(r"\s+([a-z]+ed)\b", re.I)
-_ITEM_WORDS, _MOST_WORDS = 4, 64  # of one thing, of all that one negation negates
+_ITEM_WORDS, _MOST_WORDS = 4, 64  # the most words of one thing, and of all things that one negation negates
 _WORD = re.compile(r"[^\s/,;:.!?()\[\]|\u2013\u2014]+|\S")
-# What follows the sound, and when and where it is not there: no wish.
+# Words after the sound that say when or where it is absent. They are not part of the query.
 _AFTER = re.compile(
     r"(?:\s*\b(?:(?:at all|whatsoever|please|allowed|added|used|needed|included|required|wanted|in it|there)\b|"
     r"(?:until|till?|before|after|during|throughout|when(?:ever)? (?:the|it|s?he|they)|where|once|"
@@ -100,7 +101,7 @@ _AFTER = re.compile(
     re.I,
 )
 
-# Says nothing about the music: a query of such words and of negations alone wants only that something is not there.
+# Words that say nothing about the music. A query of only these words and negations only excludes sounds.
 _FILLERS = _words(
     "a an the some any all only just please music musical track tracks song songs piece pieces tune tunes something "
     "anything everything stuff audio sound sounds recording recordings with of i i'd i'm want wants need like love "
@@ -115,11 +116,11 @@ _DANGLING = re.compile(
 
 
 class Read(NamedTuple):
-    """A text as it is read.
+    """A text, split into wanted and unwanted.
 
     Attributes:
-        wanted: what is left of it; empty where it says nothing but what there shall not be.
-        unwanted: what there shall not be, each once.
+        wanted: the rest of the text. Empty if the text only says what is unwanted.
+        unwanted: the unwanted sounds, each once.
     """
 
     wanted: str
@@ -127,7 +128,7 @@ class Read(NamedTuple):
 
 
 def read_negation(text: str) -> Read:
-    """Tell what a text wants from what it does not; a text without a negation stays as it is.
+    """Split a text into wanted and unwanted. A text without a negation stays as it is.
 
     >>> read_negation("calm jazz without saxophone or drums")
     Read(wanted='calm jazz', unwanted=('saxophone', 'drums'))
@@ -155,7 +156,7 @@ def read_negation(text: str) -> Read:
     if _INSTRUMENTAL.search(_NAMES.sub("", wanted)) and not any(map(_SUNG.search, [wanted, *unwanted])):
         unwanted.append(VOICES)
     if wanted != text:
-        wanted = re.sub(r"\(\s*\)|\[\s*\]", "", wanted)  # what held nothing else
+        wanted = re.sub(r"\(\s*\)|\[\s*\]", "", wanted)  # brackets that are empty now
         wanted = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(wanted.split()))
         wanted = re.sub(r"([,;:|/\u2013\u2014])(?:\s*[,;:|/\u2013\u2014])+", r"\1", wanted)
         wanted = _DANGLING.sub("", wanted).strip()
@@ -165,7 +166,7 @@ def read_negation(text: str) -> Read:
 
 
 def _next(text: str) -> tuple[int, int, list[str]] | None:
-    """Where the next negation begins and ends, and what it negates."""
+    """Where the next negation begins and ends, and the things that it negates."""
     for match in _TRIGGER.finditer(text):
         if match["not"] is None:
             name = match["non"] or match["free"].casefold()
@@ -181,9 +182,9 @@ def _next(text: str) -> tuple[int, int, list[str]] | None:
 
 
 def _items(text: str, start: int, trigger: str) -> tuple[int, list[str]] | None:
-    """What is negated from `start` on, and where it ends; None where that is nothing which can be heard."""
+    """The end of the negation, and the things that are negated from `start` on. None if none of them can be heard."""
     words = list(islice(_WORD.finditer(text, start), _MOST_WORDS))
-    may_be_name = trigger.islower()  # else a capital may be that of a title
+    may_be_name = trigger.islower()  # else the capital letters may belong to a title
     items: list[str] = []
     sure, end, place, joint = 0, start, 0, ""
     while (read := _item(words, place, may_be_name=may_be_name)) is not None:
@@ -191,7 +192,7 @@ def _items(text: str, start: int, trigger: str) -> tuple[int, list[str]] | None:
         if joint in ("and", "&") and (sure < len(items) or first > place or words[first][0].casefold() in _QUALITIES):
             break  # a new phrase: "no drums and a soft cello"
         items.append(" ".join(word[0] for word in words[first:last]))
-        if joint != ",":  # which only lists what is negated if an "or" comes at last
+        if joint != ",":  # a list with commas is only negated as a whole if it ends with "or"
             sure, end = len(items), words[last - 1].end()
         joints = [word[0].casefold() for word in words[last : last + 2]]
         if joints[:1] == [","] and joints[1:] in (["or"], ["nor"]):
@@ -209,7 +210,7 @@ def _items(text: str, start: int, trigger: str) -> tuple[int, list[str]] | None:
 
 
 def _item(words: list[re.Match[str]], place: int, *, may_be_name: bool) -> tuple[int, int] | None:
-    """Where one thing that can be heard begins and ends, as numbers of words; a plural ends it."""
+    """The word numbers where one thing that can be heard begins and ends. A plural ends it."""
     while place < len(words) and words[place][0].casefold() in _ARTICLES:
         place += 1
     sound_end, quality_end, is_known = None, None, True
@@ -226,7 +227,7 @@ def _item(words: list[re.Match[str]], place: int, *, may_be_name: bool) -> tuple
             quality_end = index + 1 if is_known else None
         elif word.casefold() in _FUNCTION_WORDS or not word[0].isalnum():
             break
-        else:  # "no happy ending" is no "no happy"
+        else:  # "no happy ending" does not mean "no happy"
             is_known, quality_end = False, None
             if not _MODIFIER.fullmatch(word):
                 break
@@ -235,7 +236,7 @@ def _item(words: list[re.Match[str]], place: int, *, may_be_name: bool) -> tuple
 
 
 def _is_in(word: str, names: frozenset[str], *, plural: bool = True) -> bool:
-    """Whether a word, or what follows its last hyphen, is one of these, or its plural."""
+    """Whether a word, or the part after its last hyphen, is one of these names or the plural of one."""
     forms = {word.casefold(), word.casefold().rpartition("-")[2]}
     if plural:
         forms |= {re.sub(*rule, form) for form in forms for rule in (("s$", ""), ("es$", ""), ("ies$", "y"))}

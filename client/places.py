@@ -1,4 +1,4 @@
-"""Where a file is: at a path of this machine, or at a URL in a store (see `remote`, imported for those alone)."""
+"""Where a file is: at a path of this machine, or at a URL in a store (see `remote`, only imported for URLs)."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from audio.files import ByteFile
 
 from .errors import QueryError, StoreError
 
-# Of two letters or more: "C://" is a folder of Windows.
+# A scheme has two letters or more, because "C://" is a folder on Windows.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 
 
 class Status(Protocol):
-    """What tells whether a file has changed; see `FileState`. Of a file, `os.stat` gives one."""
+    """Size and times that tell whether a file has changed. See `FileState`. For a file, `os.stat` returns one."""
 
     @property
     def st_size(self) -> int: ...
@@ -28,15 +28,15 @@ class Status(Protocol):
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
-    """Whether this names an object or a folder of a store, such as "s3://bucket/key", and no path."""
+    """Whether this is the URL of a file or folder in a store, such as "s3://bucket/key", and not a path."""
     return isinstance(place, str) and "://" in place and _URL.match(place) is not None
 
 
 def absolute(place: str | os.PathLike[str]) -> str:
-    """The one name of a file or folder: an absolute path, or a URL without what may be secret.
+    """The one name of a file or folder: an absolute path, or a URL without secrets.
 
     Raises:
-        QueryError: a URL carries a password or a query string.
+        QueryError: the URL has a password or a query string.
     """
     if not is_url(place):
         return os.path.abspath(os.path.expanduser(place))
@@ -46,7 +46,8 @@ def absolute(place: str | os.PathLike[str]) -> str:
     host = rest.partition("/")[0]
     user, has_user, _ = host.rpartition("@")
     is_web = scheme in ("http", "https")
-    # What is kept in a library, and shown with every hit, must open nothing; so must this message.
+    # A library stores the URL and shows it with every hit, so it must not give access to anything. The same is true for
+    # this error message.
     if has_user and (is_web or ":" in user):
         raise QueryError(
             f"the {scheme}:// URL carries a user's name or password, which a library does not keep: name it without "
@@ -61,7 +62,7 @@ def absolute(place: str | os.PathLike[str]) -> str:
 
 
 def is_there(place: str) -> bool:
-    """Whether there is such a file.
+    """Whether the file exists.
 
     Raises:
         StoreError: its store cannot tell.
@@ -74,12 +75,12 @@ def is_there(place: str) -> bool:
 
 
 def beginning(folder: str) -> str:
-    """How the places of all files in a folder begin."""
+    """The prefix of the places of all files in a folder."""
     return f"{folder.rstrip('/')}/" if is_url(folder) else os.path.join(folder, "")
 
 
 def name_of(place: str) -> str:
-    """The last part: a file's name."""
+    """The last part of a place: the file's name."""
     return place.rpartition("/")[2] if is_url(place) else os.path.basename(place)
 
 
@@ -89,7 +90,7 @@ def opened(place: str) -> Iterator[ByteFile]:
 
     Raises:
         OSError: it cannot be opened.
-        AudioError: it cannot be read from its store; also after the block, whatever that made of it.
+        AudioError: it cannot be read from its store. It is also raised at the end of the block if the block hid it.
     """
     if not is_url(place):
         with open(place, "rb") as file:
@@ -103,7 +104,7 @@ def opened(place: str) -> Iterator[ByteFile]:
 
 @contextmanager
 def needing_extra() -> Iterator[None]:
-    """Around the import of `remote`."""
+    """Use it around the import of `remote`, to name the missing package in the error."""
     try:
         yield
     except ImportError as exc:

@@ -38,18 +38,18 @@ class Entry:
 
 
 def to_m3u8(entries: Sequence[Entry], *, name: str) -> bytes:
-    """Lines of paths or URLs in UTF-8, each after a line of its length and names; as most players read."""
+    """M3U8: in UTF-8, a line with length and names before each path or URL. Most players read it."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(name)}"]
     for entry in entries:
         names = " - ".join(filter(None, (entry.artist, entry.title)))
-        # A line break ends a path, and what begins with # is no path.
+        # A line break would end a path, and a line that begins with # is not a path.
         is_plain = _line(entry.location) == entry.location and not entry.location.startswith("#")
         lines += [f"#EXTINF:{round(entry.duration_s)},{names}", entry.location if is_plain else entry.uri]
     return ("\n".join(lines) + "\n").encode(errors="surrogateescape")
 
 
 def to_xspf(entries: Sequence[Entry], *, name: str) -> bytes:
-    """XML, version 1 of https://xspf.org/spec."""
+    """XSPF: XML, version 1 of https://xspf.org/spec."""
     playlist = ET.Element("playlist", version="1", xmlns="http://xspf.org/ns/0/")
     ET.SubElement(playlist, "title").text = _xml(name)
     tracks = ET.SubElement(playlist, "trackList")
@@ -63,21 +63,21 @@ def to_xspf(entries: Sequence[Entry], *, name: str) -> bytes:
 
 
 def to_jspf(entries: Sequence[Entry], *, name: str) -> bytes:
-    """The same as JSON, as https://xspf.org/jspf has it."""
+    """JSPF: the same as XSPF in JSON, as in https://xspf.org/jspf."""
     tracks = [{**facts, "location": [facts["location"]]} for facts in map(_facts, entries)]
     document = {"playlist": {"title": name, "track": tracks}}
     return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode(errors="replace")
 
 
 FORMATS: dict[str, Callable[..., bytes]] = {"m3u8": to_m3u8, "xspf": to_xspf, "jspf": to_jspf}
-"""By the end of a file's name."""
+"""By file extension."""
 
 
 def write_playlist(path: Path, entries: Sequence[Entry]) -> None:
-    """Write a playlist in the format that the file's name tells; .m3u is M3U8.
+    """Write a playlist in the format of the file's extension. .m3u is M3U8.
 
     Raises:
-        QueryError: it tells none, or the file cannot be written.
+        QueryError: the extension is not a playlist format, or the file cannot be written.
     """
     kind = path.suffix.lower().lstrip(".")
     to_bytes = FORMATS.get("m3u8" if kind == "m3u" else kind)
@@ -101,7 +101,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 
 def _line(text: Any) -> str:
-    """On one line, without control characters."""
+    """The text on one line, without control characters."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work on tracks: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work on tracks: a bar on a terminal, and plain lines elsewhere."""
 
 import sys
 import time
@@ -10,12 +10,14 @@ _LINE_EVERY_S = 10.0
 
 @contextmanager
 def show_progress(what: str, *, total: int | None, enabled: bool = True) -> Iterator[Callable[[float], None]]:
-    """Show on stderr how many of `total` tracks are done and how fast, as tracks and as audio in the time that it took.
+    """Show on stderr how many of `total` tracks are done, and the speed in tracks and in audio per elapsed time.
 
-    The block calls what it is given after each track, with how many seconds of audio were embedded for it.
+    The block gets a function. It calls this after each track, with the seconds of audio that were embedded for it.
 
     Args:
-        total: None where nobody knows yet.
+        what: the name of the work.
+        total: None if it is not known yet.
+        enabled: False shows nothing.
     """
     if not enabled or total == 0:
         yield lambda audio_s: None

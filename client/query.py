@@ -1,4 +1,4 @@
-"""What to search for: texts and sounds, wanted and unwanted, as one vector."""
+"""What to search for: texts and sounds, wanted and unwanted, with their weights."""
 
 import math
 import sys
@@ -14,18 +14,18 @@ from .errors import QueryError
 from .negation import read_negation
 
 MOST_TEXT_BYTES = 16_384
-"""In UTF-8, of one text: a server's limit too (`max_text_bytes` in text_tokenizer/config.pbtxt)."""
+"""The most bytes of a text in UTF-8. A server has the same limit (`max_text_bytes` in text_tokenizer/config.pbtxt)."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A query as it is read.
+    """How a query was read.
 
     Attributes:
-        wanted: texts and their weights.
-        unwanted: what there shall not be, and its weight: what was given as `minus`, and what the texts negate.
-        parts: by text that is longer than the model takes, what it was split into; the mean stands for it. Only known
-            once it was searched for.
+        wanted: the wanted texts and their weights.
+        unwanted: the unwanted texts and their weights. They come from `minus` and from negations in the query.
+        parts: for each text that is too long for the model, the parts that it was split into. The mean of their vectors
+            stands for the text. Empty before the search.
     """
 
     wanted: dict[str, float]
@@ -37,7 +37,9 @@ class Clip(NamedTuple):
     """A part of an audio file.
 
     Attributes:
-        end_s: None is the end of the file.
+        path: the file.
+        start_s: where the part begins.
+        end_s: where the part ends. None is the end of the file.
     """
 
     path: str | Path
@@ -53,12 +55,13 @@ def weighted(items: Any, *, weight: float, name: str, single: tuple[type, ...]) 
     """The items of a query and their weights.
 
     Args:
-        items: one, several, or a dict of items and their weights; a weight is a finite number above 0.
-        weight: of each where none is given.
+        items: one item, several, or a dict of items and their weights. A weight is a finite number above 0.
+        weight: the weight of an item that has none.
+        name: the name of the argument, for the error message.
         single: the types that an item may have.
 
     Raises:
-        QueryError: naming the argument `name`.
+        QueryError: an item or a weight is not valid.
     """
     if isinstance(items, single):
         items = [items]
@@ -80,13 +83,13 @@ def read_query(
     minus: str | Sequence[str] | Mapping[str, float] = (),
     literal: bool = False,
 ) -> Reading:
-    """How `MusicSearch.search` reads a query, before it searches; the arguments are the same.
+    """How `MusicSearch.search` reads a query before it searches. The arguments are the same.
 
     >>> read_query("calm jazz without saxophone")
     Reading(wanted={'calm jazz': 1.0}, unwanted={'saxophone': 1.0}, parts={})
 
     Raises:
-        QueryError: a text or a weight is none.
+        QueryError: a text or a weight is not valid.
     """
     given = weighted(query, weight=1.0, name="query", single=(str,))
     unwanted = weighted(minus, weight=1.0, name="minus", single=(str,))
@@ -105,19 +108,19 @@ def read_query(
 
 
 def check_count(value: int, *, name: str, least: int) -> None:
-    """Raise `QueryError` unless it is a whole number of at least so many."""
+    """Raise `QueryError` unless the value is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise QueryError(f"{name} is {value!r}, expected a whole number of at least {least}")
 
 
 def check_switch(value: bool, *, name: str) -> None:
-    """Raise `QueryError` unless it is True or False."""
+    """Raise `QueryError` unless the value is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise QueryError(f"{name} is {value!r}, expected True or False")
 
 
 def check_source(source: Any) -> None:
-    """Raise `QueryError` unless it is a `Source`, and its times are finite."""
+    """Raise `QueryError` unless the value is a `Source` with finite times."""
     path, start_s, end_s = source if isinstance(source, Clip) else (source, 0.0, None)
     times = [start_s] if end_s is None else [start_s, end_s]
     if not isinstance(path, str | Path) or not all(
@@ -127,13 +130,13 @@ def check_source(source: Any) -> None:
 
 
 def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
-    """A query vector float32 [dim] of unit L2 norm.
+    """Normalise a query vector: float32 [dim] with unit L2 norm.
 
     Raises:
-        QueryError: it has another length, is 0, or holds what is no number.
+        QueryError: the vector has another length, is 0, or contains a value that is not a number.
     """
     try:
-        with np.errstate(over="ignore"):  # infinity is refused below
+        with np.errstate(over="ignore"):  # the check of the norm below refuses infinity
             array = np.asarray(vector, np.float32)
     except (TypeError, ValueError, OverflowError) as exc:
         raise QueryError(f"the query vector is {type(vector).__name__}, expected {dim} numbers") from exc

@@ -1,4 +1,4 @@
-"""Which tracks come first: those that sound like what is wanted, joined with those that are called so."""
+"""The order of search results: tracks that sound like the query, merged with tracks whose names match it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from .wish import Wish, nearest
 
 
 class Scope(NamedTuple):
-    """Which of the tracks that fit are asked for; see `MusicSearch.search`."""
+    """Which part of the results is returned. See `MusicSearch.search`."""
 
     k: int
     offset: int = 0
@@ -24,7 +24,7 @@ class Scope(NamedTuple):
     per_artist: int | None = None
 
     def check(self) -> None:
-        """Raise a `QueryError` where one of the numbers is out of its range."""
+        """Raise a `QueryError` if a number is out of its range."""
         check_count(self.k, name="k", least=1)
         check_count(self.offset, name="offset", least=0)
         if self.per_artist is not None:
@@ -32,7 +32,7 @@ class Scope(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """A track that was found; `found_by` as a hit tells it."""
+    """A track that was found. `found_by` is the same as in a hit."""
 
     label: int
     score: float
@@ -41,12 +41,12 @@ class Ranked(NamedTuple):
 
 
 class Ranking:
-    """Finds in one library; the caller holds its lock."""
+    """Searches one library. The caller holds its lock."""
 
     def __init__(self, store: Store, index: Index) -> None:
         self._store = store
         self._index = index
-        self._measured: tuple[int, Background | None] | None = None  # how many tracks there were
+        self._measured: tuple[int, Background | None] | None = None  # with the number of tracks at the time
 
     def find(
         self, wish: Wish, scope: Scope, *, typed: Sequence[str] = (), names_only: bool = False
@@ -54,15 +54,17 @@ class Ranking:
         """The tracks that fit best, best first, and the best score of all tracks, which is 0 with `names_only`.
 
         Args:
+            wish: the query as numbers.
+            scope: which part of the results.
             typed: texts that may be names.
-            names_only: none is found that is not called so.
+            names_only: only find tracks by their names.
 
         Raises:
             QueryError: `scope.where` names an unknown field.
         """
         named = self._named(typed, where=scope.where)
         if names_only and not named and scope.where is not None:
-            self._index.search(wish.vector, k=1, where=scope.where)  # tells of unknown fields
+            self._index.search(wish.vector, k=1, where=scope.where)  # raises the error for unknown fields
         wanted = scope.offset + scope.k
         asked = max(wanted, DEPTH) if named else wanted
         of_artist: Counter[str] = Counter()
@@ -101,7 +103,7 @@ class Ranking:
             asked *= 4
 
     def background(self) -> Background | None:
-        """Of the library as it is now, made anew when that has changed by a tenth; None where it has no probes."""
+        """The library's background. It is measured again when its size has changed by a tenth. None without probes."""
         tracks = len(self._store)
         if self._measured is None or abs(tracks - self._measured[0]) > 0.1 * self._measured[0]:
             best = [self._index.search(probe, k=1)[1] for probe in self._store.probes("unrelated")]
@@ -110,7 +112,7 @@ class Ranking:
         return self._measured[1]
 
     def _named(self, typed: Sequence[str], *, where: Mapping[str, Any] | None) -> dict[int, float]:
-        """By label, how well the names of the tracks fit that may be meant by one of these texts."""
+        """By label, how well the names of the tracks fit one of these texts."""
         named: dict[int, float] = {}
         for text in typed:
             for label, fit in self._store.named_like(text, where=where).items():
@@ -119,5 +121,5 @@ class Ranking:
 
 
 def artists_of(metadata: Mapping[str, Any]) -> set[str]:
-    """As they are compared; none where nothing is known."""
+    """The artists of a track in the form in which they are compared. Empty if none is known."""
     return {folded(str(artist)) for artist in several(metadata.get("artist", []))} - {""}

@@ -1,4 +1,4 @@
-"""What was found out last, so that it is not found out again."""
+"""A cache of the latest results."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -8,11 +8,11 @@ Item = TypeVar("Item")
 
 
 class Recent(Generic[Item]):
-    """Items by names; those that were asked for the longest ago go first. It is not to be used by two threads at once.
+    """A least-recently-used cache. It is not safe to share between threads.
 
     Args:
-        most: sum of the sizes that are kept.
-        size: of an item.
+        most: the largest sum of the sizes of cached items.
+        size: returns the size of an item.
     """
 
     def __init__(self, *, most: int, size: Callable[[Item], int]) -> None:

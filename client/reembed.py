@@ -1,4 +1,4 @@
-"""Another model for a library, without down time: its vectors are made beside the old ones, then all switch at once."""
+"""Changes a library's model without downtime: new vectors are made next to the old ones, then the library switches."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,16 +19,17 @@ from .walk import Found
 
 @dataclass(frozen=True)
 class Reembedding:
-    """How far a library is on its way to another model.
+    """How far a library has moved to another model.
 
     Attributes:
-        former, model: names of the library's model and of the other one.
-        added: what was embedded now; its `failed` files keep the library from switching until they are removed from it
-            or, where they have changed, added again.
-        lacking: tracks that the other model has not embedded yet.
+        former: the name of the library's model.
+        model: the name of the other model.
+        added: the report of what was embedded now. A library does not switch while its `failed` has files. Remove these
+            files from the library, or add them again if they have changed.
+        lacking: how many tracks the other model has not embedded yet.
         is_current: whether the library has switched.
-        overlap: by query, the share of the former model's ten best tracks that are among the other's; None
-            without queries, or before every track is embedded.
+        overlap: by query, the share of the former model's ten best tracks that are among the other's. None without
+            queries, or before every track is embedded.
     """
 
     former: str
@@ -49,22 +50,26 @@ def reembed(
     switch: bool = False,
     progress: bool = True,
 ) -> Reembedding:
-    """Embed every track of a library with another model; interrupted, it goes on where it was.
+    """Embed every track of a library with another model. After an interruption, the next call continues.
 
-    Searches go on meanwhile with the former model, also in processes that have the library open when it switches.
-    Going back is the same call with the former model: it embeds what was added since, and switches.
+    Searches continue with the former model meanwhile. This also holds for processes that have the library open when it
+    switches. To go back, call this with the former model. It embeds the tracks that were added since, and switches.
 
     Args:
-        former: the library's model, for comparing the two on `queries`.
+        folder: the library.
+        encoder: the other model.
+        former: the library's model, to compare the two on `queries`.
+        queries: the texts to compare the models on.
         windows: see `MusicSearch.add`.
-        switch: make the other model the library's, if it has embedded every track.
+        switch: make the other model the library's model, if it has embedded every track.
+        progress: see `MusicSearch.add`.
 
     Raises:
         QueryError: a query is empty or too long, or `windows` < 1.
         ModelMismatch: `former` is not the library's model.
-        LibraryError: there is no library, or `switch`, and some tracks could not be embedded.
-        LibraryBusy: another process is writing to it.
-        EncoderError: a model or its server failed; what was embedded is kept.
+        LibraryError: there is no library, or `switch` is set and some tracks could not be embedded.
+        LibraryBusy: another process is writing to the library.
+        EncoderError: a model or its server failed. Finished tracks are kept.
     """
     check_texts(queries, what="queries")
     if windows is not None:

@@ -1,8 +1,8 @@
-"""Files in a store: S3, Google Cloud Storage, Azure, a web server, whatever fsspec opens; needs the extra [remote].
+"""Files in a store that fsspec opens: S3, Google Cloud Storage, Azure, web servers. It needs the extra [remote].
 
-Credentials, endpoints and regions are the store's own settings, from the environment and the files where its library
-looks for them; nothing here asks for them or keeps them. Nothing of a file is kept on the disk, and of a long one only
-the ranges are read that are asked for.
+Credentials, endpoints and regions are the store's own settings. Its library reads them from the environment and from
+its own files. This module does not ask for them and does not save them. No file is saved on the disk. From a long file
+only the requested ranges are read.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ from fsspec import AbstractFileSystem
 from .errors import AudioError, StoreError
 from .places import name_of
 
-_BLOCK_BYTES = 1 << 16  # what is fetched at least: a request costs as much as a few hundred kB
-_MOST_AHEAD = 64  # blocks: 4 MiB, where a file is read on and on
-_KEPT_BLOCKS = 512  # 32 MiB: of most files all, which are read once for their tags and once for their sound
+_BLOCK_BYTES = 1 << 16  # the smallest fetch, as a request costs as much as a few hundred kB
+_MOST_AHEAD = 64  # blocks (4 MiB) that are fetched at once in a sequential read
+_KEPT_BLOCKS = 512  # 32 MiB cache: it holds most files completely, which are read once for tags and once for sound
 _REUSED_WITHIN_S = 10.0
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between tries; what is underneath tries again by itself too, some of it
-_MOST_DEEP = 32  # folders in each other: a web server may have the same page for all of them
-_PAGE_KEYS = 1000  # of a listing, the most that S3 gives at once
-_MOST_LETTERS = 200  # of what a store says, which may be a page of HTML
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between retries; some of the libraries underneath retry too
+_MOST_DEEP = 32  # nested folders, because a web server may return the same page for each of them
+_PAGE_KEYS = 1000  # the most keys that S3 returns in a page of a listing
+_MOST_LETTERS = 200  # of a store's error message, which may be an HTML page
 
-# What stores tell of an object: the first that is there changes with it. A digest of the content first, which says that
-# two objects are the same; then what is new with each writing, and the times.
+# Properties that stores have for an object. The first that exists is used to notice a change. Digests come first,
+# because equal digests mean equal content. Then come values that are new with each write, and times.
 _DIGESTS = ("md5Hash", "content_md5", "Content-MD5")
 _TAGS = ("ETag", "etag", "generation", "version_id", "VersionId", "mtime", "created")
 _TIMES = ("LastModified", "last_modified", "Last-Modified", "updated")
-_S3_DIGEST = re.compile(r"[0-9a-f]{32}(-\d+)?")  # MD5, or of a large object the MD5 of its parts'
+_S3_DIGEST = re.compile(r"[0-9a-f]{32}(-\d+)?")  # MD5, or for a large object the MD5 of its parts' MD5s
 
-# By the names of exceptions, as the libraries that have them may not be installed.
+# Exceptions by their names, because their libraries may not be installed.
 _PASSING = frozenset(
     (
         *("ConnectionError", "HTTPClientError", "IncompleteReadError", "ResponseParserError"),  # botocore
@@ -68,11 +68,12 @@ _Result = TypeVar("_Result")
 
 
 class StoredStatus(NamedTuple):
-    """What tells whether an object has changed, in the form of `os.stat`'s answer; see `FileState`.
+    """Tells whether an object has changed, in the form of `os.stat`'s result. See `FileState`.
 
     Attributes:
-        st_mtime_ns: no time, but a number made of what the store says of this version of it, 0 <= n < 2 ** 63.
-        content_hash: the same for objects of which the store says that they have the same content.
+        st_mtime_ns: not a time. A number made from the store's properties of this version of the object, 0 <= n < 2 **
+            63.
+        content_hash: equal for objects that have the same content according to the store.
     """
 
     st_size: int
@@ -87,7 +88,7 @@ class NotThere(AudioError):
 
 
 def settings() -> dict[str, Any]:
-    """What another process needs to open the same stores, beside the environment: fsspec's settings."""
+    """fsspec's settings. With the environment, another process needs them to open the same stores."""
     return dict(fsspec.config.conf)
 
 
@@ -96,7 +97,7 @@ def use_settings(given: dict[str, Any]) -> None:
 
 
 def is_in_this_process(url: str) -> bool:
-    """Whether no other process can see it."""
+    """Whether only this process can see the object."""
     return url.startswith("memory://")
 
 
@@ -107,10 +108,10 @@ _opening = threading.Lock()
 
 
 def _at(url: str) -> tuple[AbstractFileSystem, str]:
-    """The store of a URL, and how that names the object.
+    """The store of a URL, and the store's own name for the object.
 
     Raises:
-        StoreError: fsspec knows no such store, or a package is missing.
+        StoreError: fsspec does not know the store, or a package is missing.
     """
 
     scheme, _, rest = url.partition("://")
@@ -122,14 +123,14 @@ def _at(url: str) -> tuple[AbstractFileSystem, str]:
     except ImportError as exc:
         package = "pip install 'musicsearch[remote]'" if scheme in ("s3", "s3a") else str(exc)
         raise StoreError(f"{scheme}:// needs a package that is not here: {package}") from exc
-    # A process that was forked may not use the connections of the other.
+    # A forked process must not use the connections of its parent.
     host = rest.partition("/")[0] if "@" in rest.partition("/")[0] else ""
     key = (f"{scheme}://{host}", os.getpid())
     with _opening:
         if key not in _stores:
             with _translated(url):
                 store = fsspec.filesystem(scheme, **kind._get_kwargs_from_urls(url))
-            # What it remembers of listings grows with them, and hides what has changed since.
+            # The listings cache grows without limit, and hides later changes.
             store.dircache.use_listings_cache = False
             _stores[key] = store
         store = _stores[key]
@@ -142,10 +143,10 @@ def _key(store: AbstractFileSystem, url: str) -> str:
 
 
 def look(url: str) -> StoredStatus:
-    """What a store says of an object.
+    """Ask a store for the status of an object.
 
     Raises:
-        AudioError: there is none, it is empty, or the store does not tell.
+        AudioError: there is no such object, it is empty, or the store does not tell.
     """
     store, key = _at(url)
     status = _status(_asked(url, lambda: store.info(key)), url)
@@ -157,7 +158,11 @@ def look(url: str) -> StoredStatus:
 
 
 def is_there(url: str) -> bool:
-    """Raises StoreError where the store does not tell."""
+    """Whether the object exists.
+
+    Raises:
+        StoreError: the store does not tell.
+    """
     try:
         store, key = _at(url)
         _asked(url, lambda: store.info(key))
@@ -169,13 +174,14 @@ def is_there(url: str) -> bool:
 
 
 def is_folder(url: str, *, named: str) -> bool:
-    """Whether a URL stands for all that lies below.
+    """Whether a URL stands for everything below it.
 
     Args:
-        named: as the user wrote it: one that ends with a slash does, and on the web no other.
+        url: the URL.
+        named: the URL as the user wrote it. With a slash at its end it is a folder. On the web, no other URL is one.
 
     Raises:
-        AudioError: there is nothing of that name.
+        AudioError: nothing has this name.
     """
     store, key = _at(url)
     if named.endswith("/"):
@@ -193,11 +199,13 @@ def is_folder(url: str, *, named: str) -> bool:
 
 
 def entries(url: str) -> Iterator[tuple[str, StoredStatus | None]]:
-    """All objects below, with their URLs, as they are listed: never more than a page of S3 in memory, elsewhere than a
-    folder. Without their status where a listing does not tell it, as on the web.
+    """Yield all objects below a URL while they are listed, with their URLs.
+
+    Only a page of S3 is held in memory, or a folder of another store. The status is None if a listing does not have it,
+    as on the web.
 
     Raises:
-        AudioError: the store does not list them, possibly after the first.
+        AudioError: the store does not list them. This may happen after the first objects.
     """
     store, key = _at(url)
     if url.startswith(("s3://", "s3a://")):
@@ -211,10 +219,10 @@ def _pages(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[str,
     bucket_url = url.removesuffix(f"/{prefix}") if prefix else url
     request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": _PAGE_KEYS}
     while True:
-        # fsspec itself gives no page, only all of them.
+        # fsspec itself only returns all pages together.
         page = _asked(url, lambda: store.call_s3("list_objects_v2", **request))
         for info in page.get("Contents", ()):
-            if not info["Key"].endswith("/"):  # what consoles put there for a folder
+            if not info["Key"].endswith("/"):  # consoles create such keys for folders
                 there = f"{bucket_url}/{info['Key']}"
                 yield there, _status({**info, "size": info["Size"], "type": "file"}, there)
         if not page.get("IsTruncated"):
@@ -233,7 +241,7 @@ def _folders(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[st
         inner = []
         for info in sorted(listed, key=lambda info: info["name"]):
             name = info["name"]
-            # Links of a page lead anywhere, and one that sorts it, or is signed, has a query.
+            # Links on a page may lead anywhere. Links that sort the page, and signed ones, have a query string.
             if not name.startswith(below) or name == below or (is_web and re.search("[?#]", name)):
                 continue
             if info.get("islink") or name.count("/") - root.count("/") > _MOST_DEEP:
@@ -247,20 +255,20 @@ def _folders(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[st
 
 
 def _status(info: dict[str, Any], url: str) -> StoredStatus | None:
-    """None of a folder."""
+    """The status of an object. None for a folder."""
     if info["type"] == "directory":
         return None
     if info.get("size") is None:
         raise AudioError(url, "its server does not tell its size, without which no part of it can be read")
     size = int(info["size"])
-    nested = info.get("content_settings") or {}  # Azure's
+    nested = info.get("content_settings") or {}  # only in Azure
     known = {**(nested if isinstance(nested, dict) else {}), **info}
     digest = next((str(known[name]) for name in _DIGESTS if known.get(name)), "")
     tag = digest or next((str(known[name]) for name in (*_TAGS, *_TIMES) if known.get(name)), "")
     if not digest and url.startswith(("s3://", "s3a://")) and _S3_DIGEST.fullmatch(tag.strip('"')):
         digest = tag
     number = int.from_bytes(_hash(f"{tag} {size}")[:8], "big") >> 1
-    # An ETag that is no digest, such as a time, may be that of another object too.
+    # An ETag that is not a digest, such as a time, may be the same for another object.
     content = _hash(f"{digest} {size}" if digest else f"{url} {tag} {size}").hex()
     return StoredStatus(size, number, f"store:{content[:48]}")
 
@@ -273,7 +281,7 @@ def _hash(text: str) -> bytes:
 
 
 def _asked(url: str, ask: Callable[[], _Result]) -> _Result:
-    """What a store answers, asked again where that may help; its errors are ours."""
+    """Ask a store, with retries if they may help. Its errors become ours."""
     for pause_s in (*_PAUSES_S, None):
         try:
             with _translated(url):
@@ -281,12 +289,12 @@ def _asked(url: str, ask: Callable[[], _Result]) -> _Result:
         except _Passing:
             if pause_s is None:
                 raise
-            time.sleep(pause_s * random.uniform(0.5, 1.0))  # those that were refused together come back apart
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # jitter, so that refused callers do not retry together
     raise AssertionError
 
 
 class _Passing(AudioError):
-    """Another try may help."""
+    """A retry may help."""
 
 
 @contextmanager
@@ -302,7 +310,7 @@ def _translated(url: str) -> Iterator[None]:
 
 
 def _as_ours(error: Exception, url: str) -> AudioError | None:
-    """What an error of a store means; None where it is none, but a mistake."""
+    """Our error for an error of a store. None for an error in our code."""
     chain: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in chain:
@@ -339,9 +347,9 @@ def _as_ours(error: Exception, url: str) -> AudioError | None:
 
 
 def _answer(error: BaseException) -> tuple[str, int]:
-    """The code and the HTTP status of what a server answered; "" and 0 where there is none."""
+    """The error code and the HTTP status of a server's answer. "" and 0 if there is none."""
     response = getattr(error, "response", None)
-    if isinstance(response, dict):  # of botocore
+    if isinstance(response, dict):  # a botocore error
         code = str(response.get("Error", {}).get("Code", ""))
         return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     found = next((value for name in ("status", "status_code", "code") if (value := getattr(error, name, None))), 0)
@@ -360,10 +368,10 @@ _last = threading.local()
 
 @contextmanager
 def reading(url: str) -> Iterator["StoredFile"]:
-    """An object as an open file. One that was read just now is taken up again, with what was fetched of it.
+    """Open an object as a file. A file that was read a moment ago is reused, with the blocks that were fetched.
 
     Raises:
-        AudioError: it cannot be read; also after the block, whatever that made of it.
+        AudioError: it cannot be read. It is also raised at the end of the block if the block hid it.
     """
     file: StoredFile | None = getattr(_last, "file", None)
     if file is None or file.url != url or file.failure or time.monotonic() - file.read_at > _REUSED_WITHIN_S:
@@ -372,18 +380,18 @@ def reading(url: str) -> Iterator["StoredFile"]:
         file.seek(0)
         yield file
     finally:
-        # What FFmpeg and mutagen make of a file that cannot be read looks like the file's own fault.
+        # If a file cannot be read, the errors of FFmpeg and mutagen look as if the file were damaged.
         if file.failure is not None:
             raise file.failure
 
 
 class StoredFile(io.RawIOBase):
-    """An object that is read in ranges, which grow where it is read on and on, and stay small where it is sought.
+    """An object that is read in ranges. They grow while it is read sequentially, and stay small after a seek.
 
     Attributes:
-        name: of the file, without its folders.
-        fetched_bytes: what was fetched of it so far.
-        failure: what was raised, once it cannot be read any more.
+        name: the file's name, without its folders.
+        fetched_bytes: how much was fetched so far.
+        failure: the error after which it cannot be read any more.
         read_at: when it was last read.
     """
 
@@ -397,7 +405,7 @@ class StoredFile(io.RawIOBase):
         self._size = look(url).st_size
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self._next, self._in_a_row = -1, 0  # the block after those that were fetched last; such fetches
+        self._next, self._in_a_row = -1, 0  # the block after the last fetch; how many fetches were sequential
 
     def readable(self) -> bool:
         return True
@@ -439,7 +447,7 @@ class StoredFile(io.RawIOBase):
         return self._blocks[number]
 
     def _fetch(self, begin: int, end: int) -> bytes:
-        if self.failure is not None:  # no other try for each of the many reads that may follow
+        if self.failure is not None:  # do not retry for each of the many reads that may follow
             raise self.failure
         try:
             content = _asked(self.url, lambda: self._range(begin, end))
@@ -455,7 +463,7 @@ class StoredFile(io.RawIOBase):
         if not self._is_web:
             content: bytes = self._store.cat_file(self._key, start=begin, end=end)
             return content
-        # A web server may send all of a file for a part; this way of fsspec's notices.
+        # A web server may send the whole file instead of a range. Only `open` notices that.
         try:
             with self._store.open(self._key, "rb", block_size=_BLOCK_BYTES, cache_type="none", size=self._size) as file:
                 file.seek(begin)

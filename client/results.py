@@ -1,4 +1,4 @@
-"""What a library answers with: plain values."""
+"""The results of a library, as plain values."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ class Part(NamedTuple):
 
     Attributes:
         start_s: where in the track it begins.
-        score, probability: see `Hit`, as if it were a track.
+        score: see `Hit`, for this window alone.
+        probability: see `Hit`, for this window alone.
     """
 
     start_s: float
@@ -31,22 +32,21 @@ class Hit:
     Attributes:
         track_id: stays the same when the file changes or moves.
         path: where the file was when it was last added.
-        score: cosine between the query and the track, -1...1; less what is in it of what is unwanted (see `wish`).
-            Where nothing is wanted, the cosine with the opposite of what is not.
-        start_s: where in the track the window begins that fits the query best.
-            None where it was not asked for.
-        metadata: title, artist, album, genre, year, bpm and key, as far as the file names them, and what was
-            annotated.
-        probability: share of the queries to which nothing in the library belongs whose best hit scores lower, 0 to
-            1; where nothing is wanted, of the library's tracks that have more of what is not (see `Wish.fits`). None
-            where the query is no text, or the library's background is not known yet.
-        weak: the best hit of this search is no better than such queries get, so it found nothing that fits. Never
-            where nothing is wanted.
+        score: cosine similarity between the query and the track, -1...1. Unwanted sounds in the track lower it (see
+            `wish`). If the query only excludes sounds, it is the cosine similarity with the opposite of those sounds.
+        start_s: where the best window of the track begins. None if it was not asked for.
+        metadata: title, artist, album, genre, year, bpm and key, as far as the file has them, and the annotations.
+        probability: how sure the match is, 0 to 1. It is the share of unrelated queries whose best hit scores lower. An
+            unrelated query describes nothing in the library. If the query only excludes sounds, it is the share of the
+            library's tracks that have more of those sounds (see `Wish.fits`). None if the query is not made of texts
+            alone, or the library's background is not known yet.
+        weak: True if the best hit of this search is no better than the best hits of unrelated queries, so the search
+            found nothing that fits. Never True if the query only excludes sounds, or if this hit was found by name.
         is_missing: the file was not there when its folder was last added.
-        warning: what of the file does not decode; empty where all of it does.
-        reading: how the texts of the query were read; None where it has none.
-        found_by: "name" where the query's words are its title, artist or album, "sound", or both.
-        windows: of the track, where that was asked for.
+        warning: which part of the file cannot be decoded. Empty if all of it can.
+        reading: how the texts of the query were read. None if it has no texts.
+        found_by: "name" if the query's words are its title, artist or album, "sound", or both.
+        windows: the windows of the track. None if they were not asked for.
     """
 
     track_id: str
@@ -68,9 +68,12 @@ class TrackInfo:
     """A track of the library.
 
     Attributes:
-        track_id, path, is_missing, warning: see `Hit`.
-        tags: what the file says.
-        annotations: what was annotated, which goes before it.
+        track_id: see `Hit`.
+        path: see `Hit`.
+        tags: the metadata in the file.
+        annotations: the metadata from `annotate`. It overrides the tags.
+        is_missing: see `Hit`.
+        warning: see `Hit`.
     """
 
     track_id: str
@@ -83,19 +86,20 @@ class TrackInfo:
 
     @property
     def metadata(self) -> dict[str, Value]:
-        """All that is known about it."""
+        """The tags together with the annotations."""
         return {**self.tags, **self.annotations}
 
 
 @dataclass(frozen=True)
 class LibraryMap:
-    """The tracks of a library as points of a plane, near those that sound like them.
+    """The tracks of a library as points of a plane. Tracks that sound alike are near each other.
 
     Attributes:
-        track_ids: one a point.
+        track_ids: one for each point.
         points: float32 [n, 2], within -1 and 1.
-        method: by what it was drawn: "umap", or "pca" (the first two principal components).
-        values: of each track, what was asked for: a field's value, or how well it fits a text, 0 to 1; else None.
+        method: how the map was computed: "umap", or "pca" (the first two principal components).
+        values: one for each track: the value of the field `by`, or how well the track fits the text `fits`, 0 to 1.
+            None if neither was asked for.
     """
 
     track_ids: list[str]
@@ -106,16 +110,18 @@ class LibraryMap:
 
 @dataclass(frozen=True)
 class LibraryInfo:
-    """What a library holds.
+    """A summary of a library.
 
     Attributes:
-        tracks: how many.
-        missing: how many of them have lost their files.
-        failed: files that could not be used when they were last added.
-        duration_s: length of the tracks together.
-        model_name, fingerprint, embedding_dim: of the model that made its vectors.
-        warnings: by their paths, the tracks of whose files something does not decode, and what.
-        recall: how many of the best tracks a search finds.
+        tracks: how many tracks.
+        missing: how many of the tracks have lost their files.
+        failed: how many files could not be used when they were last added.
+        duration_s: length of all tracks together.
+        model_name: the model that made the vectors.
+        fingerprint: the fingerprint of that model.
+        embedding_dim: the size of that model's vectors.
+        warnings: by path, the tracks whose files cannot be decoded completely, and which part cannot.
+        recall: the share of the best tracks that a search finds.
     """
 
     path: str
@@ -132,11 +138,11 @@ class LibraryInfo:
 
 @dataclass(frozen=True)
 class RemovedMissing:
-    """What `remove_missing` did.
+    """The result of `remove_missing`.
 
     Attributes:
-        removed: ids of the tracks that are forgotten.
-        back: paths of the files that are there again; their tracks are missing no more.
+        removed: ids of the tracks that were removed.
+        back: paths of the files that are there again. Their tracks are no longer missing.
     """
 
     removed: list[str]

@@ -1,4 +1,4 @@
-"""`MusicSearch`: a library of tracks that can be searched by words and by sounds."""
+"""`MusicSearch`: a library of tracks that you search by words and by sounds."""
 
 import math
 import os
@@ -53,12 +53,12 @@ from .walk import FailedTrack, Found, find_audio
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
-_ROWS = 2_048  # vectors that are read while others wait
-_MOST_TYPED = 8  # texts of a query that may be names
+_ROWS = 2_048  # vectors that are read at a time, while other threads wait for the lock
+_MOST_TYPED = 8  # texts of a query that are also looked up as names
 
 
 class _Asked(NamedTuple):
-    """A search as numbers; `typed` are its texts as they were given."""
+    """A search as numbers. `typed` holds its texts as they were given."""
 
     wish: Wish
     reading: Reading | None = None
@@ -67,23 +67,27 @@ class _Asked(NamedTuple):
 
 
 class MusicSearch:
-    """A library, and the model that searches it. Safe to share between threads.
+    """A library, and the model that searches it. Several threads can share one.
 
     Args:
-        library: its folder, or "milvus://host:19530/collection" of a Milvus server, or "milvus:///folder/file.db" of a
-            Milvus Lite file (see `index.milvus`); made if absent.
-        encoder: a model repository folder, "grpc://host:port" of a Triton server ("grpc://a:8001,b:8001": of
-            several; "grpcs://": over TLS, with the MUSICSEARCH_TOKEN, _CA_FILE, _CERT_FILE and _KEY_FILE of the
-            environment), or an open `Encoder`, such as a `TritonEncoder` with settings of your own, which stays
-            open; None is the model that comes with MusicSearch.
-        device: for a folder: "auto", "cpu", "cuda" or "tensorrt".
-        recall: how many of the best tracks a search finds on average, as a share; 1 compares with every track,
-            which Milvus does not.
+        library: the folder of the library. It is made if it does not exist. For Milvus, give
+            "milvus://host:19530/collection" (a server) or "milvus:///folder/file.db" (a Milvus Lite file). See
+            `index.milvus`.
+        encoder: a model repository folder, the address of a Triton server, or an open `Encoder`. None uses the model
+            that comes with MusicSearch. An address is "grpc://host:port", or "grpc://a:8001,b:8001" for several
+            servers. "grpcs://" uses TLS, with MUSICSEARCH_TOKEN, MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
+            MUSICSEARCH_KEY_FILE from the environment. An open `Encoder`, such as a `TritonEncoder` with your own
+            settings, is not closed by `close`.
+        device: "auto", "cpu", "cuda" or "tensorrt". Only used with a model repository folder.
+        recall: the average share of the best tracks that a search must find, above 0 and up to 1. With 1 a search
+            compares the query with every track. Milvus does not do this.
 
     Raises:
         LibraryError: the folder cannot be used as a library.
         ModelMismatch: the library was made with another model.
-        EncoderError: the model cannot be opened; ServerUnavailable, ServerMismatch: nor the server.
+        EncoderError: the model cannot be opened.
+        ServerUnavailable: the server does not answer.
+        ServerMismatch: the server does not have the models that this client needs.
     """
 
     def __init__(
@@ -121,7 +125,7 @@ class MusicSearch:
 
     @property
     def spec(self) -> EncoderSpec:
-        """What the model takes and gives."""
+        """The model's input and output: sample rate, window length, embedding size and more."""
         return self._encoder.spec
 
     @property
@@ -139,35 +143,34 @@ class MusicSearch:
         video: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> AddReport:
-        """Add files, and the audio files in folders and below; what is already here unchanged is skipped.
+        """Add audio files and the audio files in folders and their subfolders. Unchanged tracks are skipped.
 
-        Interrupted by Ctrl-C or a failing server, it keeps the tracks that were finished; call it again to
-        go on.
+        If Ctrl-C or a failing server stops the call, the finished tracks are kept. Call it again to continue.
 
         Args:
-            paths: files of any name, and folders, which are searched for the extensions of audio and video; or those
-                of a store, by their URLs: "s3://bucket/folder" (see `remote`).
-            progress: show a bar (on a terminal) or plain lines (elsewhere) on stderr.
+            paths: files with any name, and folders. A folder is searched for files with an audio or video extension.
+                Files and folders of a store are given by their URLs: "s3://bucket/folder" (see `remote`).
+            progress: show progress on stderr, as a bar on a terminal and as plain lines elsewhere.
             retry: try files again that failed before, even if they look the same.
-            windows: embed only so many windows of each track, evenly spread, which takes less time and finds less;
-                None is all. What is already here unchanged stays as it was made.
-            video: add the sound of moving pictures in folders too, and not only of those that are named themselves. An
-                .mp4 or .webm without pictures, or with a cover only, is audio.
-            on_progress: called in this thread with how many files are done, and of how many: (0, 0) for each folder
-                that is looked through, then at the start and after each file; those of a store are counted as they are
-                listed. An error that it raises ends the work
-                as Ctrl-C does.
+            windows: embed only this many windows of each track, evenly spaced. This is faster but finds less. None
+                embeds all windows. Tracks that are in the library and unchanged keep their vectors.
+            video: also add the sound of video files that are in folders. Without it, a video file is only added if
+                `paths` names it. An .mp4 or .webm file without video, or with only a cover image, counts as audio.
+            on_progress: called in this thread with the number of finished files and the number of all files. It gets
+                (0, 0) for each folder that is searched. Then it is called at the start and after each file. Files of a
+                store are counted as they are listed. An error that it raises ends the work as Ctrl-C does.
 
         Returns:
-            What was done; files that cannot be used are in its `failed`, with the reason, and what else lies in the
-            folders is counted in `passed_over`.
+            A report of the work. Files that cannot be used are in `failed`, with the reason. Other files in the folders
+                are counted in `passed_over`.
 
         Raises:
-            QueryError: `paths` is no path and no sequence of paths, `windows` < 1, or `progress`, `retry` or `video` is
-                neither True nor False.
+            QueryError: `paths` is neither a path nor a sequence of paths, `windows` < 1, or `progress`, `retry` or
+                `video` is not a bool.
             LibraryBusy: another process, or another thread's `add`, is writing to this library.
-            EncoderError: the model or its server failed; ServerBusy: the server was full for ten minutes.
-            StoreError: there is no way to such a store, or it gives nothing any more.
+            EncoderError: the model or its server failed.
+            ServerBusy: the server's queue was full for ten minutes.
+            StoreError: the store's kind is not supported, or the store stopped answering.
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
@@ -181,7 +184,7 @@ class MusicSearch:
             on_folder=partial(on_progress, 0, 0) if on_progress else lambda: None,
         )
         with ExitStack() as stack:
-            with self._lock:  # other threads' short writes are waited for
+            with self._lock:  # waits for short writes of other threads
                 stack.enter_context(self._writing())
                 if not self._catalogue.is_current():
                     raise ModelMismatch(
@@ -189,7 +192,7 @@ class MusicSearch:
                         "open it again with that model"
                     )
                 ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
-                # First, as an add may be stopped.
+                # The probes are stored before the tracks because the add may be stopped before its end.
                 if (found.files or found.listings) and not len(self._catalogue.probes()):
                     self._catalogue.put_probes(make_probes(self._encoder))
             total = len(found.files) if not found.listings else None
@@ -201,7 +204,7 @@ class MusicSearch:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """For long; other threads may annotate meanwhile."""
+        """Hold the catalogue's write lock for a long time. Other threads can annotate meanwhile."""
         with ExitStack() as stack:
             stack.enter_context(self._catalogue.writing())
             self._is_adding = True
@@ -228,27 +231,31 @@ class MusicSearch:
         names: Names = "also",
         windows: bool = False,
     ) -> list[Hit]:
-        """The k tracks that fit a description best, and those that are called so, best first.
+        """Find the k tracks that best fit a description or that have a matching name, best first.
 
-        What a text negates ("jazz without drums", "no vocals", "not sad", "instrumental") is taken out of it and counts
-        as `minus`: `hit.reading` and `read_query` tell how a query was read. A query may be negative alone.
+        A negation in a text ("jazz without drums", "no vocals", "not sad", "instrumental") is removed from the text and
+        works like `minus`. `hit.reading` and `read_query` show how a query was read. A query may consist of negations
+        alone.
 
         Args:
-            query: a text, or several together; a dict gives each its weight (else 1).
-            like: sounds that the tracks shall be like, beside the texts or alone; weights as above.
-            minus: what there shall not be; a dict gives each its weight (else 1). The more of it there is in a track,
-                compared with the library's others, the further back it falls.
-            unlike: sounds that the tracks shall not be like; likewise.
-            offset: how many of the best to leave out, for paging.
-            where: only tracks with such metadata: {"genre": "jazz"}, whatever its case, and however Unicode writes its
-                accents; {"key": ["Am", "C"]}, one of them; {"bpm": (80, 120), "year": (1990, None)}, between, both
-                included.
-            per_artist: at most so many tracks of one artist; a track of several counts for each of them.
-            starts: find out where in each track it fits best; costs a read from the disk for each hit.
-            literal: read no negation out of the texts.
-            names: whether the texts may be titles, artists or albums, typed with a mistake too; a hit's `found_by`
-                tells. "only" finds nothing else, and in Milvus names are found only as they are written.
-            windows: tell the score of each window of each hit, and not only where the best begins.
+            query: one text or several. Give a dict to set the weight of each (default 1).
+            like: sounds that the tracks should resemble, with or without texts. Give a dict to set the weight of each
+                (default 1).
+            unlike: sounds that the tracks should not resemble. Give a dict to set the weight of each (default 1).
+            minus: texts for what the tracks should not have. Give a dict to set the weight of each (default 1). The
+                more of it a track has, compared with the rest of the library, the lower it ranks.
+            k: the most hits to return.
+            offset: skip this many of the best tracks, for paging.
+            where: only find tracks with this metadata. {"genre": "jazz"} ignores case and how Unicode encodes accents.
+                {"key": ["Am", "C"]} matches any of the values. {"bpm": (80, 120), "year": (1990, None)} matches a range
+                that includes both ends.
+            per_artist: at most this many tracks of one artist. A track with several artists counts for each of them.
+            starts: find the start of the best window in each track. This costs one disk read for each hit.
+            literal: do not look for negations in the texts.
+            names: also look for the texts in titles, artists and albums, even with a typing mistake. `found_by` of a
+                hit tells how it was found. "only" searches names alone, and "never" does not search them. In Milvus,
+                names are only found as they are written.
+            windows: return the score of each window of each hit, not only the start of the best one.
 
         Raises:
             QueryError: an empty query, k < 1, an unknown field, or another argument out of its range.
@@ -265,11 +272,12 @@ class MusicSearch:
     def search_audio(
         self, source: Source, *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
     ) -> list[Hit]:
-        """The k tracks that sound most like a file, a part of one, or a track of this library, best first.
+        """Find the k tracks that sound most like a file, a part of a file or a track of this library, best first.
 
         Args:
             source: an audio file (in the library or not), a `Clip` of one, or a track id. A track of the library is
                 its own best hit.
+            k: the most hits to return.
             where: see `search`.
             starts: see `search`.
 
@@ -289,17 +297,18 @@ class MusicSearch:
         per_artist: int | None = None,
         starts: bool = True,
     ) -> list[Hit]:
-        """The k tracks nearest to a vector of this library's model, best first.
+        """Find the k tracks whose vectors have the highest cosine similarity with a vector of this library's model.
 
         Args:
             vector: [dim], of any length but 0.
-            offset: see `search`; so are the others.
-            where: only tracks with such metadata.
-            per_artist: at most so many of one artist.
-            starts: tell where in each track it fits best.
+            k: see `search`.
+            offset: see `search`.
+            where: see `search`.
+            per_artist: see `search`.
+            starts: see `search`.
 
         Raises:
-            QueryError: it has another shape, holds NaN or is 0; k < 1, or an unknown field.
+            QueryError: the vector has another shape, contains NaN or is 0, k < 1, or an unknown field.
         """
         wish = Wish(unit(vector, dim=self._encoder.spec.embedding_dim))
         return self._hits(_Asked(wish), Scope(k, offset, where, per_artist), starts=starts)
@@ -314,10 +323,12 @@ class MusicSearch:
         minus: str | Sequence[str] | Mapping[str, float] = (),
         literal: bool = False,
     ) -> list[Part]:
-        """How well each part of a track fits what `search` would look for.
+        """Score each window of a track against the same query that `search` takes.
 
         Raises:
-            LibraryError: the track is not in the library, or has no vectors; QueryError, AudioError: see `search`.
+            LibraryError: the track is not in the library, or has no vectors.
+            QueryError: see `search`.
+            AudioError: see `search`.
         """
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
         with self._lock, self._catalogue.reading():
@@ -325,18 +336,19 @@ class MusicSearch:
             return list(_parts(*windows, asked.wish, background=self._ranking.background() if asked.is_text else None))
 
     def path(self, first: str | Path, last: str | Path, *, steps: int = 8) -> list[Hit]:
-        """Tracks that lead from one to another by small steps, both included; fewer where the library holds fewer.
+        """Find tracks that lead from one track to another in small steps. Both tracks are included.
 
         Args:
             first: the id or path of a track in the library.
-            last: that of another.
-            steps: how many tracks, at least 2.
+            last: the id or path of another track in the library.
+            steps: how many tracks, at least 2. You get fewer if the library has fewer.
 
         Returns:
-            Hits whose scores are cosines with the points between the two, evenly spaced.
+            Hits. Their scores are cosine similarities with evenly spaced points between the two tracks.
 
         Raises:
-            LibraryError: a track is not in the library; QueryError: steps < 2, or both are the same.
+            LibraryError: a track is not in the library.
+            QueryError: steps < 2, or both tracks are the same.
         """
         check_count(steps, name="steps", least=2)
         with self._lock, self._catalogue.reading():
@@ -362,17 +374,22 @@ class MusicSearch:
         played: Sequence[str] = (),
         where: Mapping[str, Any] | None = None,
     ) -> list[Hit]:
-        """Tracks for listening on and on, each near those before, never one twice nor an artist twice in a row.
+        """Find tracks for endless listening: each track is near the ones before it, and none repeats.
+
+        Two tracks in a row have different artists, unless all near tracks are by the same artist.
 
         Args:
-            start: sounds to begin with, such as a track; a dict gives each its weight.
-            drift: how far it may go from there: at 0 it stays near the start, at 1 it goes from track to track.
-            seed: of the chance by which it chooses among near tracks; the same finds the same.
-            played: ids of tracks that shall not come again.
+            start: one or several sounds to start from, such as a track. Give a dict to set the weight of each.
+            k: how many tracks.
+            drift: how far the radio may move away from the start. At 0 it stays near the start, at 1 it moves from
+                track to track.
+            seed: seed of the random choice among near tracks. The same seed gives the same tracks.
+            played: ids of tracks that must not be played again.
             where: see `search`.
 
         Raises:
-            QueryError: no start, or an argument out of its range; AudioError: a file cannot be used.
+            QueryError: no start, or an argument out of its range.
+            AudioError: a file cannot be used.
         """
         check_count(k, name="k", least=1)
         check_count(seed, name="seed", least=0)
@@ -417,15 +434,17 @@ class MusicSearch:
         templates: Sequence[str] = DEFAULT_TEMPLATES,
         thresholds: Mapping[str, float] | None = None,
     ) -> list[Tag]:
-        """Labels for a file or a track id, the best first; see `zero_shot.Labels`.
+        """Rank labels for a file or a track id, the best first. See `zero_shot.Labels`.
 
         Args:
+            source: a file or a track id.
             labels: at least one, all different.
-            templates: sentences with one {} each.
-            thresholds: from which score on a label fits, such as `fit_labels` finds; then several may fit, or none.
+            templates: sentences that each contain {} once.
+            thresholds: the lowest score at which each label fits. `fit_labels` finds such scores. With thresholds,
+                several labels may fit, or none.
 
         Raises:
-            QueryError: no labels, one that is empty or given twice, or a template without {}.
+            QueryError: no labels, a label that is empty or given twice, or a template without {}.
             AudioError: the file cannot be used.
         """
         ranked = Labels(labels, encoder=self._encoder, templates=templates)
@@ -434,7 +453,7 @@ class MusicSearch:
     def fit_labels(
         self, examples: Mapping[str, Sequence[Source]], *, templates: Sequence[str] = DEFAULT_TEMPLATES
     ) -> dict[str, float]:
-        """Thresholds for labels from a few examples of each: files, or ids of tracks; see `Labels.fit_thresholds`."""
+        """Find a threshold for each label from a few examples: files or track ids. See `Labels.fit_thresholds`."""
         for sources in examples.values() if isinstance(examples, Mapping) else [None]:
             if isinstance(sources, str | Path | Clip) or not isinstance(sources, Iterable):
                 raise QueryError(f"examples is {examples!r}, expected a dict of labels and lists of files or track ids")
@@ -452,7 +471,7 @@ class MusicSearch:
         templates: Sequence[str] = DEFAULT_TEMPLATES,
         thresholds: Mapping[str, float] | None = None,
     ) -> Iterator[TaggedTrack]:
-        """As `zero_shot`, for every track, in the order in which they were added (in Milvus: in that of their ids)."""
+        """Do `zero_shot` for every track, in the order in which they were added (in Milvus: ordered by id)."""
         ranked = Labels(labels, encoder=self._encoder, templates=templates)
         parts = self._catalogue.vectors(rows_at_once=512)
         while True:
@@ -466,10 +485,10 @@ class MusicSearch:
                     yield TaggedTrack(track.track_id, track.file.path, ranked.rank(vector, thresholds=thresholds))
 
     def track_id(self, name: str | Path) -> str:
-        """Of a track that is named by its id or its path.
+        """Return the id of a track that is given by its id or its path.
 
         Raises:
-            LibraryError: it is not in the library.
+            LibraryError: the track is not in the library.
         """
         if not isinstance(name, str | Path):
             raise QueryError(f"got {name!r} for a track, expected its id or its path")
@@ -477,32 +496,34 @@ class MusicSearch:
             return self._catalogue.named(name).track_id
 
     def track(self, name: str | Path) -> TrackInfo:
-        """A track that is named by its id or its path.
+        """Return a track that is given by its id or its path.
 
         Raises:
-            LibraryError: it is not in the library.
+            LibraryError: the track is not in the library.
         """
         with self._lock:
             return track_info(self._catalogue.named(self.track_id(name)))
 
     def tracks_by_id(self, track_ids: Sequence[str]) -> dict[str, TrackInfo]:
-        """Those of these tracks that are in the library, by their ids.
+        """Look up tracks by their ids. The result leaves out ids that are not in the library.
 
         Raises:
-            QueryError: an id is no text.
+            QueryError: an id is not a text.
         """
         check_texts(track_ids, what="track_ids")
         with self._lock:
             return {track.track_id: track_info(track) for track in self._catalogue.by_ids(track_ids)}
 
     def tracks(self, *, k: int = 100, offset: int = 0, where: Mapping[str, Any] | None = None) -> list[TrackInfo]:
-        """The library's tracks, those first that were added last.
+        """List the tracks of the library, the newest first.
 
         Args:
-            k: how many; offset: how many to leave out before; where: see `search`.
+            k: the most tracks to return.
+            offset: skip this many of the newest tracks.
+            where: see `search`.
 
         Raises:
-            QueryError: k < 1, offset < 0, an unknown field, or the library is one in Milvus.
+            QueryError: k < 1, offset < 0, an unknown field, or the library is in Milvus.
         """
         check_count(k, name="k", least=1)
         check_count(offset, name="offset", least=0)
@@ -511,15 +532,16 @@ class MusicSearch:
             return [track_info(track) for track in found]
 
     def facets(self, fields: Sequence[str] | None = None, *, most: int = 50, containing: str = "") -> dict[str, Facet]:
-        """What the fields of metadata hold, and how often.
+        """Count the values of metadata fields.
 
         Args:
-            fields: their names; None is all that some track has.
-            most: so many of a field's texts, the most frequent.
-            containing: only texts with this in them, whatever the case.
+            fields: the names of the fields. None takes every field that some track has.
+            most: return at most this many texts of a field, the most frequent ones.
+            containing: only texts that contain this text, ignoring case.
 
         Raises:
-            QueryError: no track has one of them, most < 1, `containing` is no text, or the library is one in Milvus.
+            QueryError: no track has one of the fields, most < 1, `containing` is not a text, or the library is in
+                Milvus.
         """
         check_count(most, name="most", least=1)
         if not isinstance(containing, str):
@@ -530,10 +552,10 @@ class MusicSearch:
             return browse.facets(self._in_folder("facets"), fields=fields, most=most, containing=containing)
 
     def suggest(self, beginning: str, *, k: int = 8) -> list[Suggestion]:
-        """How a text that is being typed may go on: artists, titles, albums and genres of the library.
+        """Complete a text that is being typed with artists, titles, albums and genres of the library.
 
         Raises:
-            QueryError: k < 1, no text, or the library is one in Milvus.
+            QueryError: k < 1, `beginning` is not a text, or the library is in Milvus.
         """
         check_count(k, name="k", least=1)
         if not isinstance(beginning, str) or beginning.strip():
@@ -542,14 +564,17 @@ class MusicSearch:
             return browse.suggest(self._in_folder("suggestions"), beginning, k=k)
 
     def map(self, *, by: str | None = None, fits: str | None = None) -> LibraryMap:
-        """All tracks as points of a plane; drawn at the first call, which takes minutes for 100,000, and then kept.
+        """Return all tracks as points of a plane. The first call computes the map, and later calls reuse it.
+
+        The first call takes minutes for 100,000 tracks.
 
         Args:
-            by: a field of metadata, whose value is told of each track; None where it has none, the first of several.
-            fits: a text, of which is told how well each track fits it.
+            by: a metadata field. The map then has its value for each track: the first one if there are several, and
+                None if there is none.
+            fits: a text. The map then tells for each track how well it fits this text.
 
         Raises:
-            QueryError: both are given, no track has the field, the text is empty, or the library is one in Milvus.
+            QueryError: both are given, no track has the field, the text is empty, or the library is in Milvus.
         """
         if by is not None and fits is not None:
             raise QueryError("got by and fits, expected one of them: points have one colour")
@@ -568,17 +593,17 @@ class MusicSearch:
         return LibraryMap([ids[label] for label in labels], drawing.points[there], drawing.method, values)
 
     def stop_drawing(self) -> None:
-        """Let a `map` that another thread waits for end with a `LibraryError`."""
+        """Stop a `map` call of another thread. That call raises a `LibraryError`."""
         if self._map is not None:
             self._map.stop()
 
     def missing(self) -> list[TrackInfo]:
-        """The tracks whose files were not there when their folders were last added."""
+        """List the tracks whose files were not there when their folders were last added."""
         with self._lock:
             return [track_info(track) for track in self._catalogue.missing()]
 
     def remove_missing(self) -> RemovedMissing:
-        """Forget the tracks whose files have vanished, with their annotations, unless the files are there by now.
+        """Remove the tracks whose files are gone, with their annotations. Tracks whose files are back stay.
 
         Raises:
             LibraryBusy: another process, or another thread's `add`, is writing to this library.
@@ -587,19 +612,19 @@ class MusicSearch:
             return remove_missing(self._catalogue)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Texts to float32 [len(texts), dim], unit L2 norm.
+        """Embed texts: float32 [len(texts), dim], unit L2 norm.
 
         Raises:
-            QueryError: one of them is empty, or not a string.
+            QueryError: a text is empty, or not a string.
         """
         check_texts(texts, what="texts")
         return self._encoder.embed_texts(texts)
 
     def embed_audio(self, paths: Sequence[str | Path]) -> NDArray[np.float32]:
-        """Files to their track vectors, float32 [len(paths), dim], unit L2 norm.
+        """Embed files as track vectors: float32 [len(paths), dim], unit L2 norm.
 
         Raises:
-            AudioError: one of them cannot be used.
+            AudioError: a file cannot be used.
         """
         if isinstance(paths, str | Path):
             raise QueryError(f"paths is one path, expected a list of paths: [{str(paths)!r}]")
@@ -611,10 +636,10 @@ class MusicSearch:
         return np.array(vectors, np.float32).reshape(-1, self._encoder.spec.embedding_dim)
 
     def remove(self, track_ids: str | Iterable[str]) -> None:
-        """Forget these tracks, all or none; their files are left alone.
+        """Remove all of these tracks, or none if there is an error. Their files are not touched.
 
         Raises:
-            LibraryError: one of them is not in the library; nothing is removed.
+            LibraryError: a track is not in the library. No track is removed.
             LibraryBusy: another process, or another thread's `add`, is writing to this library.
         """
         ids = [track_ids] if isinstance(track_ids, str) or not isinstance(track_ids, Iterable) else list(track_ids)
@@ -625,26 +650,30 @@ class MusicSearch:
             self._catalogue.remove(ids)
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
-        """Note what is known about tracks, beside what their files say, for hits and for `where`; all or none.
+        """Save facts about tracks next to the tags of their files. Hits show them, and `where` can use them.
+
+        All annotations of a call are saved, or none if there is an error.
 
         Args:
-            annotations: by track id: names and values, which are texts, finite numbers, bools or lists of texts; they
-                go before a file's tag of the same name, and None takes one back.
+            annotations: by track id, names and values. A value is a text, a finite number, a bool or a list of texts.
+                It overrides the file's tag of the same name. None removes an annotation.
 
         Raises:
-            LibraryError: a track is not in the library; QueryError: a value of another type.
-            LibraryBusy: another process, or another MusicSearch, is writing to this library; this one's `add` may run.
+            LibraryError: a track is not in the library.
+            QueryError: a value has another type.
+            LibraryBusy: another process, or another MusicSearch, is writing to this library. An `add` of this one may
+                run.
         """
         with self._lock, nullcontext() if self._is_adding else self._catalogue.writing():
             self._catalogue.annotate(annotations)
 
     def failed(self) -> list[FailedTrack]:
-        """The files that could not be used when they were last added, with the reasons."""
+        """List the files that could not be used when they were last added, with the reasons."""
         with self._lock:
             return [FailedTrack(file.path, file.reason) for file in self._catalogue.failed()]
 
     def duplicates(self, *, least: float = 0.98) -> list[Duplicate]:
-        """Pairs of tracks that are nearly the same recording; see `duplicates.find_duplicates`.
+        """List pairs of tracks that are nearly the same recording. See `duplicates.find_duplicates`.
 
         Args:
             least: the lowest similarity, up to 1.
@@ -655,30 +684,32 @@ class MusicSearch:
         return list(find_duplicates(self._catalogue, self._index, least=least, lock=self._lock))
 
     def glance(self) -> Glance:
-        """What the library holds, in little time; `info` looks at every row.
+        """Return a quick summary of the library. `info` takes longer because it reads every row.
 
         Raises:
-            QueryError: the library is one in Milvus.
+            QueryError: the library is in Milvus.
         """
         with self._lock:
             return browse.glance(self._in_folder("counts"))
 
     def state(self) -> str:
-        """Differs from what it was if anything in the library was changed since, by whomever, and after each opening.
+        """Return a text that changes with any change in the library, and each time the library is opened.
+
+        It also changes when another process writes to the library.
 
         Raises:
-            QueryError: the library is one in Milvus.
+            QueryError: the library is in Milvus.
         """
         with self._lock:
             return "-".join(map(str, (self._opening, *self._in_folder("changes").state())))
 
     def info(self) -> LibraryInfo:
-        """What the library holds."""
+        """Return a summary of the library."""
         with self._lock:
             return library_info(self._catalogue, self._index)
 
     def close(self) -> None:
-        """Give back the model and the files; calling it twice is fine."""
+        """Release the model and the files. You can call it twice."""
         self.stop_drawing()
         if self._owns_encoder:
             self._encoder.close()
@@ -705,7 +736,7 @@ class MusicSearch:
         minus: str | Sequence[str] | Mapping[str, float] = (),
         literal: bool = False,
     ) -> _Asked:
-        """What the arguments of `search` look for."""
+        """Turn the arguments of `search` into numbers."""
         reading = read_query(query, minus=minus, literal=literal)
         sounds, others = (
             [
@@ -725,11 +756,11 @@ class MusicSearch:
         )
 
     def _fits_of(self, labels: Sequence[int], wish: Wish) -> list[float]:
-        """How well these tracks fit, 0 to 1; 0 of those that have gone meanwhile."""
+        """How well these tracks fit, 0 to 1. A track that was removed meanwhile gets 0."""
         scores: dict[int, float] = {}
         parts = self._catalogue.vectors(rows_at_once=_ROWS)
         while True:
-            with self._lock:  # searches go on between the parts
+            with self._lock:  # searches run between the parts
                 found, vectors = next(parts, (None, None))
                 background = self._ranking.background()
             if found is None or vectors is None:
@@ -750,7 +781,7 @@ class MusicSearch:
         return self._catalogue
 
     def _vector_of(self, source: Source) -> NDArray[np.float32]:
-        """The track vector of a file, a part of one or a track id, from the library where that is up to date."""
+        """The track vector of a file, a part of a file or a track id. If possible, it comes from the library."""
         check_source(source)
         if not isinstance(source, Clip):
             with self._lock:
@@ -764,7 +795,7 @@ class MusicSearch:
         return self._heard.vector(path, start_s=source.start_s, end_s=source.end_s)
 
     def _part_of(self, path: str, part: Clip) -> NDArray[np.float32] | None:
-        """The vector of a part of a track whose file is not there: of the windows that lie in it for the most part."""
+        """The vector of a part of a track whose file is gone: the mean of the windows whose middle is in the part."""
         with self._lock, self._catalogue.reading():
             track = self._catalogue.by_path(path)
             if track is None or track.label is None:
@@ -775,7 +806,7 @@ class MusicSearch:
         return unit(within.mean(axis=0), dim=windows.shape[1]) if len(within) else None
 
     def _track_of(self, source: str | Path) -> Track | None:
-        """The library's, of a track id, or of a file that is as it was when it was added."""
+        """The library's track for a track id, or for a file that has not changed since it was added."""
         if (track := self._catalogue.by_id(str(source))) is not None:
             return track
         path = absolute(source)
@@ -793,7 +824,7 @@ class MusicSearch:
             found, best_score = self._ranking.find(wish, scope, typed=asked.typed, names_only=names_only)
             background = self._ranking.background() if asked.is_text else None
             read = self._catalogue.windows_of([ranked.label for ranked in found]) if starts or windows else {}
-        # Where nothing is wanted, there is nothing to find.
+        # A query that only excludes sounds looks for nothing, so its hits are never weak.
         is_weak = background is not None and not wish.usual and background.probability(best_score) < WEAK_BELOW
         return [
             replace(
@@ -814,7 +845,7 @@ class MusicSearch:
 def _telling(
     on_progress: Callable[[int, int], None] | None, *, show: Callable[[float], None], found: Found
 ) -> Callable[[float], None]:
-    """What counts the files that are done, and tells it where that is wanted."""
+    """Return a function that counts finished files and reports them to `on_progress`, if there is one."""
     if on_progress is None:
         return show
     done = count(1)
@@ -841,7 +872,7 @@ def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
 
 
 def track_info(track: Track) -> TrackInfo:
-    """What is told of a track of a catalogue."""
+    """The public information on a track of a catalogue."""
     return TrackInfo(
         track.track_id,
         track.file.path,
@@ -854,7 +885,7 @@ def track_info(track: Track) -> TrackInfo:
 
 
 def library_info(catalogue: Store, index: Index) -> LibraryInfo:
-    """What a catalogue holds; needs no model, and does not open the index."""
+    """A summary of a catalogue. It needs no model and does not open the index."""
     tracks, duration_s = catalogue.totals()
     return LibraryInfo(
         path=catalogue.name,
@@ -871,12 +902,12 @@ def library_info(catalogue: Store, index: Index) -> LibraryInfo:
 
 
 def remove_missing(catalogue: Store) -> RemovedMissing:
-    """Forget the tracks whose files have vanished, with their annotations, unless the files are there by now.
+    """Remove the tracks whose files are gone, with their annotations. Tracks whose files are back stay.
 
-    The caller holds the catalogue's `writing()`; needs no model.
+    The caller holds the catalogue's `writing()`. No model is needed.
 
     Raises:
-        StoreError: a store does not tell whether one is there; nothing is removed.
+        StoreError: a store does not tell whether a file is there. No track is removed.
     """
     back: list[Track] = []
     gone: list[Track] = []

@@ -1,8 +1,8 @@
-"""What an audio file says about itself: title, artist, album, genre, year, bpm and key.
+"""Reads the tags of an audio file: title, artist, album, genre, year, bpm and key.
 
-mutagen reads the tags that it knows, with all their values. Files that tell it no title are asked further: for ID3 and
-APEv2 tags where their format has none of its own (raw AAC, AC-3), and by FFmpeg, which reads what mutagen does not:
-Matroska, WebM, CAF, AU, AIFF's own chunks, RIFF INFO.
+mutagen reads the tags of the formats that it knows, with all their values. If it finds no title, two more sources are
+tried. ID3 and APEv2 tags are read in formats without tags of their own (raw AAC, AC-3). FFmpeg reads the formats that
+mutagen does not: Matroska, WebM, CAF, AU, AIFF's own chunks, RIFF INFO.
 """
 
 import re
@@ -20,11 +20,11 @@ from .container import read_container_tags
 from .index.fields import Value, folded
 from .places import is_url, opened
 
-# The first of these that says something: names of ID3 frames, MP4 atoms, ASF, Vorbis, APEv2, Matroska and FFmpeg, in
-# lower case. A date of the recording or release goes before that of the original.
+# The first of these names that has a value is used: ID3 frames, MP4 atoms, ASF, Vorbis, APEv2, Matroska and FFmpeg, in
+# lower case. A date of the recording or release comes before the date of the original.
 _TITLE = ("tit2", "\xa9nam", "title")
 _ARTIST = ("tpe1", "\xa9art", "artist", "author")
-_ARTISTS = ("artists", "wm/artists")  # beside _ARTIST, which may be how a cover prints them: "Simon & Garfunkel"
+_ARTISTS = ("artists", "wm/artists")  # in addition to _ARTIST, which may join them as on a cover: "Simon & Garfunkel"
 _ALBUM = ("talb", "\xa9alb", "wm/albumtitle", "album")
 _GENRE = ("tcon", "\xa9gen", "wm/genre", "genre")
 _YEAR = (
@@ -40,34 +40,35 @@ _NAMES = frozenset((*_TITLE, *_ARTIST, *_ARTISTS, *_ALBUM, *_GENRE, *_YEAR, *_BP
 _LISTS = (list, APETextValue)
 
 _Source = str | ByteFile  # a path, or the open file
-_Texts = Mapping[str, list[str]]  # by the name of a tag, in lower case
+_Texts = Mapping[str, list[str]]  # by tag name, in lower case
 _Read = TypeVar("_Read")
 
 
 def read_tags(path: str) -> dict[str, Value]:
-    """The tags that a file has; nothing where they cannot be read, as its sound may be fine all the same.
-
-    Raises:
-        AudioError: its store does not give the file.
+    """Read the tags of a file. Empty if they cannot be read, because the sound may be fine anyway.
 
     Returns:
-        title, album and key as texts, artist and genre as a text or a list of them, year as an int, bpm as a number.
-        Artists are apart as separate values or with ";" between them, genres also with "/". Of several tags the first
-        is taken that can be read:
+        title, album and key as texts, artist and genre as a text or a list of texts, year as an int, bpm as a number.
+        Several artists are separate values or are separated by ";", genres also by "/". If several tags could be used,
+        the first one that can be read is taken:
 
-        * year: the date, the year, the release's date, the original's; any form of date with four digits of a year
-        * bpm: BPM, then TEMPO; key: the initial key, then KEY
+        * year: the date, the year, the release's date, the original's; any date format with a year of four digits
+        * bpm: BPM, then TEMPO
+        * key: the initial key, then KEY
+
+    Raises:
+        AudioError: the store does not return the file.
     """
     if not is_url(path):
         return _read_tags(path, path)
-    with opened(path) as file:  # whose errors are raised in the end, whatever is suppressed here
+    with opened(path) as file:  # it raises its errors at the end of the block, even if they are suppressed inside
         return _read_tags(path, file)
 
 
 def _read_tags(path: str, source: _Source) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for read in (_own_tags, _id3_tags, _ape_tags):
-        with suppress(Exception):  # on damaged tags mutagen also raises what it does not mean to, such as IndexError
+        with suppress(Exception):  # on damaged tags mutagen also raises unintended errors, such as IndexError
             found = _fields(read(source)) | found
         if "title" in found:
             return found
@@ -91,7 +92,7 @@ def _fields(texts: _Texts) -> dict[str, Value]:
 
 
 def _first(names: Sequence[str], texts: _Texts, read: Callable[[list[str]], _Read | None]) -> _Read | None:
-    """What `read` makes of the first tag of which it makes something."""
+    """The result of `read` for the first tag for which it is not None."""
     for name in names:
         said = [text.strip(" \t\r\n\0") for text in texts.get(name, ())]
         if (said := list(filter(None, said))) and (value := read(said)) is not None:
@@ -104,10 +105,11 @@ def _as_they_are(texts: list[str]) -> list[str]:
 
 
 def _several(texts: Sequence[str], *, apart: str) -> str | list[str] | None:
-    """The values that the texts hold, each once; a lone one as itself.
+    """The values in the texts, each once. A single value is returned alone.
 
     Args:
-        apart: a regular expression of what stands between values.
+        texts: the texts.
+        apart: a regular expression for the separators between values.
     """
     values: dict[str, str] = {}
     for part in (part.strip() for text in texts for part in re.split(apart, text)):
@@ -117,20 +119,20 @@ def _several(texts: Sequence[str], *, apart: str) -> str | list[str] | None:
 
 
 def _year(texts: list[str]) -> int | None:
-    """The first number that can be a year, wherever it stands: "1999-05-01", "31.12.1999", "May 2004"; "19990501"."""
+    """The first number that can be a year: "1999-05-01", "31.12.1999", "May 2004", "19990501"."""
     found = re.search(r"(?<!\d)([12]\d{3})(?!\d)|(?<!\d)([12]\d{3})(?:0\d|1[0-2])[0-3]\d(?!\d)", " ".join(texts))
     return int(found[1] or found[2]) if found else None
 
 
 def _bpm(texts: list[str]) -> int | float | None:
-    """ "120.0" and "120 BPM" are 120, "127,5" is 127.5; "Allegro" is nothing."""
+    """Parse a tempo: "120.0" and "120 BPM" are 120, "127,5" is 127.5, and "Allegro" is None."""
     found = re.fullmatch(r"(\d{1,9}(?:[.,]\d{1,9})?)\s*(?:bpm)?", texts[0], re.IGNORECASE)
     number = float(found[1].replace(",", ".")) if found else 0.0
     return (int(number) if number.is_integer() else number) or None
 
 
 def _own_tags(source: _Source) -> _Texts:
-    """Those that belong to the file's format."""
+    """The tags of the file's own format."""
     file = mutagen.File(_from_start(source))
     return {} if file is None or file.tags is None else _texts(file.tags)
 
@@ -151,10 +153,10 @@ def _from_start(source: _Source) -> _Source:
 
 def _texts(tags: Any) -> _Texts:
     found: dict[str, list[str]] = {}
-    # In a fixed order: some formats have names that differ in their case alone, in sets.
+    # Sorted, because some formats return unordered names, and some of these differ only in case.
     for key, value in sorted(tags.items(), key=lambda item: str(item[0])):
         name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
-        if isinstance(value, Frame):  # of ID3
+        if isinstance(value, Frame):  # an ID3 frame
             name = getattr(value, "desc", "") if isinstance(value, TXXX) else value.FrameID
             value = getattr(value, "genres" if isinstance(value, TCON) else "text", None)
         if name.lower() in _NAMES and isinstance(value, _LISTS):
@@ -163,5 +165,5 @@ def _texts(tags: Any) -> _Texts:
 
 
 def _text(value: Any) -> str:
-    """Of what mutagen has for one: MP4 has bytes, ASF and ID3's dates objects."""
+    """A value of mutagen as a text. MP4 values may be bytes, values of ASF and dates of ID3 are objects."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

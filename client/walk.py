@@ -1,4 +1,4 @@
-"""Which files a list of paths stands for."""
+"""Finds the files that a list of paths stands for."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ VIDEO_EXTENSIONS = frozenset(
         *(".dv", ".mxf"),
     )
 )
-"""File names of containers that hold moving pictures, or audio alone: a file has to be opened to know."""
+"""File extensions of containers that hold video or only audio. The file has to be opened to find out."""
 
 _SYSTEM_FOLDERS = frozenset(
     (
@@ -34,28 +34,29 @@ _SYSTEM_FOLDERS = frozenset(
         *("@recycle", "@recently-snapshot"),  # QNAP
     )
 )
-"""In lower case, folders that operating systems and file servers make: trash, snapshots, previews. Others of their kind
-(.Trash-1000, .AppleDouble, .@__thumb, macOS' ._ files) are hidden."""
+"""Lower-case names of folders that operating systems and file servers create: trash, snapshots, previews.
+
+Others of their kind (.Trash-1000, .AppleDouble, .@__thumb, macOS' ._ files) are hidden."""
 
 
 @dataclass(frozen=True)
 class FailedTrack:
-    """A file or folder that was not added, and why; if an earlier version of it is in the library, that stays."""
+    """A file or folder that was not added, and why. If the library has an earlier version of it, that stays."""
 
     path: str
     reason: str
 
 
 class Found(NamedTuple):
-    """What a walk found.
+    """The result of a walk.
 
     Attributes:
         files: absolute paths.
-        folders: those that were named and read to their ends.
+        folders: the named folders that were read completely.
         failed: folders that cannot be read.
-        unless_video: those of the files that are meant only if they hold no moving pictures.
-        passed_over: how many other files there are, by `kind_of` them.
-        listings: folders of stores, which are read as they are iterated.
+        unless_video: files that are skipped if they have video.
+        passed_over: how many other files there are, by their `kind_of`.
+        listings: folders of stores. They are read while they are iterated.
     """
 
     files: list[str]
@@ -67,11 +68,12 @@ class Found(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """An audio file of a store, as it is listed.
+    """An audio file of a store, from a listing.
 
     Attributes:
-        status: what the listing says of this version of it; None where that is nothing.
-        unless_video: it is meant only if it holds no moving pictures.
+        url: where it is.
+        status: the listing's information on this version of the file. None if the listing has none.
+        unless_video: skip the file if it has video.
     """
 
     url: str
@@ -80,12 +82,13 @@ class Listed(NamedTuple):
 
 
 class Listing:
-    """The audio files below a URL, listed as they are iterated, once: a million of them are never held.
+    """The audio files below a URL. They are listed while they are iterated, once, and never all held in memory.
 
     Attributes:
-        passed_over: see `Found`; listed: how many audio files there are; both so far.
-        failed: why it could not be read to its end.
-        is_complete: it was.
+        passed_over: see `Found`. So far.
+        listed: how many audio files there are. So far.
+        failed: why the listing could not be read completely.
+        is_complete: whether it was read completely.
     """
 
     def __init__(self, url: str, *, video: bool, named: frozenset[str]) -> None:
@@ -95,7 +98,7 @@ class Listing:
         self.failed: FailedTrack | None = None
         self.is_complete = False
         self._video, self._named = video, named
-        self._hashes = array("Q")  # of all that is there
+        self._hashes = array("Q")  # of all URLs that were listed
 
     def __iter__(self) -> Iterator[Listed]:
         with needing_extra():
@@ -112,9 +115,10 @@ class Listing:
             self.is_complete = True
 
     def without(self, known: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Those of these numbers and URLs that a complete listing has not met.
+        """Return those of these numbers and URLs that a complete listing does not have.
 
-        Two URLs of a million have the same hash once in 37 million such listings, and what is gone stays there then.
+        For a million files, two URLs have the same hash in one of 37 million listings. A file that is gone is then
+        kept.
         """
         known = list(known)
         there = np.unique(np.frombuffer(self._hashes, np.uint64))
@@ -122,7 +126,7 @@ class Listing:
         return [one for one, is_known in zip(known, np.isin(asked, there), strict=True) if not is_known]
 
     def _kind(self, below: str) -> str | None:
-        """Of a file that is meant; others are counted, but for hidden ones."""
+        """The kind of an audio or video file, else None. Other files are counted, except hidden ones."""
         *folders, name = below.split("/")
         if name.startswith(".") or any(map(_is_hidden, folders)):
             return None
@@ -140,18 +144,19 @@ def _hash(url: str) -> int:
 def find_audio(
     paths: Iterable[str | Path], *, video: bool = False, on_folder: Callable[[], None] = lambda: None
 ) -> Found:
-    """The files named, and the audio files in the folders named and below, of this machine or of stores.
+    """Find the named files, and the audio files in the named folders and their subfolders.
 
-    Symbolic links are followed, each real folder once, so a link to a parent ends; hidden entries and what operating
-    systems put there are left out.
+    They are on this machine or in stores. Symbolic links are followed. Each real folder is read only once, so a link to
+    a parent folder does no harm. Hidden entries and system folders are left out.
 
     Args:
-        video: whether files with moving pictures are meant too, for their sound.
-        on_folder: called for each folder; an error that it raises ends the walk.
+        paths: files and folders.
+        video: also include the sound of files with video.
+        on_folder: called for each folder. An error that it raises ends the walk.
 
     Raises:
-        QueryError: an empty path, what is none, or a URL that carries what is secret.
-        StoreError: a URL of a store that there is no way to.
+        QueryError: an empty path, a value that is not a path, or a URL with secrets.
+        StoreError: a URL of a store that is not supported.
     """
     files: dict[str, None] = {}
     folders: list[str] = []
@@ -199,8 +204,15 @@ def find_audio(
 def _listings(
     places: Mapping[str, str], *, video: bool, failed: list[FailedTrack]
 ) -> tuple[list[Listing], frozenset[str]]:
-    """Of the places, by their names as they were given: the listings of those that are folders of stores, and which of
-    them are no files: such folders, and what is not there, which is added to `failed`."""
+    """Split off the places that are not files: folders of stores, and places that are not there.
+
+    Args:
+        places: the places, and their names as the user gave them.
+        failed: gets the places that are not there.
+
+    Returns:
+        The listings of the folders of stores, and all places that are not files.
+    """
     urls = {place: given for place, given in places.items() if is_url(place)}
     if not urls:
         return [], frozenset()
@@ -227,7 +239,7 @@ def _start(path: str | Path) -> str:
 
 
 def kind_of(path: str) -> str:
-    """The end of a file's name that tells its format, in lower case: ".flac"; "" where there is none ("01. Intro")."""
+    """The extension of a file's name, in lower case: ".flac". It is "" if there is none ("01. Intro")."""
     kind = printable(os.path.splitext(path)[1].lower())
     return "" if " " in kind else kind
 
@@ -237,5 +249,5 @@ def _is_hidden(folder: str) -> bool:
 
 
 def printable(path: str) -> str:
-    """The path with bytes that are not UTF-8 shown as escapes, so that any terminal and JSON takes it."""
+    """The path with escapes for bytes that are not UTF-8, so that it can be printed and written as JSON."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Tags without training: a track is compared with sentences made from the labels."""
+"""Tags without training: compare a track with sentences made from the labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ class Tag:
 
     Attributes:
         label: as given.
-        score: cosine between the track and the label's sentences, -1...1; comparable across calls.
-        probability: softmax of score / TEMPERATURE over the labels of this call, so it says how the labels
-            compare with each other, not whether any of them fits.
-        fits: whether the score reaches the label's threshold; None where it has none.
+        score: cosine similarity between the track and the label's sentences, -1...1. Scores of different calls can be
+            compared.
+        probability: softmax of score / TEMPERATURE over the labels of this call. It compares the labels with each
+            other. It does not tell whether any of them fits.
+        fits: whether the score reaches the label's threshold. None if the label has no threshold.
     """
 
     label: str
@@ -44,12 +45,13 @@ class TaggedTrack:
 
 
 class Labels:
-    """Labels as a model sees them.
+    """Labels with their vectors from one model.
 
     Args:
         labels: at least one, all different.
-        templates: sentences with one {} each; with several, a label's vector is the normalised mean of its
-            sentences' vectors (prompt ensembling; CLIP, section 3.1.4).
+        encoder: the model.
+        templates: sentences that each contain {} once. With several templates, the vector of a label is the normalised
+            mean of its sentences' vectors (prompt ensembling; CLIP, section 3.1.4).
 
     Raises:
         QueryError: no labels, a label that is empty or given twice, or a template without {}.
@@ -73,17 +75,18 @@ class Labels:
         self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def fit_thresholds(self, examples: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
-        """From which score on each label fits: where it tells its own examples best from those of the other labels.
+        """Find the lowest score at which each label fits, from examples of each label.
 
         Args:
-            examples: by label, float32 [n, dim]: vectors of tracks that have it, at least one; a track that has several
-                stands under each.
+            examples: by label, float32 [n, dim]: vectors of tracks that have the label, at least one. A track with
+                several labels is listed under each of them.
 
         Returns:
-            By label, the threshold of the highest balanced accuracy, in the middle between two scores.
+            By label, the threshold that best separates its examples from those of the other labels (highest balanced
+                accuracy). It lies in the middle between two scores.
 
         Raises:
-            QueryError: examples of less than two labels, of one that is not among these, or no examples of one.
+            QueryError: examples of fewer than two labels, examples of an unknown label, or a label without examples.
         """
         if len(examples) < 2:
             raise QueryError(f"got examples of {len(examples)} labels, expected two or more, to tell them apart")
@@ -103,13 +106,15 @@ class Labels:
         return thresholds
 
     def rank(self, vector: NDArray[np.float32], *, thresholds: Mapping[str, float] | None = None) -> list[Tag]:
-        """The labels from the best to the worst for a track vector, float32 [dim] of unit L2 norm.
+        """Rank the labels from best to worst for a track vector, float32 [dim] of unit L2 norm.
 
         Args:
-            thresholds: by label, from which score on it fits; each is judged by itself, so several may fit, or none.
+            vector: the track vector.
+            thresholds: by label, the lowest score at which it fits. Each label is judged alone, so several may fit, or
+                none.
 
         Raises:
-            QueryError: a threshold that is no number.
+            QueryError: a threshold is not a number.
         """
         limits = {} if thresholds is None else thresholds
         if not isinstance(limits, Mapping) or not all(
@@ -132,7 +137,7 @@ class Labels:
 
 
 def _best_threshold(own: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """Half the share of `own` at or above it, and half that of `others` below it, are most."""
+    """The threshold with the highest mean of two shares: that of `own` at or above it, and of `others` below it."""
     scores = np.unique(np.concatenate([own, others]))
     between = (scores[1:] + scores[:-1]) / 2
     candidates = np.concatenate([scores[:1] - 1e-3, between, scores[-1:] + 1e-3])

@@ -133,7 +133,7 @@ def export(options: argparse.Namespace) -> int:
 
 
 def _spec_of(library: str | Path, *, encoder: str | None) -> EncoderSpec | None:
-    """Of the model that was named; or of the one that comes with MusicSearch, if it is the library's."""
+    """The spec of the named model. Without a name: of the model that comes with MusicSearch, if the library uses it."""
     try:
         with closing(open_encoder(encoder)) as opened:
             spec = opened.spec

@@ -1,4 +1,4 @@
-"""How commands are declared: each by a function beside the one that runs it."""
+"""How commands are declared. A function next to the one that runs a command declares it."""
 
 import argparse
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Commands:
         model: bool = False,
         library: Callable[[str], object] | None = library,
     ) -> argparse.ArgumentParser:
-        """A command that takes --json, and where asked a library and a model; `examples` are what follows its name."""
+        """Add a command with --json, and a library and a model if asked. `examples` are the texts after its name."""
         command = self._commands.add_parser(
             name,
             help=help,

@@ -6,7 +6,7 @@ from .command import Commands
 from .output import print_json
 
 SHELLS = ("bash", "zsh", "fish")
-_FILES = {"CSV", "FILE", "FILE_OR_LIB", "LIB", "MODEL", "PATH", "TRACK"}  # metavars of what may be a path
+_FILES = {"CSV", "FILE", "FILE_OR_LIB", "LIB", "MODEL", "PATH", "TRACK"}  # metavars of arguments that may be paths
 
 
 def declare_completion(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""`music-search evaluate`: how well a library finds what its owner knows to be right."""
+"""`music-search evaluate`: how well a library finds the tracks that its owner knows to be right."""
 
 import argparse
 from collections.abc import Mapping

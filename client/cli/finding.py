@@ -23,7 +23,7 @@ from .output import print_hits, print_json, print_table
 
 
 def open_existing(options: argparse.Namespace) -> MusicSearch:
-    open_store(options.library).close()  # raises where there is none, instead of making one
+    open_store(options.library).close()  # raises an error if there is none, instead of making one
     return MusicSearch(options.library, encoder=options.encoder, device=options.device)
 
 
@@ -219,7 +219,7 @@ def _show(ms: MusicSearch, hits: list[Hit], options: argparse.Namespace) -> None
 
 
 def keep(file: Path, track_ids: Iterable[str], tracks: Mapping[str, TrackInfo]) -> None:
-    """These tracks as a playlist."""
+    """Write these tracks to a playlist file."""
     there = [tracks[track_id] for track_id in track_ids if track_id in tracks]
     write_playlist(file.expanduser(), [Entry(track.path, track.duration_s, track.metadata) for track in there])
 
@@ -265,7 +265,7 @@ def _where(conditions: list[str]) -> dict[str, Any]:
         limits = [_number(limit) for limit in (low, high)]
         if dots and all(limit is not None or not text for limit, text in zip(limits, (low, high), strict=True)):
             where[name] = tuple(limits)
-        else:  # tags may be texts that look like numbers, and have commas in them
+        else:  # a tag may be a text that looks like a number, and may have commas in it
             texts = [value, *filter(None, map(str.strip, value.split(",")))]
             where[name] = [*texts, *(number for text in texts if (number := _number(text)) is not None)]
     return where

@@ -1,4 +1,4 @@
-"""Commands that change what a library holds, or say what that is."""
+"""Commands that change the content of a library, or show it."""
 
 import argparse
 import csv
@@ -18,7 +18,7 @@ from ..walk import VIDEO_EXTENSIONS
 from .command import Commands, add_windows
 from .output import plain, print_json, print_table
 
-_KINDS_SHOWN = 8  # of files that were passed over
+_KINDS_SHOWN = 8  # file extensions in the line on skipped files
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)  # not "007", nor a barcode or "1e5"
 
 
@@ -68,7 +68,7 @@ def _as_text(report: AddReport, *, device: str) -> str:
 
 
 def _others(report: AddReport) -> list[str]:
-    """A line about the files that were passed over, the most frequent kind first; or that there are none at all."""
+    """A line on the skipped files, the most frequent extension first, or a line that says that there are no files."""
     counts = report.passed_over
     if not counts:
         found = report.added or report.updated or report.unchanged or report.missing or report.failed

@@ -6,10 +6,10 @@ from ..errors import QueryError
 
 
 def read_lines(path: Path) -> list[str]:
-    """Its lines without the space around them; empty ones are left out.
+    """The lines of a file without surrounding spaces. Empty lines are left out.
 
     Raises:
-        QueryError: it cannot be read, or is not UTF-8.
+        QueryError: the file cannot be read, or is not UTF-8.
     """
     try:
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()

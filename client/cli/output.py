@@ -1,4 +1,4 @@
-"""What the commands print: tables on a terminal, tabs in a pipe, JSON for scripts."""
+"""Output of the commands: tables on a terminal, tabs in a pipe, JSON for scripts."""
 
 import json
 import re
@@ -16,7 +16,7 @@ def print_json(value: Any) -> None:
 
 
 def print_json_list(values: Iterable[Any]) -> None:
-    """One after the other, as a list may be too long for the memory."""
+    """Print the values one by one, as a list may be too long for the memory."""
     separator = "["
     for value in values:
         print(separator, json.dumps(value, ensure_ascii=False))
@@ -35,9 +35,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(header_style="bold cyan")
     for column in columns:
-        table.add_column(column, overflow="fold")  # an id cut short is of no use
+        table.add_column(column, overflow="fold")  # a truncated id is useless
     for row in rows:
-        # Not markup, as titles may contain [brackets]; nor may a tag tell the terminal what to do.
+        # Plain text, not markup, as titles may contain [brackets]. A tag must not send control codes to the terminal.
         table.add_row(*(Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)) for cell in row))
     Console().print(table)
 

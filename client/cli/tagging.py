@@ -63,7 +63,7 @@ def tag(options: argparse.Namespace) -> int:
         return 0
     options.library = options.source
     with open_existing(options) as ms:
-        if options.field:  # before anything is printed, as a reader such as `head` may end that
+        if options.field:  # before the first print, because a reader such as `head` may close the pipe
             _note(ms, ms.tag_library(labels, templates=templates), field=options.field)
         if options.m3u:
             ids = _by_label(ms.tag_library(labels, templates=templates), labels)
@@ -81,7 +81,7 @@ def tag(options: argparse.Namespace) -> int:
 
 
 def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None:
-    """Make the best labels of these tracks annotations."""
+    """Annotate each of these tracks with its best label."""
     best: dict[str, dict[str, Any]] = {}
     for track in tracks:
         best[track.track_id] = {field: track.tags[0].label}
@@ -93,7 +93,7 @@ def _note(ms: MusicSearch, tracks: Iterable[TaggedTrack], *, field: str) -> None
 
 
 def _by_label(tracks: Iterable[TaggedTrack], labels: Sequence[str]) -> list[str]:
-    """Ids of the tracks, those first that the first label fits best, and the best first."""
+    """Ids of the tracks, grouped by their best label in the order of `labels`, with the best scores first."""
     best = [(labels.index(track.tags[0].label), -track.tags[0].score, track.track_id) for track in tracks]
     return [track_id for _, _, track_id in sorted(best)]
 

@@ -1,4 +1,4 @@
-"""`music-search add --watch`: stay, and add what changes."""
+"""`music-search add --watch`: keep running, and add changes."""
 
 import argparse
 import sys
@@ -13,18 +13,18 @@ from ..places import absolute, is_url
 from ..search import MusicSearch
 from ..walk import FailedTrack
 
-_PAUSE_S = 30.0  # before trying again, where another writer or the model's server was in the way
+_PAUSE_S = 30.0  # before a retry, if another process was writing or the model's server failed
 
 
 def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
-    """Add the paths, and again whenever a file in them changes, until interrupted.
+    """Add the paths, and add them again whenever a file in them changes, until interrupted.
 
     Yields:
-        The first report and those with anything new; their `failed` leaves out what has been there before, and their
-        `passed_over` is empty unless it has changed.
+        The first report, and later reports with anything new. Their `failed` leaves out files that an earlier report
+        had. Their `passed_over` is empty unless it has changed.
 
     Raises:
-        QueryError: there is no such path.
+        QueryError: there is no such path, or it is in a store.
     """
     import watchfiles
 
@@ -38,9 +38,9 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
     failed: list[FailedTrack] = []
     passed_over: dict[str, int] = {}
     is_first = is_due = True
-    # A copy that is under way changes again and again: it has to be quiet for `step`, and is waited for up to
-    # `debounce`; what was read before its end is read again then. The first time-out comes before the first add, so
-    # what changes during that is noticed.
+    # A file that is being copied changes all the time. Its changes are reported after a quiet time of `step`, or at the
+    # latest after `debounce`. A file that was read before its copy was complete is read again later. The first time-out
+    # comes before the first add, so that changes during that add are noticed.
     for changes in watchfiles.watch(*paths, debounce=60_000, step=2_000, rust_timeout=1_000, yield_on_timeout=True):
         is_due = is_due or bool(changes)
         if not is_due:

@@ -1,4 +1,4 @@
-"""`music-search web`: a page on a library."""
+"""`music-search web`: a web page for a library."""
 
 import argparse
 import os
@@ -78,5 +78,5 @@ def web(options: argparse.Namespace) -> int:
 
 
 def _name_of(library: Path | str) -> str:
-    """For people: the last part of a path, or of an address of Milvus."""
+    """The last part of a path or of a Milvus address, for people."""
     return library.resolve().name if isinstance(library, Path) else library.rstrip("/").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Encoders: the model in process (`local`) or behind a Triton server (`triton`), same vectors."""
+"""Encoders: the model runs in this process (`local`) or behind a Triton server (`triton`), with the same vectors."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ from .base import Encoder, EncoderSpec
 
 __all__ = ["Encoder", "EncoderSpec", "open_encoder"]
 
-# Read when gRPC is imported, which reading a model's configuration does too: else gRPC writes a line to stderr when a
-# server that stops ends the connection.
+# Without this, gRPC writes a line to stderr when a server stops and closes the connection. gRPC reads it at import, and
+# reading a model's configuration imports gRPC too.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-# Beside the package in a checkout, where an editable install leaves it.
+# Next to the package, in a checkout and in an editable install.
 DEFAULT_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
 
@@ -20,15 +20,16 @@ def open_encoder(source: str | Path | None = None, *, device: str = "auto") -> E
     """Open a model.
 
     Args:
-        source: a model repository folder, or the address of a Triton server that serves one, as `TritonEncoder`
-            takes it; None is the `model_repository/` that comes with MusicSearch. For a "grpcs://" address, the
-            environment may set MUSICSEARCH_TOKEN (sent as `authorization: Bearer ...`), MUSICSEARCH_CA_FILE,
-            MUSICSEARCH_CERT_FILE and MUSICSEARCH_KEY_FILE; over "grpc://", which is not encrypted, none is used.
-        device: for a folder only: "auto", "cpu", "cuda" or "tensorrt" (see `LocalEncoder`).
+        source: a model repository folder, or the address of a Triton server, as `TritonEncoder` takes it. None is the
+            `model_repository/` that comes with MusicSearch. For a "grpcs://" address, the environment may set
+            MUSICSEARCH_TOKEN (sent as `authorization: Bearer ...`), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
+            MUSICSEARCH_KEY_FILE. They are not used with "grpc://", which is not encrypted.
+        device: "auto", "cpu", "cuda" or "tensorrt" (see `LocalEncoder`). Only used with a folder.
 
     Raises:
         EncoderError: there is no such model, or it does not open on that device.
-        ServerUnavailable, ServerMismatch: see `TritonEncoder`.
+        ServerUnavailable: see `TritonEncoder`.
+        ServerMismatch: see `TritonEncoder`.
     """
     if source is not None and "://" in str(source):
         from .triton import TritonEncoder

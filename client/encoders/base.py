@@ -1,4 +1,4 @@
-"""What every encoder offers, and the one place where its parameters and its output are checked."""
+"""The interface of every encoder, and the checks of its parameters and its output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,15 +15,17 @@ TEXT_MODEL = "text_encoder"
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """The model parameters that both encoders' `config.pbtxt` carry.
+    """The model parameters that both encoders have in their `config.pbtxt`.
 
     Attributes:
         sample_rate_hz: rate of the waveform input.
         window_samples: length of the waveform input.
         embedding_dim: length of every embedding.
-        max_text_tokens: of longer texts, the parts are embedded apart (`long_texts`).
-        model_name: for people.
-        fingerprint: hex SHA-256 over both graphs and the tokenizer; embeddings compare only within one.
+        max_text_tokens: the most tokens that the model takes. Longer texts are split, and each part is embedded
+            (`long_texts`).
+        model_name: a name for people.
+        fingerprint: hex SHA-256 of both graphs and the tokenizer. Only embeddings with the same fingerprint can be
+            compared.
     """
 
     sample_rate_hz: int
@@ -39,14 +41,14 @@ class EncoderSpec:
 
 
 class Encoder(Protocol):
-    """Waveforms and texts to embeddings in one space; every embedding has unit L2 norm."""
+    """Embeds waveforms and texts into one space. Every embedding has unit L2 norm."""
 
     @property
     def spec(self) -> EncoderSpec: ...
 
     @property
     def batch_size(self) -> int:
-        """Windows that make a full batch; more are split, fewer are fine."""
+        """Windows of a full batch. More are split into several batches, and fewer are fine."""
 
     @property
     def device(self) -> str:
@@ -59,16 +61,16 @@ class Encoder(Protocol):
         """n non-empty texts of any length -> float32 [n, embedding_dim]."""
 
     def read_texts(self, texts: Sequence[str]) -> ReadTexts:
-        """As `embed_texts`, and what those that are longer than `max_text_tokens` were split into."""
+        """Embed texts as `embed_texts`, and return the parts of texts that are longer than `max_text_tokens`."""
 
     def close(self) -> None: ...
 
 
 def read_spec(audio_config: Any, text_config: Any) -> EncoderSpec:
-    """The parameters of two `inference.ModelConfig` messages, which must agree with each other.
+    """Read the parameters from two `inference.ModelConfig` messages, which must agree.
 
     Raises:
-        ValueError: one sentence saying what is missing or contradictory.
+        ValueError: one sentence that says what is missing or contradictory.
     """
     specs = [_read_one(config) for config in (audio_config, text_config)]
     for field in fields(EncoderSpec):
@@ -104,17 +106,17 @@ def _read_one(config: Any) -> EncoderSpec:
 
 
 def check_embeddings(embeddings: NDArray[Any], *, count: int, dim: int) -> NDArray[np.float32]:
-    """The embeddings unchanged, if they are float32 [count, dim], finite and of unit L2 norm.
+    """Return the embeddings unchanged if they are float32 [count, dim], finite and of unit L2 norm.
 
     Raises:
-        ValueError: one sentence saying what they are instead.
+        ValueError: one sentence that says what they are instead.
     """
     if embeddings.shape != (count, dim) or embeddings.dtype != np.float32:
         raise ValueError(
             f"got embeddings of {embeddings.dtype} {list(embeddings.shape)}, expected float32 {[count, dim]}"
         )
     norms = np.linalg.norm(embeddings, axis=1)
-    # 1e-3 is what FP16 towers and GPU arithmetic can leave; "not all <=" also catches NaN.
+    # FP16 towers and GPU arithmetic can be off by up to 1e-3. "not all <=" also catches NaN.
     if not np.all(np.abs(norms - 1.0) <= 1e-3):
         worst = norms[np.argmax(np.nan_to_num(np.abs(norms - 1.0), nan=np.inf))]
         raise ValueError(f"got an embedding of L2 norm {worst:g}, expected 1")

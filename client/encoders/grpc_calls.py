@@ -1,4 +1,4 @@
-"""Calls to Triton over gRPC: a deadline on each, retries, fail-over between servers, and a check of what they serve."""
+"""Calls to Triton over gRPC, with deadlines, retries, failover between servers and a check of the served models."""
 
 import itertools
 import logging
@@ -17,17 +17,17 @@ from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 from ..errors import EncoderError, ServerMismatch, ServerTimeout
 from .server_errors import meaning_of
 
-# A server that was restarted with another model gives other vectors on the same address, and its replies do not tell.
-# Restarting takes longer than this, so with the calls that it fails none goes unnoticed.
+# A server that was restarted with another model returns other vectors on the same address, and its replies do not tell.
+# A restart takes longer than this interval, and calls fail meanwhile, so a check always notices it.
 _CHECK_EVERY_S = 1.0
-_CHECK_TIMEOUT_S = 5.0  # the check comes first on a connection: also how long a silent host holds up a call
-_HOLD_S = 5.0  # how long a server that failed is passed over while another one is left
+_CHECK_TIMEOUT_S = 5.0  # the check comes first on a connection, so a silent host can delay a call by as much
+_HOLD_S = 5.0  # how long a failed server is skipped while another one is available
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # gRPC itself waits for up to 120 s before it connects again.
+    # By default gRPC waits for up to 120 s before it connects again.
     ("grpc.initial_reconnect_backoff_ms", round(1000 * _FIRST_PAUSE_S)),
     ("grpc.max_reconnect_backoff_ms", round(1000 * _LONGEST_PAUSE_S)),
 ]
@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """One address, and what is known of who answers there.
+    """One address, and the state of the server there.
 
     Attributes:
         url: for people.
-        checked_at: when the last check began that its models passed; `time.monotonic()` in seconds, as below.
-        held_until: it failed, and is passed over until then if another server is left.
-        check: when the last one began that has not failed yet, and the replies to come.
-        in_flight: a token for each request that it has not answered yet.
+        checked_at: when the last check began that its models passed. `time.monotonic()` in seconds, like the others.
+        held_until: the server failed, and is skipped until this time if another server is available.
+        check: when the last check began that has not failed yet, and its pending replies.
+        in_flight: a token for each request that the server has not answered yet.
     """
 
     def __init__(self, url: str, channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]]) -> None:
@@ -72,7 +72,7 @@ class Server:
         return self._begin(self._stub.ModelConfig, service_pb2.ModelConfigRequest(name=model), timeout_s=timeout_s)
 
     def hold(self) -> None:
-        """Pass it over for a while, and check it before it is used again."""
+        """Skip the server for a while, and check it before it is used again."""
         self.held_until = time.monotonic() + _HOLD_S
         self.checked_at = float("-inf")
         self.check = (float("-inf"), [])
@@ -89,17 +89,17 @@ class Server:
 
 @dataclass(eq=False)
 class Call:
-    """A request on its way, see `ServerPool.start`; `try_deadline` is that of the try with its `server`."""
+    """A request on its way, see `ServerPool.start`. `try_deadline` is the deadline of the try with `server`."""
 
     request: Any
     deadline: float
     try_deadline: float
     server: Server
-    check: tuple[float, list[Any]] | None = None  # where one is due; begun for this call or another one
+    check: tuple[float, list[Any]] | None = None  # if one is due; this call or another one began it
     reply: Any = None
     token: object = None  # in its server's `in_flight`
     pause_s: float = _FIRST_PAUSE_S  # before the next try
-    error: EncoderError | None = None  # of the tries so far
+    error: EncoderError | None = None  # from the tries so far
 
 
 @dataclass(frozen=True)
@@ -109,21 +109,22 @@ class _Failure:
 
 
 class ServerPool:
-    """Servers of one model. A call goes to the server with the fewest in flight, in turns where these are equal, and to
-    another server, or to the same again, where one is down.
+    """Servers of one model. A call goes to the server with the fewest requests in flight; servers with equal numbers
+    take turns. A failed call is retried on another server or on the same one.
 
-    All calls are idempotent. What is tried again is what `server_errors` calls transient, until the call's deadline;
-    while another server is left, also a server that has been silent for half of the time.
+    All calls are idempotent. Errors that `server_errors` calls transient are retried until the call's deadline. If
+    another server is available, a server that is silent for half of the remaining time also counts as a transient
+    error.
 
     Args:
         servers: at least one.
-        models: whose configurations are checked.
-        check: called with a server's url and these configurations; raises `ServerMismatch` to refuse them.
+        models: the models whose configurations are checked.
+        check: called with a server's url and these configurations. It raises `ServerMismatch` to refuse them.
         timeout_s: for the first check of all servers.
 
     Raises:
-        ServerUnavailable: no server answers; this is not tried again.
-        ServerMismatch: one that answers is refused.
+        ServerUnavailable: no server answers. This is not retried.
+        ServerMismatch: a server that answers is refused.
     """
 
     def __init__(
@@ -148,11 +149,15 @@ class ServerPool:
     def start(
         self, model: str, name: str, kind: str, content: bytes, *, shape: Sequence[int], timeout_s: float
     ) -> Call:
-        """Send one tensor to a model, and do not wait.
+        """Send one tensor to a model without waiting for the reply.
 
         Args:
-            name, kind, shape: of the tensor, as Triton calls them; content: its bytes.
-            timeout_s: until `wait` answers or raises, all tries included.
+            model: the model's name.
+            name: the tensor's name, as Triton calls it.
+            kind: the tensor's data type, as Triton calls it.
+            content: the tensor's bytes.
+            shape: the tensor's shape.
+            timeout_s: how long until `wait` returns or raises, with all tries.
         """
         request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[content])
         request.inputs.add(name=name, datatype=kind, shape=shape)
@@ -162,16 +167,16 @@ class ServerPool:
         return call
 
     def wait(self, call: Call) -> InferResult:
-        """The reply.
+        """Wait for the reply.
 
         Raises:
-            EncoderError: a failure that is final, or a transient one that lasted until the deadline.
+            EncoderError: a final failure, or a transient one that lasted until the deadline.
         """
         while True:
             outcome = self._outcome(call)
             if not isinstance(outcome, _Failure):
                 return InferResult(outcome)
-            # That the last try, in the little time that was left, got no answer tells less than what was said before.
+            # The last try may time out only because little time was left. The error before it tells more.
             is_late = isinstance(outcome.error, ServerTimeout)
             error = call.error if is_late and call.error else outcome.error
             if not outcome.is_transient:
@@ -198,7 +203,7 @@ class ServerPool:
             log.warning("%s; its calls go to the other servers", failure.error)
 
     def _next_server(self) -> Server:
-        """The server with the fewest requests in flight, in turns; where all are held, the one held the shortest."""
+        """The server with the fewest requests in flight, in turns; if all are held, the one whose hold ends first."""
         now = time.monotonic()
         turn = next(self._turns) % len(self._servers)
         in_turn = [*self._servers[turn:], *self._servers[:turn]]
@@ -210,17 +215,17 @@ class ServerPool:
 
     def _send(self, call: Call) -> None:
         now = time.monotonic()
-        # A server may be silent: half of the time is left for another one.
+        # The server may be silent, so half of the time is kept for another one.
         share = 0.5 if self._has_other_server(call.server) else 1.0
         call.try_deadline = now + share * (call.deadline - now)
         call.check = None
         if now - call.server.checked_at > _CHECK_EVERY_S:
-            self._ask_configs(call)  # at the same time, so that the check costs no waiting
+            self._ask_configs(call)  # runs at the same time as the call, so it adds no latency
         call.token = object()
         call.reply = call.server.infer(call.request, timeout_s=call.try_deadline - now, token=call.token)
 
     def _ask_configs(self, call: Call) -> None:
-        """Begin a check, or join the one that has begun: a server with much to do is not asked by every call."""
+        """Begin a check, or join the running one, so that a busy server is not checked by every call."""
         server, now = call.server, time.monotonic()
         with self._asking:
             if now - server.check[0] > _CHECK_EVERY_S:
@@ -240,7 +245,7 @@ class ServerPool:
                 call.server.in_flight.discard(call.token)  # the callback may come later
             if not isinstance(failure.error, ServerTimeout):
                 return failure
-        # Whatever is wrong with this server, or silences it, another one may be right.
+        # Another server may have the right models, or answer in time.
         return replace(failure, is_transient=failure.is_transient or self._has_other_server(call.server))
 
     def _check_configs(self, call: Call) -> _Failure | None:
@@ -252,7 +257,7 @@ class ServerPool:
         except (grpc.RpcError, grpc.FutureTimeoutError) as exc:
             call.server.hold()
             failure = _failed(call.server, exc)
-            # Configurations are quick to send: a server that is late with them does not answer at all.
+            # Configurations are quick to send, so a server that is late with them does not answer at all.
             return replace(failure, is_transient=True) if isinstance(failure.error, ServerTimeout) else failure
         except ServerMismatch as exc:
             call.server.hold()
@@ -261,10 +266,10 @@ class ServerPool:
         return None
 
     def _pause(self, call: Call, error: EncoderError) -> None:
-        """Wait before the next try, unless a server is left that can take the call at once; raise at the deadline."""
+        """Wait before the next try, or not if another server can take the call. Raise the error at the deadline."""
         pause_s = 0.0
         if not self._has_other_server(call.server):
-            # Up to half of it at random: callers that failed together must not come back together.
+            # Random jitter of up to half of the pause, so that callers that failed together do not retry together.
             pause_s = call.pause_s * random.uniform(0.5, 1.0)
         left_s = call.deadline - time.monotonic()
         if pause_s >= left_s:
@@ -277,7 +282,7 @@ class ServerPool:
 
 
 def _failed(server: Server, exc: grpc.RpcError | grpc.FutureTimeoutError) -> _Failure:
-    is_late = isinstance(exc, grpc.FutureTimeoutError)  # with a check that another call began, whose deadline is later
+    is_late = isinstance(exc, grpc.FutureTimeoutError)  # the check belongs to another call with a later deadline
     status, message = ("DEADLINE_EXCEEDED", "its configuration") if is_late else (exc.code().name, exc.details() or "")
     meaning = meaning_of(status, message)
     error = meaning.error(f"the server {server.url} {meaning.advice} ({status}: {message})")
@@ -295,10 +300,10 @@ def open_servers(
     cert_file: str | Path | None = None,
     key_file: str | Path | None = None,
 ) -> list[Server]:
-    """Channels to the servers of a url, not connected yet; see `TritonEncoder` for the arguments.
+    """Create channels to the servers of a url. They are not connected yet. See `TritonEncoder` for the arguments.
 
     Raises:
-        EncoderError: one of them cannot be used.
+        EncoderError: an argument cannot be used.
     """
     scheme, _, rest = url.partition("://")
     addresses = rest.removesuffix("/").split(",")
@@ -340,6 +345,6 @@ def _read(path: str | Path | None) -> bytes | None:
         content = Path(path).expanduser().read_bytes()
     except OSError as exc:
         raise EncoderError(f"cannot read {path} ({exc.strerror}): expected a PEM file") from exc
-    if b"-----BEGIN " not in content:  # gRPC takes an empty one for none given
+    if b"-----BEGIN " not in content:  # gRPC treats an empty file as no file
         raise EncoderError(f"cannot use {path}: it has no line -----BEGIN, expected a PEM file")
     return content

@@ -1,4 +1,4 @@
-"""The model in process: ONNX Runtime over the graphs of a model repository."""
+"""The model in this process: ONNX Runtime runs the graphs of a model repository."""
 
 import ctypes
 import logging
@@ -21,30 +21,30 @@ from .long_texts import ReadTexts, read_texts
 
 _PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
-    # TF32 keeps 10 bits of mantissa, too few for vectors to agree with the CPU's within 1e-3.
+    # TF32 has 10 bits of mantissa. That is too few for vectors that agree with the CPU's within 1e-3.
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
 }
 _CPU_BATCH = max(4, CORES)
-_HELD_TWICE = 256 << 20  # bytes of a graph that may be open for one thread a window and for all threads
+_HELD_TWICE = 256 << 20  # up to this size in bytes, a graph may be loaded twice: for one thread and for all threads
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
-_GPU_LENGTHS = (16, 32, 77)  # in tokens, to which texts are padded there: few shapes to make ready for
-_CPU_PADDING = 16  # tokens of padding in a batch that cost a CPU about as much as another batch does
+_GPU_LENGTHS = (16, 32, 77)  # texts are padded to these token counts, because a GPU prepares itself for each new shape
+_CPU_PADDING = 16  # on a CPU, this many padding tokens in a batch cost about as much as another batch
 
 log = logging.getLogger(__name__)
 
 
 class LocalEncoder:
-    """Embeds with ONNX Runtime in this process; each graph is loaded when it is first needed.
+    """Embeds with ONNX Runtime in this process. Each graph is loaded at its first use.
 
     Args:
         repository: folder with `audio_encoder/`, `text_encoder/` and `text_tokenizer/`.
-        device: "cpu"; "cuda" or "tensorrt", which raise where that provider does not load; or "auto":
-            CUDA if a session really opens on it, else the CPU. `device` then says which it is.
+        device: "cpu", "cuda", "tensorrt" or "auto". "cuda" and "tensorrt" raise an error if that provider does not
+            load. "auto" is CUDA if a session opens on it, else the CPU. The property `device` then tells which.
 
     Raises:
-        EncoderError: the repository is missing or damaged, or the device cannot be had.
+        EncoderError: the repository is missing or damaged, or the device is not available.
     """
 
     def __init__(self, repository: Path, *, device: str = "auto") -> None:
@@ -69,7 +69,7 @@ class LocalEncoder:
         if device in ("cuda", "tensorrt"):
             if not _has_nvidia_driver():
                 raise EncoderError(f"device is {device!r}, but this machine has no NVIDIA driver: use 'cpu' or 'auto'")
-            self._session(AUDIO_MODEL)  # a missing provider shows now, not in the middle of a night's run
+            self._session(AUDIO_MODEL)  # a missing provider fails now, not in the middle of a night's run
 
     @property
     def spec(self) -> EncoderSpec:
@@ -97,7 +97,7 @@ class LocalEncoder:
 
     @cached_property
     def _takes_a_core_a_window(self) -> bool:
-        """Windows side by side, on a core each, take a fifth less time than one after the other on all cores."""
+        """Whether to embed windows in parallel, one core each: a fifth less time than one by one on all cores."""
         path = _version_folder(self._repository / AUDIO_MODEL) / "model.onnx"
         return self.device == "cpu" and CORES > 1 and path.stat().st_size <= _HELD_TWICE
 
@@ -108,7 +108,7 @@ class LocalEncoder:
         return read_texts(texts, embed=self._embed_cut, max_tokens=self._spec.max_text_tokens)
 
     def _embed_cut(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """What the model takes of texts to float32 [n, embedding_dim], and their whole lengths in tokens, int64 [n]."""
+        """Embed texts, cut to the limit: float32 [n, embedding_dim], and their full lengths in tokens, int64 [n]."""
         encodings, lengths = self._tokenise(texts)
         embeddings = np.empty((len(texts), self._spec.embedding_dim), np.float32)
         for length, rows in self._groups([len(ids) for ids in encodings]):
@@ -122,8 +122,8 @@ class LocalEncoder:
         return embeddings, lengths
 
     def _groups(self, lengths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-        """Padded lengths, and the texts (by their places) that are embedded together with each."""
-        self._session(TEXT_MODEL)  # which settles the device
+        """Group texts into batches of similar length. Yields each padded length, and the indices of its texts."""
+        self._session(TEXT_MODEL)  # "auto" picks the device here
         longest = self._spec.max_text_tokens
         sizes = [] if self._device == "cpu" else [*(size for size in _GPU_LENGTHS if size < longest), longest]
         group: list[int] = []
@@ -146,7 +146,7 @@ class LocalEncoder:
         self._sessions.clear()
 
     def _tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
-        """Token ids, cut to what the model takes, and how many there were."""
+        """Token ids, cut to the model's limit, and how many there were before."""
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer, self._pad_id = _load_tokenizer(
@@ -154,13 +154,13 @@ class LocalEncoder:
                     max_tokens=self._spec.max_text_tokens,
                 )
         special = self._tokenizer.num_special_tokens_to_add(False)
-        encodings = [self._tokenizer.encode(text) for text in texts]  # a batch wakes threads for microseconds of work
-        # What was cut off is in `overflowing`, in parts that have special tokens of their own.
+        encodings = [self._tokenizer.encode(text) for text in texts]  # batching would wake threads for microseconds
+        # `overflowing` has the tokens that were cut off, in parts with their own special tokens.
         lengths = [len(cut.ids) + sum(len(part.ids) - special for part in cut.overflowing) for cut in encodings]
         return [encoding.ids for encoding in encodings], np.array(lengths, np.int64)
 
     def _run(self, model: str, feeds: dict[str, Any], *, count: int, alone: bool = False) -> NDArray[np.float32]:
-        """`alone`: in this thread, and on all cores otherwise."""
+        """`alone` runs in this thread only. Otherwise the run uses all cores."""
         session = self._session(model, alone=alone)
         try:
             (embeddings,) = session.run(["embedding"], feeds)
@@ -181,7 +181,7 @@ class LocalEncoder:
 
 
 def _open_best_session(path: Path) -> tuple[str, Any]:
-    """CUDA if a session opens on it, on a machine with an NVIDIA driver, else the CPU."""
+    """CUDA if a session opens on it, else the CPU. For machines with an NVIDIA driver."""
     try:
         return "cuda", _open_session(path, device="cuda")
     except EncoderError as exc:
@@ -190,8 +190,8 @@ def _open_best_session(path: Path) -> tuple[str, Any]:
 
 
 def _has_nvidia_driver() -> bool:
-    # The driver library is a few kB to look for; ONNX Runtime's own attempt without one prints a page of
-    # errors, and loads the CUDA libraries (200 MB) where they are installed.
+    # Looking for the driver library costs a few kB. Without a driver, ONNX Runtime's own attempt prints a page of
+    # errors, and loads the CUDA libraries (200 MB) if they are installed.
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -200,7 +200,7 @@ def _has_nvidia_driver() -> bool:
 
 
 def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
-    """`threads` of a CPU that a run takes; 0 is all cores."""
+    """Open a graph on a device. `threads` is the number of CPU threads of a run, and 0 uses all cores."""
     # From 1.29 on, ONNX Runtime reports usage to Microsoft unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -210,14 +210,14 @@ def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
     if device != "cpu":
         onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installs beside ONNX Runtime
     options = onnxruntime.SessionOptions()
-    # The arena never gives memory back, and grows with every new text length and batch size.
+    # The arena never frees memory, and it grows with every new text length and batch size.
     options.enable_cpu_mem_arena = False
     options.intra_op_num_threads = threads
-    # Between runs its threads would spin, on cores that the decoders of `add` and the products of a search need.
+    # Otherwise its threads spin between runs, on cores that the decoders of `add` and the searches need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = _PROVIDERS[device]
     try:
-        # enable_fallback=0: by default a provider that fails is replaced by the CPU with a print().
+        # enable_fallback=0: by default ONNX Runtime replaces a failed provider with the CPU, and only prints it.
         session = onnxruntime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
     except Exception as exc:  # ONNX Runtime's exceptions share no base class
         raise EncoderError(f"cannot open {path} on {device}: {_one_line(exc)}") from exc
@@ -232,7 +232,7 @@ def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
 
 
 def _load_tokenizer(path: Path, *, max_tokens: int) -> tuple[Any, int]:
-    """The tokenizer without the fixed lengths that its file may ask for, and its padding id."""
+    """The tokenizer without the fixed lengths that its file may set, and its padding id."""
     from tokenizers import Tokenizer
 
     try:

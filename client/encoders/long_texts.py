@@ -1,4 +1,4 @@
-"""Texts that are longer than a model takes: their parts are embedded apart, and the mean stands for the whole."""
+"""Texts that are too long for a model: they are split, each part is embedded, and the mean stands for the text."""
 
 import logging
 import re
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# A sentence's end, and not that of an abbreviation or a number: what follows is no small letter and no digit.
-# Chinese and Japanese have marks of their own (those of full width by their code), and no spaces.
+# The end of a sentence. It is not followed by a small letter or a digit, as abbreviations and numbers are.
+# Chinese and Japanese have their own marks (full-width ones are written as codes), and no spaces.
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'\u201d\u2019»)\]]*\s+(?![a-zà-ÿ0-9])|[。\uff01\uff1f]|[\r\n]+")
 _CLAUSE_END = re.compile(r"[.,;:!?]\s+|[、\uff0c\uff1b\uff1a]|\s[-\u2013\u2014/|]\s")
 _WORD_END = re.compile(r"\s+")
@@ -22,7 +22,7 @@ class ReadTexts(NamedTuple):
 
     Attributes:
         vectors: float32 [n, dim], unit L2 norm.
-        parts: by text that is longer than the model takes, what it was split into; the others are not here.
+        parts: for each text that is too long for the model, the parts that it was split into. Other texts are not here.
     """
 
     vectors: NDArray[np.float32]
@@ -35,15 +35,18 @@ def read_texts(
     embed: Callable[[Sequence[str]], tuple[NDArray[np.float32], NDArray[np.int64]]],
     max_tokens: int,
 ) -> ReadTexts:
-    """Embed texts of any length; that some are too long is logged as a warning.
+    """Embed texts of any length. A text that is too long is logged as a warning.
 
     The vector of a text that is too long is the normalised mean of its sentences' vectors, whatever their lengths. A
-    sentence that is still too long is split in two, at the clause that ends nearest to its middle, or else at such a
-    word, as often as it takes. Only token counts decide where, so it is the same whoever counts them.
+    sentence that is still too long is split in two, at the end of the clause nearest to its middle. If there is none,
+    it is split at the end of the word nearest to its middle. This repeats until every part fits. Only token counts
+    decide where to split, so every encoder splits in the same places.
 
     Args:
-        embed: texts to vectors float32 [n, dim] and whole lengths in tokens int [n]; it cuts what is too long.
-        max_tokens: how much of a text it takes.
+        texts: any texts.
+        embed: embeds texts as float32 [n, dim] and returns their full lengths in tokens, int [n]. It cuts texts that
+            are too long.
+        max_tokens: the most tokens that it takes.
     """
     read = _read(texts, embed=embed, max_tokens=max_tokens)
     for text, parts in read.parts.items():
@@ -61,7 +64,7 @@ def _read(
     max_tokens: int,
 ) -> ReadTexts:
     vectors, lengths = embed(texts)
-    # A character alone is not split, whatever a tokenizer makes of it.
+    # A single character is never split, even if it has too many tokens.
     split = {row: split_text(texts[row]) for row in np.flatnonzero(lengths > max_tokens) if len(texts[row].strip()) > 1}
     if not split:
         return ReadTexts(vectors, {})
@@ -77,10 +80,10 @@ def _read(
 
 
 def split_text(text: str) -> list[str]:
-    """Its sentences; of a single sentence, two parts: at least two in any case.
+    """Split a text into its sentences, or a single sentence into two parts. There are always at least two parts.
 
     Args:
-        text: at least two characters that are no space.
+        text: at least two characters that are not spaces.
     """
     sentences = _cut(text, [match.end() for match in _SENTENCE_END.finditer(text)])
     if len(sentences) > 1:
@@ -88,7 +91,7 @@ def split_text(text: str) -> list[str]:
     (sentence,) = sentences
     middle = len(sentence) / 2
     for ends in (_CLAUSE_END, _WORD_END):
-        # In its middle half only: a clause of two words is no half.
+        # Only in the middle half, so that both parts have a similar length.
         places = [m.end() for m in ends.finditer(sentence) if middle / 2 <= m.end() <= 3 * middle / 2]
         if places:
             return _cut(sentence, [min(places, key=lambda place: abs(place - middle))])

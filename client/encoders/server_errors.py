@@ -1,4 +1,4 @@
-"""What a failed call to Triton means: the one map from gRPC statuses and Triton's messages to our errors."""
+"""The meaning of a failed call to Triton: the one map from gRPC statuses and Triton's messages to our errors."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from ..errors import EncoderError, ServerBusy, ServerMismatch, ServerTimeout, Se
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a failure is called, and what to do.
+    """The error class of a failure, and what to do.
 
     Attributes:
-        error: our class.
+        error: our error class.
         advice: completes "the server grpc://host:port ...".
-        is_transient: the same call may succeed in a moment, or on another server.
+        is_transient: a retry may succeed in a moment, or on another server.
     """
 
     error: type[EncoderError]
@@ -60,19 +60,20 @@ STATUS_MEANINGS = {
     "UNKNOWN": _FAILED,
 }
 
-# What only the message tells: Triton calls a full queue, a model it never had and its own end all "unavailable"
-# (core: src/scheduler_utils.cc, src/dynamic_batch_scheduler.cc, src/model_repository_manager). First match wins.
+# Failures that only the message tells apart. Triton returns "unavailable" for a full queue, an unknown model and its
+# own shutdown (core: src/scheduler_utils.cc, src/dynamic_batch_scheduler.cc, src/model_repository_manager).
+# The first match wins.
 MESSAGE_MEANINGS = {
     "Exceeds maximum queue size": _BUSY,
-    "Request timeout expired": _BUSY,  # waited in the queue for longer than its policy allows
+    "Request timeout expired": _BUSY,  # the request was in the queue for longer than its policy allows
     "Server is stopping": _RESTARTING,
     "has no available versions": _RESTARTING,  # Triton unloads its models before it exits
     "is not at ready state": _RESTARTING,
-    "is not ready.": _RESTARTING,  # of a model that another model called
-    "is not healthy": _CRIPPLED,  # what another instance, or another server, can still answer
+    "is not ready.": _RESTARTING,  # a model that another model called
+    "is not healthy": _CRIPPLED,  # another instance, or another server, can still answer
     "unknown model": _WITHOUT_MODELS,
     "message larger than max": _REFUSES_SIZE,
-    "http2 header with status: 429": _BUSY,  # a gateway's
+    "http2 header with status: 429": _BUSY,  # from a gateway
     "http2 header with status: 413": _REFUSES_SIZE,
     "CERTIFICATE_VERIFY_FAILED": _UNTRUSTED,
     "Hostname Verification Check failed": _UNTRUSTED,
@@ -82,6 +83,6 @@ MESSAGE_MEANINGS = {
 
 
 def meaning_of(status: str, message: str) -> Meaning:
-    """The meaning of a call's failure, by the name of its gRPC status and the server's words."""
+    """The meaning of a failed call, from the name of its gRPC status and the server's message."""
     said = (meaning for words, meaning in MESSAGE_MEANINGS.items() if words in message)
     return next(said, STATUS_MEANINGS.get(status, _FAILED))

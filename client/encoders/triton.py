@@ -14,36 +14,37 @@ from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embedding
 from .long_texts import ReadTexts, read_texts
 
 TEXT_SERVICE = "text_embedding"  # tokenizer + text encoder, so that a client sends plain text
-TEXT_LENGTH = "token_count"  # beside an embedding: tokens of the whole text, of which the model takes max_text_tokens
+TEXT_LENGTH = "token_count"  # output beside the embedding: tokens of the whole text, also above max_text_tokens
 
-# 13 windows of 10 s at 16 kHz. Gateways often end a message at 64 MiB, and one is held a few times over while it is
-# packed; Triton batches those that are in flight together, so smaller ones cost it nothing.
+# 13 windows of 10 s at 16 kHz. Gateways often limit a message to 64 MiB, and packing holds several copies of it.
+# Smaller messages cost Triton nothing, as it batches the requests that are in flight together.
 _REQUEST_BYTES = 8 * 2**20
-_IN_FLIGHT = 4  # requests of one call: the server computes one while the next is sent
+_IN_FLIGHT = 4  # requests of one call, so that the server computes one while the next is sent
 
 
 class TritonEncoder:
-    """Embeds through Triton servers that serve our `model_repository/`. Safe to share between threads.
+    """Embeds through Triton servers that serve our `model_repository/`. Several threads can share one.
 
-    A call takes turns among the servers, passes over those that are down, and is tried again while a server is
-    unreachable or restarting, until its deadline. What a server serves is checked again every second that it is used,
-    and after every failure, so that no vector of another model is taken for one of this.
+    Calls are spread over the servers in turns, and servers that are down are skipped. If a server is unreachable or
+    restarting, the call is retried until its deadline. A server's models are checked again every second that it is
+    used, and after every failure. So vectors of another model are never mixed in.
 
     Args:
         url: "grpc://host:port", "grpcs://host:port" over TLS, or several servers of the same model, as in
             "grpc://a:8001,b:8001". Triton's gRPC port is 8001 by default.
         headers: sent with every call, such as {"authorization": "Bearer ..."}.
-        ca_file: PEM file of the authority that signed the servers' certificates; by default, the public ones.
-        cert_file: PEM file of the certificate with which this client proves who it is.
-        key_file: PEM file of its key.
-        text_timeout_s: deadline of a request for texts with all its tries; while another server is left, one that is
-            silent for half of it is given up.
-        audio_timeout_s: the same for windows, of which a request holds at most 8 MiB.
+        ca_file: PEM file of the authority that signed the servers' certificates. By default, the public authorities.
+        cert_file: PEM file of the client certificate.
+        key_file: PEM file of the client certificate's key.
+        text_timeout_s: deadline of a request for texts, with all its retries. If another server is available, a server
+            that is silent for half of this time is given up.
+        audio_timeout_s: the same for windows. A request holds at most 8 MiB of windows.
 
     Raises:
         EncoderError: an argument cannot be used.
-        ServerUnavailable: nothing answers there.
-        ServerMismatch: what answers lacks our models, its two encoders do not belong together, or the servers do not.
+        ServerUnavailable: no server answers.
+        ServerMismatch: a server does not have our models, its two encoders do not belong together, or the servers have
+            different models.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class TritonEncoder:
         self._text_timeout_s = text_timeout_s
         self._audio_timeout_s = audio_timeout_s
         self._spec: EncoderSpec | None = None
-        self._spec_url = url  # of the server that it was read from
+        self._spec_url = url  # the server that the spec was read from
         self._request_windows = self._request_texts = 1  # until the server's own limits are known
         self._servers = ServerPool(
             open_servers(url, headers=headers, ca_file=ca_file, cert_file=cert_file, key_file=key_file),
@@ -100,7 +101,7 @@ class TritonEncoder:
         return read_texts(texts, embed=self._embed_cut, max_tokens=self.spec.max_text_tokens)
 
     def _embed_cut(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """What the model takes of texts to float32 [n, embedding_dim], and their whole lengths in tokens, int64 [n]."""
+        """Embed texts, cut to the limit: float32 [n, embedding_dim], and their full lengths in tokens, int64 [n]."""
         requests = _text_requests(texts, size=self._request_texts)
         embeddings, lengths = self._infer(
             TEXT_SERVICE, "text", "BYTES", requests, timeout_s=self._text_timeout_s, beside=TEXT_LENGTH
@@ -120,7 +121,7 @@ class TritonEncoder:
         timeout_s: float,
         beside: str | None = None,
     ) -> list[NDArray[Any]]:
-        """Embeddings of one tensor's rows, in order, and what the model says `beside` them, int32 [n, 1].
+        """Embeddings of one tensor's rows, in order, and the model's output `beside` them, int32 [n, 1].
 
         Args:
             requests: the tensor's bytes and shape in parts, made when needed.
@@ -165,7 +166,7 @@ class TritonEncoder:
             raise ServerMismatch(f"{model} at {call.server.url} sent a wrong reply: {exc}") from exc
 
     def _check(self, url: str, configs: list[Any]) -> None:
-        """Take a server's configurations for this encoder's, or refuse them for being others."""
+        """Accept a server's configurations for this encoder, or refuse them because they differ."""
         audio, text, service = configs
         try:
             spec = read_spec(audio, text)
@@ -196,7 +197,7 @@ def _text_requests(texts: Sequence[str], *, size: int) -> Iterator[tuple[bytes, 
     batch: list[bytes] = []
     for text in texts:
         content = text.encode("utf-8")
-        row = struct.pack("<I", len(content)) + content  # Triton's form of a string
+        row = struct.pack("<I", len(content)) + content  # Triton's string format
         if batch and (len(batch) == size or sum(map(len, batch)) + len(row) > _REQUEST_BYTES):
             yield b"".join(batch), [len(batch), 1]
             batch.clear()
