@@ -1,4 +1,4 @@
-"""What the interface takes and gives, as JSON."""
+"""The JSON models of the API."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ _MOST_TEXTS = 32
 
 
 def _unicode(text: str) -> str:
-    """JSON can escape halves of characters, which nothing else can write."""
+    """Refuse lone surrogates, which JSON can escape but UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:
@@ -31,7 +31,7 @@ def _unicode(text: str) -> str:
 
 
 def _expecting(kinds: str) -> WrapValidator:
-    """One sentence for what may be of several kinds, instead of one for each of them."""
+    """A validator that gives one error message for a union, instead of one for each of its types."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -54,13 +54,13 @@ Number = Annotated[int, Field(ge=-(10**15), le=10**15)] | Annotated[float, Field
 
 
 class Given(BaseModel):
-    """What a client sends."""
+    """The base class of models that a client sends."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Model(BaseModel):
-    """What it gets."""
+    """The base class of models that a client receives."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 

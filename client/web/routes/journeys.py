@@ -1,4 +1,4 @@
-"""From one track to others: paths and radio."""
+"""Routes for paths between tracks, and for radio."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The library as a whole, and what has to be looked after."""
+"""Routes for the library as a whole, and for its failed, missing and duplicate tracks."""
 
 import os
 from typing import Annotated
@@ -23,7 +23,7 @@ async def get_library(here: Here) -> models.Library:
     try:
         counts = await here.library.glance()
         fields = counts.fields
-    except QueryError:  # Milvus cannot tell
+    except QueryError:  # a Milvus library has no `glance`
         counts, fields = await here.library.info(), []
     return models.Library(
         name=settings.name,

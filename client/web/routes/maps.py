@@ -1,4 +1,4 @@
-"""The map: all tracks as points."""
+"""Routes for the map, which shows all tracks as points."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def get_fits(asked: models.Words, here: Here) -> models.Fits:
 
 
 def _as_json(drawn: LibraryMap | None) -> bytes:
-    """Without a model, as there may be a million numbers."""
+    """The map as JSON, made without a pydantic model, because there may be a million numbers."""
     if drawn is None:
         return json.dumps({"state": "computing", "ids": [], "x": [], "y": []}).encode()
     x, y = np.round(drawn.points.T.astype(np.float64), 4).tolist() if len(drawn.points) else ([], [])

@@ -1,4 +1,4 @@
-"""Playlists as files."""
+"""The route that exports playlists."""
 
 from urllib.parse import quote
 

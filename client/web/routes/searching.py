@@ -1,4 +1,4 @@
-"""Finding tracks, and what helps with it."""
+"""Routes for search, suggestions and facets."""
 
 import time
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ def texts(given: Sequence[models.WeightedText]) -> dict[str, float]:
 
 
 async def sounds(given: Sequence[models.Sound], here: Context) -> dict[Source, float]:
-    """Tracks by what the library calls them and uploads by where they were put: no path is taken from a request."""
+    """Resolve tracks and uploads by their ids to sources with weights; no path is ever taken from a request."""
     weights: dict[Source, float] = {}
     for one in given:
         if (one.track is None) == (one.upload is None):
@@ -122,7 +122,7 @@ def _where(given: dict[str, Any]) -> dict[str, Any] | None:
 
 
 async def show_hits(found: Sequence[Hit], here: Context) -> list[models.Hit]:
-    """Those whose tracks are there still."""
+    """Convert hits; hits whose tracks were removed are left out."""
     shown = await show_by_id([hit.track_id for hit in found], here)
     return [
         models.Hit(
@@ -147,7 +147,7 @@ def show_windows(parts: Sequence[Part]) -> models.Windows:
 
 
 def read(found: Sequence[Hit]) -> models.Reading | None:
-    """How a query was read, which every hit tells."""
+    """How a query was read; every hit carries the same reading."""
     reading = found[0].reading if found else None
     if reading is None:
         return None

@@ -1,4 +1,4 @@
-"""Telling the token once, so that pictures and sounds come without."""
+"""The route that exchanges the token for a cookie, so that pictures and sounds load without the token."""
 
 from fastapi import APIRouter
 from starlette.requests import Request

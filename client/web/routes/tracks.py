@@ -1,4 +1,4 @@
-"""One track."""
+"""Routes for a single track."""
 
 import time
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What takes a while: adding music, bringing a sound along, and hearing of what happens."""
+"""Routes for jobs, uploads and events."""
 
 import asyncio
 import os
