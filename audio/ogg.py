@@ -16,7 +16,7 @@ _BLOCK_BYTES = 65_536
 
 
 def find_links(file: ByteFile) -> list[int]:
-    """Byte offset of each link; an empty list if the file holds no Ogg page. Only page headers are read."""
+    """Byte offset of each link, found by reading only page headers; empty if the file holds no Ogg page."""
     begins: list[int] = []
     was_beginning = False
     position = _find_page(file, 0)

@@ -173,7 +173,7 @@ def select_tracks(
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number of Python or NumPy. Infinity is one; NaN and an int beyond all floats are not."""
+    """Whether it is a number of Python or NumPy; NaN and an int beyond all floats are not, infinity is."""
     try:
         return isinstance(value, int | float | np.integer | np.floating | np.bool_) and not math.isnan(value)
     except OverflowError:

@@ -48,7 +48,7 @@ Whole = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 class DamagedCache(Exception):
-    """The saved graph cannot be trusted. Callers in this package catch it and rebuild the graph."""
+    """The saved graph cannot be trusted; callers in this package catch this and rebuild the graph."""
 
 
 class HnswIndex:

@@ -370,7 +370,7 @@ class MilvusStore:
         return {to_label(row["track_id"]): np.array(row["vector"], np.float32) for row in rows}
 
     def sample(self, rows: int) -> NDArray[np.float32]:
-        """The vectors of the first ids, which are a random sample because ids are random."""
+        """The vectors of the first ids, a random sample because ids are random or hashes of paths."""
         return next(self.vectors(rows_at_once=rows), (None, np.empty((0, self.model.dim), np.float32)))[1]
 
     def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:

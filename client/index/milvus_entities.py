@@ -253,7 +253,10 @@ def among(field: str, texts: Sequence[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as a string literal in a filter. Characters that UTF-8 cannot encode, which no track has, are escaped."""
+    """A text as a string literal in a filter.
+
+    Characters that UTF-8 cannot encode are written as escapes; no track has them.
+    """
     text = text.encode(errors="backslashreplace").decode()
     for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(character, escaped)

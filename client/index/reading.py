@@ -59,7 +59,7 @@ class Reader(Database):
         self._db.execute(_WANTED)
         self.model_number = number
         self._summed: set[tuple[str, int | str]] = set()
-        self._selections: tuple[tuple[int, int], Recent[_Selection]] | None = None  # by catalogue state
+        self._selections: tuple[tuple[int, int], Recent[_Selection]] | None = None  # with their catalogue state
         query = (
             "SELECT name, fingerprint, embedding_dim, checksum(number, name, fingerprint, embedding_dim) = crc32 "
             "FROM models WHERE number = ?"

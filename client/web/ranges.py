@@ -108,9 +108,10 @@ async def answer(
 
 
 def _range(header: str, *, size: int) -> tuple[int, int] | None:
-    """Begin and exclusive end of the requested range. If there is no such range, the end is not after the begin.
+    """Begin and exclusive end of the requested range; None if the header does not ask for exactly one range.
 
-    None if the header does not ask for exactly one range. An invalid header must be ignored (RFC 9110, section 14.2).
+    If the content has no such range, the end is not after the begin. An invalid header gives None, because it must be
+    ignored (RFC 9110, section 14.2).
     """
     found = re.fullmatch(r"bytes=[ \t]*(?:(\d{1,4000})-(\d{1,4000})?|-(\d{1,4000}))[ \t]*", header, re.ASCII)
     if found is None:

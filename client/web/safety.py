@@ -20,7 +20,7 @@ MOST_UPLOAD_BYTES = 64 << 20
 _FORM_BYTES = 1 << 14  # form data around an upload's file
 _STRANGERS_BYTES, _STRANGERS_WITHIN_S = 1 << 10, 5.0  # limits of a body where no token is needed
 _BODY_WITHIN_S = 30.0
-_SLOWEST_BYTES_S = 200_000  # the limit of a body adds time, at this rate
+_SLOWEST_BYTES_S = 200_000  # a body gets extra time: its largest allowed size at this rate
 _BURST_S = 3.0  # a client may send this many seconds' worth of requests at once
 _TRIES_PER_S, _TRIES = 0.2, 10.0  # rate and burst of wrong tokens
 _MOST_CLIENTS = 4096
@@ -376,7 +376,7 @@ def client_of(scope: Scope) -> str:
 
 
 def cookie_of(scope: Scope) -> str:
-    """The name of the session cookie. It contains the port, because browsers send a host's cookies to all its ports."""
+    """The name of the session cookie, with the port, because browsers send a host's cookies to all its ports."""
     return f"musicsearch-{(scope.get('server') or ('', 0))[1]}"
 
 

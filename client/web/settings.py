@@ -56,7 +56,10 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach the server. Another name means that others come through a proxy."""
+        """Whether only this machine can reach the server, that is, host and all names are loopback.
+
+        Another name means that others reach the server through a proxy.
+        """
         return all(map(is_loopback, (self.host, *self.names)))
 
     def accepts(self, host: str) -> bool:

@@ -59,7 +59,7 @@ class Transcoders:
             self._opening -= 1
 
     async def _wait_for_room(self) -> None:
-        """Wait until a stream has ended. A stream whose player rests is closed to make room."""
+        """Wait until a stream has ended; a stream whose player rests is closed to make room."""
         gives_up_at = time.monotonic() + _RESTS_S
         while len(self._streams) + self._opening >= _MOST:
             now = time.monotonic()

@@ -502,7 +502,10 @@ def _seek(container: InputContainer, stream: AudioStream, time_s: float) -> None
 
 
 def _announced_s(file: ByteFile, container: InputContainer, stream: AudioStream) -> float | None:
-    """The length that the header announces; None if it is only an estimate. Moves the file's read position."""
+    """The length in seconds that the header announces; None if it is only an estimate.
+
+    This moves the file's read position.
+    """
     name, start_s = container.format.name, (stream.start_time or 0) * _tick_s(stream)
     if name in _NO_LENGTH or (name == "mp3" and not start_s) or (name == "ogg" and abs(start_s) > MAX_MISSING_S):
         return None
