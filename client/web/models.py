@@ -94,7 +94,7 @@ Wanted = Annotated[
 
 
 class Wish(Given):
-    """What tracks shall be like, and what not."""
+    """What the wanted tracks sound like, and what they must not sound like."""
 
     texts: Annotated[list[WeightedText], Field(max_length=_MOST_TEXTS)] = []
     minus: Annotated[list[WeightedText], Field(max_length=_MOST_TEXTS)] = []
@@ -146,7 +146,7 @@ class Words(Given):
 
 
 class Journey(Given):
-    """From a track to another."""
+    """A path from one track to another."""
 
     from_: Id = Field(alias="from")
     to: Id
@@ -162,9 +162,7 @@ class Radio(Given):
 
 
 class Track(Model):
-    """What is known about a track: `metadata` is its file's tags and the user's annotations, which hide tags of the
-    same name.
-    """
+    """A track. `metadata` holds the file's tags and the user's annotations; annotations hide tags of the same name."""
 
     id: str
     title: str
@@ -184,7 +182,7 @@ class Track(Model):
 
 
 class Windows(Model):
-    """Where each window of a track begins, and how well it fits: its probability, or its score where none is known."""
+    """Start of each window of a track, and how well it fits: its probability, or its score if that is not known."""
 
     starts_s: list[float]
     fits: list[float]
@@ -285,7 +283,7 @@ class Bin(Model):
 
 
 class Range(Model):
-    """Of a field of numbers."""
+    """The range and histogram of a numeric field."""
 
     from_: float = Field(alias="from")
     to: float

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/map", tags=["map"])
 
 @router.get("", response_class=Response, responses={200: {"model": models.Map}})
 async def get_map(here: Here, by: Annotated[str | None, Query(min_length=1, max_length=200)] = None) -> Response:
-    """Points within -1 and 1, near those that sound alike, and a field's values; none while the map is drawn."""
+    """Points from -1 to 1, with similar tracks close together, and a field's values; empty while it is computed."""
     drawn = await here.maps.get(state=await here.state(), by=by)
     return Response(await asyncio.to_thread(_as_json, drawn), media_type="application/json")
 

@@ -19,7 +19,7 @@ router = APIRouter(tags=["search"])
 
 @router.post("/search")
 async def find(asked: models.Search, here: Here) -> models.Found:
-    """The tracks that fit best; those that were added last, where nothing is asked for."""
+    """The tracks that fit best, or the newest tracks if the query is empty."""
     began_at = time.monotonic()
     where = _where(asked.where)
     like, unlike = await sounds(asked.like, here), await sounds(asked.unlike, here)
@@ -51,7 +51,7 @@ async def suggest(
     q: Annotated[str, Query(max_length=200)] = "",
     limit: Annotated[int, Query(ge=1, le=50)] = 8,
 ) -> models.Suggestions:
-    """How what is being typed may go on: artists, titles, albums and genres of the library."""
+    """Completions for a text that is being typed: artists, titles, albums and genres of the library."""
     found = await here.library.suggest(q, k=limit) if q.strip() else []
     return models.Suggestions(
         suggestions=[models.Suggestion(text=cut(one.text), kind=one.kind, count=one.count) for one in found]
@@ -65,9 +65,9 @@ async def facets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     containing: Annotated[str, Query(max_length=200)] = "",
 ) -> models.Facets:
-    """What the fields of the tracks hold: texts and how many tracks have each, and the range of numbers.
+    """The values of metadata fields: texts with counts of tracks, and ranges of numbers.
 
-    Of the texts, so many of the most frequent, and only those with `containing` in them.
+    Only the `limit` most frequent texts that contain `containing` are listed.
     """
     asked = [field for field in fields.split(",") if field] if fields else None
     async with here.turns.one():

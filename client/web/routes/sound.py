@@ -31,7 +31,7 @@ async def audio(
     here: Here,
     form: Annotated[Literal["mp3", "source"] | None, Query(alias="as")] = None,
 ) -> Response:
-    """The sound, or the range of bytes that is asked for: as the file is, where browsers play that, else as MP3."""
+    """The sound, or the requested byte range: the file itself if browsers play it, otherwise converted to MP3."""
     info = await here.track(track_id)
     status = await _status(info, here)
     kind = await _kind(info, status, here)  # read now, because the file may have been replaced
@@ -59,7 +59,7 @@ async def audio(
 @router.head("/tracks/{track_id}/cover", response_class=Response, include_in_schema=False)
 @router.get("/tracks/{track_id}/cover", response_class=Response)
 async def cover(track_id: str, request: Request, here: Here) -> Response:
-    """The picture in the file's tags; nothing (204) where there is none, or the file is in a store."""
+    """The cover in the file's tags; 204 if there is none, or the file is in a store."""
     info = await here.track(track_id)
     if is_url(info.path):
         return Response(status_code=204)
