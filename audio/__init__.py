@@ -1,7 +1,7 @@
-"""One way from an audio file to samples: training, the client and the Triton server all read with this room.
+"""Turns audio files into samples, in the same way for training, the client and the Triton server.
 
-The exporter copies it into `model_repository/audio_embedding/1/audio`, where Triton's own Python imports it: it needs
-nothing but NumPy, PyAV and soxr.
+The exporter copies this package into `model_repository/audio_embedding/1/audio`, where Triton's own Python imports it.
+It needs only NumPy, PyAV and soxr.
 """
 
 from .errors import DecodeError

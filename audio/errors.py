@@ -1,12 +1,12 @@
-"""What says that a file cannot be used."""
+"""The error for audio files that cannot be used."""
 
 
 class DecodeError(Exception):
-    """A file that cannot be used.
+    """An audio file cannot be used.
 
     Attributes:
-        reason: why, in words that may follow its name.
-        may_pass: another try may find it readable (a disk that was away), so it is no fault of the file.
+        reason: why, in words that fit after the file's name.
+        may_pass: a retry may succeed, as after a disk was unmounted; the file itself may be good.
     """
 
     def __init__(self, reason: str, *, may_pass: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Which files hold sound, by their names."""
+"""The file suffixes of audio files."""
 
 AUDIO_EXTENSIONS = frozenset(
     (
@@ -11,5 +11,7 @@ AUDIO_EXTENSIONS = frozenset(
         *(".dsf", ".dff", ".wsd", ".ac3", ".eac3", ".ec3", ".dts", ".dtshd", ".mlp", ".thd", ".truehd"),
     )
 )
-"""Suffixes, in lower case, of what FFmpeg decodes in the wheels of PyAV, which lack what plays notes
-(MIDI, trackers, game chips). A file named explicitly is tried whatever its name."""
+"""Suffixes, in lower case, of the formats that FFmpeg decodes in PyAV's wheels.
+
+Those wheels cannot play note formats (MIDI, trackers, game chips). A file that is named explicitly is tried, whatever
+its suffix."""

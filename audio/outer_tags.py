@@ -1,7 +1,7 @@
-"""Tags before and behind the sound of a file.
+"""Finds the tags before and after the sound of a file.
 
-FFmpeg gives some of those behind MP3 and Monkey's Audio to the decoder, as the end of the last packet or, where a
-picture in them looks like it, as packets of their own; and those before AC-3 as the beginning of the first.
+FFmpeg passes some of these tags to the decoder. Tags after MP3 and Monkey's Audio become the end of the last packet, or
+packets of their own if a picture in them looks like audio. Tags before AC-3 become the beginning of the first packet.
 """
 
 import io
@@ -13,7 +13,7 @@ _HAS_FOOTER = 0x10
 
 
 def find_sound(file: ByteFile) -> tuple[int, int]:
-    """Where in the file what is no tag begins and ends; any number of them, in any order, may stand around it."""
+    """Byte offsets where the sound begins and ends, without the tags around it, however many and in any order."""
     begin, end = 0, file.seek(0, io.SEEK_END)
     while tag := _size_of_id3(file, begin):
         begin += tag
@@ -23,7 +23,7 @@ def find_sound(file: ByteFile) -> tuple[int, int]:
 
 
 def _size_of_id3(file: ByteFile, begin: int) -> int:
-    """Of an ID3v2 tag that begins at this byte; 0 where none does."""
+    """Size in bytes of an ID3v2 tag that begins at this byte; 0 if there is none."""
     file.seek(begin)
     header = file.read(_ID3_BYTES)
     if not header.startswith(b"ID3") or len(header) < _ID3_BYTES:
@@ -35,10 +35,10 @@ def _size_of_id3(file: ByteFile, begin: int) -> int:
 
 
 def _size_of_tag(file: ByteFile, end: int) -> int:
-    """Of a tag that ends at this byte; 0 where none does."""
+    """Size in bytes of a tag that ends at this byte; 0 if there is none."""
 
     def before(length: int) -> bytes:
-        """So many bytes up to the end; fewer where there are not as many."""
+        """The last `length` bytes before `end`, or fewer at the beginning of the file."""
         file.seek(max(end - length, 0))
         return file.read(min(length, end))
 
@@ -46,9 +46,9 @@ def _size_of_tag(file: ByteFile, end: int) -> int:
     size = 0
     if last[-128:].startswith(b"TAG") and len(last) >= 128:  # ID3v1
         size = 128
-    elif len(last) == 227 and last.startswith(b"TAG+"):  # its extension, which stands before it
+    elif len(last) == 227 and last.startswith(b"TAG+"):  # the extension of ID3v1, which comes before it
         size = 227
-    elif last[-32:].startswith(b"APETAGEX") and len(last) >= 32:  # all but its header, which is optional
+    elif last[-32:].startswith(b"APETAGEX") and len(last) >= 32:  # its size leaves out its header, which is optional
         has_header = last[-32:][23] & 0x80
         size = int.from_bytes(last[-20:-16], "little") + (32 if has_header else 0)
     elif last.endswith(b"LYRICS200") and last[-15:-9].isdigit():

@@ -1,4 +1,4 @@
-"""python -m client.bulk SOURCE... --to WHERE: embed a large collection, on all cores or on a Ray cluster."""
+"""Command line: `python -m client.bulk SOURCE... --to WHERE` embeds a large collection with Ray."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .pipeline import embed_all
         except ImportError as exc:
             raise LibraryError(f"it needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
-        with redirect_stdout(sys.stderr):  # Ray prints what befalls its nodes
+        with redirect_stdout(sys.stderr):  # Ray prints messages about its nodes
             report = embed_all(
                 options.paths,
                 to=options.to,

@@ -1,7 +1,7 @@
-"""Where the vectors go: a folder of Parquet files that all machines see, or a collection of Milvus.
+"""Outputs for the vectors: a folder of Parquet files that all machines see, or a Milvus collection.
 
-An output says which tracks it holds, so that a run leaves them out, and takes a group of tracks as often as Ray retries
-it, without holding one of them twice.
+An output knows which tracks it holds, so a run skips them. Writing is idempotent: Ray may retry a group of tracks as
+often as needed, and no track is stored twice.
 """
 
 import os
@@ -23,18 +23,18 @@ from ..index.records import FailedFile, Model, NewTrack
 from ..index.store import is_milvus, open_milvus
 
 _PARQUET = "parquet://"
-_ABOUT = "about.parquet"  # a part without tracks: the model, and the texts that a library is measured with
-_WRITING = ".writing-"  # and the name of a run: its files on their way
+_ABOUT = "about.parquet"  # a part without tracks; it holds the model and the texts for measuring a library
+_WRITING = ".writing-"  # prefix of the folder in which a run writes incomplete files
 _STOPPED = ".stopped-"
 
 
 @dataclass
 class Done:
-    """What an output holds.
+    """The content of an output.
 
     Attributes:
-        paths: of its tracks.
-        failed: by their paths, files that could not be used.
+        paths: paths of its tracks.
+        failed: files that could not be used, by path.
     """
 
     paths: set[str] = field(default_factory=set)
@@ -42,44 +42,52 @@ class Done:
 
 
 class Output(Protocol):
-    """Travels to the machines that write."""
+    """An output of a run; it is pickled and sent to the machines that write."""
 
     name: str
 
     def begin(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
-        """Make it ready for this run; called once, by the one who starts it.
+        """Prepare the output for this run; called once, by the process that starts the run.
 
         Args:
             probes: see `Catalogue.put_probes`.
 
         Raises:
-            LibraryError: it cannot be used; ModelMismatch: it was made with another model.
+            LibraryError: the output cannot be used.
+            ModelMismatch: the output was made with another model.
         """
 
     def done(self) -> Done: ...
 
     def write(self, tracks: Sequence[NewTrack], *, failed: Sequence[FailedFile], group: Sequence[str]) -> None:
-        """Keep these tracks, durably, in the place of what this group was before, if Ray lets it be made again.
+        """Store these tracks durably; a group that Ray makes again replaces its former tracks.
 
         Args:
-            group: the paths of its tracks, and of files of which nothing is kept.
+            tracks: the tracks of the group.
+            failed: files of the group that could not be used.
+            group: the paths of all files in the group, also of files of which nothing is stored.
 
         Raises:
-            LibraryError: it cannot be written.
+            LibraryError: the output cannot be written.
         """
 
     def end(self) -> None: ...
 
 
 def open_output(to: str, *, spec: EncoderSpec) -> Output:
-    """The output at an address.
+    """Make the output for an address.
+
+    Args:
+        to: "parquet://FOLDER" or "milvus://host:19530/collection".
+        spec: the spec of the model.
 
     Raises:
-        QueryError: it is none; LibraryError: a package is missing, or one process alone can write there.
+        QueryError: the address has another form.
+        LibraryError: a package is missing, or only one process can write to the address.
     """
     if to.startswith(_PARQUET) and (folder := to.removeprefix(_PARQUET)):
         try:
-            import pyarrow  # noqa: F401 - here, and not on another machine in an hour
+            import pyarrow  # noqa: F401 - fail now, and not on another machine in an hour
         except ImportError as exc:
             raise LibraryError(f"{to} needs pyarrow ({exc}): pip install 'musicsearch[ray]'") from exc
         return PartsFolder(Path(folder).expanduser().absolute(), spec=spec)
@@ -93,11 +101,11 @@ def open_output(to: str, *, spec: EncoderSpec) -> Output:
 
 
 class PartsFolder:
-    """A folder of Parquet files, each with some tracks of a library (see `index.parquet`), that all machines see.
+    """A folder of Parquet files that all machines see; each is a part of a library (see `index.parquet`).
 
-    A part gets its name when it is complete, and that name follows from the files that it is of: a group that is
-    written again replaces itself. Until then it is in a folder of the run's. A run that begins takes those folders of
-    others away, before it looks what is there: a worker of a killed run, that has not noticed yet, adds nothing more.
+    A part is written in a folder of its run and moved to its final name when it is complete. The name is a hash of the
+    paths in the group, so a group that is written again replaces itself. A new run first removes the folders of other
+    runs, and then reads which tracks are there. So a worker that outlives a killed run cannot add anything.
     """
 
     def __init__(self, folder: Path, *, spec: EncoderSpec) -> None:
@@ -200,7 +208,7 @@ class PartsFolder:
 
 
 class Collection:
-    """A library in Milvus, whose ids follow from the paths: a track that is put again replaces itself."""
+    """A library in Milvus; track ids are hashes of the paths, so a track that is put again replaces itself."""
 
     def __init__(self, uri: str, *, spec: EncoderSpec) -> None:
         self.name = uri
@@ -226,4 +234,4 @@ class Collection:
             store.note_failed(failed)
 
     def end(self) -> None:
-        """Milvus has nothing to tidy."""
+        """Does nothing, because Milvus needs no clean-up."""

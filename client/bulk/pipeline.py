@@ -1,4 +1,4 @@
-"""The pipeline: what is not in the output yet, through Ray Data's operators, and what comes of it."""
+"""The Ray Data pipeline: embeds the files that are not in the output yet, and reports the results."""
 
 import json
 import logging
@@ -30,22 +30,22 @@ from .output import Done, Output, open_output
 from .stages import FILES, Decode, Embed, Write
 
 PART_TRACKS = 256
-"""Of a file of the output. A killed run loses no more than this for each file that was being made."""
-_TASK_TRACKS = 8  # that are decoded at once: their windows, 12 MB for three minutes, are in memory together
-_TASKS_A_CORE = 4  # at least, where there are few tracks
+"""Tracks in one output file. A killed run loses at most this many tracks for each file that it was writing."""
+_TASK_TRACKS = 8  # tracks of a task; their windows are in memory together, 12 MB for three minutes of sound
+_TASKS_A_CORE = 4  # at least; tasks get smaller if there are few tracks
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage of the pipeline did, by Ray Data's account.
+    """Statistics of a stage of the pipeline, from Ray Data.
 
     Attributes:
         name: Decode, Embed or Write.
-        tracks: that it took, those with which a dead machine was busy again.
-        work_s: how long its workers worked, all together.
-        tracks_per_s: from its first task to its last.
-        waited_s: how long a task waited for a worker and for what it needs, on average.
-        held_up_s: how long a task then waited for room in the next stage, on average.
+        tracks: tracks that it processed; tracks that a dead machine was processing count again.
+        work_s: working time, summed over all workers.
+        tracks_per_s: throughput from its first task to its last.
+        waited_s: average time that a task waited for a worker and its resources (scheduling).
+        held_up_s: average time that a task then waited for room in the next stage (backpressure).
     """
 
     name: str
@@ -58,18 +58,18 @@ class Stage:
 
 @dataclass
 class BulkReport:
-    """What a run did.
+    """The results of a run.
 
     Attributes:
         added: tracks that were written.
         already: tracks that the output held before.
-        tracks: that it holds now.
-        failed: files that cannot be used, among them those of earlier runs that have not changed since.
-        warnings: files that were added, and what of each does not decode.
-        passed_over: how many other files there are, by the ends of their names.
-        audio_s: length of the tracks that were added.
-        seconds: how long all of it took.
-        stages: of the pipeline, in their order; none where nothing was to be done.
+        tracks: tracks that the output holds now.
+        failed: files that cannot be used, including failures of earlier runs whose files have not changed.
+        warnings: files that were added but do not decode completely.
+        passed_over: number of other files, by suffix.
+        audio_s: total length of the tracks that were added.
+        seconds: duration of the run.
+        stages: statistics of the stages, in order; empty if there was nothing to do.
     """
 
     added: int = 0
@@ -94,22 +94,28 @@ def embed_all(
     part_tracks: int = PART_TRACKS,
     progress: bool = True,
 ) -> BulkReport:
-    """Embed what the output lacks of these files and folders; interrupted in any way, the same call goes on.
+    """Embed the files that the output does not hold yet; after any interruption, the same call continues.
 
-    A track that the output holds is not looked at again, also where its file has changed: that is for `add`, once the
-    output has become a library. On a cluster, all machines must see the files under the same paths or URLs, and have
-    the credentials of a store.
+    Tracks in the output are skipped, even if their files have changed. `add` updates them once the output has become a
+    library. On a cluster, all machines must see the files under the same paths or URLs, and have the credentials of
+    their store.
 
     Args:
-        paths, windows, video: see `MusicSearch.add`.
+        paths: see `MusicSearch.add`.
         to: "parquet://FOLDER", which all machines see, or "milvus://host:19530/collection".
-        encoder: as for `open_encoder`; a folder is one on every machine.
-        device: for a folder: "cpu"; "cuda" or "tensorrt", a GPU for each embedder; "auto": one where there are any.
+        encoder: see `open_encoder`; a folder must exist on every machine.
+        device: for a folder: "cpu"; "cuda" or "tensorrt", with one GPU for each embedder; "auto" uses GPUs if there are
+            any.
+        windows: see `MusicSearch.add`.
+        video: see `MusicSearch.add`.
         part_tracks: tracks of a Parquet file.
+        progress: show a progress bar.
 
     Raises:
-        QueryError: there is no audio, or an argument is out of its range; LibraryError: the output cannot be used;
-        ModelMismatch: it was made with another model; EncoderError: the model or its server failed;
+        QueryError: there is no audio, or an argument is out of range.
+        LibraryError: the output cannot be used.
+        ModelMismatch: the output was made with another model.
+        EncoderError: the model or its server failed.
         MusicSearchError: no cluster answers, or Ray failed.
     """
     started_at = time.monotonic()
@@ -119,7 +125,7 @@ def embed_all(
     found = find_audio(paths, video=video)
     if not found.files and not found.listings:
         raise _no_audio(paths)
-    # A GPU is wanted where the embedders are, not here.
+    # This process needs no GPU; only the embedders do.
     with closing(open_encoder(encoder, device=device if _is_server(encoder) else "cpu")) as opened:
         spec, probes = opened.spec, make_probes(opened)
     output = open_output(to, spec=spec)
@@ -161,7 +167,7 @@ def _no_audio(paths: Sequence[str | Path]) -> QueryError:
 
 
 def _left(found: Found, done: Done, report: BulkReport) -> list[dict[str, Any]]:
-    """Rows of `FILES` for the files that are not in the output; the others are reported."""
+    """The files to embed, as rows of `FILES`; files that are in the output or cannot be used go into the report."""
     left = []
     here = (Listed(path, None, path in found.unless_video) for path in found.files)
     for path, status, unless_video in chain(here, *found.listings):
@@ -188,8 +194,8 @@ def _is_as_it_was(file: FailedFile, listed: Status | None) -> bool:
 
 @contextmanager
 def _cluster() -> Iterator[None]:
-    """A connection to the cluster that RAY_ADDRESS names, or to one on this machine, which is started if need be."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+    """Connect to the cluster that RAY_ADDRESS names, or to one on this machine, which is started if needed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry to Ray's makers
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     is_mine = not ray.is_initialized()
     try:
@@ -208,7 +214,7 @@ def _cluster() -> Iterator[None]:
 
 
 def _tables(files: Sequence[dict[str, Any]]) -> list[pa.Table]:
-    """Tables of `FILES`, each for one task."""
+    """Tables with the schema `FILES`, one for each task."""
     cores = max(1, int(ray.cluster_resources().get("CPU", 0)))
     size = max(1, min(_TASK_TRACKS, len(files) // (_TASKS_A_CORE * cores)))
     return [pa.Table.from_pylist(files[start : start + size], FILES) for start in range(0, len(files), size)]
@@ -224,12 +230,12 @@ def _pipeline(
     windows: int | None,
     part_tracks: int,
 ) -> Any:
-    """The lazy dataset whose rows are what `Write` tells."""
+    """The lazy dataset whose rows are the results of `Write`."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
-    # A task gives one table, whatever is in it: one that is made again holds the same tracks (see `stages`).
+    # A task gives exactly one table, however large, so that a retry gives a table with the same tracks (see `stages`).
     context.target_max_block_size = None
     resources = ray.cluster_resources()
     cores, nodes = int(resources.get("CPU", 0)), max(1, sum(node["Alive"] for node in ray.nodes()))
@@ -238,8 +244,8 @@ def _pipeline(
     gpus = 0 if device == "cpu" or _is_server(encoder) else int(resources.get("GPU", 0))
     if device in ("cuda", "tensorrt") and not gpus:
         raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with some, or use 'cpu'")
-    # Only decoders count as users of cores, so that whatever nodes are left, each stage finds a place. An embedder
-    # takes a GPU, all cores of its node beside the decoders, or waits for a server.
+    # Only decoders reserve cores, so that every stage can be placed on whatever nodes are left. An embedder uses a GPU,
+    # shares all cores of its node with the decoders, or waits for a server.
     aside: dict[str, Any] = {"num_cpus": 0, "batch_format": "pyarrow"}
     embedder = {"encoder": encoder, "device": device if gpus or _is_server(encoder) else "cpu", "spec": spec}
     return (
@@ -274,10 +280,10 @@ def _is_server(encoder: str | None) -> bool:
 
 
 def _rows(tracks: Any) -> Iterator[dict[str, Any]]:
-    """What is told of each track.
+    """The result of each track.
 
     Raises:
-        MusicSearchError: one that a stage raised, as it was raised there; or that Ray failed.
+        MusicSearchError: the same error that a stage raised, or Ray failed.
     """
     try:
         for table in tracks.iter_batches(batch_size=None, batch_format="pyarrow"):

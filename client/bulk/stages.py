@@ -1,10 +1,10 @@
-"""The stages of the pipeline, as Ray Data calls them: with a table of tracks, for a table of the same tracks.
+"""The stages of the pipeline; Ray Data gives each a table of tracks, and it returns a table of the same tracks.
 
-Each is the code of `add`: `Decoder`, whose process a file may end without ending this one, `Encoder` and
-`track_vectors`.
+The stages use the same code as `add`: `Decoder`, `Encoder` and `track_vectors`. A `Decoder` has its own process, so a
+file may crash it without ending the stage.
 
-A table that is made again, because the machine that held it has gone, must have the rows that it had, or tracks come
-twice or never. So no stage leaves a row out: a file that cannot be used goes on to the end with the reason.
+If a machine is lost, Ray makes its tables again. They must have the same rows as before, or tracks would be stored
+twice or never. So no stage drops a row. A file that cannot be used passes through all stages with its reason.
 """
 
 import json
@@ -39,7 +39,7 @@ _FACTS = {
     "duration_s": pa.float64(),
     "metadata": pa.string(),
     "warning": pa.string(),
-    "reason": pa.string(),  # why it cannot be used, if so
+    "reason": pa.string(),  # why the file cannot be used, or null
     "may_pass": pa.bool_(),
     "is_passed_over": pa.bool_(),
 }
@@ -60,7 +60,7 @@ _NOTHING: dict[str, Any] = {
 
 
 class Decode:
-    """Files to their windows; the rows of `FILES` to those of `_DECODED`."""
+    """Decodes files into windows: takes rows of `FILES`, gives rows of `_DECODED`."""
 
     def __init__(self, *, spec: EncoderSpec, windows: int | None) -> None:
         self._decoder = Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows)
@@ -93,7 +93,7 @@ class Decode:
 
 
 def _look_at(path: str, row: dict[str, Any]) -> Status:
-    """What tells whether the file has changed, also put into its row; see `look_at`."""
+    """The file's status, which shows later whether it has changed; also put into its row."""
 
     def note(status: Status) -> Status:
         row.update(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
@@ -101,16 +101,21 @@ def _look_at(path: str, row: dict[str, Any]) -> Status:
 
     if is_url(path):
         return note(look_at(path))
-    with suppress(OSError, ValueError):  # also of a file that is refused, for its note
+    with suppress(OSError, ValueError):  # before the check, because failures are stored with the status
         note(os.stat(path))
     return check_file(path)
 
 
 class Embed:
-    """Windows to vectors; the rows of `_DECODED` to those of `_EMBEDDED`.
+    """Embeds windows into vectors: takes rows of `_DECODED`, gives rows of `_EMBEDDED`.
 
     Args:
-        spec: of the model that the run was started with.
+        encoder: see `open_encoder`.
+        device: see `open_encoder`.
+        spec: the spec of the model with which the run was started.
+
+    Raises:
+        ServerMismatch: the model on this machine has another spec.
     """
 
     def __init__(self, *, encoder: str | None, device: str, spec: EncoderSpec) -> None:
@@ -126,7 +131,7 @@ class Embed:
         rows = tracks.to_pylist()
         made: list[list[NDArray[np.float32]]] = [[] for _ in rows]
         batch: list[tuple[int, NDArray[np.float32]]] = []
-        for place, waveform in self._windows(rows):  # full batches, across the borders of tracks
+        for place, waveform in self._windows(rows):  # batches span tracks, so that they are full
             batch.append((place, waveform))
             if len(batch) == self._encoder.batch_size:
                 self._embed(batch, made)
@@ -136,7 +141,7 @@ class Embed:
         return pa.Table.from_pylist(list(map(_embedded, rows, made)), _EMBEDDED)
 
     def _windows(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The place of each window's row, and the window."""
+        """Each window, with the index of its row."""
         for place, row in enumerate(rows):
             windows = np.frombuffer(row["waveforms"], "<f4").reshape(-1, self._encoder.spec.window_samples)
             yield from ((place, window) for window in windows)
@@ -157,7 +162,7 @@ def _embedded(row: dict[str, Any], vectors: list[NDArray[np.float32]]) -> dict[s
 
 
 class Write:
-    """Tracks to the output; the rows of `_EMBEDDED` to what is told of each, as one JSON object a row."""
+    """Writes tracks to the output: takes rows of `_EMBEDDED`, gives the result of each as a JSON object."""
 
     def __init__(self, *, output: Output, dim: int) -> None:
         self._output = output
@@ -183,7 +188,7 @@ def _failed(row: dict[str, Any]) -> FailedFile:
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """Little, as all of it goes to one machine."""
+    """The result of a track; kept small, because one machine gets the results of all tracks."""
     if row["is_passed_over"]:
         return {"passed_over": kind_of(row["path"])}
     path = printable(row["path"])

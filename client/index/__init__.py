@@ -1,1 +1,1 @@
-"""What a library remembers: the catalogue (SQLite, the truth) and what is derived from it for search."""
+"""How a library is stored: the catalogue (SQLite, the source of truth) and the search index derived from it."""

@@ -1,4 +1,4 @@
-"""Looking around in a library without a query: its newest tracks, what its fields hold, and how a text may go on."""
+"""Browsing a library without a query: newest tracks, facets of fields, and suggestions while typing."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,18 @@ from .records import Track
 SUGGESTED_FIELDS = ("artist", "title", "album", "genre")
 
 _BINS = 12
-_NAMED = 50  # tracks among which titles are looked for
-_LAST = chr(0x10FFFF)  # after every text that goes on from another
+_NAMED = 50  # tracks whose titles may be suggested
+_LAST = chr(0x10FFFF)  # sorts after every continuation of a text
 
 
 @dataclass(frozen=True)
 class FacetValue:
-    """A value of a field, as a file spells it, and how many tracks have it; of numbers a bin, and its lowest."""
+    """A value of a field, or a bin of its numbers, with a count of tracks.
+
+    Attributes:
+        value: a text as a file spells it, or the lowest number of a bin.
+        count: tracks that have it.
+    """
 
     value: str | float
     count: int
@@ -30,12 +35,13 @@ class FacetValue:
 
 @dataclass(frozen=True)
 class Facet:
-    """What a field holds.
+    """The values of a field.
 
     Attributes:
         values: its texts, the most frequent first.
-        low, high: the least and the greatest of its numbers; None where it has none.
-        bins: how many tracks there are from each of equally spaced numbers on.
+        low: its lowest number; None if it has no numbers.
+        high: its highest number; None if it has no numbers.
+        bins: a histogram of its numbers, with bins of equal width.
     """
 
     values: list[FacetValue]
@@ -46,10 +52,11 @@ class Facet:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """How a text that is being typed may go on.
+    """A completion for a text that is being typed.
 
     Attributes:
-        kind: of which field it is a value: artist, title, album or genre.
+        text: the completed text.
+        kind: the field that has this value: artist, title, album or genre.
         count: tracks that have it.
     """
 
@@ -60,11 +67,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Glance:
-    """What a library holds, without a look at its rows' checksums.
+    """A quick summary of a library, made without checking the checksums of its rows.
 
     Attributes:
-        tracks, missing, failed, duration_s: see `LibraryInfo`.
-        fields: the names of the metadata that some track has.
+        tracks: see `LibraryInfo`.
+        missing: see `LibraryInfo`.
+        failed: see `LibraryInfo`.
+        duration_s: see `LibraryInfo`.
+        fields: the names of metadata fields that some track has.
     """
 
     tracks: int
@@ -75,7 +85,7 @@ class Glance:
 
 
 def glance(catalogue: Catalogue) -> Glance:
-    """See `Glance`."""
+    """Make a `Glance` of the library."""
     with catalogue.reading():
         ((tracks, missing, duration_s),) = catalogue.rows(
             "SELECT count(*), total(missing), total(duration_s) FROM tracks"
@@ -85,7 +95,7 @@ def glance(catalogue: Catalogue) -> Glance:
 
 
 def newest(catalogue: Catalogue, *, k: int, offset: int, where: Mapping[str, Any] | None) -> list[Track]:
-    """Tracks of the library, those first that were added last."""
+    """Tracks of the library, the newest first."""
     with catalogue.reading():
         condition, values = "", []
         if where is not None:
@@ -98,10 +108,10 @@ def newest(catalogue: Catalogue, *, k: int, offset: int, where: Mapping[str, Any
 
 
 def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int, containing: str = "") -> dict[str, Facet]:
-    """By field; see `Facet` and `MusicSearch.facets`.
+    """The facets of these fields, by name; see `Facet` and `MusicSearch.facets`.
 
     Raises:
-        QueryError: no track has one of them.
+        QueryError: no track has one of the fields.
     """
     with catalogue.reading():
         known = catalogue.known_fields()
@@ -113,7 +123,7 @@ def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int, con
 
 
 def suggest(catalogue: Catalogue, beginning: str, *, k: int) -> list[Suggestion]:
-    """Artists, titles, albums and genres that begin so, the most frequent first; then titles of tracks named alike."""
+    """Artists, titles, albums and genres that begin so, the most frequent first, then titles of similar names."""
     text = folded(beginning.strip())
     if not text:
         return []
@@ -140,22 +150,22 @@ def suggest(catalogue: Catalogue, beginning: str, *, k: int) -> list[Suggestion]
 
 
 def track_ids(catalogue: Catalogue) -> dict[int, str]:
-    """By label, of all tracks that the model has embedded."""
+    """The track ids, by label, of all tracks that the model has embedded."""
     query = "SELECT label, track_id FROM vectors JOIN tracks ON number = track WHERE model = ?"
     return dict(catalogue.rows(query, catalogue.model_number))
 
 
 def labels(catalogue: Catalogue) -> NDArray[np.int64]:
-    """Of all tracks that the model has embedded, ascending."""
+    """The labels, in ascending order, of all tracks that the model has embedded."""
     rows = catalogue.rows("SELECT label FROM vectors WHERE model = ? ORDER BY label", catalogue.model_number)
     return np.array([row[0] for row in rows], np.int64)
 
 
 def values(catalogue: Catalogue, field: str) -> dict[int, str | float]:
-    """By label, what a field holds: of several values the first, numbers before texts.
+    """The value of a field, by label; of several values of a track the lowest, where numbers sort before texts.
 
     Raises:
-        QueryError: no track has it.
+        QueryError: no track has the field.
     """
     name = field_name(field)
     known = catalogue.known_fields()
@@ -195,7 +205,7 @@ def _facet(catalogue: Catalogue, name: str, *, most: int, containing: str) -> Fa
 
 
 def _spelt(catalogue: Catalogue, name: str, value: str, *, track: int) -> str:
-    """A folded value as this track has it."""
+    """A folded value in the spelling of this track."""
     texts = catalogue.rows("SELECT metadata, annotations FROM tracks WHERE number = ?", track)
     for metadata, annotations in texts:
         known: dict[str, Value] = {**json.loads(metadata), **json.loads(annotations)}

@@ -1,15 +1,15 @@
-"""The catalogue: one SQLite file that is the only truth about a library.
+"""The catalogue: one SQLite file, the only source of truth about a library.
 
-A track is a row of `tracks`; what a model made of it is a row of `vectors`. Its `label` is the number by which vector
-indexes know that row; labels grow and are never used twice, so a label stands for one vector for ever: a changed
-file gets a new label under its old track id. A label that is gone leaves a tombstone. Hence an index that has seen
-everything up to `Position(label, tombstone)` catches up by reading what is beyond these two numbers.
+A track is a row of `tracks`. The vector that a model made of it is a row of `vectors`, which vector indexes know by its
+`label`. Labels only grow and are never reused, so a label means one vector for ever. A changed file gets a new label
+and keeps its track id. A removed label leaves a tombstone. So an index that has seen everything up to
+`Position(label, tombstone)` catches up by reading the rows after these two numbers.
 
-A library has one model at a time, and may hold the vectors of others: one that is being built beside it, and those
-it had before. An open catalogue reads and writes those of the model that it was opened with.
+A library has one current model. It may also hold vectors of other models: of a new model that is being built next to
+it, and of former models. An open catalogue reads and writes only the vectors of the model that it was opened with.
 
-Track ids are random (64 bits), given when a file is first added and kept when it changes or moves, so that an
-application can store them.
+Track ids are random (64 bits). A file gets its id when it is first added and keeps it when it changes or moves, so that
+an application can store ids.
 """
 
 import json
@@ -32,20 +32,20 @@ from .fields import Value, check_metadata, put_fields, read_annotations
 from .reading import TRACK_COLUMNS, TRACKS, Reader
 from .records import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors, to_blob, to_json
 
-_MOVED_AT_ONCE = 1_000  # tracks, with their metadata in memory
-_QUANTIZED_AT_ONCE = 256  # tracks, with their windows in memory
+_MOVED_AT_ONCE = 1_000  # tracks whose metadata are in memory together
+_QUANTIZED_AT_ONCE = 256  # tracks whose windows are in memory together
 _WRITTEN = f"{TRACK_COLUMNS}, crc32"
 
 
 class Catalogue(Reader):
-    """An open catalogue. Reading needs no lock; what changes it belongs in `with writing():`.
+    """An open catalogue; reading needs no lock, and writes belong into `with writing():`.
 
     Args:
-        folder: of the library.
-        create: the model of a new library; None opens existing libraries only.
+        folder: the library's folder.
+        create: the model of a new library; None opens only an existing library.
 
     Raises:
-        LibraryError: there is none (and `create` is None), it is damaged, or a newer version made it.
+        LibraryError: there is no library (and `create` is None), it is damaged, or a newer version made it.
     """
 
     def __init__(self, folder: Path, *, create: Model | None = None) -> None:
@@ -84,9 +84,9 @@ class Catalogue(Reader):
         self._use(int(self._property("model")))
 
     def _renew(self, create: Model | None) -> None:
-        """Make the tables, or today's of an older version's."""
+        """Create the tables, or migrate those of an older version."""
         with self._transaction():
-            # Another process may have been quicker.
+            # Checked again, because another process may have done it in the meantime.
             if create is not None and self._is_empty():
                 schema.create(self._db)
                 self._set("library_id", secrets.token_hex(16))
@@ -102,7 +102,7 @@ class Catalogue(Reader):
         self._db.execute("INSERT OR REPLACE INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
 
     def _number_of(self, model: Model) -> int:
-        """Its number in `models`, where it is entered if it is new."""
+        """The model's number in the table `models`; a new model is added."""
         query = "SELECT number FROM models WHERE fingerprint = ?"
         if not (rows := self.rows(query, model.fingerprint)):
             (number,) = self._one("SELECT ifnull(max(number), 0) + 1 FROM models")
@@ -117,22 +117,22 @@ class Catalogue(Reader):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer of this library for the length of the block.
+        """Hold the writer's lock of this library during the block.
 
         Raises:
-            LibraryBusy: another process or MusicSearch is.
+            LibraryBusy: another process or another `MusicSearch` holds it.
         """
         with write_lock(self.folder):
             yield
 
     def put(self, tracks: Sequence[NewTrack]) -> None:
-        """Store new tracks and new versions of tracks, all or none; durable when this returns.
+        """Store new tracks and new versions of tracks in one transaction; durable when this returns.
 
-        A track replaces the one at its path, which hands on its track id and annotations; so putting twice changes
-        nothing.
+        A track replaces the one with the same path and keeps its track id and annotations. So this is idempotent.
 
         Raises:
-            LibraryError: a vector that no model makes; QueryError: metadata that cannot be stored.
+            LibraryError: a vector has the wrong shape or is not a unit vector.
+            QueryError: metadata cannot be stored.
         """
         with self._changing():
             for track in tracks:
@@ -141,7 +141,7 @@ class Catalogue(Reader):
                 replaced = self.by_path(track.file.path)
                 if replaced is not None and replaced.file.content_hash == track.file.content_hash:
                     self._db.execute("DELETE FROM vectors WHERE label = ?", (replaced.label,))
-                elif replaced is not None:  # nor are its vectors of other models good any more
+                elif replaced is not None:  # the sound changed, so the vectors of all models are outdated
                     self._db.execute("DELETE FROM vectors WHERE track = ?", (replaced.number,))
                 number = self._put_row(
                     replaced.number if replaced else None,
@@ -156,7 +156,7 @@ class Catalogue(Reader):
                 self._db.execute("DELETE FROM failed WHERE path = ?", (track.file.path,))
 
     def put_vectors(self, vectors: Mapping[int, TrackVectors]) -> None:
-        """What the model made of tracks that are here already, by their numbers; durable when this returns."""
+        """Store the model's vectors of tracks that are here already, by their numbers; durable when this returns."""
         with self._changing():
             for number, made in vectors.items():
                 check_vectors(made, dim=self.dim, of=f"track number {number}")
@@ -166,17 +166,18 @@ class Catalogue(Reader):
     def touch(
         self, files: Mapping[str, FileState], *, tags: Mapping[str, Mapping[str, Value]] = MappingProxyType({})
     ) -> None:
-        """By track id: the same sound under another path, at another time or with other tags, and there. All or none.
+        """Update the files of tracks whose sound is unchanged, in one transaction, and mark them as not missing.
 
-        A path may be that of another track, if that goes elsewhere too.
+        Paths, times and tags may change. A new path may be that of another track, if that track moves in this call too.
 
         Args:
-            tags: of these tracks among them, what their files say now.
+            files: the new state of the files, by track id.
+            tags: the new metadata from the files, by track id; tracks that are not named keep theirs.
         """
         with self._changing():
             tracks = {track_id: self._known(track_id) for track_id in files}
             for track_id, file in files.items():
-                if file.path != tracks[track_id].file.path:  # each is unique: of two that swap, none could go first
+                if file.path != tracks[track_id].file.path:  # paths are unique, so a swap needs placeholders first
                     self._db.execute("UPDATE tracks SET path = track_id WHERE track_id = ?", (track_id,))
             for track_id, file in files.items():
                 track = tracks[track_id]
@@ -189,10 +190,11 @@ class Catalogue(Reader):
                 self._db.execute("DELETE FROM failed WHERE path = ?", (file.path,))
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
-        """Set what the user knows about tracks, by track id; a value of None takes an annotation back. All or none.
+        """Set the user's annotations of tracks, by track id, in one transaction; None removes an annotation.
 
         Raises:
-            LibraryError: one of them is not here; QueryError: a value that cannot be stored.
+            LibraryError: a track is not in the library.
+            QueryError: a value cannot be stored.
         """
         with self._changing():
             for track_id, changes in read_annotations(annotations).items():
@@ -204,10 +206,10 @@ class Catalogue(Reader):
                 self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
 
     def remove(self, track_ids: Iterable[str]) -> None:
-        """Forget these tracks, all or none.
+        """Remove these tracks in one transaction.
 
         Raises:
-            LibraryError: one of them is not here; nothing is removed.
+            LibraryError: a track is not in the library; nothing is removed.
         """
         with self._changing():
             for track_id in dict.fromkeys(track_ids):
@@ -216,17 +218,17 @@ class Catalogue(Reader):
                 self._db.execute("DELETE FROM tracks WHERE number = ?", (number,))
 
     def mark_missing(self, numbers: Iterable[int]) -> None:
-        """The files of these tracks are not there."""
+        """Mark the files of these tracks as missing."""
         with self._changing():
             query = (
                 "UPDATE tracks SET missing = 1, "
                 f"crc32 = checksum({TRACK_COLUMNS.replace('missing', '1')}) "
-                f"WHERE number = ? AND crc32 = checksum({TRACK_COLUMNS})"  # damage must stay visible
+                f"WHERE number = ? AND crc32 = checksum({TRACK_COLUMNS})"  # a new crc32 would hide damage
             )
             self._db.executemany(query, [(number,) for number in numbers])
 
     def note_failed(self, files: Iterable[FailedFile]) -> None:
-        """Remember files that cannot be used, so that they are not tried again before they change."""
+        """Remember files that cannot be used, so that they are not tried again until they change."""
         rows = [(file.path, file.size, file.mtime_ns, file.ctime_ns, file.reason) for file in files]
         if rows:
             with self._changing():
@@ -234,12 +236,12 @@ class Catalogue(Reader):
                 self._db.executemany(query, rows)
 
     def forget_failed(self, paths: Iterable[str]) -> None:
-        """Files that are gone, or are to be tried again."""
+        """Forget failures of files that are gone or should be tried again."""
         with self._changing():
             self._db.executemany("DELETE FROM failed WHERE path = ?", [(path,) for path in paths])
 
     def put_probes(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep texts as the model sees them, by their kind: float32 [n, dim] each."""
+        """Replace the stored text vectors for measuring the library, float32 [n, dim] by kind."""
         with self._changing():
             self._db.execute("DELETE FROM probes WHERE model = ?", (self.model_number,))
             self._db.executemany(
@@ -248,7 +250,7 @@ class Catalogue(Reader):
             )
 
     def move(self, beginnings: Mapping[str, str]) -> None:
-        """Change how paths begin: from the keys to the values, whole folder names only. All or none."""
+        """Replace the beginnings of paths, keys by values, in one transaction; only whole folder names match."""
         firsts = {beginning(before): beginning(after) for before, after in beginnings.items()}
         query, last = f"{TRACKS} number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", 0
         with self._changing():
@@ -266,20 +268,19 @@ class Catalogue(Reader):
                 return
 
     def forget_ctimes(self) -> None:
-        """The files are on another disk, which has times of its own."""
+        """Clear the ctimes of all files, for a library that moved to a disk with other ctimes."""
         with self._changing():
             query = (
                 f"UPDATE tracks SET ctime_ns = 0, crc32 = checksum({TRACK_COLUMNS.replace('ctime_ns', '0')}) "
-                f"WHERE crc32 = checksum({TRACK_COLUMNS})"  # damage must stay visible
+                f"WHERE crc32 = checksum({TRACK_COLUMNS})"  # a new crc32 would hide damage
             )
             self._db.execute(query)
             self._db.execute("UPDATE failed SET ctime_ns = 0")
 
     def forget_the_past(self) -> None:
-        """Drop the vectors of other models and all tombstones, make windows small that an older version wrote, and give
-        the space back to the disk.
+        """Drop vectors of other models and all tombstones, quantize windows of older versions, and free the space.
 
-        An index that has not seen the tombstones finds fewer vectors than it holds, and is made anew.
+        An index that has not seen the tombstones notices that it holds too many vectors, and is rebuilt.
         """
         with self._changing():
             for table in ("vectors", "probes"):
@@ -294,9 +295,12 @@ class Catalogue(Reader):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _quantize_after(self, label: int) -> int | None:
-        """Make 8 bits of the next windows after `label` that an older version wrote in 32; the label of the last.
+        """Quantize the next windows after `label` that an older version stored in 32 bits.
 
-        However that ends, all can be read, and another call goes on.
+        The library stays readable if this is interrupted, and another call continues.
+
+        Returns:
+            The last label that was quantized; None if there was none.
         """
         query = (
             "SELECT label FROM windows WHERE label > ? AND length(vectors) = length(starts_s) * ? ORDER BY label "
@@ -311,12 +315,12 @@ class Catalogue(Reader):
         return labels[-1] if labels else None
 
     def copy_to(self, path: Path) -> None:
-        """Write the catalogue into a new file, as small as can be."""
+        """Write a compact copy of the catalogue into a new file."""
         with translated(path):
             self._db.execute("VACUUM INTO ?", (str(path),))
 
     def become_another(self) -> None:
-        """Give a copied library an identity of its own, so that nobody takes the index of one for the other's."""
+        """Give a copied library a new id, so that the index of one copy is not used for the other."""
         with self._changing():
             self._set("library_id", secrets.token_hex(16))
         self.library_id = self._property("library_id")
@@ -366,7 +370,7 @@ class Catalogue(Reader):
             )
 
     def _next(self, table: str) -> int:
-        """A row number that was never given before."""
+        """A row number that was never used before."""
         rows = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
         return int(rows[0][0]) + 1 if rows else 1
 
@@ -384,7 +388,7 @@ class Catalogue(Reader):
     # -- the model -------------------------------------------------------------------------------------
 
     def beside(self, model: Model) -> "Catalogue":
-        """This library, opened once more, with the vectors of another model, which it may not have yet."""
+        """Open this library again with the vectors of another model, which is added if it is new."""
         with self._changing():
             number = self._number_of(model)
         other = Catalogue(self.folder)
@@ -392,10 +396,10 @@ class Catalogue(Reader):
         return other
 
     def make_current(self) -> None:
-        """Make the model of this open catalogue the library's, for all who open it from now on.
+        """Make the model of this open catalogue the library's current model, for everyone who opens it from now on.
 
         Raises:
-            LibraryError: it has not embedded every track.
+            LibraryError: the model has not embedded every track.
         """
         with self._changing():
             lacking = self.totals()[0] - len(self)
@@ -404,7 +408,7 @@ class Catalogue(Reader):
             self._set("model", str(self.model_number))
 
     def is_current(self) -> bool:
-        """Whether the library's model is still the one that this catalogue was opened with."""
+        """Whether the library's current model is still the one that this catalogue was opened with."""
         return int(self._property("model")) == self.model_number
 
     def lacking(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The SQLite file of a catalogue: threads that take turns, transactions, one writer, and its errors as ours."""
+"""The SQLite file of a catalogue: a lock for threads, transactions, the writer's lock and translated errors."""
 
 import json
 import os
@@ -16,10 +16,10 @@ REPAIR = "run `music-search verify LIB --repair`, or restore the library from a 
 
 
 class Database:
-    """An open file.
+    """An open SQLite file that threads may share; a lock runs their queries one after the other.
 
-    Threads may share it; each waits for the others' queries. (SQLite would let them wait by itself, but our functions
-    in SQL need Python's lock, which Python keeps while it waits for SQLite's: two threads would wait for each other.)
+    SQLite's own lock is not enough, because it would deadlock with the GIL: our SQL functions need the GIL, and Python
+    holds the GIL while it waits for SQLite's lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """Of the library, for people."""
+        """The library's name in messages."""
         return str(self.folder)
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Within the block, every read sees the same state, whatever a writer commits meanwhile."""
+        """Open a read transaction: all reads in the block see the same state, whatever a writer commits meanwhile."""
         with self._turn:
             with translated(self.folder):
                 is_nested = self._db.in_transaction
@@ -47,7 +47,7 @@ class Database:
                 yield
             finally:
                 if not is_nested and self._db.in_transaction:
-                    self._db.execute("ROLLBACK")  # nothing was written
+                    self._db.execute("ROLLBACK")  # loses nothing: a read transaction wrote nothing
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -62,15 +62,15 @@ class Database:
                 yield
                 self._db.execute("COMMIT")
             finally:
-                if self._db.in_transaction:  # SQLite itself ends it on some errors, such as a full disk
+                if self._db.in_transaction:  # on some errors, such as a full disk, SQLite has ended it already
                     self._db.execute("ROLLBACK")
 
     def rows(self, query: str, *values: int | str | float | None) -> list[tuple[Any, ...]]:
-        """What a query of SQL selects; its errors are ours."""
+        """The rows that an SQL query selects; its errors are translated."""
         try:
             with self._turn:
                 return self._db.execute(query, values).fetchall()
-        except UnicodeEncodeError:  # a name that is no UTF-8 is in no catalogue
+        except UnicodeEncodeError:  # no catalogue holds a name that is not UTF-8
             return []
         except (sqlite3.Error, UnicodeDecodeError):
             with translated(self.folder):
@@ -87,10 +87,10 @@ class Database:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a catalogue's file in autocommit, as transactions are explicit; for threads that take turns.
+    """Open a catalogue's file in autocommit mode, because transactions are explicit; threads must use a lock.
 
-    SQLite makes files beside it even to read it. Where it must not, and there are none, as on a read-only disk, the
-    file is read as one that nobody changes; what a writer elsewhere does to it meanwhile may look like damage.
+    SQLite creates files next to it even for reading. If the folder is read-only and has no such files, the file is
+    opened as immutable. Writes by another machine may then look like damage.
     """
     is_fixed = path.exists() and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
     uri = f"{path.absolute().as_uri()}?immutable={int(is_fixed)}"
@@ -99,9 +99,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def write_lock(folder: Path) -> Iterator[None]:
-    """Be the one writer of the library in a folder; see `Catalogue.writing`."""
-    # A second SQLite file is the lock: the operating system releases it with the process, however
-    # that ends, and SQLite knows how to take such a lock on every platform.
+    """Hold the writer's lock of the library in a folder; see `Catalogue.writing`."""
+    # The lock is a second SQLite file. The operating system releases it when the process ends, even in a crash, and
+    # SQLite can lock a file on every platform.
     path = folder / "writer.lock"
     with translated(path):
         lock = sqlite3.connect(path, isolation_level=None, timeout=0.0, check_same_thread=False)
@@ -124,7 +124,7 @@ def write_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def translated(path: str | os.PathLike[str]) -> Iterator[None]:
-    """SQLite's and the file system's errors as ours."""
+    """Raise errors of SQLite and of the file system as `LibraryError`."""
     try:
         yield
     except sqlite3.ProgrammingError as exc:
@@ -138,7 +138,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def is_damage(exc: Exception) -> bool:
-    """Whether an error tells of what is in the file, and not of its disk, locks and permissions."""
-    # A damaged schema or text is an OperationalError too, of no code or the general one.
+    """Whether an error means damaged content of the file, and not a problem of disk, locks or permissions."""
+    # A damaged schema or text also raises OperationalError, with no code or the general one.
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return not isinstance(exc, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR

@@ -1,4 +1,4 @@
-"""Exact search over vectors in memory: one matrix product. The right index for thousands of tracks."""
+"""Exact search over vectors in memory, by one matrix product; the right index for thousands of tracks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 
 class Found(NamedTuple):
-    """What a search found, best first: labels int64 [n], cosines float32 [n], and their vectors, float32 [n, dim]."""
+    """The results of a search, best first.
+
+    Attributes:
+        labels: int64 [n].
+        scores: cosine similarities, float32 [n].
+        vectors: float32 [n, dim].
+    """
 
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -16,11 +22,11 @@ class Found(NamedTuple):
 
 
 class ExactIndex:
-    """Labelled unit vectors; scores are cosines."""
+    """Labelled unit vectors in a matrix; scores are cosine similarities."""
 
     def __init__(self, *, dim: int) -> None:
         self._labels = np.empty(0, np.int64)
-        self._room = np.empty((0, dim), np.float32)  # for more than there are, so that many parts are copied few times
+        self._room = np.empty((0, dim), np.float32)  # has spare rows, so that adding in many parts copies few times
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -39,24 +45,26 @@ class ExactIndex:
         self._room[start : len(self)] = vectors
 
     def remove(self, labels: NDArray[np.int64]) -> None:
-        """Forget these labels; those not here are ignored."""
+        """Remove these labels; unknown labels are ignored."""
         kept = ~np.isin(self._labels, labels)
         self._labels, self._room = self._labels[kept], self._vectors[kept]
 
     def search(
         self, query: NDArray[np.float32], *, k: int, among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The min(k, len) best labels and their scores, best first; equal scores by label.
+        """The min(k, len) best labels and their scores, best first; equal scores are ordered by label.
 
         Args:
-            among: the labels to choose from, ascending, all of them here; None for all.
+            query: float32 [dim].
+            k: how many results.
+            among: the labels to choose from, in ascending order; all must be in the index. None means all.
         """
         if among is None:
             return best(self._labels, self._vectors @ query, k=k)
         return best(among, self.vectors(among) @ query, k=k)
 
     def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 [n, dim] of labels that are here; they are added in ascending order."""
+        """The vectors float32 [n, dim] of labels in the index; requires that labels were added in ascending order."""
         return self._vectors[np.searchsorted(self._labels, labels)]
 
 
@@ -66,11 +74,12 @@ def scan(
     *,
     k: int,
 ) -> list[NDArray[np.int64]]:
-    """By query, the k best labels, best first, among vectors that need not be in memory together.
+    """For each query, find the k best labels, best first, among vectors that need not fit into memory together.
 
     Args:
         parts: labels int64 [n] and unit vectors float32 [n, dim]; see `Catalogue.vectors`.
-        queries: float32 [queries, dim]; or what scores vectors float32 [n, dim], each.
+        queries: float32 [queries, dim]; or functions, each of which gives the scores of vectors float32 [n, dim].
+        k: how many labels for each query.
     """
     nearest = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
     for labels, vectors in parts:
@@ -82,7 +91,7 @@ def scan(
 
 
 def is_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which values are among others, which are in order: bool [len(values)]; np.isin would sort these."""
+    """Which values are in `ascending`, a sorted array: bool [len(values)]. `np.isin` would sort it again."""
     places = np.searchsorted(ascending, values)
     found = places < len(ascending)
     found[found] = ascending[places[found]] == values[found]
@@ -92,13 +101,15 @@ def is_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray
 def best(
     labels: NDArray[np.int64], scores: NDArray[np.float32], *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The min(k, n) labels with the best scores, best first; equal scores by label.
+    """The min(k, n) labels with the best scores, best first; equal scores are ordered by label.
 
     Args:
-        labels: int64 [n]; scores: float32 [n].
+        labels: int64 [n].
+        scores: float32 [n].
+        k: how many labels.
     """
     k = min(k, len(scores))
-    # Sorting only what can be among the best: everything at or above the k-th score.
+    # Only scores at or above the k-th best can be among the results, so only those are sorted.
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
     candidates = np.flatnonzero(scores >= threshold)
     order = candidates[np.lexsort((labels[candidates], -scores[candidates]))][:k]

@@ -1,4 +1,4 @@
-"""Metadata: what a track may carry, and which tracks a `where` selects by it."""
+"""Metadata: which values a track may have, and which tracks a `where` selects."""
 
 import difflib
 import math
@@ -14,25 +14,25 @@ import numpy as np
 from ..errors import QueryError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MOST_CONDITIONS = 500  # SQLite's own limit for what it intersects
+_MOST_CONDITIONS = 500  # SQLite's limit for the terms of an INTERSECT
 
 Value = str | int | float | bool | list[str]
-"""Of one metadata field; a list holds several, such as two genres, and any of them may match."""
+"""The value of one metadata field. A list holds several values, such as two genres, and any of them may match."""
 
 
 def folded(text: str) -> str:
-    """The text as texts are compared: whatever the case, and however Unicode writes its accents."""
-    decomposed = unicodedata.normalize("NFD", text)  # first, as folding looks at letters one by one
+    """The form in which texts are compared: case-folded, and with one Unicode form (NFC) for accents."""
+    decomposed = unicodedata.normalize("NFD", text)  # first, because folding treats each letter alone
     return unicodedata.normalize("NFC", decomposed.casefold())
 
 
 def several(value: Any) -> list[Any]:
-    """What a value of metadata holds: a list several, anything else itself."""
+    """The single values of a metadata value: a list as it is, anything else as a list of one."""
     return value if isinstance(value, list) else [value]
 
 
 def field_name(name: Any) -> Any:
-    """The name of a field as names are compared: however Unicode writes its accents; what is no text as it is."""
+    """The form in which field names are compared: one Unicode form (NFC); a name that is no text is left as it is."""
     return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
 
 
@@ -52,10 +52,10 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
 
 
 def read_annotations(annotations: Any) -> dict[str, dict[str, Any]]:
-    """Annotations by track id, with the names of their fields as `field_name` gives them.
+    """Annotations by track id, with field names as `field_name` gives them.
 
     Raises:
-        QueryError: these are no dicts by track id; `check_metadata` looks at what is in them.
+        QueryError: these are not dicts by track id. Their values are left to `check_metadata`.
     """
     for changes in (annotations, *annotations.values()) if isinstance(annotations, Mapping) else [annotations]:
         if not isinstance(changes, Mapping):
@@ -67,7 +67,7 @@ def read_annotations(annotations: Any) -> dict[str, dict[str, Any]]:
 
 
 def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]) -> None:
-    """Make these the fields that the track with this number is found by."""
+    """Replace the fields by which filters find the track with this number."""
     rows = {
         (field_name(name), folded(part) if isinstance(part, str) else float(part), track)
         for name, value in metadata.items()
@@ -79,12 +79,13 @@ def put_fields(db: sqlite3.Connection, track: int, metadata: Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Condition:
-    """What a `where` asks of one field: to be one of these texts or numbers, or a number between two.
+    """The condition of a `where` for one field: equal to one of these texts or numbers, or a number in a range.
 
     Attributes:
-        name: as `field_name` gives it.
-        texts: as `folded` gives them.
-        between: the lowest and the highest number; infinite where there is no limit.
+        name: the field, as `field_name` gives it.
+        texts: texts that match, as `folded` gives them.
+        numbers: numbers that match.
+        between: the lowest and the highest number that match; infinite if there is no limit.
     """
 
     name: str
@@ -94,14 +95,15 @@ class Condition:
 
 
 def read_where(where: Mapping[str, Any]) -> list[Condition]:
-    """The conditions of a `where`, all of which must hold.
+    """Parse a `where` into its conditions; a track must fit all of them.
 
     Args:
-        where: by the name of a field: a text (see `folded`), a number or a bool: equal to it; a list of these: equal to
-            one of them; a tuple (low, high): a number between them, both included, None for no limit on that side.
+        where: a condition by the name of each field. A text (see `folded`), a number or a bool: the field is equal to
+            it. A list of these: the field is equal to one of them. A tuple (low, high): the field is a number between
+            them, both included; None is no limit on that side.
 
     Raises:
-        QueryError: a condition of another form.
+        QueryError: a condition has another form.
     """
     if not isinstance(where, Mapping) or not where:
         raise QueryError(f'where is {where!r}, expected a dict of fields such as {{"genre": "jazz"}}')
@@ -128,7 +130,7 @@ def _read_condition(given: Any, condition: Any) -> Condition:
 
 
 def unknown_field(name: str, *, known: Sequence[str]) -> QueryError:
-    """No track has this field; naming the nearest of those that some track has."""
+    """The error for a field that no track has; it suggests the most similar known field."""
     nearest = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known) or 'none'}"
     return QueryError(f"no track has the field {name!r}: {hint}")
@@ -137,14 +139,17 @@ def unknown_field(name: str, *, known: Sequence[str]) -> QueryError:
 def select_tracks(
     where: Mapping[str, Any], *, known: Sequence[str]
 ) -> tuple[str, list[str | float], list[tuple[int, str | float]]]:
-    """SQL that selects the numbers of the tracks that fit every condition, its parameters, and its rows of `wanted`.
+    """Make the SQL query for the numbers of the tracks that fit every condition.
 
     Args:
         where: see `read_where`.
         known: the fields that some track has.
 
+    Returns:
+        The query, its parameters, and the rows that it expects in the temporary table `wanted`.
+
     Raises:
-        QueryError: a field that no track has, a condition of another form, or more conditions than SQLite takes.
+        QueryError: no track has a field, a condition has another form, or there are more conditions than SQLite takes.
     """
     conditions = read_where(where)
     if len(conditions) > _MOST_CONDITIONS:
@@ -158,7 +163,7 @@ def select_tracks(
         if condition.between:
             test = "BETWEEN ? AND ?"
             parameters += [condition.name, *condition.between]
-        else:  # in a table, as a statement takes only so many parameters
+        else:  # in a table, because SQLite limits the parameters of a statement
             test = "IN (SELECT value FROM temp.wanted WHERE condition = ?)"
             parameters += [condition.name, number]
             values: list[str | float] = [*condition.texts, *condition.numbers]
@@ -168,7 +173,7 @@ def select_tracks(
 
 
 def _is_number(value: Any) -> bool:
-    """One of Python's or NumPy's; infinity too, but neither NaN nor an int beyond all floats."""
+    """Whether it is a number of Python or NumPy; NaN and an int beyond all floats are not, infinity is."""
     try:
         return isinstance(value, int | float | np.integer | np.floating | np.bool_) and not math.isnan(value)
     except OverflowError:
@@ -176,5 +181,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """One that UTF-8 has bytes for."""
+    """Whether it is a text that UTF-8 can encode."""
     return isinstance(value, str) and not _SURROGATE.search(value)

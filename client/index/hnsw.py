@@ -1,13 +1,14 @@
-"""Approximate search with hnswlib: a disposable cache of the catalogue's vectors.
+"""Approximate nearest-neighbour search with hnswlib: a disposable cache of the catalogue's vectors.
 
-hnswlib 0.8.0 trusts its caller, so this file does not trust it: a damaged file can crash the process or
-answer wrongly (hence checksums before loading), saving reports no error (hence the size check), asking for
-more than the living count raises, and a label added twice is found twice (labels are never reused).
+hnswlib 0.8.0 does not check its input, so this file does. Loading a damaged file can crash the process or give wrong
+answers, so checksums are compared first. Saving reports no errors, so the file size is checked. Asking for more
+results than there are living labels raises. A label that is added twice is found twice, so labels are never reused.
 
-Its cost is memory: it keeps every vector. Music lies in few directions, so the graph keeps the vectors' coordinates
-along those (see `principal_axes`), and what it finds is compared anew by the whole vectors of the catalogue.
+The graph keeps every vector in memory. To save memory it keeps only their coordinates along the few directions in
+which music varies (see `principal_axes`). The candidates it finds are ranked again by the whole vectors from the
+catalogue.
 
-The same vectors in the same order make the same graph, so that whoever opens a library finds the same.
+The same vectors in the same order give the same graph, so everyone who opens a library finds the same tracks.
 """
 
 import base64
@@ -33,30 +34,35 @@ MANIFEST_NAME = "hnsw.json"
 _FORMAT = 3
 _LINKS = 16  # M: edges per node and layer
 _EF_CONSTRUCTION = 200
-# Candidates per query, of which the fewest are chosen whose measured recall will do: 20 to 5120.
+# Candidates per query (ef) whose recall is measured, 20 to 5120. The smallest that reaches the asked recall is chosen.
 _EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(17))
-_BEST_RECALL = 0.999  # who asks for more is better off with all vectors than with still more candidates
-MEASURED_K = 10  # how many of the best that recall is about
+_BEST_RECALL = 0.999  # for a higher recall, a full scan is better than still more candidates
+MEASURED_K = 10  # recall is measured on this many best results
 _KEPT_ENERGY = 0.999
-_AXES_STEP = 32  # what processors multiply at once
-_LEAST_SPARE, _SPARE_SHARE = 10, 8  # found beyond the k asked for: so many, or an eighth of k
+_AXES_STEP = 32  # numbers that a processor multiplies at once
+_LEAST_SPARE, _SPARE_SHARE = 10, 8  # candidates beyond k for ranking again: 10, or an eighth of k if that is more
 _BLOCK = 32 << 20  # bytes of a file that are hashed in one go
-_SCANNED_SHARE = 0.05  # where fewer fit a filter, comparing with each of them is quicker than walking the graph
+_SCANNED_SHARE = 0.05  # if a smaller share fits a filter, scanning that share is faster than walking the graph
 
 Whole = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 class DamagedCache(Exception):
-    """The saved graph cannot be trusted; never leaves this package: the caller rebuilds."""
+    """The saved graph cannot be trusted; callers in this package catch this and rebuild the graph."""
 
 
 class HnswIndex:
-    """Labelled unit vectors in a graph; scores are cosines.
+    """Labelled unit vectors in an HNSW graph; scores are cosine similarities.
 
     Args:
-        axes: float32 [dim, kept], as `principal_axes` gives them: the graph keeps the vectors' coordinates along these
-            alone; None keeps them whole.
-        whole: gives the whole vectors, float32 [n, dim], of living labels int64 [n]; needed with `axes`.
+        dim: numbers of a vector.
+        axes: float32 [dim, kept] from `principal_axes`. The graph keeps only the coordinates along these axes; None
+            keeps whole vectors.
+        whole: a function that gives the whole vectors, float32 [n, dim], of living labels int64 [n]. Needed with
+            `axes`.
+
+    Attributes:
+        recalls: the measured recall; see `measure_recall`.
     """
 
     def __init__(self, *, dim: int, axes: NDArray[np.float32] | None = None, whole: Whole | None = None) -> None:
@@ -78,32 +84,32 @@ class HnswIndex:
 
     @property
     def removed_share(self) -> float:
-        """Removed labels stay in the graph as bridges, which costs time and recall: a fraction in [0, 1]."""
+        """Share of removed labels in the graph, 0 to 1. They stay as bridges, which costs time and recall."""
         return len(self._removed) / max(1, int(self._graph.element_count))
 
     def holds(self, sample: NDArray[np.float32]) -> bool:
-        """Whether the axes are still right for vectors like these, float32 [n, dim]."""
+        """Whether the axes still keep enough of vectors like these, float32 [n, dim]."""
         if self._axes is None or not len(sample):
             return True
         lost = 1.0 - float(np.mean(np.square(sample @ self._axes).sum(1)))
         return lost < 2.0 * (1.0 - _KEPT_ENERGY)
 
     def along_axes(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the graph keeps of vectors float32 [..., dim]: float32 [..., kept]."""
+        """The coordinates along the axes, float32 [..., kept], of vectors float32 [..., dim]."""
         return vectors if self._axes is None else np.einsum("...d,dk->...k", vectors, self._axes)
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Labels must be higher than all before. The vectors were checked on their way into the catalogue."""
+        """Add vectors that the catalogue has checked; labels must be higher than all before."""
         kept = self.along_axes(vectors)
         needed = int(self._graph.element_count) + len(labels)
         if needed > self._graph.max_elements:
             self._graph.resize_index(max(needed, 2 * self._graph.max_elements))
-        self._graph.add_items(kept, labels, num_threads=1)  # more would link them otherwise each time
-        if self._rows is not None:  # to read them all from the graph again takes ten times as long as a search
+        self._graph.add_items(kept, labels, num_threads=1)  # more threads would build a different graph each time
+        if self._rows is not None:  # reading all vectors from the graph again takes ten times as long as a search
             self._rows.add(labels, kept)
 
     def remove(self, labels: NDArray[np.int64]) -> None:
-        """Forget these labels; those not here are ignored."""
+        """Remove these labels; unknown labels are ignored."""
         present = set(labels.tolist()).intersection(self._graph.get_ids_list()) - self._removed
         for label in present:
             self._graph.mark_deleted(label)
@@ -114,19 +120,21 @@ class HnswIndex:
     def search(
         self, query: NDArray[np.float32], *, k: int, recall: float, among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """About the min(k, len) best labels and their scores, best first; equal scores by label.
+        """Approximately the min(k, len) best labels and their scores, best first; equal scores are ordered by label.
 
         Args:
-            recall: of the k best, how many are to be found on average; where no graph search was measured to find
-                them, the query is compared with every vector.
-            among: the labels to choose from, ascending, all of them here; None for all.
+            query: float32 [dim].
+            k: how many results.
+            recall: the share of the k best to find on average, 0 to 1. If no measured graph search reached it, the
+                query is compared with every vector.
+            among: the labels to choose from, in ascending order; all must be in the index. None means all.
         """
         return self._search(query, k=k, ef=self.recalls.of(recall).candidates, among=among)[:2]
 
     def search_whole(
         self, query: NDArray[np.float32], *, k: int, recall: float, among: NDArray[np.int64] | None = None
     ) -> Found:
-        """As `search`, with the vectors; needs `whole`."""
+        """As `search`, but also returns the whole vectors; needs `whole`."""
         assert self._whole is not None
         labels, scores, vectors = self._search(query, k=k, ef=self.recalls.of(recall).candidates, among=among)
         return Found(labels, scores, self._whole(labels) if vectors is None else vectors)
@@ -134,12 +142,12 @@ class HnswIndex:
     def _search(
         self, query: NDArray[np.float32], *, k: int, ef: int | None, among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]:
-        """Labels, scores, and the vectors where they had to be read."""
+        """Labels, scores, and the whole vectors if they had to be read."""
         k = min(k, len(self) if among is None else len(among))
         if self._axes is None or k == 0:
             return *best(*self._nearest(query, k=k, ef=ef, among=among), k=k), None
         assert self._whole is not None
-        # Along the axes alone, neighbours whose scores differ little may change places.
+        # Scores along the axes are not exact, so neighbours with similar scores may change places.
         spare = max(_LEAST_SPARE, k // _SPARE_SHARE)
         candidates = np.sort(self._nearest(self.along_axes(query), k=k + spare, ef=ef, among=among)[0])
         vectors = self._whole(candidates)
@@ -149,17 +157,18 @@ class HnswIndex:
     def _nearest(
         self, query: NDArray[np.float32], *, k: int, ef: int | None, among: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """`query` float32 [kept]. At least min(k, as many as there are)."""
+        """Labels and scores of at least min(k, available) neighbours of a query float32 [kept]."""
         if among is None:
             k = min(k, len(self))
             return self._scan().search(query, k=k) if ef is None else self._walk(query, k=k, ef=ef)
         share = len(among) / max(len(self), 1)
         if ef is None or share < _SCANNED_SHARE or k >= share * len(self):
             return self._scan().search(query, k=k, among=among)
-        # The k best of some are among the k / share best of all, give or take chance; on correlation it takes more.
+        # If filter and score are independent, the k best that fit are among about k / share best of all; 1.3 allows for
+        # chance. If they are correlated, it takes more.
         wanted = math.ceil(1.3 * k / share)
         while wanted < 10 * k / share:
-            # Twice the candidates: the last of many neighbours are found less surely than the first.
+            # Twice the candidates, because recall is lower for the last of many neighbours than for the first.
             labels, scores = self._walk(query, k=min(wanted, len(self)), ef=2 * ef)
             fit = is_among(labels, among)
             if np.count_nonzero(fit) >= k or len(labels) == len(self):
@@ -170,19 +179,20 @@ class HnswIndex:
     def _walk(self, query: NDArray[np.float32], *, k: int, ef: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        self._graph.set_ef(max(ef + k - min(k, MEASURED_K), 2 * k))  # what is found beyond those takes as many more
+        self._graph.set_ef(max(ef + k - min(k, MEASURED_K), 2 * k))  # one more for each result beyond MEASURED_K
         try:
             labels, distances = self._graph.knn_query(query, k=k, num_threads=1)
-        except RuntimeError:  # it reached fewer than k: some living nodes are not linked to the rest
+        except RuntimeError:  # fewer than k were reached, because some living nodes are not linked to the rest
             return self._scan().search(query, k=k)
-        return labels[0].view(np.int64), 1.0 - distances[0]  # labels are uint64, none so large
+        return labels[0].view(np.int64), 1.0 - distances[0]  # labels are uint64, but none exceeds int64
 
     def measure_recall(self, queries: NDArray[np.float32], *, exact: NDArray[np.int64], split: int = 0) -> None:
-        """Find out how many candidates a search needs.
+        """Measure the recall of searches, by their number of candidates, and set `recalls`.
 
         Args:
-            queries: float32 [n, dim]; exact: int64 [n, MEASURED_K], the labels that an exact search finds for them.
-            split: the queries before and those from there on are of two kinds, of which the harder counts.
+            queries: float32 [n, dim].
+            exact: the labels that an exact search finds for each query, int64 [n, MEASURED_K].
+            split: where a second kind of queries begins. Recall is measured for both kinds, and the lower one counts.
         """
 
         def measured(ef: int | None) -> float:
@@ -194,16 +204,16 @@ class HnswIndex:
         for ef in _EFS:
             by_ef[ef] = measured(ef)
             if by_ef[ef] >= _BEST_RECALL or by_ef[ef] <= by_ef.get(ef // 4, 0.0):
-                break  # all are found, or four times the candidates find no more
+                break  # enough is found, or four times the candidates found no more
         rows = self._rows
         self.recalls = Recalls(by_ef, 1.0 if self._axes is None else measured(None))
-        self._rows = rows  # not kept for this alone
+        self._rows = rows  # frees the matrix if only this measurement needed it
 
     def vectors(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What the graph keeps of living labels, float32 [len(labels), kept]; see `along_axes`.
+        """The coordinates that the graph keeps of living labels, float32 [len(labels), kept]; see `along_axes`.
 
         Raises:
-            DamagedCache: one of them is not here.
+            DamagedCache: a label is not in the graph.
         """
         if len(labels) == 0:
             return np.empty((0, self._kept), np.float32)
@@ -213,13 +223,13 @@ class HnswIndex:
             raise DamagedCache(str(exc)) from exc
 
     def labels(self) -> NDArray[np.int64]:
-        """The living labels, int64 [len], ascending."""
+        """The living labels, int64 [len], in ascending order."""
         return np.array(sorted(set(self._graph.get_ids_list()) - self._removed), np.int64)
 
     def _scan(self) -> ExactIndex:
-        """The living vectors, for comparing with each of them."""
+        """The living vectors as an exact index, made on the first call."""
         if self._rows is None:
-            # `get_items` makes a Python number of every component, 50 times slower than this.
+            # This is 50 times faster than `get_items`, which makes a Python number of every component.
             (state,) = self._graph.__getstate__()
             fields = {
                 "names": ["vector", "label"],
@@ -238,11 +248,12 @@ class HnswIndex:
     # -- the saved graph -------------------------------------------------------------------------------
 
     def save(self, folder: Path, *, position: Position, identity: Mapping[str, str]) -> None:
-        """Write graph and manifest so that a crash at any point leaves the old pair or the new one.
+        """Save graph and manifest so that a crash at any point leaves either the old pair or the new pair.
 
         Args:
+            folder: the library's folder.
             position: how much of the catalogue's history the graph contains.
-            identity: what it belongs to; `load` demands the same.
+            identity: the library and model that the graph belongs to; `load` requires the same.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
@@ -283,10 +294,10 @@ class HnswIndex:
     def load(
         cls, folder: Path, *, dim: int, identity: Mapping[str, str], whole: Whole | None = None
     ) -> tuple[Self, Position]:
-        """The saved graph, if every byte of it is what was saved for `identity`.
+        """Load the saved graph and its position, after comparing its checksums and `identity`.
 
         Raises:
-            DamagedCache: it is not, or there is none.
+            DamagedCache: there is no saved graph, a checksum does not match, or it belongs to another identity.
         """
         try:
             content = _read_manifest(folder, identity=identity)
@@ -311,14 +322,14 @@ class HnswIndex:
 def principal_axes(sample: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """The fewest directions, in steps of 32, along which vectors like these keep 99.9 % of their squared length.
 
-    They are the first eigenvectors of the vectors' second moment: principal components without centring, so that
-    inner products survive.
+    They are the first eigenvectors of the vectors' second moment, that is principal components without centring.
+    Centring would change inner products.
 
     Args:
         sample: float32 [n, dim].
 
     Returns:
-        float32 [dim, kept], orthonormal; None where that would keep all, or the sample is too small to tell.
+        float32 [dim, kept], orthonormal. None if all directions would be kept, or the sample is too small (n < 2 dim).
     """
     dim = sample.shape[1]
     if len(sample) < 2 * dim:
@@ -331,7 +342,7 @@ def principal_axes(sample: NDArray[np.float32]) -> NDArray[np.float32] | None:
 
 
 def saved_recalls(folder: Path, *, identity: Mapping[str, str]) -> Recalls:
-    """Those of the saved graph, without loading it.
+    """The measured recall of the saved graph, read without loading the graph.
 
     Raises:
         DamagedCache: see `HnswIndex.load`.
@@ -343,9 +354,9 @@ def saved_recalls(folder: Path, *, identity: Mapping[str, str]) -> Recalls:
 
 
 def delete_snapshot(folder: Path) -> None:
-    """The graph is then made anew where it is needed."""
+    """Delete the saved graph; it is rebuilt when it is needed."""
     for path in (folder / MANIFEST_NAME, *_leftovers(folder)):
-        with suppress(OSError):  # what is no file is no snapshot either
+        with suppress(OSError):  # a path that is not a file is no snapshot either
             path.unlink()
 
 
@@ -375,7 +386,7 @@ def _new_graph(dim: int) -> Any:
 
 
 def _hash(path: Path) -> str:
-    """SHA-256 over those of the file's blocks, which the processors work out side by side."""
+    """SHA-256 over the SHA-256 digests of the file's blocks, which are computed in parallel."""
     with path.open("rb") as file, ThreadPoolExecutor() as pool:
 
         def hashed(start: int) -> bytes:

@@ -1,7 +1,8 @@
-"""The index that searches use: it follows the catalogue, whoever writes to that.
+"""The search index of a catalogue, which follows the changes of any writer.
 
-Small catalogues are searched exactly. Large ones through an HNSW graph that is loaded from its snapshot, then
-catches up with what the catalogue recorded since; on any doubt it is rebuilt from the catalogue.
+A small catalogue is searched exactly. A large one is searched with an HNSW graph. The graph is loaded from its
+snapshot, then replays the changes that the catalogue recorded since. If anything does not match, it is rebuilt from the
+catalogue.
 """
 
 import logging
@@ -22,11 +23,11 @@ from .records import Position
 
 # A product with 5,000 x 256 floats takes under 1 ms, less than encoding the query.
 EXACT_BELOW = 5_000
-_REBUILD_ABOVE = 0.3  # removed share of a graph
-_PROBES = 100  # of the catalogue's own vectors, for measuring recall
-_SAMPLED = 4_096  # vectors that tell along which axes the catalogue's lie
-_COMPARED = 100  # vectors that a snapshot must share with the catalogue to be believed
-_SAVE_AFTER = 0.01  # share of tracks that changed since the last snapshot: replaying them takes seconds
+_REBUILD_ABOVE = 0.3  # share of removed labels in a graph
+_PROBES = 100  # queries from the catalogue's own vectors, for measuring recall
+_SAMPLED = 4_096  # vectors from which the principal axes are computed
+_COMPARED = 100  # newest vectors of a snapshot that must equal the catalogue's
+_SAVE_AFTER = 0.01  # share of tracks changed since the last snapshot; replaying fewer takes seconds
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,11 @@ class LiveIndex:
     """Searches the living vectors of a catalogue.
 
     Args:
-        catalogue: the truth.
-        recall: of the best tracks, the share that a search finds on average, 0 to 1; 1 compares with every vector.
-        exact_below: catalogues of fewer tracks are searched exactly; by default all where `recall` is 1, else those of
-            fewer than EXACT_BELOW.
+        catalogue: the source of truth.
+        recall: the share of the best tracks that a search should find on average, 0 to 1. With 1, every vector is
+            compared.
+        exact_below: catalogues with fewer tracks are searched exactly. The default is EXACT_BELOW, or no limit if
+            `recall` is 1.
     """
 
     def __init__(self, catalogue: Catalogue, *, recall: float = 0.99, exact_below: float | None = None) -> None:
@@ -50,18 +52,18 @@ class LiveIndex:
         self._position = Position(0, 0)
         self._saved: Position | None = None
         self._recall = recall
-        self._measured: Position | None = None  # what the graph had seen when its recall was measured
+        self._measured: Position | None = None  # the graph's position when its recall was measured
         self._state: tuple[int, int] | None = None
-        # A graph is only good for the very catalogue and model that it was made from.
+        # A graph is valid only for the catalogue and the model that it was made from.
         self._identity = {"library_id": catalogue.library_id, "fingerprint": catalogue.model.fingerprint}
 
     @property
     def kind(self) -> str:
-        """ "hnsw", or "exact" in a small library: how it searches."""
+        """The search method: "hnsw", or "exact" in a small library."""
         return "hnsw" if isinstance(self._index, HnswIndex) else "exact"
 
     def recall(self) -> Recall:
-        """What its searches find, as it was last measured."""
+        """The recall of its searches, as last measured."""
         if isinstance(self._index, HnswIndex):
             return self._index.recalls.of(self._recall)
         if len(self._catalogue) < self._exact_below:
@@ -74,19 +76,27 @@ class LiveIndex:
     def search(
         self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Labels int64 [min(k, tracks that fit)] and cosines float32, best first, of the catalogue as it is now.
+        """Search the catalogue in its current state.
+
+        Args:
+            query: float32 [dim].
+            k: how many results.
+            where: search only tracks that fit this filter; see `fields.read_where`.
+
+        Returns:
+            Labels int64 [min(k, tracks that fit)] and cosine similarities float32, best first.
 
         Raises:
-            QueryError: `where` is not one; see `fields.select_tracks`.
+            QueryError: `where` is not valid; see `fields.select_tracks`.
         """
-        with self._catalogue.reading():  # labels and vectors of the very state that the index has
+        with self._catalogue.reading():  # labels and vectors come from the same state as the index
             among = self._among(where)
             if isinstance(self._index, ExactIndex):
                 return self._index.search(query, k=k, among=among)
             return self._index.search(query, k=k, among=among, recall=self._recall)
 
     def search_whole(self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None) -> Found:
-        """As `search`, with the vectors."""
+        """As `search`, but also returns the vectors."""
         with self._catalogue.reading():
             among = self._among(where)
             if isinstance(self._index, ExactIndex):
@@ -99,7 +109,7 @@ class LiveIndex:
         return None if where is None else self._catalogue.labels(where)
 
     def refresh(self) -> None:
-        """Catch up with the catalogue."""
+        """Update the index to the current state of the catalogue."""
         if self._catalogue.state() != self._state:
             with self._catalogue.reading():
                 self._catch_up()
@@ -128,7 +138,7 @@ class LiveIndex:
         self._state = state
 
     def _measure_recall(self, graph: HnswIndex) -> None:
-        """On vectors of the catalogue and on texts about music, which lie elsewhere than audio."""
+        """Measure recall on vectors of the catalogue and on texts about music, which lie apart from audio vectors."""
         everything = graph.labels()
         if not len(everything):
             return
@@ -139,9 +149,9 @@ class LiveIndex:
         self._measured = self._position
 
     def save(self) -> None:
-        """Snapshot the graph if much has changed; the caller is the library's writer.
+        """Save a snapshot of the graph if enough has changed; the caller must hold the writer's lock.
 
-        A snapshot only saves time, so failing to write one is a warning.
+        A snapshot only saves time, so a failure to write it is logged as a warning.
         """
         self.refresh()
         if not isinstance(self._index, HnswIndex):
@@ -162,7 +172,7 @@ class LiveIndex:
             log.warning("the search index was not saved and will be rebuilt at the next start: %s", exc)
 
     def compact(self) -> None:
-        """Save a graph that holds no trace of removed tracks, or none where none is needed; as `save`."""
+        """Save a graph without removed tracks, or delete the snapshot if the library needs no graph; see `save`."""
         self.refresh()
         if not isinstance(self._index, HnswIndex):
             delete_snapshot(self._catalogue.folder)
@@ -176,7 +186,7 @@ class LiveIndex:
         self.refresh()
 
     def _start_graph(self, end: Position) -> None:
-        """Go over to a graph, from its snapshot where there is a good one."""
+        """Switch to a graph, from its snapshot if that is valid, else an empty one."""
         try:
             graph, position = HnswIndex.load(
                 self._catalogue.folder, dim=self._catalogue.dim, identity=self._identity, whole=self._whole
@@ -190,9 +200,9 @@ class LiveIndex:
             self._reset(graph=True)
 
     def _agrees(self, graph: HnswIndex, position: Position) -> bool:
-        """Whether the graph's newest vectors are the catalogue's.
+        """Whether the graph's newest vectors equal the catalogue's.
 
-        A catalogue that goes back to a backup gives the labels beyond it a second time, from its end.
+        After a restore from a backup, the catalogue gives the labels after the backup a second time.
         """
         labels, vectors = self._catalogue.newest_vectors(position.label, rows=_COMPARED)
         return np.allclose(graph.vectors(labels), graph.along_axes(vectors), atol=1e-6)
@@ -207,7 +217,7 @@ class LiveIndex:
             self._index = ExactIndex(dim=dim)
 
     def _whole(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The catalogue's vectors of living labels, float32 [n, dim]."""
+        """The whole vectors of living labels from the catalogue, float32 [n, dim]."""
         found = self._catalogue.vectors_of(labels.tolist())
         for label in labels.tolist():
             if label not in found:

@@ -1,4 +1,4 @@
-"""Looking after a library: is it sound, make it sound, make it small, take it elsewhere."""
+"""Maintenance of a library: verify, repair, compact, export and import."""
 
 import json
 import os
@@ -24,17 +24,17 @@ from .live import LiveIndex
 from .records import TrackVectors
 from .store import is_milvus, open_milvus, open_store
 
-_COPIED_AT_ONCE = 256  # tracks, with their windows in memory
+_COPIED_AT_ONCE = 256  # tracks whose windows are in memory together
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found.
+    """The result of a verification.
 
     Attributes:
-        problems: one sentence for each thing that is not as it must be.
-        tracks: how many there are, after a repair those that are left; None where problems were left alone.
-        lacking: how many of them have no vector of the library's model: adding their folders again makes it.
+        problems: one sentence for each problem.
+        tracks: how many tracks there are, or are left after a repair; None if problems were found and not repaired.
+        lacking: how many of these have no vector of the library's model. Adding their folders again makes the vectors.
     """
 
     problems: list[str]
@@ -46,12 +46,13 @@ def verify(folder: Path, *, repair: bool = False) -> Verification:
     """Read every row of a library and compare it with its checksum.
 
     Args:
-        repair: put a catalogue of all that is sound in the place of a damaged one, which stays beside it under the
-            name catalogue.sqlite3.damaged, and have the search index rebuilt.
+        folder: the library's folder.
+        repair: replace a damaged catalogue by a new one with all sound rows, and rebuild the search index. The damaged
+            file is kept next to it as catalogue.sqlite3.damaged.
 
     Raises:
         LibraryError: there is no library, or nothing of it can be read.
-        LibraryBusy: `repair`, and another process is writing to it.
+        LibraryBusy: `repair` is set, and another process is writing to the library.
     """
     path = folder / FILE_NAME
     if not path.is_file():
@@ -71,11 +72,13 @@ def verify(folder: Path, *, repair: bool = False) -> Verification:
 
 
 def compact(folder: Path) -> tuple[int, int]:
-    """Drop the vectors of former models and the traces of removed tracks, and store windows in 8 bits that an older
-    version stored in 32; the space goes back to the disk.
+    """Make a library's files smaller and give the space back to the disk.
+
+    This drops the vectors of former models and the traces of removed tracks. Windows that an older version stored in 32
+    bits are stored in 8 bits.
 
     Returns:
-        Bytes of the catalogue before and after.
+        The size of the catalogue in bytes, before and after.
 
     Raises:
         LibraryError: there is no library, it is damaged, or the disk has no room for a copy of what is kept.
@@ -90,7 +93,7 @@ def compact(folder: Path) -> tuple[int, int]:
 
 
 def export_library(folder: Path, target: Path) -> None:
-    """Write a library into one file, which `import_library` makes a library again, on any machine.
+    """Write a library into one file, from which `import_library` makes a library on any machine.
 
     Raises:
         LibraryError: there is no library, the file exists, or the disk is full.
@@ -102,19 +105,23 @@ def export_library(folder: Path, target: Path) -> None:
 def export_to_parquet(
     library: str | Path, target: Path, *, spec: EncoderSpec | None = None, progress: bool = True
 ) -> int:
-    """Write a library, of a folder or of Milvus, into a Parquet file (see `parquet`).
+    """Write a library from a folder or from Milvus into a Parquet file; see `parquet`.
 
-    `import_library` makes a library of it again, in a folder, which holds the same.
+    From this file, `import_library` makes a library with the same content in a folder.
 
     Args:
-        spec: of the library's model, where it is at hand: no library knows its sample rate and its windows' length.
+        library: the library's folder or Milvus address.
+        target: the file to write.
+        spec: the spec of the library's model, if available. It adds the sample rate and the length of windows, which a
+            library does not know.
+        progress: show a progress bar.
 
     Returns:
-        How many tracks.
+        The number of tracks.
 
     Raises:
         LibraryError: there is no library, it is damaged, the file exists, the disk is full, or pyarrow is missing.
-        ModelMismatch: `spec` is of another model.
+        ModelMismatch: `spec` belongs to another model.
     """
     parquet = _open_parquet(target)
     with closing(open_store(library)) as store:
@@ -129,12 +136,12 @@ def export_to_parquet(
 
 
 def parts_of(folder: Path) -> list[Path]:
-    """The Parquet files of a folder, each a part of one library."""
+    """The Parquet files of a folder, which are the parts of one library."""
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether this is meant as a Parquet file: by its name, or by how it begins."""
+    """Whether this is a Parquet file, by its suffix or its first bytes."""
     if path.suffix.lower() == ".parquet":
         return True
     if not path.is_file():
@@ -144,20 +151,22 @@ def is_parquet(path: Path) -> bool:
 
 
 def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[int, int]:
-    """Copy a library into Milvus, a few tracks at a time; interrupted, the same call goes on where it was.
+    """Copy a library into Milvus, a few tracks at a time; after an interruption, the same call resumes the copy.
 
-    Tracks keep their ids. Those that are there already and have not changed are passed over, and those that are only
-    there stay.
+    Tracks keep their ids. Unchanged tracks that are in Milvus already are skipped. Tracks that are only in Milvus stay.
 
     Args:
-        uri: see `milvus.MilvusStore`; a library is made there if absent.
+        folder: the library's folder.
+        uri: see `milvus.MilvusStore`; the library is created there if it does not exist.
+        progress: show a progress bar.
 
     Returns:
-        How many tracks the library has, and how many of them were written.
+        The number of tracks in the library, and how many of them were written.
 
     Raises:
         LibraryError: there is no library in the folder, or Milvus fails.
-        ModelMismatch: the library there has another model.
+        ModelMismatch: the library in Milvus has another model.
+        QueryError: `uri` is not a Milvus address.
     """
     if not is_milvus(uri):
         raise QueryError(f"{uri!r} is no Milvus address, such as milvus://host:19530/collection, nor a FILE.parquet")
@@ -170,7 +179,7 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
             )
         with show_progress("copying", total=len(source), enabled=progress) as advance:
             for labels, vectors in source.vectors(rows_at_once=_COPIED_AT_ONCE):
-                with source.reading():  # some may be gone meanwhile
+                with source.reading():  # some tracks may have been removed since
                     known = {track.label: track for track in source.by_labels(labels.tolist())}
                     windows = source.windows_of([label for label in labels.tolist() if label in known])
                     group = [
@@ -188,13 +197,15 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
 
 
 def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | None = None) -> Verification:
-    """Make a library of an exported file, SQLite's or Parquet, or of a folder of parts that `client.bulk` wrote.
+    """Make a library from an exported file, SQLite or Parquet, or from a folder of parts that `client.bulk` wrote.
 
     Args:
-        moved: where the music is now: what its paths began with, and what stands in its place.
+        source: the exported file, or the folder of parts.
+        folder: the folder of the new library.
+        moved: where the music is now: the old beginning of paths, and the new beginning that replaces it.
 
     Raises:
-        LibraryError: the file is no sound export, or the folder has a library already.
+        LibraryError: the file is not a sound export, or the folder has a library already.
     """
     if (folder / FILE_NAME).exists():
         raise LibraryError(f"{folder} has a library already: choose another folder")
@@ -209,7 +220,7 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
             return _import(source, folder, moved=moved or {})
         finally:
             if is_new:
-                with suppress(OSError):  # it is not empty: the library is there
+                with suppress(OSError):  # after a success the folder is not empty, and stays
                     folder.rmdir()
 
 
@@ -229,17 +240,17 @@ def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verifica
             LiveIndex(catalogue).save()
             found = _verification(catalogue, problems=[])
         _sync(part / FILE_NAME)
-        for file in sorted(part.iterdir(), key=lambda file: file.name == FILE_NAME):  # a library only when complete
+        for file in sorted(part.iterdir(), key=lambda file: file.name == FILE_NAME):  # catalogue last: complete
             os.replace(file, folder / file.name)
     return found
 
 
 def _fill(path: Path, source: Path) -> None:
-    """Make a catalogue of a Parquet file, or of a folder of parts."""
+    """Make a catalogue from a Parquet file, or from a folder of parts."""
     parquet = _open_parquet(source)
     with closing(_open_raw(path)) as db:
         for setting in (f"page_size = {schema.PAGE_SIZE}", "journal_mode = OFF", "synchronous = OFF"):
-            db.execute(f"PRAGMA {setting}")  # nobody goes on with what comes to half a catalogue
+            db.execute(f"PRAGMA {setting}")  # no durability needed: a half-made catalogue is deleted
         db.execute("BEGIN")
         schema.create(db)
         parquet.fill(db, parts_of(source) if source.is_dir() else [source])
@@ -248,7 +259,7 @@ def _fill(path: Path, source: Path) -> None:
 
 
 def _open_parquet(path: Path) -> ModuleType:
-    """What reads and writes Parquet files, such as this one."""
+    """Import the module that reads and writes Parquet files; `path` is named in the error."""
     try:
         from . import parquet
     except ImportError as exc:
@@ -275,7 +286,7 @@ def _problems(path: Path, *, name: Path) -> list[str]:
                 count = sum(schema.checksum(*values) != crc32 for crc32, *values in rows)
                 if count:
                     problems.append(f"rows of {table} that do not match their checksums: {count}")
-            if version == 1:  # it had no more that can be checked
+            if version == 1:  # it had nothing else that can be checked
                 return problems
             for table, condition in schema.ORPHANS.items():
                 (count,) = db.execute(f"SELECT count(*) FROM {table} WHERE {condition}").fetchone()
@@ -290,7 +301,7 @@ def _problems(path: Path, *, name: Path) -> list[str]:
                     problems.append(f"the list of {table} that filters read")
             if version >= 4 and not _has_sound_names(db):
                 problems.append("the list of names that searches read")
-        except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter: SQLite's message quotes the damage
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter if SQLite's message quotes damaged text
             if not is_damage(exc):
                 raise
             problems.append(f"the file: {exc}")
@@ -301,14 +312,14 @@ def _has_sound_names(db: sqlite3.Connection) -> bool:
     if db.execute(names.WRONG).fetchone() != (0,):
         return False
     try:
-        db.execute("INSERT INTO names (names) VALUES ('integrity-check')")  # it writes nothing
+        db.execute("INSERT INTO names (names) VALUES ('integrity-check')")  # an FTS5 command that writes nothing
     except sqlite3.DatabaseError as exc:
         return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
     return True
 
 
 def _rebuild(path: Path) -> None:
-    """Put a new file with the sound rows in the place of a damaged one, of which a copy stays."""
+    """Replace a damaged file by a new one with its sound rows, and keep a copy of the damaged file."""
     rebuilt, damaged = (path.with_name(f"{FILE_NAME}.{name}") for name in ("rebuilt", "damaged"))
     log, shared = (path.with_name(f"{FILE_NAME}-{name}") for name in ("wal", "shm"))
     with translated(path), _temporary(rebuilt):
@@ -328,7 +339,7 @@ def _rebuild(path: Path) -> None:
                 "SELECT number, metadata, annotations FROM tracks"
             ).fetchall():
                 put_fields(new, number, {**json.loads(metadata), **json.loads(annotations)})
-            with suppress(sqlite3.DatabaseError, UnicodeDecodeError):  # so that no label is given twice
+            with suppress(sqlite3.DatabaseError, UnicodeDecodeError):  # keep the counters, so no label is reused
                 for row in old.execute("SELECT seq, name, seq FROM sqlite_sequence"):
                     new.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", row)
             schema.stamp(new)
@@ -337,12 +348,12 @@ def _rebuild(path: Path) -> None:
         if log.exists():
             shutil.copyfile(log, f"{damaged}-wal")
         for beside in (log, shared):
-            beside.unlink(missing_ok=True)  # it would be taken for the new file's
+            beside.unlink(missing_ok=True)  # SQLite would apply it to the new file
         os.replace(rebuilt, path)
 
 
 def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table: str) -> None:
-    """Read from both ends, as far as the file can be read."""
+    """Copy the sound rows of a table, reading from both ends as far as the file can be read."""
     seen: set[int] = set()
     version = schema.version_of(old)
     for direction in ("ASC", "DESC"):
@@ -358,7 +369,7 @@ def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table:
                 if kept is None:
                     continue
                 if table == "models":
-                    kept["vectors"] = kept["pairs"] = 0  # counted as they are copied
+                    kept["vectors"] = kept["pairs"] = 0  # triggers count the vectors as they are copied
                 places = ", ".join("?" * len(kept))
                 with suppress(UnicodeEncodeError, sqlite3.IntegrityError):
                     new.execute(f"INSERT INTO {table} ({', '.join(kept)}) VALUES ({places})", [*kept.values()])
@@ -373,7 +384,7 @@ def _is_sound(row: Mapping[str, Any], *, table: str, version: int) -> bool:
 
 
 def _open_raw(path: Path) -> sqlite3.Connection:
-    """Without a look at what is in it; text that is not UTF-8 comes out as what matches no checksum."""
+    """Open a catalogue's file without any checks; text that is not UTF-8 is read as text that matches no checksum."""
     db = connect(path)
     db.text_factory = lambda content: content.decode(errors="surrogateescape")
     schema.add_functions(db)
@@ -382,7 +393,7 @@ def _open_raw(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _complete(target: Path) -> Iterator[Path]:
-    """The block writes a file of this other name; the target is there when all of it is on the disk, or not at all."""
+    """Write a file atomically: the block writes a temporary file, which is renamed once it is synced to disk."""
     if target.exists():
         raise LibraryError(f"{target} exists: choose another name, or remove it")
     part = target.with_name(f"{target.name}.part")
@@ -398,7 +409,7 @@ def _complete(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[None]:
-    """The block makes this file and gives it another name; where it does not come to that, nothing stays."""
+    """Delete this file after the block, unless the block has renamed it."""
     path.unlink(missing_ok=True)
     try:
         yield

@@ -1,24 +1,24 @@
-"""A library in Milvus: for more tracks than one machine holds, or for many machines that search the same ones.
+"""A library in Milvus, for more tracks than one machine holds, or for many machines that search the same tracks.
 
     milvus://host:19530/collection       a server or cluster, Milvus 2.4 or newer; milvuss:// over TLS
     milvus:///folder/file.db             a Milvus Lite file, for development and tests
 
-A track is one entity of the collection (see `milvus_entities`), so an upsert replaces it as a whole: its vectors and
-what is known about it never disagree. Its primary key is the track id; the label that the rest of the client knows it
-by is that id as a number. What belongs to the library as a whole (texts for measuring it, files that failed) is in a
-second collection beside it, and its model among the first one's properties.
+A track is one entity of the collection (see `milvus_entities`). An upsert replaces it as a whole, so its vectors and
+its metadata are always consistent. Its primary key is the track id. Its label, by which the rest of the client knows
+it, is the same id as a number. Data of the whole library (texts for measuring it, files that failed) is in a second
+collection. The model is a property of the first collection.
 
-Consistency: searches and look-ups are at the level Session, which sees everything that this process has written and
-does not wait for more. What others write is seen as soon as the server has passed it on, usually within a second.
-Reads on which a write depends, and those that go through all tracks, are Strong: they see every write that anyone was
-acknowledged. Milvus has no lock, so nothing keeps two writers apart; where both write one track, the last one wins.
+Consistency: searches and look-ups use the level Session. It sees everything that this process has written and waits for
+nothing else. Writes of others become visible when the server has passed them on, usually within a second. Reads on
+which a write depends, and reads of all tracks, use the level Strong, which sees every acknowledged write. Milvus has no
+lock, so there may be two writers. If both write one track, the last one wins.
 
-Other than in a folder: the graph is searched with a width that follows from `recall`, which is not measured on the
-library's own vectors; a search finds at most 16,384 tracks; metadata and annotations of a track may take 65,536 bytes
-each, and have 4,096 values. Groups of tracks are written in one request as long as they fit.
+Differences from a library in a folder: `recall` sets how widely the graph is searched, but is not measured on the
+library's own vectors. A search finds at most 16,384 tracks. Metadata and annotations of a track may take 65,536 bytes
+each, and have 4,096 values. Tracks are written in groups of as many as fit into one request.
 
-Milvus Lite opens a file for one process at a time, until that ends. It knows no consistency levels, as it has nothing
-that could lag. It has no index for arrays, so filters read every track, which is slow beyond some thousands.
+Milvus Lite opens a file for one process at a time, until that process ends. It has no consistency levels, because
+nothing in it can lag. It has no index for arrays, so a filter reads every track, which is slow beyond some thousands.
 """
 
 import logging
@@ -74,25 +74,25 @@ from .recall import Recall
 from .records import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
 
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
-"""Of the environment: "user:password" or an API key, for servers that ask for one."""
+"""Environment variable with "user:password" or an API key, for servers that ask for one."""
 
 _FAILURES = (MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
 _CONNECT_S = 10.0
 _CALL_S = 60.0
-_LOAD_S = 600.0  # a large collection, into the memory of the servers
+_LOAD_S = 600.0  # the servers load a large collection into memory
 _MOST_FOUND = 16_384
 _REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
-_ROWS = 1_000  # that are read at once
-_WHOLE_ROWS = 128  # the same, with their windows
+_ROWS = 1_000  # rows of one read
+_WHOLE_ROWS = 128  # rows of one read that includes windows
 _Item = TypeVar("_Item")
 
-# Its errors are raised here as ours; it would print them as well.
+# These loggers would print errors that are raised here anyway.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
 
 
 class _Address(NamedTuple):
-    """Of a library: what pymilvus connects to, and the collection there."""
+    """The address of a library: the URI that pymilvus connects to, and the collection there."""
 
     uri: str
     collection: str
@@ -100,15 +100,15 @@ class _Address(NamedTuple):
 
 
 class MilvusStore:
-    """An open library in Milvus; `Catalogue` tells what the methods do.
+    """An open library in Milvus; `Catalogue` documents the methods.
 
     Args:
-        uri: as above.
-        create: the model of a new library; None opens existing libraries only.
+        uri: the address, as described at the top of this module.
+        create: the model of a new library; None opens only an existing library.
 
     Raises:
-        LibraryError: the address is of another form, nobody answers there, there is no library (and `create` is
-            None), or the collection is something else.
+        LibraryError: the address has another form, no server answers, there is no library (and `create` is None), or
+            the collection is not a library.
     """
 
     def __init__(self, uri: str, *, create: Model | None = None) -> None:
@@ -164,9 +164,9 @@ class MilvusStore:
     def _complete(
         self, name: str, schema: Any, indexes: Mapping[str, Mapping[str, Any]], *, properties: Mapping[str, str]
     ) -> None:
-        """Make what there is not yet of a collection, and of one that a killed process has left half made."""
+        """Create a collection and its indexes, as far as they are missing; a killed process may have left half."""
         if not self.client.has_collection(name, timeout=_CALL_S):
-            # Iterators take their consistency from here.
+            # Iterators use the consistency level of the collection.
             self.client.create_collection(
                 name, schema=schema, properties=properties, consistency_level="Strong", timeout=_CALL_S
             )
@@ -186,12 +186,12 @@ class MilvusStore:
             self.client.close()
 
     def is_current(self) -> bool:
-        """A collection keeps its model for life: another one takes another collection."""
+        """Always true, because the model of a collection never changes."""
         return True
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Milvus' errors as ours."""
+        """Raise errors of Milvus as `LibraryError`."""
         if not self._is_open:
             raise LibraryError(f"{self.name} is closed: open the library again")
         try:
@@ -204,7 +204,7 @@ class MilvusStore:
     # -- writing ---------------------------------------------------------------------------------------
 
     def writing(self) -> AbstractContextManager[None]:
-        """Milvus has no lock: see above."""
+        """Does nothing, because Milvus has no lock; see the module's text on consistency."""
         return nullcontext()
 
     def put(self, tracks: Sequence[NewTrack]) -> None:
@@ -214,8 +214,8 @@ class MilvusStore:
             check_vectors(track.vectors, dim=self.model.dim, of=track.file.path)
             check_metadata(track.metadata)
         by_path = {track.file.path: track for track in tracks}
-        # An id that follows from the path, so that two writers make one track of a file; random where a track that
-        # has moved away has it.
+        # The id is a hash of the path, so that two writers make one track of a file. It is random if the hash is taken
+        # by a track that has moved to another path.
         ids = {path: to_id(term("path", path)) for path in by_path}
         condition = f"{among('path', list(by_path))} or {among('track_id', list(ids.values()))}"
         found = self._query(condition, "path", "annotations", strong=True)
@@ -243,7 +243,7 @@ class MilvusStore:
         self.forget_failed(file.path for file in files.values())
 
     def annotate(self, annotations: Mapping[str, Mapping[str, Value | None]]) -> None:
-        """As in a catalogue; but if the server fails on the way, some tracks may have theirs and others not."""
+        """As `Catalogue.annotate`, but not atomic: if the server fails, only some tracks may have changed."""
         annotations = read_annotations(annotations)
         for changes in annotations.values():
             check_metadata({name: value for name, value in changes.items() if value is not None})
@@ -261,7 +261,7 @@ class MilvusStore:
         for part in _parts(ids, _ROWS):
             with self.translated():
                 self.client.delete(self.collection, filter=among("track_id", part), timeout=_CALL_S)
-        # Servers differ in whether Session waits for deletes; after a Strong read they are seen in any case.
+        # On some servers Session does not wait for deletes. After a Strong read they are seen in any case.
         self._by_ids(ids[:1], strong=True)
 
     def mark_missing(self, numbers: Iterable[int]) -> None:
@@ -293,10 +293,10 @@ class MilvusStore:
         )
 
     def put_copies(self, tracks: Sequence[tuple[Track, TrackVectors]]) -> int:
-        """Tracks of another library of the same model, under the ids that they have there.
+        """Copy tracks of another library of the same model, and keep their ids.
 
         Returns:
-            How many were not here yet, or had changed.
+            The number of tracks written: those that were not here yet or had changed.
         """
         found = self._by_ids([track.track_id for track, _ in tracks], *FACTS, strong=True)
         here = {track.track_id: track for track in map(to_track, found)}
@@ -356,13 +356,13 @@ class MilvusStore:
             yield labels, np.array([row["vector"] for row in rows], np.float32)
 
     def entities(self) -> Iterator[tuple[Track, bytes, bytes, bytes]]:
-        """Every track, with its vector, starts of windows and windows as a catalogue stores them."""
+        """Every track, with its vector, window starts and windows as a catalogue stores them."""
         for rows in self._each(self.collection, "", *EVERYTHING, rows_at_once=_WHOLE_ROWS):
             for row in rows:
                 yield to_track(row), np.array(row["vector"], "<f4").tobytes(), *to_window_blobs(row)
 
     def paths(self) -> Iterator[str]:
-        """Of all tracks."""
+        """The paths of all tracks."""
         return (row["path"] for rows in self._each(self.collection, "", "path") for row in rows)
 
     def vectors_of(self, labels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
@@ -370,11 +370,11 @@ class MilvusStore:
         return {to_label(row["track_id"]): np.array(row["vector"], np.float32) for row in rows}
 
     def sample(self, rows: int) -> NDArray[np.float32]:
-        """Those of the first ids, which are drawn by chance."""
+        """The vectors of the first ids, a random sample because ids are random or hashes of paths."""
         return next(self.vectors(rows_at_once=rows), (None, np.empty((0, self.model.dim), np.float32)))[1]
 
     def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:
-        """As `Catalogue.named_like`; but names are found only as they are written, whatever their case."""
+        """As `Catalogue.named_like`, but only exact names are found; case is ignored."""
         said = folded(text.strip())
         terms = ", ".join(str(term(name, said)) for name in ("title", "artist", "album"))
         conditions = [f"array_contains_any(terms, [{terms}])", *map(to_filter, read_where(where) if where else [])]
@@ -388,7 +388,7 @@ class MilvusStore:
         return to_windows(self._one(label, "windows", "vector"))
 
     def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """By label, what `windows` gives; those that another client has just removed are left out."""
+        """The results of `windows`, by label; tracks that another client has just removed are left out."""
         rows = self._by_ids(list(map(to_id, labels)), "windows", "vector")
         return {to_label(row["track_id"]): to_windows(row) for row in rows}
 
@@ -401,10 +401,10 @@ class MilvusStore:
         return list(map(to_track, self._by_ids(list(map(to_id, labels)), *FACTS)))
 
     def accept_gone(self, label: int) -> None:
-        """Another client may have removed it since the search: it is no hit any more."""
+        """Accept that a label has no track: another client may have removed it since the search."""
 
     def reading(self) -> AbstractContextManager[None]:
-        """Milvus has no transactions: each read sees its own state."""
+        """Does nothing, because Milvus has no transactions; each read sees its own state."""
         return nullcontext()
 
     def by_label(self, label: int) -> Track | None:
@@ -433,7 +433,7 @@ class MilvusStore:
 
     def below(self, folder: str) -> list[tuple[int, str]]:
         first = beginning(folder)
-        # The text after all that begin with `first`: its last character, the separator, raised by one.
+        # The end of the range is the first text after all that begin with `first`: the last character plus one.
         last = first[:-1] + chr(ord(first[-1]) + 1)
         condition = f"path >= {quoted(first)} and path < {quoted(last)} and is_missing == false"
         parts = self._each(self.collection, condition, "path")
@@ -453,12 +453,12 @@ class MilvusStore:
         return sorted((FailedFile(**row["note"]) for rows in parts for row in rows), key=lambda file: file.path)
 
     def known_fields(self) -> list[str]:
-        """Names of metadata fields, those of the first thousand tracks."""
+        """The names of metadata fields that the first thousand tracks have."""
         rows = self._query("", "tags", "annotations", limit=_ROWS)
         return sorted({name for row in rows for name in row["tags"] | row["annotations"]})
 
     def has_field(self, name: str) -> bool:
-        """Whether some track has it."""
+        """Whether some track has this metadata field."""
         return bool(self._query(f"array_contains(terms, {term(name, None)})", "track_id", limit=1))
 
     def _one(self, label: int, *fields: str) -> dict[str, Any]:
@@ -468,7 +468,7 @@ class MilvusStore:
         return rows[0]
 
     def _by_ids(self, track_ids: Sequence[str], *fields: str, strong: bool = False) -> list[dict[str, Any]]:
-        """Those that are here, in no order."""
+        """The rows of these tracks, in no particular order; unknown ids are left out."""
         parts = _parts(track_ids, _ROWS)
         return [row for part in parts for row in self._query(among("track_id", part), *fields, strong=strong)]
 
@@ -509,10 +509,11 @@ class MilvusIndex:
     """Searches the vectors of a library in Milvus.
 
     Args:
-        recall: the share of the best tracks to find; it sets how widely the graph is searched.
+        store: the open library.
+        recall: the share of the best tracks to find, at most 0.999. It sets how widely the graph is searched (ef).
 
     Raises:
-        QueryError: `recall` is 1, which no graph promises.
+        QueryError: `recall` is above 0.999, which a graph cannot promise.
     """
 
     kind = "milvus"
@@ -549,7 +550,7 @@ class MilvusIndex:
         return labels, np.array([hit.distance for hit in hits], np.float32)
 
     def search_whole(self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None) -> Found:
-        """As `search`, with the vectors, of the tracks that are still there."""
+        """As `search`, but also returns the vectors, and leaves out tracks that were removed since."""
         labels, scores = self.search(query, k=k, where=where)
         vectors = self._store.vectors_of(labels.tolist())
         is_there = np.array([label in vectors for label in labels.tolist()], bool)
@@ -557,11 +558,11 @@ class MilvusIndex:
         return Found(labels[is_there], scores[is_there], found.reshape(-1, len(query)))
 
     def recall(self) -> Recall:
-        """Not measured; as `LiveIndex.recall`."""
+        """As `LiveIndex.recall`, but not measured."""
         return Recall(self._recall, candidates=self._least_width)
 
     def save(self) -> None:
-        """Milvus keeps its own index."""
+        """Does nothing, because Milvus saves its own index."""
 
 
 def _parse(uri: str) -> _Address:
@@ -579,7 +580,7 @@ def _parse(uri: str) -> _Address:
 
 
 def _requests(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """In groups that fit into one request each."""
+    """The rows in groups, each of which fits into one request."""
     group: list[dict[str, Any]] = []
     size = 0
     for row in rows:

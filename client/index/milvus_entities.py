@@ -1,4 +1,4 @@
-"""What a track is in Milvus: the fields of its entity, and the filters that find it."""
+"""Tracks as Milvus entities: their fields, and the filters that find them."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from .fields import Condition, Value, field_name, folded, several
 from .records import FileState, Model, NewTrack, Track
 
 MOST_BYTES = 65_536
-"""Of a JSON value or a text."""
+"""Milvus's limit for a JSON value or a text, in bytes."""
 FACTS = (
     "track_id",
     "path",
@@ -31,27 +31,27 @@ FACTS = (
     "is_missing",
     "numbers",
 )
-"""The fields that a `Track` is made of."""
+"""The fields from which a `Track` is made."""
 EVERYTHING = (*FACTS, "vector", "windows")
-"""The fields from which the others follow."""
+"""The fields from which all others can be computed."""
 TRACKS_INDEXES: dict[str, dict[str, Any]] = {
     "vector": {"index_type": "HNSW", "metric_type": "COSINE", "params": {"M": 16, "efConstruction": 200}},
     **{field: {"index_type": "INVERTED"} for field in ("path", "content_sha256", "terms")},
 }
 NOTES_INDEXES = {"vector": {"index_type": "FLAT", "metric_type": "IP"}}
-"""By field, how Milvus finds entities by it; in a file, only those of vectors are made."""
+"""The Milvus index of each field. In a Milvus Lite file, only indexes of vectors are made."""
 
 _MOST_VALUES = 4_096  # of an array
 _PIECE = 60_000  # characters of a text in an array
-_EIGHT_BITS = "8 bits:"  # before what older versions did not write
+_EIGHT_BITS = "8 bits:"  # marks quantized windows, which older versions did not write
 _LARGEST = sys.float_info.max
-# In the field `numbers`, whose other keys are of hexadecimal digits, what collections were made without a field for:
-# servers before 2.6 add none.
+# Old collections have no fields for these values, and servers before 2.6 cannot add fields. So they are stored in the
+# field `numbers`, whose other keys are hexadecimal digits.
 _OWN = (_CTIME_NS, _WARNING) = ("ctime_ns", "warning")
 
 
 def tracks_schema(dim: int) -> Any:
-    """Of the collection of tracks, with vectors of `dim` numbers."""
+    """The schema of the collection of tracks, with vectors of `dim` numbers."""
     schema = MilvusClient.create_schema()
     schema.add_field("track_id", DataType.VARCHAR, max_length=16, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
@@ -63,10 +63,11 @@ def tracks_schema(dim: int) -> Any:
     schema.add_field("is_missing", DataType.BOOL)
     schema.add_field("tags", DataType.JSON)
     schema.add_field("annotations", DataType.JSON)
-    # What searches filter by; in digits only, as servers differ in what they make of quotes and brackets in names.
+    # Hashes that searches filter by. They are only digits, because servers treat quotes and brackets in names
+    # differently.
     schema.add_field("terms", DataType.ARRAY, element_type=DataType.INT64, max_capacity=_MOST_VALUES)
     schema.add_field("numbers", DataType.JSON)
-    # On the servers' disks: only hits are asked for their windows.
+    # Kept on the servers' disks (mmap), because windows are read only of hits.
     schema.add_field(
         "windows",
         DataType.ARRAY,
@@ -79,7 +80,7 @@ def tracks_schema(dim: int) -> Any:
 
 
 def notes_schema(dim: int) -> Any:
-    """Of the collection of notes: texts for measuring the library, and files that failed."""
+    """The schema of the collection of notes: texts for measuring the library, and files that failed."""
     schema = MilvusClient.create_schema()
     schema.add_field("number", DataType.INT64, is_primary=True)
     schema.add_field("kind", DataType.VARCHAR, max_length=64)
@@ -89,7 +90,7 @@ def notes_schema(dim: int) -> Any:
 
 
 def to_properties(model: Model) -> dict[str, str]:
-    """What a collection keeps of the model that its vectors are of."""
+    """The properties of a collection, which name the model of its vectors."""
     return {"musicsearch.model": json.dumps(model._asdict())}
 
 
@@ -97,7 +98,7 @@ def from_properties(properties: Mapping[str, str], *, name: str) -> Model:
     """The model of the collection `name`.
 
     Raises:
-        LibraryError: the collection was made by something else.
+        LibraryError: the collection is not a library.
     """
     try:
         return Model(**json.loads(properties["musicsearch.model"]))
@@ -128,8 +129,9 @@ def to_row(track_id: str, track: NewTrack, *, annotations: Mapping[str, Value]) 
 
 
 def to_windows(row: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], of the fields `windows` and
-    `vector`.
+    """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], of the windows of an entity.
+
+    Needs the fields `windows` and `vector`.
     """
     track = np.array(row["vector"], np.float32)
     times, vectors = to_window_blobs(row)
@@ -138,7 +140,7 @@ def to_windows(row: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.
 
 
 def to_window_blobs(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """The same as a catalogue stores them: float32 [windows], and what `quantized.read` reads."""
+    """Start times and windows as a catalogue stores them: float32 [windows], and bytes for `quantized.read`."""
     dim = len(row["vector"])
     text = "".join(row["windows"])
     if not text.startswith(_EIGHT_BITS):  # as older versions wrote them
@@ -150,23 +152,23 @@ def to_window_blobs(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
 
 
 def put_file(row: dict[str, Any], file: FileState) -> None:
-    """Make this the file of the track, and there."""
+    """Set the file of the track, and mark it as not missing."""
     row |= {
         "path": file.path,
         "size": file.size,
         "mtime_ns": file.mtime_ns,
         "content_sha256": file.content_hash,
         "is_missing": False,
-        # A text, as JSON's numbers need not be exact.
+        # A text, because JSON's numbers may lose precision.
         "numbers": {**row["numbers"], _CTIME_NS: str(file.ctime_ns)},
     }
 
 
 def with_fields(row: dict[str, Any]) -> dict[str, Any]:
-    """The entity, with what searches filter by.
+    """Add the fields that searches filter by to an entity.
 
     Raises:
-        QueryError: it says more than Milvus holds.
+        QueryError: the metadata exceed Milvus's limits.
     """
     for name in ("tags", "annotations"):
         size = len(json.dumps(row[name], ensure_ascii=False, default=np.generic.item).encode())
@@ -192,7 +194,7 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_filter(condition: Condition) -> str:
-    """Which entities fit."""
+    """The Milvus filter for a condition."""
     if condition.between is None:
         values: list[str | float] = [*condition.texts, *condition.numbers]
         terms = ", ".join(str(term(condition.name, value)) for value in values)
@@ -203,12 +205,12 @@ def to_filter(condition: Condition) -> str:
 
 
 def is_warned() -> str:
-    """A filter: something of the file does not decode."""
+    """The Milvus filter for tracks whose files do not decode completely."""
     return f'numbers["{_WARNING}"] > ""'
 
 
 def term(name: str, value: str | float | None) -> int:
-    """A number for a field and a value of it, or for the field itself; of 63 bits, too many for two to be the same."""
+    """A hash of 63 bits, so that collisions are negligible, of a field and its value, or of a field (value None)."""
     digest = blake2b(json.dumps([name, value]).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -218,7 +220,7 @@ def _to_key(name: str) -> str:
 
 
 def to_track(row: Mapping[str, Any]) -> Track:
-    """From an entity's `FACTS`."""
+    """The track of an entity, from its fields `FACTS`."""
     label = to_label(row["track_id"])
     own = row["numbers"]
     file = FileState(row["path"], row["size"], row["mtime_ns"], row["content_sha256"], int(own.get(_CTIME_NS, 0)))
@@ -227,12 +229,12 @@ def to_track(row: Mapping[str, Any]) -> Track:
 
 
 def content(track: Track) -> tuple[Any, ...]:
-    """All of a track but its numbers, which differ from store to store."""
+    """Everything in a track except its id and its numbers; numbers differ between stores."""
     return track.file, track.duration_s, track.tags, track.annotations, track.is_missing, track.warning
 
 
 def to_label(track_id: str) -> int:
-    """The id as a number of 64 bits with a sign."""
+    """The label of a track id: the id as a signed 64-bit number."""
     return int(track_id, 16) - 2**63
 
 
@@ -241,17 +243,20 @@ def to_id(label: int) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether it has the form of a track id."""
+    """Whether the text has the form of a track id."""
     return re.fullmatch("[0-9a-f]{16}", text) is not None
 
 
 def among(field: str, texts: Sequence[str]) -> str:
-    """A filter: the field is one of these texts."""
+    """The Milvus filter for entities whose field is one of these texts."""
     return f"{field} in [{', '.join(map(quoted, texts))}]"
 
 
 def quoted(text: str) -> str:
-    """As a filter takes it; what is not UTF-8, and hence no track's, as escapes."""
+    """A text as a string literal in a filter.
+
+    Characters that UTF-8 cannot encode are written as escapes; no track has them.
+    """
     text = text.encode(errors="backslashreplace").decode()
     for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(character, escaped)

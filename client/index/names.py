@@ -1,8 +1,9 @@
-"""Names: titles, artists and albums as people type them, whatever the accents, case and signs, and with a mistake.
+"""Fuzzy search for titles, artists and albums: accents, case and punctuation are ignored, and one typo is allowed.
 
-SQLite's full-text index of trigrams (FTS5) finds the tracks that may be meant; how well each fits is measured on its
-text. A word with one mistake in it (a letter too many, too few, another, or two that changed places) still has its
-first or its second half, unless two letters changed places where the halves meet; so these three are looked for.
+SQLite's full-text index of trigrams (FTS5) finds the candidates, and `fit` scores each of them on its text. A typo is
+one letter inserted, deleted or replaced, or two neighbours swapped. A word with one typo still has its first or its
+second half, unless the two letters where the halves meet were swapped. So three phrases are searched for each word: its
+first half, its second half, and the word with those two letters swapped.
 """
 
 import json
@@ -16,22 +17,22 @@ from typing import Any
 from .fields import several
 
 EXACT = 1.0
-"""How well a name fits that is what was typed, but for case, accents and signs."""
+"""Score of a name that equals the typed text, except for case, accents and punctuation."""
 
 SAME_WORDS = 0.95
-"""So well, one that is it but for words such as "the"."""
+"""Score of a name that equals the typed text, except for words such as "the"."""
 
 WHOLE = 0.9
-"""From so much on, it is what was typed but for one mistake."""
+"""Score of a name that equals the typed text, except for one typo."""
 
 MOST_CANDIDATES = 500
-"""Of tracks that may have a name, so many are looked at, beside those that have just this one."""
+"""Candidates that each FTS5 query returns at most."""
 
 MOST_FOUND = 200
-"""So many of those that fit best are found."""
+"""Tracks that a search by name returns at most, the best first."""
 
 MOST_CHARACTERS = 200
-"""Of a text that may be a name; a longer one is none."""
+"""Longest text that may be a name; a longer text finds nothing."""
 
 TABLE = """
 -- Titles, artists and albums, one a line, for searches by name; `names.as_lines` makes them.
@@ -51,25 +52,27 @@ WRONG = (
     "SELECT count(*) FROM tracks LEFT JOIN names ON names.rowid = number "
     "WHERE lines IS NOT names_of(metadata, annotations, path)"
 )
-"""How many tracks are not found by their names."""
+"""Query for the number of tracks whose row in `names` is missing or wrong."""
 
 _BETWEEN = ("by", "von", "par", "and", "und", "et", "y", "n")  # "yesterday by the beatles", "guns and roses"
-_MOST_LETTERS, _MOST_ARTISTS = 200, 20  # of a name, and of a track, which are looked at
+_MOST_LETTERS, _MOST_ARTISTS = 200, 20  # letters of a name, and artists of a track, that are indexed
 _NO_ACCENTS = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "þ": "th"}
-)  # which Unicode takes for letters of their own
+)  # letters that Unicode does not decompose into a base letter and an accent
 _INITIALS = re.compile(r"(?<!\S)(\S) (?=\S(?!\S))")  # "r e m"
-_LEAST_FUZZY = 4  # letters of a word that may have a mistake
-_FUZZY, _BEGUN = 0.8, 0.9  # what a word counts that has one, or that goes on
+_LEAST_FUZZY = 4  # letters that a word needs to be matched with a typo
+_FUZZY, _BEGUN = 0.8, 0.9  # score of a word with a typo, and of a word that only begins like the other
 
 
 def add_functions(db: sqlite3.Connection) -> None:
-    """`names_of(metadata, annotations, path)` in SQL."""
+    """Add the SQL function `names_of(metadata, annotations, path)`."""
     db.create_function("names_of", 3, _names_of, deterministic=True)
 
 
 def plain(text: str) -> str:
-    """Letters and digits without accents and case, in words with one space between them; signs where there is no more.
+    """Reduce a text to lower-case letters and digits without accents, in words with one space between them.
+
+    A text without letters and digits keeps its punctuation.
 
     >>> plain("Beyoncé - HALO (Live!)"), plain("R.E.M."), plain("!!!")
     ('beyonce halo live', 'rem', '!!!')
@@ -80,9 +83,9 @@ def plain(text: str) -> str:
 
 
 def as_lines(metadata: Mapping[str, Any], *, path: str) -> str:
-    """A track's title, artists and album as `plain` texts, each a line with a space at both ends.
+    """A track's title, artists and album as `plain` texts, one a line, with a space at both ends of each line.
 
-    The file's name stands for a title that is not known.
+    A track without a title takes the name of its file.
     """
     said = [
         metadata.get("title") or os.path.splitext(os.path.basename(path))[0],
@@ -93,12 +96,12 @@ def as_lines(metadata: Mapping[str, Any], *, path: str) -> str:
 
 
 def as_matches(text: str) -> list[str]:
-    """What FTS5 is asked for the tracks that may have this name, a `plain` text: for what is surer first."""
+    """FTS5 queries for the tracks that may have this name, a `plain` text; the surest query comes first."""
     words = _words(text)
     if not words or len(text) > MOST_CHARACTERS:
         return []
     either = [" AND ".join(f"({' OR '.join(_phrases(word))})" for word in words)]
-    if len(words) > 1 or len(text) >= 2 * _LEAST_FUZZY:  # a space may be the mistake
+    if len(words) > 1 or len(text) >= 2 * _LEAST_FUZZY:  # the typo may be a space
         half = len(text) // 2
         either += [_quoted(f" {text[:half]}"), _quoted(f"{text[half:]} ")]
     return [
@@ -109,10 +112,11 @@ def as_matches(text: str) -> list[str]:
 
 
 def fit(text: str, lines: str) -> float:
-    """How well a `plain` text fits a track's names, 0 (not) to 1 (it is one of them).
+    """How well a `plain` text fits a track's names, from 0 (not at all) to 1 (it is one of them).
 
     Args:
-        lines: see `as_lines`.
+        text: the typed text.
+        lines: the track's names; see `as_lines`.
     """
     names = [name.strip() for name in lines.split("\n") if name]
     if text in names:
@@ -126,12 +130,12 @@ def fit(text: str, lines: str) -> float:
     fits = [max((_word_fit(word, other) for other in known), default=0.0) for word in typed]
     if not fits or not all(fits):
         return 0.0
-    covered = min(1.0, sum(map(len, typed)) / max(1, min(map(len, names))))  # the nearer to a whole name, the better
+    covered = min(1.0, sum(map(len, typed)) / max(1, min(map(len, names))))  # share of the shortest name that was typed
     return 0.5 * sum(fits) / len(fits) + 0.3 * covered
 
 
 def is_one_mistake(text: str, other: str) -> bool:
-    """Whether one letter too many, too few or another, or two neighbours that changed places, tell the two apart."""
+    """Whether the texts differ by one typo: a letter inserted, deleted or replaced, or two neighbours swapped."""
     if abs(len(text) - len(other)) > 1 or text == other:
         return False
     same = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
@@ -170,12 +174,12 @@ def _beginning(word: str) -> str:
 
 
 def _quoted(phrase: str) -> str:
-    return f'"{phrase}"'  # `plain` leaves no quotes
+    return f'"{phrase}"'  # needs no escaping, because `plain` removes quotes
 
 
 def _names_of(metadata: str, annotations: str, path: str) -> str:
     try:
         known = {**json.loads(metadata), **json.loads(annotations)}
-    except (ValueError, TypeError):  # the row is damaged, and its checksum says so
+    except (ValueError, TypeError):  # the row is damaged; its checksum reports that elsewhere
         known = {}
     return as_lines(known, path=path)

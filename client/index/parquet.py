@@ -1,26 +1,26 @@
-"""A library as one Parquet file, which pandas, DuckDB, Spark and LanceDB read, and which becomes a library again.
+"""Export of a library to one Parquet file for pandas, DuckDB, Spark and LanceDB, and import from it.
 
-A row is a track, a row group a thousand of them. The columns are those of the catalogue (see `schema`), as they are:
+A row is a track, and a row group has a thousand tracks. The columns are those of the catalogue (see `schema`):
 
     number ... warning      of its table `tracks`; metadata and annotations are JSON objects
-    label                   of the vector; null where the model has not embedded the track
-    vector                  float32 [dim], unit L2 norm; zeros where there is none
-    starts_s                float32 [windows], where they begin, in seconds
-    windows                 their vectors, bytes that `quantized.read` reads with the two columns before: as floats they
-                            would take four times the space, and not come back as the same bytes
+    label                   of the vector; null if the model has not embedded the track
+    vector                  float32 [dim], unit L2 norm; zeros if there is none
+    starts_s                start times of the windows in seconds, float32 [windows]
+    windows                 vectors of the windows, as bytes for `quantized.read`, which also needs the two columns
+                            before. Floats would take four times the space and not give the same bytes back.
     crc32, vector_crc32, windows_crc32      `schema.checksum` of the row in each of the three tables
 
-A library may hold vectors of other models than its own; those of model number 2 are in label_2, vector_2 and so on.
-What belongs to no track is one JSON object in the key-value metadata, under the name "musicsearch": the models, texts
-for measuring the library, files that failed, and how many tracks there are, so that none is lost unnoticed. The pages
-have checksums as well.
+A library may also hold vectors of other models. Those of model number 2 are in label_2, vector_2 and so on. Data that
+belongs to no track is one JSON object in the key-value metadata, under the name "musicsearch": the models, texts for
+measuring the library, files that failed, and the number of tracks, so that a loss is noticed. The pages have checksums
+as well.
 
-Tombstones stay behind: they are for indexes that have seen the removed tracks, and a copy is a library of its own. A
-collection of Milvus has no numbers and checksums: here it gets some.
+Tombstones are not exported. Only indexes that have seen the removed tracks need them, and the copy is a new library. A
+Milvus collection has no track numbers and no checksums, so the export makes them.
 
-A library may also come as several such files, its parts, as `client.bulk` writes them: each is one by itself, with
-numbers and labels from 1 on, which are given anew where the parts become one library. Track ids of parts follow from
-the paths, so that a part that is made twice is the same twice.
+A library may also be several such files, its parts, as `client.bulk` writes them. Each part is complete in itself, with
+numbers and labels from 1 on. They are renumbered when the parts become one library. Track ids in parts are hashes of
+the paths, so making a part again gives the same part.
 """
 
 import base64
@@ -51,7 +51,7 @@ from .records import FailedFile, Model, NewTrack, check_vectors, to_blob, to_jso
 from .store import Store
 
 FORMAT = 1
-ROWS = 1_000  # of a row group, which is in memory as a whole: some megabytes
+ROWS = 1_000  # of a row group, which is in memory as a whole and takes some megabytes
 
 _ABOUT, _ABOUT_CRC32 = "musicsearch", "musicsearch.crc32"
 _TRACK = (*schema.CHECKED["tracks"].split(", "), "crc32")
@@ -60,7 +60,7 @@ _TYPES = {
     **{"duration_s": pa.float64(), "missing": pa.bool_()},
 }
 _FAILED = ("path", "size", "mtime_ns", "ctime_ns", "reason")
-_MAGIC = b"PAR1"  # how such a file begins and ends
+_MAGIC = b"PAR1"  # the first and the last bytes of a Parquet file
 _AGAIN = "export the library again"
 
 
@@ -86,7 +86,7 @@ class _Probes(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """What a model makes of a track: rows of `vectors` and `windows`, without what they refer to."""
+    """The vectors that a model made of a track: its rows of `vectors` and `windows`, without foreign keys."""
 
     label: int
     vector: bytes
@@ -97,14 +97,14 @@ class _Made(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row of `tracks`, and by the number of a model what it makes of the track."""
+    """A row of `tracks`, and the track's vectors by model number."""
 
     track: tuple[Any, ...]
     made: dict[int, _Made]
 
 
 class _Rest(NamedTuple):
-    """What belongs to no track; `own` is the number of the library's model."""
+    """Data that belongs to no track; `own` is the number of the library's model."""
 
     own: int
     models: list[_Model]
@@ -121,7 +121,7 @@ class _Rest(NamedTuple):
         return columns
 
     def columns_of(self, model: _Model) -> list[str]:
-        """The names of those with a model's `_Made`."""
+        """The names of the columns with a model's `_Made`."""
         return [name if model.number == self.own else f"{name}_{model.number}" for name in _Made._fields]
 
 
@@ -129,22 +129,27 @@ class _Rest(NamedTuple):
 
 
 def write(store: Store, path: Path, *, spec: EncoderSpec | None, progress: bool) -> int:
-    """Write all that a library holds into a file, a thousand tracks in memory at a time.
+    """Write a whole library into a file, with a thousand tracks in memory at a time.
 
     Args:
-        spec: of the library's model, for its sample rate and the length of its windows, which no library knows.
+        store: the open library.
+        path: the file to write.
+        spec: the spec of the library's model. It adds the sample rate and the length of windows, which a library does
+            not know.
+        progress: show a progress bar.
 
     Returns:
-        How many tracks.
+        The number of tracks.
 
     Raises:
-        LibraryError: a row does not match its checksum, or Milvus fails; OSError: the file cannot be written.
+        LibraryError: a row does not match its checksum, or Milvus fails.
+        OSError: the file cannot be written.
     """
     options: dict[str, Any] = {"spec": spec, "progress": progress}
     if not isinstance(store, Catalogue):
         rest = _rest_of_collection(store)
         return _write(_rows_of_collection(store), rest, path, total=len(store), **options).tracks
-    with store.reading():  # one state, whatever others write meanwhile
+    with store.reading():  # one transaction, so that all reads see the same state
         rest = _rest_of(store)
         ((total,),) = store.rows("SELECT count(*) FROM tracks")
         written = _write(_rows_of(store), rest, path, total=total, **options)
@@ -199,7 +204,7 @@ def _rest_of_collection(store: Store) -> _Rest:
 
 
 def _rest_of_model(model: Model, *, probes: Mapping[str, NDArray[np.float32]], failed: Sequence[FailedFile]) -> _Rest:
-    """Of a library that has one model, as its number 1."""
+    """The `_Rest` of a library with one model, which gets number 1."""
     row = (1, *model)
     texts = [(1, kind, to_blob(vectors)) for kind, vectors in probes.items()]
     return _Rest(
@@ -235,11 +240,15 @@ def write_part(
     """Write new tracks, as `Catalogue.put` takes them, as a part of a library.
 
     Args:
-        spec: of the model that made their vectors.
-        failed: files that cannot be used; probes: see `Catalogue.put_probes`, in one part of a library.
+        path: the file to write.
+        tracks: the tracks of the part.
+        spec: the spec of the model that made their vectors.
+        failed: files that cannot be used.
+        probes: see `Catalogue.put_probes`; only one part of a library has them.
 
     Raises:
-        LibraryError: a vector that no model makes; OSError: the file cannot be written.
+        LibraryError: a vector has the wrong shape or is not a unit vector.
+        OSError: the file cannot be written.
     """
     for track in tracks:
         check_vectors(track.vectors, dim=spec.embedding_dim, of=track.file.path)
@@ -262,7 +271,7 @@ def _row_of_part(number: int, track: NewTrack) -> _Row:
 
 
 def _made_row(facts: tuple[Any, ...], vector: bytes, starts_s: bytes, windows: bytes) -> _Row:
-    """Of a track with the vectors of model number 1, under the track's own number."""
+    """The row of a track with vectors of model number 1; the label is the track's number."""
     number = facts[0]
     vector_crc32 = schema.checksum(number, 1, number, vector)
     made = _Made(number, vector, vector_crc32, starts_s, windows, schema.checksum(number, starts_s, windows))
@@ -270,7 +279,7 @@ def _made_row(facts: tuple[Any, ...], vector: bytes, starts_s: bytes, windows: b
 
 
 class _Written(NamedTuple):
-    """How many tracks, and the models with how many vectors of each."""
+    """The number of tracks written, and the models with their numbers of vectors."""
 
     tracks: int
     models: list[_Model]
@@ -286,7 +295,7 @@ def _write(
         writer = pq.ParquetWriter(
             file,
             pa.schema(columns),
-            use_dictionary=False,  # hardly a value comes twice
+            use_dictionary=False,  # few values repeat
             compression={name: "zstd" if kind == pa.string() else "none" for name, kind in columns.items()},
             write_statistics=[name for name in columns if name in _TRACK],
             write_page_checksum=True,
@@ -316,7 +325,7 @@ def _to_table(rows: Sequence[_Row], rest: _Rest, *, columns: Mapping[str, pa.Dat
         label, blobs, vector_crc32, starts, windows, windows_crc32 = zip(
             *(row.made.get(model.number, nothing) for row in rows), strict=True
         )
-        # Arrow writes no null among lists of a fixed size: hence the zeros.
+        # Zeros stand for missing vectors, because Arrow writes no nulls among lists of a fixed size.
         vector = pa.FixedSizeListArray.from_arrays(pa.array(np.frombuffer(b"".join(blobs), "<f4")), dim)
         starts_s = [None if blob is None else np.frombuffer(blob, "<f4") for blob in starts]
         made = (label, vector, vector_crc32, starts_s, windows, windows_crc32)
@@ -345,14 +354,16 @@ def _tell(rest: _Rest, *, tracks: int, spec: EncoderSpec | None) -> dict[str, An
 
 
 def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
-    """Put what such files hold into the empty tables of a catalogue, a thousand tracks in memory at a time.
+    """Fill the empty tables of a catalogue from such files, with a thousand tracks in memory at a time.
 
     Args:
-        sources: one library, or the parts of one.
+        db: the catalogue.
+        sources: the file of one library, or the files of its parts.
 
     Raises:
-        LibraryError: a file is no sound export, or one of two has a track or a model that does not fit the others;
-            sqlite3.Error, OSError: the catalogue cannot be written.
+        LibraryError: a file is not a sound export, or a part has a track or a model that does not fit the others.
+        sqlite3.Error: the catalogue cannot be written.
+        OSError: the catalogue cannot be written.
     """
     models: list[_Model] = []
     for source in sources:
@@ -364,7 +375,7 @@ def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
                 for name, value in (("library_id", secrets.token_hex(16)), ("model", str(rest.own))):
                     db.execute("INSERT INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
                 for model in models:
-                    _insert(db, "models", model._asdict())  # whose vectors are counted as they come
+                    _insert(db, "models", model._asdict())  # triggers count the vectors as they are inserted
             elif models != [model._replace(vectors=0, pairs=0) for model in rest.models]:
                 raise LibraryError(
                     f"{source} was made with the model {rest.models[0].name} ({rest.models[0].fingerprint}), but "
@@ -375,13 +386,13 @@ def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
             for row in rest.failed:
                 db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?)", row)
             _fill_tracks(db, file, rest, tracks=tracks, source=source)
-    if len(sources) > 1:  # a file that failed in one part may have been mended for another
+    if len(sources) > 1:  # a file that failed in one part may have been repaired before another part was made
         db.execute("DELETE FROM failed WHERE path IN (SELECT path FROM tracks)")
 
 
 def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, tracks: int, source: Path) -> None:
-    """`tracks`: how many there must be."""
-    # Those of the first file stay what they are.
+    """Fill in the tracks of one file; `tracks` is the number of tracks that must be there."""
+    # New numbers and labels follow those of the files before. Those of the first file stay the same.
     ((number, label),) = db.execute(
         "SELECT (SELECT ifnull(max(number), 0) FROM tracks), (SELECT ifnull(max(label), 0) FROM vectors)"
     )
@@ -401,7 +412,13 @@ def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, t
 
 
 class Part(NamedTuple):
-    """Which files a part is of, and which could not be used."""
+    """Summary of a part.
+
+    Attributes:
+        model: the model of its vectors.
+        paths: the paths of its tracks.
+        failed: the files that could not be used.
+    """
 
     model: Model
     paths: list[str]
@@ -409,10 +426,10 @@ class Part(NamedTuple):
 
 
 def read_part(source: Path) -> Part:
-    """Which files a part is of.
+    """Read which files a part was made from.
 
     Raises:
-        LibraryError: it is no sound export.
+        LibraryError: the file is not a sound export.
     """
     with _opened(source) as file:
         rest, tracks = _read_rest(file, source=source)
@@ -448,15 +465,15 @@ def _opened(source: Path) -> Iterator[pq.ParquetFile]:
 
 @contextmanager
 def _translated(source: Path) -> Iterator[None]:
-    """The errors of reading a Parquet file as ours."""
+    """Raise errors of reading a Parquet file as `LibraryError`."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as exc:  # the last: text that is no UTF-8
+    except (pa.ArrowException, OSError, ValueError) as exc:  # ValueError: text that is not UTF-8
         raise LibraryError(f"{source} is damaged ({' '.join(str(exc).split())[:200]}): {_AGAIN}") from exc
 
 
 def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
-    """And how many tracks there are."""
+    """The data that belongs to no track, and the number of tracks."""
     found = file.metadata.metadata or {}
     if _ABOUT.encode() not in found:
         raise LibraryError(
@@ -488,7 +505,7 @@ def _check_columns(found: pa.Schema, *, expected: Mapping[str, pa.DataType], sou
 
 
 def _read_groups(file: pq.ParquetFile, rest: _Rest, *, source: Path) -> Iterator[list[_Row]]:
-    if not file.num_row_groups:  # over which Arrow 18 does not iterate
+    if not file.num_row_groups:  # Arrow 18 cannot iterate over an empty file
         return
     batches = file.iter_batches(ROWS, columns=list(rest.columns()))
     while True:
@@ -523,7 +540,7 @@ def _from_batch(batch: pa.RecordBatch, rest: _Rest) -> list[_Row]:
 
 
 def _put(db: sqlite3.Connection, row: _Row, *, name: str, after: tuple[int, int]) -> None:
-    """`after`: the track number and the label after which those of this file begin."""
+    """Insert a track with its vectors; `after` is the last track number and label of the files before."""
     number = row.track[0]
 
     def check(*values: Any, crc32: int | None) -> None:

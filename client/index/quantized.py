@@ -1,23 +1,28 @@
-"""Vectors of windows in 8 bits a number, with a scale for each 16 of them: enough to tell where a track fits best.
+"""Quantization of window vectors to 8 bits a number, with one scale for each 16 numbers.
 
-The track's own vector is taken off first, so that what tells its windows apart keeps its digits.
+This is precise enough to find the part of a track that fits a query best. The track's vector is subtracted first, so
+that the 8 bits are spent on the differences between its windows.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-_STEPS = 127  # of a number, to either side of 0
-_BLOCK = 16  # numbers
+_STEPS = 127  # on each side of 0
+_BLOCK = 16  # numbers that share a scale
 _FLOAT32, _FLOAT16 = np.dtype("<f4"), np.dtype("<f2")
 
 
 def size_of(dim: int) -> int:
-    """Bytes of a window."""
+    """Bytes of one quantized window."""
     return dim + _blocks(dim) * _FLOAT16.itemsize
 
 
 def quantize(windows: NDArray[np.float32], *, track: NDArray[np.float32]) -> bytes:
-    """Of unit vectors float32 [n, dim], each less the track's: scales float16 [n, blocks], and codes int8 [n, dim]."""
+    """Quantize unit vectors float32 [n, dim], after subtracting the track's vector float32 [dim].
+
+    Returns:
+        The bytes of the scales float16 [n, blocks], then those of the codes int8 [n, dim].
+    """
     count, dim = windows.shape
     padded = np.zeros((count, _blocks(dim) * _BLOCK), np.float32)
     padded[:, :dim] = windows - track
@@ -29,10 +34,10 @@ def quantize(windows: NDArray[np.float32], *, track: NDArray[np.float32]) -> byt
 
 
 def read(blob: bytes, *, count: int, track: NDArray[np.float32]) -> NDArray[np.float32]:
-    """So many unit vectors float32 [count, dim], in 8 bits or as older versions wrote them, in 32.
+    """Read unit vectors float32 [count, dim], stored in 8 bits or, by older versions, in 32 bits a number.
 
     Raises:
-        ValueError: these are neither.
+        ValueError: the bytes are neither.
     """
     dim = len(track)
     if len(blob) == count * dim * _FLOAT32.itemsize:

@@ -1,4 +1,4 @@
-"""What a catalogue answers. Every row is compared with its checksum: damage is an error, never a wrong answer."""
+"""The read methods of a catalogue; every row is checked, so that damage gives an error and never a wrong answer."""
 
 import heapq
 import json
@@ -20,15 +20,15 @@ from .exact import is_among
 from .fields import field_name, select_tracks
 from .records import FLOAT32, FailedFile, FileState, Model, Position, Track, from_blob
 
-_KEPT_SELECTED = 2_000_000  # tracks of the last filters: 16 bytes each
+_KEPT_SELECTED = 2_000_000  # tracks in the cache of filter results, 16 bytes each
 TRACK_COLUMNS = schema.CHECKED["tracks"]
-# An index may be damaged too: what it led to must be what was asked for.
+# An SQL index may be damaged too. So the query also tells whether the row it led to is the right one.
 TRACKS = (
     f"SELECT label, {TRACK_COLUMNS}, tracks.crc32, ifnull("
     "(SELECT track = number FROM vectors AS own WHERE own.label = vectors.label), vectors.label IS NULL) "
     "FROM tracks LEFT JOIN vectors ON vectors.track = number AND model = ? WHERE "
 )
-_WANTED = "CREATE TEMP TABLE IF NOT EXISTS wanted (condition INTEGER NOT NULL, value NOT NULL)"  # what a `where` asks
+_WANTED = "CREATE TEMP TABLE IF NOT EXISTS wanted (condition INTEGER NOT NULL, value NOT NULL)"  # values of a `where`
 _TRACKS_OF_LABELS = (
     f"SELECT label, {TRACK_COLUMNS}, tracks.crc32, TRUE "
     "FROM vectors LEFT JOIN tracks ON number = track WHERE +model = ? AND label IN (SELECT value FROM json_each(?))"
@@ -39,7 +39,8 @@ class _Selection(NamedTuple):
     """Tracks that fit a filter.
 
     Attributes:
-        labels, tracks: int64 [n], their labels and their numbers, each in ascending order.
+        labels: their labels, int64 [n], in ascending order.
+        tracks: their numbers, int64 [n], in ascending order.
     """
 
     labels: NDArray[np.int64]
@@ -54,11 +55,11 @@ class Reader(Database):
         self._changes_of_wanted = 0
 
     def _use(self, number: int) -> None:
-        """Read the vectors of this model from now on."""
+        """Use the vectors of this model from now on."""
         self._db.execute(_WANTED)
         self.model_number = number
         self._summed: set[tuple[str, int | str]] = set()
-        self._selections: tuple[tuple[int, int], Recent[_Selection]] | None = None  # of a state
+        self._selections: tuple[tuple[int, int], Recent[_Selection]] | None = None  # with their catalogue state
         query = (
             "SELECT name, fingerprint, embedding_dim, checksum(number, name, fingerprint, embedding_dim) = crc32 "
             "FROM models WHERE number = ?"
@@ -77,7 +78,7 @@ class Reader(Database):
         return str(value)
 
     def __len__(self) -> int:
-        """Tracks that the model has embedded."""
+        """The number of tracks that the model has embedded."""
         rows = self.rows("SELECT vectors FROM models WHERE number = ?", self.model_number)
         if not rows:
             raise LibraryError(
@@ -87,7 +88,7 @@ class Reader(Database):
         return int(rows[0][0])
 
     def totals(self) -> tuple[int, float]:
-        """Tracks, and their length together in seconds."""
+        """The number of tracks, and their total length in seconds."""
         query = f"SELECT count(*), total(duration_s), total(checksum({TRACK_COLUMNS}) IS NOT crc32) FROM tracks"
         count, duration_s, damaged = self._one(query)
         if damaged:
@@ -95,12 +96,12 @@ class Reader(Database):
         return count, duration_s
 
     def position(self) -> Position:
-        """The end of the history so far."""
+        """The current end of the history."""
         ends = dict(self.rows("SELECT name, seq FROM sqlite_sequence"))
         return Position(ends.get("vectors", 0), ends.get("tombstones", 0))
 
     def state(self) -> tuple[int, int]:
-        """Differs from what it was if anything in the catalogue was changed since, by whomever."""
+        """A value that changes whenever anyone changes anything in the catalogue."""
         with self._turn:
             ((version,),) = self.rows("PRAGMA data_version")
             return version, self._db.total_changes - self._changes_of_wanted
@@ -112,7 +113,7 @@ class Reader(Database):
     def vectors_after(
         self, label: int, *, rows_at_once: int = 8192
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """The living vectors beyond `label`, in parts: labels int64 [n] ascending, vectors float32 [n, dim].
+        """The living vectors after `label`, in parts: labels int64 [n] ascending, vectors float32 [n, dim].
 
         Raises:
             LibraryError: a stored vector does not match its checksum.
@@ -129,7 +130,7 @@ class Reader(Database):
         return self._vectors("label <= ? ORDER BY label DESC", label, rows=rows)
 
     def _vectors(self, condition: str, label: int | str, *, rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        # The plus keeps SQLite off the index by model, which would cost one more look-up for each label.
+        # The plus stops SQLite from using the index by model, which would need one more look-up for each label.
         query = f"SELECT label, vector, model, track, crc32 FROM vectors WHERE +model = ? AND {condition} LIMIT ?"
         found = self.rows(query, self.model_number, label, rows)
         for number, blob, model, track, crc32 in found:
@@ -141,23 +142,25 @@ class Reader(Database):
         return labels, from_blob(b"".join(row[1] for row in found), dim=self.dim)
 
     def vectors_of(self, labels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """By label, float32 [dim]; those that are not here are left out."""
+        """The vectors of these labels, float32 [dim] by label; labels that are not here are left out."""
         condition = "label IN (SELECT value FROM json_each(?)) ORDER BY label"
         found, vectors = self._vectors(condition, json.dumps(list(labels)), rows=len(labels))
         return dict(zip(found.tolist(), vectors, strict=True))
 
     def sample(self, rows: int) -> NDArray[np.float32]:
-        """About so many living vectors from everywhere, float32 [n, dim], the same at each call; all where there are
-        not many more."""
+        """A random sample of about `rows` living vectors, float32 [n, dim], the same at each call.
+
+        All vectors if there are at most 2 * `rows`.
+        """
         if len(self) > 2 * rows:
             drawn = np.random.default_rng(0).integers(1, self.position().label + 1, size=rows)
             found = list(self.vectors_of(drawn.tolist()).values())
-            if len(found) >= rows // 4:  # else most labels are those of removed tracks
+            if len(found) >= rows // 4:  # otherwise most labels belong to removed tracks
                 return np.array(found, np.float32)
         return next(self.vectors(rows_at_once=2 * rows), (None, np.empty((0, self.dim), np.float32)))[1]
 
     def tombstones_after(self, sequence: int) -> NDArray[np.int64]:
-        """Labels that were removed beyond `sequence`, int64 [n]."""
+        """The labels that were removed after `sequence`, int64 [n]."""
         query = "SELECT label, label IN (SELECT label FROM vectors) FROM tombstones WHERE sequence > ?"
         rows = self.rows(query, sequence)
         if any(label is None or is_alive for label, is_alive in rows):
@@ -165,11 +168,11 @@ class Reader(Database):
         return np.array([label for label, _ in rows], dtype=np.int64)
 
     def labels(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
-        """The labels of the tracks that fit, int64 [n] ascending; see `fields.select_tracks`."""
+        """The labels of the tracks that fit a filter, int64 [n] ascending; see `fields.select_tracks`."""
         return self._selected(where).labels
 
     def _selected(self, where: Mapping[str, Any]) -> _Selection:
-        """The tracks that fit; the last of such are kept until the catalogue changes."""
+        """The tracks that fit a filter; recent results are cached until the catalogue changes."""
         with self.reading():
             state, key = self.state(), repr(where)
             if self._selections is None or self._selections[0] != state:
@@ -181,7 +184,7 @@ class Reader(Database):
 
     def _select(self, where: Mapping[str, Any]) -> _Selection:
         selected, parameters, wanted = select_tracks(where, known=self.known_fields())
-        # What a filter reads has no row to be checked with: its sums are, once.
+        # Rows that a filter reads have no checksums. Their sums over the table are checked instead, once.
         self._check_sums("vectors", "number", self.model_number)
         for name in map(field_name, where):
             self._check_sums("fields", "name", name)
@@ -194,16 +197,17 @@ class Reader(Database):
         return _Selection(found[:, 0].copy(), np.sort(found[:, 1]))
 
     def known_fields(self) -> list[str]:
-        """The names of the metadata that some track has."""
+        """The names of metadata fields that some track has."""
         return [row[0] for row in self.rows("SELECT name FROM field_names WHERE total <> 0 ORDER BY name")]
 
     def named_like(self, text: str, *, where: Mapping[str, Any] | None = None) -> dict[int, float]:
-        """By label, the tracks that may be meant by a name, and how well it fits: see `names.fit`.
+        """The tracks that a name may mean: their scores by label; see `names.fit`.
 
         Args:
-            where: only these; see `fields.select_tracks`.
+            text: the name.
+            where: search only tracks that fit this filter; see `fields.select_tracks`.
         """
-        typed = names.plain(text.replace("\0", " "))  # which would end FTS5's own text
+        typed = names.plain(text.replace("\0", " "))  # a NUL would end the text for FTS5
         lines: dict[int, str] = {}
         with self.reading():
             chosen = None if where is None else self._selected(where).tracks
@@ -219,7 +223,7 @@ class Reader(Database):
         return {track.label: fits[track.number] for track in tracks if track.label is not None}
 
     def _lines_like(self, match: str, *, among: NDArray[np.int64] | None) -> list[tuple[int, str]]:
-        """By number, the names of tracks that FTS5 finds; not of more than are to be looked at."""
+        """Numbers and names of the tracks that FTS5 finds, at most MOST_CANDIDATES of them."""
         if among is None:
             query = "SELECT rowid, lines FROM names WHERE names MATCH ? LIMIT ?"
             return self.rows(query, match, names.MOST_CANDIDATES)
@@ -231,7 +235,7 @@ class Reader(Database):
 
     @contextmanager
     def _staged(self, wanted: Sequence[tuple[int, str | float]]) -> Iterator[None]:
-        """Within the block, these are the rows of `wanted`, a table of this connection alone."""
+        """Fill the table `wanted` with these rows during the block; it is temporary and private to the connection."""
         before = self._db.total_changes
         with self.reading(), translated(self.folder):
             self._db.executemany("INSERT INTO temp.wanted VALUES (?, ?)", wanted)
@@ -249,7 +253,7 @@ class Reader(Database):
             self._summed.add((table, value))
 
     def windows(self, label: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Start times float32 [windows] in seconds, and vectors float32 [windows, dim].
+        """Start times float32 [windows] in seconds, and vectors float32 [windows, dim], of the windows of a track.
 
         Raises:
             LibraryError: there are none, or they do not match their checksum.
@@ -257,7 +261,7 @@ class Reader(Database):
         return self.windows_of([label])[label]
 
     def windows_of(self, labels: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """By label, what `windows` gives."""
+        """The results of `windows`, by label."""
         query = "SELECT label, starts_s, vectors, crc32 FROM windows WHERE label IN (SELECT value FROM json_each(?))"
         tracks = self.vectors_of(labels)
         found = {}
@@ -271,7 +275,7 @@ class Reader(Database):
         return found
 
     def vector(self, label: int) -> NDArray[np.float32]:
-        """float32 [dim]."""
+        """The vector of a track, float32 [dim]."""
         labels, vectors = self.newest_vectors(label, rows=1)
         if labels.tolist() != [label]:
             raise LibraryError(f"vector number {label} vanished from {self.folder} while it was read")
@@ -279,7 +283,7 @@ class Reader(Database):
         return only
 
     def probes(self, kind: str | None = None) -> NDArray[np.float32]:
-        """float32 [n, dim]: those of one kind, or all."""
+        """The stored text vectors of one kind, or of all kinds, float32 [n, dim]; see `put_probes`."""
         query = (
             "SELECT vectors, checksum(model, kind, vectors) = crc32 FROM probes "
             "WHERE model = ?1 AND kind = ifnull(?2, kind)"
@@ -290,11 +294,11 @@ class Reader(Database):
         return from_blob(b"".join(vectors for vectors, _ in rows), dim=self.dim)
 
     def by_labels(self, labels: Sequence[int]) -> list[Track]:
-        """The tracks with these labels, in no order; those that are gone are left out."""
+        """The tracks with these labels, in no particular order; removed tracks are left out."""
         return self._tracks(_TRACKS_OF_LABELS, json.dumps(list(labels)))
 
     def accept_gone(self, label: int) -> None:
-        """Of a label that a search found under `reading`, `by_labels` knows nothing: here that is damage.
+        """Report a label that a search found within `reading`, but whose track is not there: the catalogue is damaged.
 
         Raises:
             LibraryError: always.
@@ -308,7 +312,7 @@ class Reader(Database):
         return next(iter(self._by("track_id", track_id)), None)
 
     def by_ids(self, track_ids: Sequence[str]) -> list[Track]:
-        """The tracks with these ids, in no order; those that are not here are left out."""
+        """The tracks with these ids, in no particular order; unknown ids are left out."""
         tracks = self._tracks(f"{TRACKS} track_id IN (SELECT value FROM json_each(?))", json.dumps(list(track_ids)))
         if {track.track_id for track in tracks} - set(track_ids):
             raise self._damaged("the index of tracks by track_id")
@@ -318,10 +322,10 @@ class Reader(Database):
         return next(iter(self._by("path", path)), None)
 
     def named(self, name: str | Path) -> Track:
-        """The track that is named by its id or its path.
+        """The track with this id or path.
 
         Raises:
-            LibraryError: there is none.
+            LibraryError: there is no such track.
         """
         track = self.by_id(str(name)) or self.by_path(absolute(name))
         if track is None:
@@ -332,27 +336,27 @@ class Reader(Database):
         return self._by("content_hash", content_hash)
 
     def knows_sounds(self) -> bool:
-        """Whether every file's hash is one of its sound; see `FileState`."""
-        # The digits of those of whole files come before the prefix in any order of characters.
+        """Whether every content hash is a hash of the sound; see `FileState`."""
+        # Hashes of whole files begin with a hexadecimal digit, which sorts before the prefix.
         return not self.rows("SELECT 1 FROM tracks WHERE content_hash < ? LIMIT 1", PREFIX)
 
     def below(self, folder: str) -> list[tuple[int, str]]:
         """Number and path of each track under a folder that is not known to be missing."""
         first = beginning(folder)
-        # The text after all that begin with `first`: its last character, the separator, raised by one.
+        # The end of the range is the first text after all that begin with `first`: the last character plus one.
         query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
         return self.rows(query, first, first[:-1] + chr(ord(first[-1]) + 1))
 
     def missing(self) -> list[Track]:
-        """The tracks whose files have vanished."""
+        """The tracks whose files are missing."""
         return self._chosen("missing")
 
     def warned(self) -> list[Track]:
-        """The tracks of whose files something does not decode."""
+        """The tracks whose files do not decode completely."""
         return self._chosen("warning <> ''")
 
     def _chosen(self, condition: str) -> list[Track]:
-        # A damaged row might not be chosen, and so not be noticed.
+        # Also select damaged rows, which the condition may not find, so that the damage is noticed.
         chosen = f"({condition} OR checksum({TRACK_COLUMNS}) IS NOT tracks.crc32)"
         return self._tracks(f"{TRACKS} {chosen} ORDER BY number")
 
@@ -376,7 +380,7 @@ class Reader(Database):
             )
             if not is_its_label or schema.checksum(*columns) != crc32:
                 raise self._damaged(f"track number {number}")
-            if label is None:  # or only the index that leads to it does not know
+            if label is None:  # there is no vector, or the SQL index that leads to it is damaged
                 self._check_sums("vectors", "number", self.model_number)
             file = FileState(path, size, mtime_ns, content_hash, ctime_ns)
             tags, annotations = map(json.loads, texts)

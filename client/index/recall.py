@@ -1,22 +1,23 @@
-"""What approximate searches were measured to find of the ten best."""
+"""Measured recall of approximate search, among the ten best tracks."""
 
 from dataclasses import dataclass
 
-# A search takes so many times the candidates that were measured to do: they are measured by some 150 queries, and at
-# 1,000,000 tracks 400 other texts found 0.973 with what had found 0.992 of 48, and 0.993 with twice as many.
+# A search takes this many times the candidates (ef) that reached the asked recall, because only some 150 queries
+# measured it. At 1,000,000 tracks, the ef that reached 0.992 on 48 texts reached 0.973 on 400 other texts. Twice that
+# ef reached 0.993.
 MARGIN = 2
 
 
 @dataclass(frozen=True)
 class Recall:
-    """How many of a library's ten best tracks its searches find.
+    """How many of the ten best tracks of a library its searches find.
 
     Attributes:
-        asked: the share that they are to find on average, 0 to 1.
-        measured: the share that they were found to find, on tracks of the library and on texts about music, whichever
-            is less; 1 where whole vectors of every track are compared with; None where it was not measured.
-        candidates: how many tracks the graph is asked for (ef); None where every track is compared with.
-        graph: where every track is compared with because the graph did not find enough: the most that it found.
+        asked: the recall that searches should reach on average, 0 to 1.
+        measured: the recall measured with tracks of the library and with texts about music, the lower of the two. 1 if
+            the whole vectors of all tracks are compared; None if it was not measured.
+        candidates: how many candidates the graph search takes (ef); None if all tracks are compared.
+        graph: the best recall of the graph, if it was too low and all tracks are compared instead.
     """
 
     asked: float
@@ -39,18 +40,18 @@ class Recall:
 
 @dataclass(frozen=True)
 class Recalls:
-    """The shares that searches of one graph were found to find.
+    """The measured recall of searches with one graph.
 
     Attributes:
-        by_candidates: by how many candidates they take (ef), ascending.
-        of_all: where they compare with every vector, as far as the graph keeps it.
+        by_candidates: recall by number of candidates (ef), in ascending order.
+        of_all: recall when every vector is compared, in the reduced form that the graph keeps.
     """
 
     by_candidates: dict[int, float]
     of_all: float = 1.0
 
     def of(self, asked: float) -> Recall:
-        """That of MARGIN times the fewest candidates that were measured to do, or of every vector."""
+        """The `Recall` with MARGIN times the fewest candidates that reached `asked`, else with all vectors."""
         for candidates, measured in self.by_candidates.items():
             if measured >= asked:
                 return Recall(asked, measured, MARGIN * candidates)

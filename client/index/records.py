@@ -1,4 +1,4 @@
-"""What a library holds, as plain values, and how they are stored."""
+"""The records of a library as plain values, and their encoding for storage."""
 
 import json
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ FLOAT32 = np.dtype("<f4")
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells whether a file has changed: size and times at a glance, the hash for certain.
+    """The state by which a changed file is recognised: size and times are quick to check, the hash is certain.
 
     Attributes:
-        content_hash: of its sound, which no retag changes (see `packets.hash_packets`); of an object in a store, of
-            what that says of its content (see `remote`); of a file that version 2 of the catalogue added and nobody
-            has looked at since, the SHA-256 of all its bytes.
-        mtime_ns: of an object in a store, no time, but a number made of what that says of the version, such as its
-            ETag.
-        ctime_ns: when the file system last changed anything about it, which no program can set: it tells of taggers
-            that put the time of the last change back. 0 where it is not known, as after a copy of the library; on
-            Windows it is the time at which the file was made, and tells of nothing.
+        content_hash: hash of the sound, which retagging does not change (see `packets.hash_packets`). For an object in
+            a store, a hash of what the store reports about its content (see `remote`). For a file that version 2 of the
+            catalogue added and that was not read since, the SHA-256 of all its bytes.
+        mtime_ns: time of the last change. For an object in a store it is not a time but a number made from what the
+            store reports about the version, such as its ETag.
+        ctime_ns: when the file system last changed anything about the file. Programs cannot set it, so it reveals
+            taggers that reset `mtime_ns`. 0 if it is not known, as after a copy of the library. On Windows it is the
+            time at which the file was created, and reveals nothing.
     """
 
     path: str
@@ -39,7 +39,7 @@ class FileState:
 
     @property
     def knows_sound(self) -> bool:
-        """Whether the hash is one of its sound."""
+        """Whether the content hash is a hash of the sound."""
         return self.content_hash.startswith(PREFIX)
 
     def is_of(self, status: Status) -> bool:
@@ -47,7 +47,7 @@ class FileState:
         return self.looks_like(status) and self.ctime_ns == status.st_ctime_ns
 
     def looks_like(self, status: Status) -> bool:
-        """The same, as far as they are known."""
+        """As `is_of`, but an unknown `ctime_ns` matches any."""
         return _looks_like(self, status)
 
 
@@ -61,12 +61,12 @@ class Track:
     """A row of the catalogue, without its vectors.
 
     Attributes:
-        number: of the row.
-        label: of its vector; None where the model has not embedded it yet.
-        tags: what the file says.
-        annotations: what the user says, which goes before it.
+        number: number of the row.
+        label: label of its vector; None if the model has not embedded the track yet.
+        tags: metadata from the file.
+        annotations: metadata from the user, which override the tags.
         is_missing: the file was not there when its folder was last added.
-        warning: what of the file does not decode; empty where all of it does.
+        warning: how much of the file does not decode; empty if everything does.
     """
 
     number: int
@@ -81,18 +81,19 @@ class Track:
 
     @property
     def metadata(self) -> dict[str, Value]:
-        """All that is known about it."""
+        """The tags, overridden by the annotations."""
         return {**self.tags, **self.annotations}
 
 
 @dataclass(frozen=True)
 class TrackVectors:
-    """What a model makes of a track.
+    """The vectors that a model makes of a track.
 
     Attributes:
-        vector: float32 [dim], unit L2 norm.
-        starts_s: float32 [windows].
-        windows: float32 [windows, dim], unit L2 norm; stored in 8 bits a number (see `quantized`).
+        vector: of the whole track, float32 [dim], unit L2 norm.
+        starts_s: start times of the windows in seconds, float32 [windows].
+        windows: vectors of the windows, float32 [windows, dim], unit L2 norm; stored in 8 bits a number (see
+            `quantized`).
     """
 
     vector: NDArray[np.float32]
@@ -102,7 +103,7 @@ class TrackVectors:
 
 @dataclass(frozen=True)
 class NewTrack:
-    """What `Catalogue.put` stores; see `Track`."""
+    """A track that `Catalogue.put` stores; see `Track`."""
 
     file: FileState
     duration_s: float
@@ -113,7 +114,7 @@ class NewTrack:
 
 @dataclass(frozen=True)
 class FailedFile:
-    """A file that could not be used when it looked like this; see `FileState`."""
+    """A file that could not be used in this state; see `FileState`."""
 
     path: str
     size: int
@@ -122,7 +123,7 @@ class FailedFile:
     ctime_ns: int = 0
 
     def looks_like(self, status: Status) -> bool:
-        """Whether size and times are still those of the file that failed, as far as they are known."""
+        """Whether size and times are still those of the file that failed; an unknown `ctime_ns` matches any."""
         return _looks_like(self, status)
 
 
@@ -142,7 +143,7 @@ class Position(NamedTuple):
 
 
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:
-    """Raise `LibraryError` unless a model can have made these vectors of a track."""
+    """Raise `LibraryError` unless these are unit vectors of `dim` numbers, as a model makes them."""
     for name, rows in (("vector", vectors.vector[None]), ("windows", vectors.windows)):
         norms = np.linalg.norm(rows, axis=1)
         if rows.shape[1:] != (dim,) or not np.all(np.abs(norms - 1.0) <= 1e-3):
@@ -153,12 +154,12 @@ def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:
 
 
 def to_json(metadata: Mapping[str, Value]) -> str:
-    """As the catalogue stores it."""
+    """Metadata as the JSON text that the catalogue stores."""
     return json.dumps(dict(metadata), ensure_ascii=False, default=np.generic.item)
 
 
 def to_blob(vectors: NDArray[np.float32]) -> bytes:
-    """As the catalogue stores them."""
+    """Vectors as the bytes that the catalogue stores."""
     return np.ascontiguousarray(vectors, dtype=FLOAT32).tobytes()
 
 

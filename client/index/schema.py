@@ -1,4 +1,4 @@
-"""The catalogue's tables, and how those of an older version become these."""
+"""The catalogue's tables, and the migration from older versions."""
 
 import json
 import sqlite3
@@ -13,9 +13,9 @@ from .fields import put_fields
 VERSION = 5
 APPLICATION_ID = 0x4D757353  # "MusS": tells our file from any other SQLite file
 PAGE_SIZE = 8192
-"""Bytes, of a new file: a track's windows are read from a chain of pages."""
+"""Page size of a new file, in bytes. It is large because a track's windows are read from a chain of pages."""
 READ_AS_IT_IS = 4
-"""A version whose tables are today's, but for windows of 32 bits, which are read as well."""
+"""This older version can be read without migration: only its windows differ, with 32 bits a number."""
 
 _TABLES = (
     """
@@ -118,7 +118,7 @@ CHECKED = {
     "windows": "label, starts_s, vectors",
     "probes": "model, kind, vectors",
 }
-"""By table, the columns whose checksum is the row's crc32."""
+"""The columns that a row's crc32 is computed from, by table."""
 _TRACKS_2 = "number, track_id, path, size, mtime_ns, content_sha256, duration_s, metadata, annotations, missing"
 ORPHANS = {
     "vectors": "track NOT IN (SELECT number FROM tracks) OR label NOT IN (SELECT label FROM windows)",
@@ -126,16 +126,18 @@ ORPHANS = {
     "fields": "track NOT IN (SELECT number FROM tracks)",
     "tombstones": "label IN (SELECT label FROM vectors)",
 }
-"""By table, which rows belong to nothing; none in a sound catalogue. In the order in which they may be deleted."""
+"""The condition for orphaned rows, by table, in the order in which they may be deleted. A sound catalogue has none."""
 SUMS = {
     "vectors": "SELECT pairs, (SELECT sum(checksum(track, label)) FROM vectors INDEXED BY vectors_by_track "
     "WHERE model = models.number) FROM models",
     "fields": "SELECT total, (SELECT sum(checksum(name, value, track)) FROM fields WHERE name = field_names.name) "
     "FROM field_names",
 }
-"""By table, queries for what filters rely on as it must be and as it is: a row each, the same twice, NULL for 0."""
+"""Queries that check the tables which filters read, by table.
 
-# Version 1 had one model, whose vectors stood in the rows of their tracks; labels stay what they were.
+Each result row holds the stored sum and the actual sum. They must be equal; NULL means 0."""
+
+# Version 1 had one model, and its vectors were in the rows of their tracks. Labels are kept.
 _FROM_1 = """
 ALTER TABLE tracks RENAME TO tracks_1;
 ALTER TABLE windows RENAME TO windows_1;
@@ -166,7 +168,7 @@ DROP TABLE tombstones_1;
 DROP TABLE properties_1;
 """
 
-# Version 2 told files by time, size and all of their bytes. What it could not use may well be of use now.
+# Version 2 identified files by time, size and a hash of all their bytes. Files that failed then may be usable now.
 _FROM_2 = f"""
 ALTER TABLE tracks RENAME COLUMN content_sha256 TO content_hash;
 ALTER TABLE tracks ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
@@ -179,12 +181,12 @@ DELETE FROM failed;
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """Of its tables; 0 of those that are not ours."""
+    """The version of the tables; 0 if the file is not ours."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def refuse_newer(db: sqlite3.Connection, *, name: Path) -> None:
-    """Raise `LibraryError` where a newer version made this file, which people know as `name`."""
+    """Raise `LibraryError` if a newer version made this file; the message calls it `name`."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     if application == APPLICATION_ID and (version := version_of(db)) > VERSION:
         raise LibraryError(
@@ -194,18 +196,18 @@ def refuse_newer(db: sqlite3.Connection, *, name: Path) -> None:
 
 
 def stamp(db: sqlite3.Connection) -> None:
-    """Mark the file as ours, of this version."""
+    """Mark the file as a catalogue of this version."""
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Make the tables in an empty database; the caller holds a transaction."""
+    """Create the tables in an empty database; the caller holds a transaction."""
     _run(db, _TABLES)
 
 
 def migrate(db: sqlite3.Connection, *, version: int) -> None:
-    """Turn the tables of `version` into today's; the caller holds a transaction."""
+    """Migrate the tables of `version` to the current version; the caller holds a transaction."""
     if version == 1:
         _run(db, _FROM_1.format(tables=_TABLES))
         for track, metadata in db.execute("SELECT number, metadata FROM tracks").fetchall():
@@ -222,7 +224,7 @@ def migrate(db: sqlite3.Connection, *, version: int) -> None:
 
 
 def _compare_anew(db: sqlite3.Connection) -> None:
-    """Version 2 compared texts beyond ASCII in another way."""
+    """Write the fields of tracks with non-ASCII texts again, because version 2 folded those differently."""
     query = (
         "SELECT number, metadata, annotations FROM tracks WHERE metadata || annotations GLOB '*[^ -~]*' "
         f"AND crc32 = checksum({CHECKED['tracks']})"
@@ -232,12 +234,12 @@ def _compare_anew(db: sqlite3.Connection) -> None:
 
 
 def checked(*, version: int) -> dict[str, str]:
-    """`CHECKED` as it was in a former version; in the first, nothing had such a checksum."""
+    """`CHECKED` of a former version; empty for version 1, which had no such checksums."""
     return {1: {}, 2: {**CHECKED, "tracks": _TRACKS_2}}.get(version, CHECKED)
 
 
 def renewed(table: str, row: dict[str, Any], *, version: int) -> dict[str, Any] | None:
-    """A sound row of a former version as one of today's, if there is a place for it."""
+    """Convert a sound row of a former version to the current version; None if it is not kept."""
     if version == 2 and table == "failed":
         return None
     if version == 2 and table == "tracks":
@@ -248,13 +250,16 @@ def renewed(table: str, row: dict[str, Any], *, version: int) -> dict[str, Any] 
 
 
 def add_functions(db: sqlite3.Connection) -> None:
-    """`checksum(value, ...)` and `names_of(...)` in SQL."""
+    """Add the SQL functions `checksum(value, ...)` and `names_of(...)`."""
     db.create_function("checksum", -1, checksum, deterministic=True)
     names.add_functions(db)
 
 
 def checksum(*values: str | bytes | float | int) -> int:
-    """CRC-32 over the values in order, each after its kind and length, so that nothing moves from one to the next."""
+    """CRC-32 over the values in order.
+
+    The kind and the length of each value are hashed before it, so bytes cannot move unnoticed to the next value.
+    """
     found = 0
     for value in values:
         if isinstance(value, bytes):
@@ -267,7 +272,7 @@ def checksum(*values: str | bytes | float | int) -> int:
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:
-    # Not `executescript`, which commits the transaction.
+    # `executescript` would commit the transaction.
     statement = ""
     for line in statements.splitlines():
         statement += line + "\n"

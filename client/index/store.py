@@ -1,4 +1,4 @@
-"""Where a library is kept: a folder with a catalogue and its search index, or a collection of a Milvus server."""
+"""The two kinds of store: a folder with a catalogue and its search index, or a collection of a Milvus server."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """An open library; what the methods do is told by `Catalogue`, which is one."""
+    """An open library. `Catalogue` implements it and documents the methods."""
 
     model: Model
 
@@ -67,7 +67,7 @@ class Store(Protocol):
 
 
 class Index(Protocol):
-    """What searches a library's vectors; see `LiveIndex`."""
+    """The search index of a library; see `LiveIndex`."""
 
     @property
     def kind(self) -> str: ...
@@ -83,11 +83,11 @@ def open_store(library: str | Path, *, create: Model | None = None) -> Store:
     """Open a library by its folder or its Milvus address.
 
     Args:
-        library: a folder, or an address as `milvus.MilvusStore` takes it.
-        create: the model of a new library; None opens existing libraries only.
+        library: a folder, or an address that `milvus.MilvusStore` takes.
+        create: the model of a new library; None opens only an existing library.
 
     Raises:
-        LibraryError: there is none (and `create` is None), it cannot be opened, or pymilvus is not installed.
+        LibraryError: there is no library (and `create` is None), it cannot be opened, or pymilvus is not installed.
     """
     if is_milvus(library):
         return open_milvus(str(library), create=create)
@@ -95,7 +95,7 @@ def open_store(library: str | Path, *, create: Model | None = None) -> Store:
 
 
 def open_milvus(uri: str, *, create: Model | None) -> "MilvusStore":
-    """As `open_store`, for a Milvus address."""
+    """Open a library by its Milvus address; see `open_store`."""
     try:
         from .milvus import MilvusStore
     except ImportError as exc:
@@ -104,9 +104,10 @@ def open_milvus(uri: str, *, create: Model | None) -> "MilvusStore":
 
 
 def open_index(store: Store, *, recall: float = 0.99) -> Index:
-    """What searches an open library.
+    """Open the search index of an open library.
 
     Args:
+        store: the open library.
         recall: see `MusicSearch`.
     """
     if isinstance(store, Catalogue):
@@ -118,5 +119,5 @@ def open_index(store: Store, *, recall: float = 0.99) -> Index:
 
 
 def is_milvus(library: str | Path) -> bool:
-    """Whether this is meant as the address of a Milvus server or file, and not as a folder."""
+    """Whether this is the address of a Milvus server or file, and not a folder."""
     return str(library).startswith(("milvus:", "milvuss:"))

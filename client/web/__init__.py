@@ -1,1 +1,1 @@
-"""`music-search web LIB`: a page on a library, and the HTTP interface that it uses."""
+"""`music-search web LIB`: a web page for a library, and the HTTP API that the page uses."""

@@ -56,9 +56,14 @@ _PROBLEM: dict[str, Any] = {
 
 
 def make_app(library: AsyncMusicSearch, *, settings: Settings) -> FastAPI:
-    """A page on a library and the interface that it uses; the library stays open when the app ends.
+    """Make the app with the page and its API; the library stays open when the app ends.
 
-    Its `state.context.events.end()` lets the pages' streams of events end, as a server waits for them before it stops.
+    A server waits for event streams before it stops. So it must first call `state.context.events.end()`, which ends
+    them.
+
+    Args:
+        library: the open library.
+        settings: who may do what, and how much.
     """
     events, turns = Events(), Turns()
     here = Context(
@@ -80,7 +85,7 @@ def make_app(library: AsyncMusicSearch, *, settings: Settings) -> FastAPI:
         title="MusicSearch",
         version=version("musicsearch"),
         openapi_url=f"{API}/openapi.json",
-        docs_url=None,  # they fetch scripts from elsewhere; /api is ours
+        docs_url=None,  # FastAPI's pages load scripts from other servers; ours is /api
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
@@ -129,7 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _watch(here: Context) -> None:
-    """Tell pages of what others write to the library, and forget old uploads."""
+    """Publish an event when the library has changed, and delete old uploads, again and again."""
     known: str | None = None
     while True:
         here.uploads.forget()
@@ -142,6 +147,6 @@ async def _watch(here: Context) -> None:
 
 
 async def _warm_up(decoders: Decoders) -> None:
-    """Start a decoder process, as the first sound that is played shall not wait for it."""
+    """Start a decoder process in advance, so that the first sound plays without delay."""
     with suppress(AudioError):
         await decoders.call(read_kind, __file__)

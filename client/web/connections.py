@@ -1,4 +1,4 @@
-"""Connections, as uvicorn keeps them, that do not wait for ever and refuse with problem documents."""
+"""Connections of uvicorn with a timeout and a limit on their number; refusals are problem documents."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from .problems import Problem
 from .safety import Shell
 
 _HEAD_WITHIN_S = 10.0
-_MOST = 512  # also of those that say nothing
+_MOST = 512  # connections, including silent ones
 
 
 async def _full(scope: Scope, receive: Receive, send: Send) -> None:
@@ -22,7 +22,10 @@ _FULL = Shell(_full)
 
 
 class Connection(H11Protocol):
-    """Closed where the whole head of a request does not come within 10 s, or a body goes on long after its answer."""
+    """A connection that is closed if no complete request head arrives within 10 s.
+
+    It is also closed if a body is still being sent 10 s after its answer.
+    """
 
     _patience: asyncio.TimerHandle | None = None
 
@@ -48,13 +51,13 @@ class Connection(H11Protocol):
         answer = Problem(400, "the request cannot be read", headers={"Connection": "close"}).response()
         head = h11.Response(status_code=400, headers=answer.raw_headers, reason=b"Bad Request")
         events: list[Any] = [head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()]
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else another answer has begun
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # otherwise another answer has begun
             for event in events:
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
     def _look(self) -> None:
-        """Wait for a head, or for no more, as it is due."""
+        """Start the timeout if a request head is expected; stop it while a request is being answered."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
         elif self._patience is None and not self.transport.is_closing():

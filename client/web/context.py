@@ -1,4 +1,4 @@
-"""What the routes of an app share."""
+"""The objects that the routes of an app share."""
 
 import re
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ from .uploads import Uploads
 
 @dataclass(frozen=True)
 class Context:
-    """The library, and what works beside it.
+    """The library and its helpers.
 
     Attributes:
-        turns: of heavy work on the library.
-        decoders: of what is asked of the library's files; those of uploads are others, which are busy for longer.
+        turns: limits heavy work on the library.
+        decoders: processes that read the library's files. Uploads have their own, which are busy for longer.
     """
 
     library: AsyncMusicSearch
@@ -49,17 +49,17 @@ class Context:
     kinds: Recent[Kind]
 
     async def state(self) -> str:
-        """Of the library, as events tell of it; Milvus cannot tell."""
+        """The state of the library, as in events; "" for Milvus, which has none."""
         try:
             return await self.library.state()
         except QueryError:
             return ""
 
     async def track(self, track_id: str) -> TrackInfo:
-        """By its id alone, although the library also knows tracks by their paths.
+        """The track with this id; paths are refused, although the library also finds tracks by path.
 
         Raises:
-            Problem: there is none.
+            Problem: there is no such track.
         """
         gone = Problem(404, "there is no such track; it may have been removed")
         if not re.fullmatch("[0-9a-f]{16}", track_id):
@@ -81,6 +81,6 @@ Here = Annotated[Context, Depends(_context)]
 
 
 def may_change(here: Here) -> None:
-    """Raise `Problem` where the library is open for reading alone."""
+    """Raise `Problem` if the library is read-only."""
     if here.settings.read_only:
         raise Problem(403, "this library is open for reading alone", kind="read-only")

@@ -1,4 +1,4 @@
-"""The picture that a file carries: read in a decoder process, sent only if it is one that browsers show and no page."""
+"""Cover pictures in files, read in a decoder process and sent only in formats that browsers show without scripts."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -20,7 +20,8 @@ class Cover(NamedTuple):
     """A picture.
 
     Attributes:
-        media_type: by its first bytes, whatever the tag says.
+        media_type: found from the first bytes; the tag is not trusted.
+        content: the bytes of the picture.
     """
 
     media_type: str
@@ -28,9 +29,9 @@ class Cover(NamedTuple):
 
 
 def read_cover(path: str) -> Cover | None:
-    """The front cover among the pictures of a file, else its first picture; None where none can be shown."""
+    """The front cover of a file, else its first picture; None if no picture can be shown."""
     for read in (_own_pictures, _id3_pictures, _ape_pictures, _attached_pictures):
-        with suppress(Exception):  # as with tags: damaged ones raise what mutagen does not mean to
+        with suppress(Exception):  # damaged tags raise exceptions that mutagen does not document
             found = [(kind, cover) for kind, content in read(path) if (cover := _shown(content))]
             if found:
                 return min(found, key=lambda pair: pair[0] != _FRONT)[1]
@@ -38,7 +39,7 @@ def read_cover(path: str) -> Cover | None:
 
 
 def _shown(content: bytes) -> Cover | None:
-    """A picture, if its bytes begin as one does that browsers decode without running anything."""
+    """The picture, if its first bytes show a format that browsers decode without running scripts."""
     if len(content) > MOST_BYTES:
         return None
     for begin, media_type in [
@@ -58,7 +59,7 @@ _Pictures = Iterator[tuple[int, bytes]]
 
 
 def _own_pictures(path: str) -> _Pictures:
-    """Those of the tags that belong to the file's format."""
+    """Pictures in the tags that belong to the file's format."""
     file = mutagen.File(path)
     for picture in getattr(file, "pictures", ()):  # FLAC
         yield picture.type, picture.data
@@ -102,7 +103,7 @@ def _of_mp4(_: str, data: Any) -> tuple[int, bytes]:
 
 
 def _of_asf(_: str, value: Any) -> tuple[int, bytes]:
-    """[MS-ASF] WM/Picture: type, length of the data, two texts in UTF-16 that end with a NUL, the data."""
+    """[MS-ASF] WM/Picture: type, length of the data, two NUL-terminated UTF-16 texts, the data."""
     block = bytes(value.value)
     size = int.from_bytes(block[1:5], "little")
     return block[0], block[len(block) - size :]
@@ -125,7 +126,7 @@ _READERS: dict[str, Callable[[str, Any], tuple[int, bytes]]] = {
 
 
 def _attached_pictures(path: str) -> _Pictures:
-    """What FFmpeg finds: in Matroska, in AIFF and WAV, and behind tags that mutagen does not know."""
+    """Pictures that FFmpeg finds: in Matroska, AIFF and WAV, and after tags that mutagen does not know."""
     with open(path, "rb") as file, open_container(file) as container:
         for stream in container.streams.video:
             packet = next((packet for packet in container.demux(stream) if packet.size), None)

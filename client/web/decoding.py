@@ -1,4 +1,4 @@
-"""Work on files that FFmpeg or mutagen open: always in processes of their own, a few at a time, and never for long."""
+"""A pool of decoder processes with a timeout, for all work in which FFmpeg or mutagen open a file."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ _Said = TypeVar("_Said")
 
 
 class Decoders:
-    """Decoder processes, each of which is started when it is first needed."""
+    """A pool of decoder processes; each is started when it is first needed."""
 
     def __init__(self, processes: int) -> None:
         self._all = [Decoder(sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(processes)]
@@ -23,15 +23,15 @@ class Decoders:
             self._idle.put_nowait(decoder)
 
     async def call(self, function: Callable[[str], _Said], path: str) -> _Said:
-        """What a function of this package says of a file.
+        """Call a function of this package on a file, in a decoder process, and return its result.
 
         Raises:
-            AudioError: the function raised it, took too long, or the process ended.
+            AudioError: the function raised it, it took too long, or the process ended.
         """
         decoder = await self._idle.get()
         loop = asyncio.get_running_loop()
 
-        def work() -> _Said:  # a task that is cancelled leaves its thread running, with the decoder
+        def work() -> _Said:  # a cancelled task leaves its thread running, so the thread returns the decoder
             try:
                 return _within_time(decoder, function, path)
             finally:

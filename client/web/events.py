@@ -1,4 +1,4 @@
-"""What happens while a page is open, told to it as server-sent events."""
+"""Server-sent events, which tell open pages what happens."""
 
 import asyncio
 import json
@@ -9,15 +9,15 @@ from pydantic import BaseModel
 
 from .problems import Problem
 
-PING_S = 15.0  # so that a connection that is gone is noticed
-_WAITING = 100  # events that a page may be late; one that is later connects anew and asks for everything
+PING_S = 15.0  # pings reveal connections that are gone
+_WAITING = 100  # queued events of a page; a slower page is disconnected, connects again and loads everything
 _MOST_PAGES = 64
 _RETRY_MS = 2000
 _END = b""
 
 
 class Events:
-    """Passes on to every page what is published; to be used in one thread."""
+    """Sends published events to all open pages; must be used in one thread."""
 
     def __init__(self) -> None:
         self._pages: set[asyncio.Queue[bytes]] = set()
@@ -31,7 +31,7 @@ class Events:
                 self._pages.discard(page)
 
     def listen(self, kind: str, value: BaseModel) -> AsyncIterator[bytes]:
-        """All events from now on, the first of which is this one, until the server ends or the page is too late.
+        """Stream this event and all later ones, until the server ends or the page is too slow.
 
         Raises:
             Problem: there are too many pages.
@@ -57,10 +57,10 @@ class Events:
             self._pages.discard(page)
 
     def end(self) -> None:
-        """Let every page's stream end, as the server waits for them."""
+        """End the streams of all pages, because the server waits for them before it stops."""
         self._has_ended = True
         for page in self._pages:
-            with suppress(asyncio.QueueFull):  # then it does not wait, and looks
+            with suppress(asyncio.QueueFull):  # a full queue never blocks, so the stream sees `_has_ended`
                 page.put_nowait(_END)
 
 

@@ -1,4 +1,4 @@
-"""Adding music to the library while the page goes on."""
+"""Background jobs that add music to the library."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from . import models
 from .events import Events
 from .problems import Problem
 
-_KEPT = 20  # jobs that have ended
+_KEPT = 20  # jobs that are listed
 _TOLD_EVERY_S = 0.2
 _LOOKING = "looking for files"
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """Ends adding where it is; what was finished is kept."""
+    """Raised to stop adding; finished tracks are kept."""
 
 
 class Jobs:
-    """Adds folders, one after the other; in a thread, which tells how far it is."""
+    """Runs jobs that add music, one at a time, in a thread that reports its progress."""
 
     def __init__(self, library: AsyncMusicSearch, events: Events) -> None:
         self._library = library
@@ -34,17 +34,17 @@ class Jobs:
         self._running: asyncio.Task[None] | None = None
 
     def all(self) -> list[models.Job]:
-        """The last one first."""
+        """All jobs, the newest first."""
         return list(reversed(self._jobs.values()))
 
     def job(self, job_id: str) -> models.Job:
-        """Raises `Problem` where there is none."""
+        """The job with this id; raises `Problem` if there is none."""
         if job_id not in self._jobs:
             raise Problem(404, "there is no such job: the server was started anew, or it ended long ago")
         return self._jobs[job_id]
 
     def start(self, paths: list[str]) -> models.Job:
-        """Raises `Problem` while another one runs."""
+        """Start a job that adds these paths; raises `Problem` while another job runs."""
         if self._running is not None and not self._running.done():
             raise Problem(409, "music is being added already: wait for it, or stop it", kind="job-running")
         job_id = secrets.token_hex(8)
@@ -59,14 +59,14 @@ class Jobs:
         return job
 
     def stop(self, job_id: str) -> models.Job:
-        """What was finished is kept; it ends soon after."""
+        """Ask a job to stop, which it does soon after; finished tracks are kept."""
         job = self.job(job_id)
         if job.state == "running":
             self._stop.set()
         return job
 
     async def end(self) -> None:
-        """Stop what runs, and wait for it."""
+        """Stop the running job, and wait for it."""
         self._stop.set()
         if self._running is not None:
             await self._running
@@ -97,7 +97,7 @@ class Jobs:
             job.state, job.message = "stopped", f"stopped {where}"
         except MusicSearchError as exc:
             job.state, job.message = "failed", str(exc)
-        except Exception as exc:  # nobody awaits a job: it has to tell by itself
+        except Exception as exc:  # nobody awaits a job, so it must report errors itself
             log.error("adding failed", exc_info=exc)
             job.state, job.message = "failed", "something went wrong in the server, whose log says what"
         self._events.publish("job", job)

@@ -1,4 +1,4 @@
-"""What kind of sound a file holds, and whether browsers play it."""
+"""The container and codec of a file, and whether browsers play them."""
 
 import os
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Kind(NamedTuple):
     codec: str
 
 
-# Not raw AAC, which tells no length: browsers guess it, and seek to where they guess.
+# Raw AAC is left out, because it stores no length. Browsers estimate it, and then seek to wrong places.
 _PLAYED = {
     "mp3": ("audio/mpeg", {"mp3", "mp3float"}),
     "mov,mp4,m4a,3gp,3g2,mj2": ("audio/mp4", {"aac", "mp3", "mp3float"}),
@@ -26,14 +26,14 @@ _PLAYED = {
     "wav": ("audio/wav", {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_f32le"}),
     "matroska,webm": ("audio/webm", {"vorbis", "opus", "libopus"}),
 }
-_WEBM = (".webm", ".weba")  # Matroska of any other name is none
+_WEBM = (".webm", ".weba")  # Matroska files with other suffixes are not WebM
 
 
 def read_kind(path: str) -> Kind:
-    """Of a file's first sound that plays.
+    """The container and codec of the audio stream of a file that players choose.
 
     Raises:
-        AudioError: it is no audio file, or none of its sounds plays.
+        AudioError: it is not an audio file, or it has no audio stream that can be played.
     """
     try:
         with open(path, "rb") as file, open_container(file) as container:
@@ -47,7 +47,7 @@ def read_kind(path: str) -> Kind:
 
 
 def media_type_of(kind: Kind, path: str) -> str | None:
-    """Under which media type browsers play it as it is; None where they do not."""
+    """The media type with which browsers play a file as it is; None if they do not play it."""
     media_type, codecs = _PLAYED.get(kind.container, ("", frozenset()))
     if kind.container == "matroska,webm" and os.path.splitext(path)[1].lower() not in _WEBM:
         return None

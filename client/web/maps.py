@@ -1,4 +1,4 @@
-"""The map of a library: drawn in the background, as that may take minutes, and told when it is there."""
+"""The map of a library, computed in the background because it may take minutes; an event tells when it is ready."""
 
 import asyncio
 import logging
@@ -11,20 +11,20 @@ from . import models
 from .events import Events
 from .turns import Turns
 
-_AT_ONCE_S = 1.0  # a map that is there, or nearly, is waited for
+_AT_ONCE_S = 1.0  # a request waits this long for a map that is nearly ready
 
 log = logging.getLogger(__name__)
 
 
 class Maps:
-    """Draws one map at a time."""
+    """Computes the map of the library, one at a time."""
 
     def __init__(self, library: AsyncMusicSearch, events: Events, turns: Turns) -> None:
         self._library = library
         self._events = events
         self._turns = turns
         self._drawing: asyncio.Task[LibraryMap] | None = None
-        self._drawn = ""  # the state of the library whose map is there
+        self._drawn = ""  # the library's state when the current map was computed
 
     @property
     def state(self) -> Literal["ready", "computing", "none"]:
@@ -33,11 +33,17 @@ class Maps:
         return "ready" if self._drawn else "none"
 
     async def get(self, *, state: str, by: str | None = None, fits: str | None = None) -> LibraryMap | None:
-        """Of the library in this state, with the values of a field or how well a text fits; None while it is drawn."""
+        """The map of the library in this state; None while it is being computed.
+
+        Args:
+            state: the state of the library.
+            by: add the values of this field.
+            fits: add how well each track fits this text.
+        """
         if self._drawn != state:
             if self._drawing is None or self._drawing.done():
                 self._drawing = asyncio.create_task(self._draw(state))
-                self._drawing.add_done_callback(lambda task: task.cancelled() or task.exception())  # told by an event
+                self._drawing.add_done_callback(lambda task: task.cancelled() or task.exception())  # `_draw` reports it
             done, _ = await asyncio.wait([self._drawing], timeout=_AT_ONCE_S)
             if not done:
                 return None

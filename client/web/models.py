@@ -1,4 +1,4 @@
-"""What the interface takes and gives, as JSON."""
+"""The JSON models of the API."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ _MOST_TEXTS = 32
 
 
 def _unicode(text: str) -> str:
-    """JSON can escape halves of characters, which nothing else can write."""
+    """Refuse lone surrogates, which JSON can escape but UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:
@@ -31,7 +31,7 @@ def _unicode(text: str) -> str:
 
 
 def _expecting(kinds: str) -> WrapValidator:
-    """One sentence for what may be of several kinds, instead of one for each of them."""
+    """A validator that gives one error message for a union, instead of one for each of its types."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -54,13 +54,13 @@ Number = Annotated[int, Field(ge=-(10**15), le=10**15)] | Annotated[float, Field
 
 
 class Given(BaseModel):
-    """What a client sends."""
+    """The base class of models that a client sends."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Model(BaseModel):
-    """What it gets."""
+    """The base class of models that a client receives."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -94,7 +94,7 @@ Wanted = Annotated[
 
 
 class Wish(Given):
-    """What tracks shall be like, and what not."""
+    """What the wanted tracks sound like, and what they must not sound like."""
 
     texts: Annotated[list[WeightedText], Field(max_length=_MOST_TEXTS)] = []
     minus: Annotated[list[WeightedText], Field(max_length=_MOST_TEXTS)] = []
@@ -146,7 +146,7 @@ class Words(Given):
 
 
 class Journey(Given):
-    """From a track to another."""
+    """A path from one track to another."""
 
     from_: Id = Field(alias="from")
     to: Id
@@ -162,9 +162,7 @@ class Radio(Given):
 
 
 class Track(Model):
-    """What is known about a track: `metadata` is its file's tags and the user's annotations, which hide tags of the
-    same name.
-    """
+    """A track. `metadata` holds the file's tags and the user's annotations; annotations hide tags of the same name."""
 
     id: str
     title: str
@@ -184,7 +182,7 @@ class Track(Model):
 
 
 class Windows(Model):
-    """Where each window of a track begins, and how well it fits: its probability, or its score where none is known."""
+    """Start of each window of a track, and how well it fits: its probability, or its score if that is not known."""
 
     starts_s: list[float]
     fits: list[float]
@@ -285,7 +283,7 @@ class Bin(Model):
 
 
 class Range(Model):
-    """Of a field of numbers."""
+    """The range and histogram of a numeric field."""
 
     from_: float = Field(alias="from")
     to: float

@@ -1,7 +1,7 @@
-"""MP3 whose every frame has the same length, so that a byte's place tells its time: what no browser plays becomes this.
+"""Converts sound that browsers cannot play to MP3 with frames of equal length, so that byte ranges map to times.
 
-The program reads one line of JSON, {"path", "first", "frames"}, and writes these frames. It runs in a process of its
-own, at whose crash nothing but one stream ends, and imports no other room than `audio`, so that it starts quickly.
+As a program it reads one line of JSON, {"path", "first", "frames"}, and writes these frames. It runs in its own
+process, so a crash ends only one stream. To start quickly, it imports no other package of ours than `audio`.
 """
 
 import json
@@ -18,32 +18,32 @@ from av.container import InputContainer
 from audio import DecodeError, open_container
 from audio.files import ByteFile
 
-RATE_HZ = 48_000  # at which every frame is of a whole number of bytes, at any bit rate
+RATE_HZ = 48_000  # at this rate every frame has a whole number of bytes, at any bit rate
 FRAME_SAMPLES = 1152
 BIT_RATE = 256_000
 FRAME_BYTES = BIT_RATE // 8 * FRAME_SAMPLES // RATE_HZ
-_HELD_BACK = 2  # frames more than the sound has: the encoder's delay
-_LEAD_FRAMES = 3  # encoded and dropped, as a frame overlaps the one before
-_LEAD_S = 0.5  # decoded and dropped: no codec takes longer to settle
-_INFO_AT = 36  # bytes from the header of a frame in stereo on (MPEG-1 layer III)
+_HELD_BACK = 2  # extra frames at the end, because of the encoder's delay
+_LEAD_FRAMES = 3  # encoded and dropped first, because a frame overlaps the one before
+_LEAD_S = 0.5  # decoded and dropped after a seek; no codec takes longer to settle
+_INFO_AT = 36  # bytes from the start of a stereo frame to its Info header (MPEG-1 layer III)
 _HEADER = b"\xff\xfb\xd4\x40"  # MPEG-1 layer III, 256 kbit/s, 48 kHz, joint stereo
-_FRAMES_AND_BYTES = 3  # flags of an Info header: which of its fields are there
+_FRAMES_AND_BYTES = 3  # flags of an Info header: both fields are present
 
 
 def frames_of(duration_s: float) -> int:
-    """How many frames a sound of this length becomes, without the one that tells their number."""
+    """The number of frames for a sound of this length, without the Info frame."""
     return math.ceil(duration_s * RATE_HZ / FRAME_SAMPLES) + _HELD_BACK
 
 
 def info_frame(frames: int) -> bytes:
-    """The first frame of a file, silent, by which players know the length and that all frames are alike."""
+    """The Info frame: a silent first frame that tells players the length and that the bit rate is constant."""
     numbers = (_FRAMES_AND_BYTES, frames, (frames + 1) * FRAME_BYTES)
     info = b"Info" + b"".join(number.to_bytes(4, "big") for number in numbers)
     return (_HEADER.ljust(_INFO_AT, b"\0") + info).ljust(FRAME_BYTES, b"\0")
 
 
 def encode(path: str, *, first: int, frames: int) -> Iterator[bytes]:
-    """So many frames from the `first` on, counted from 0; silence after the end of the sound.
+    """Encode `frames` frames from frame `first` on, counted from 0; after the end of the sound they are silent.
 
     Raises:
         DecodeError: the file cannot be read.
@@ -53,7 +53,7 @@ def encode(path: str, *, first: int, frames: int) -> Iterator[bytes]:
     assert isinstance(encoder, av.AudioCodecContext)
     encoder.sample_rate, encoder.layout, encoder.format = RATE_HZ, "stereo", "fltp"
     encoder.bit_rate = BIT_RATE
-    encoder.options = {"reservoir": "0"}  # else a frame would borrow bytes of those before
+    encoder.options = {"reservoir": "0"}  # with a bit reservoir, a frame would need bytes of earlier frames
     made = -lead
     for number, frame in enumerate(_samples_from((first - lead) * FRAME_SAMPLES, path)):
         frame.pts = number * FRAME_SAMPLES
@@ -66,9 +66,9 @@ def encode(path: str, *, first: int, frames: int) -> Iterator[bytes]:
 
 
 def _samples_from(sample: int, path: str) -> Iterator[av.AudioFrame]:
-    """The sound from this sample on, in frames as the encoder takes them, and then silence without end."""
+    """The sound from this sample on, in frames of the encoder's size, then endless silence."""
     fifo, left = av.AudioFifo(), 0
-    with open(path, "rb") as file, suppress(DecodeError):  # what does not decode any more is silent
+    with open(path, "rb") as file, suppress(DecodeError):  # the rest of a damaged file becomes silence
         for position, frame in _sought(sample, file):
             fifo.write(frame)
             left = sample - position if fifo.samples_read == 0 else left
@@ -81,8 +81,8 @@ def _samples_from(sample: int, path: str) -> Iterator[av.AudioFrame]:
 
 
 def _sought(sample: int, file: ByteFile) -> Iterator[tuple[int, av.AudioFrame]]:
-    """The sound in the encoder's form, from some place before this sample on, which is told with every frame."""
-    for from_s in (sample / RATE_HZ - _LEAD_S, 0.0):  # from the beginning, where it cannot be sought
+    """The sound in the encoder's format from a position before this sample; every frame comes with that position."""
+    for from_s in (sample / RATE_HZ - _LEAD_S, 0.0):  # from the beginning if seeking fails
         with open_container(file) as container:
             stream = container.streams.best("audio")
             if not isinstance(stream, AudioStream) or stream.codec_context is None:
@@ -104,7 +104,7 @@ def _sought(sample: int, file: ByteFile) -> Iterator[tuple[int, av.AudioFrame]]:
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """What decodes."""
+    """The frames that decode; damaged packets are skipped."""
     for packet in container.demux(stream):
         with suppress(av.FFmpegError):
             yield from packet.decode()
@@ -118,7 +118,7 @@ def _resampled(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
             if resampler is not None:
                 yield from resampler.resample(None)
             resampler, kind = av.AudioResampler(format="fltp", layout="stereo", rate=RATE_HZ), this
-        frame.pts = None  # gaps are not ours to fill
+        frame.pts = None  # gaps in the timestamps are ignored
         yield from resampler.resample(frame)
     if resampler is not None:
         yield from resampler.resample(None)
@@ -138,7 +138,7 @@ def _silence() -> av.AudioFrame:
 
 
 def main() -> None:
-    """Answer one request."""
+    """Read one request from stdin, and write its frames to stdout."""
     request = json.loads(sys.stdin.readline() or "null")
     if request is not None:
         with suppress(BrokenPipeError, DecodeError, OSError):

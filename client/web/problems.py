@@ -1,4 +1,4 @@
-"""What a client is told when something does not work: problem documents (RFC 9457), one clear sentence each."""
+"""Errors as problem documents (RFC 9457), each with one clear sentence."""
 
 import http
 import logging
@@ -33,7 +33,7 @@ _SAYS_NOTHING = {
     405: "this address does not take that method",
 }
 
-# The first class that an error is of. The sentence is for those on other machines, as our own name this one's files.
+# The first matching class counts. The sentence is for clients on other machines, because our messages name local files.
 _STATUS: list[tuple[type[MusicSearchError], int, str]] = [
     (QueryError, 422, ""),
     (AudioError, 422, ""),
@@ -55,8 +55,10 @@ class Problem(HTTPException):
     """A request that is answered with a problem document.
 
     Args:
+        status: the HTTP status.
         detail: one sentence for people.
-        kind: names what happened for programs, where the status alone does not tell.
+        kind: a name of the problem for programs, if the status is not specific enough.
+        headers: more headers of the answer.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Problem(HTTPException):
         self.kind = kind
 
     def response(self, **more: Any) -> Response:
-        """The document; `more` are members of its own."""
+        """The answer with the problem document; `more` are additional members of the document."""
         document = {
             "type": f"/problems/{self.kind}" if self.kind else "about:blank",
             "title": http.HTTPStatus(self.status_code).phrase,
@@ -81,7 +83,7 @@ class Problem(HTTPException):
 
 
 def told(error: MusicSearchError, *, settings: Settings) -> Problem:
-    """An error of ours, without this machine's paths where others ask."""
+    """Convert an error of ours to a `Problem`, without local paths unless only this machine can ask."""
     _, status, for_others = next(row for row in _STATUS if isinstance(error, row[0]))
     detail = str(error)
     if not settings.is_local:
@@ -92,13 +94,13 @@ def told(error: MusicSearchError, *, settings: Settings) -> Problem:
 
 
 def unexpected(error: Exception, *, method: str, path: str) -> Response:
-    """The answer to what should not have happened; the server's log has the rest."""
+    """Log an unexpected error, and make an answer without its details."""
     log.error("%s %s failed", method, path, exc_info=error)
     return Problem(500, "something went wrong in the server, whose log says what").response()
 
 
 def handle_problems(app: FastAPI, *, settings: Settings) -> None:
-    """Let an app answer every error with a problem document."""
+    """Make an app answer every error with a problem document."""
 
     async def problem(_: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -129,5 +131,5 @@ def handle_problems(app: FastAPI, *, settings: Settings) -> None:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """Where in a request something is, as "body/texts/0/weight"."""
+    """The place of a value in a request, such as "body/texts/0/weight"."""
     return "/".join(map(str, location)).encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Parts of what is played: a player asks for the bytes from where it is (RFC 9110, section 14)."""
+"""Range requests of players, which ask for the bytes from their position on (RFC 9110, section 14)."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _READ_BYTES = 1 << 18
 
 
 class Part(Protocol):
-    """Bytes that are to be sent."""
+    """An asynchronous stream of bytes to send."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -50,12 +50,12 @@ class FilePart:
 
 
 def version_of(status: os.stat_result, *, form: str = "") -> str:
-    """An entity tag, which changes with the file."""
+    """An entity tag that changes when the file's size or time changes; `form` tells representations apart."""
     return f'"{status.st_size:x}-{status.st_mtime_ns:x}{form}"'
 
 
 def is_known(request: Request, *, tag: str) -> bool:
-    """Whether the client has this version already."""
+    """Whether the client has the version with this entity tag already (If-None-Match)."""
     known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
     return tag in known or "*" in known
 
@@ -69,9 +69,20 @@ async def answer(
     media_type: str,
     open_part: Callable[[int, int], Awaitable[Part]],
 ) -> Response:
-    """All of it or the part that is asked for; a head alone for HEAD.
+    """Answer a request with the whole content or the requested range; HEAD gets only the headers.
 
-    Several parts at once are answered with all of it, as RFC 9110 allows and every player takes.
+    A request for several ranges gets the whole content. RFC 9110 allows that, and every player accepts it.
+
+    Args:
+        request: the request.
+        size: length of the whole content in bytes.
+        tag: its entity tag.
+        status: the status of the file; its time is the time of the last change.
+        media_type: its media type.
+        open_part: opens the bytes from a begin to an end, which is exclusive.
+
+    Raises:
+        Problem: the range begins after the content's end (416).
     """
     modified = formatdate(status.st_mtime, usegmt=True)
     headers = {
@@ -97,9 +108,10 @@ async def answer(
 
 
 def _range(header: str, *, size: int) -> tuple[int, int] | None:
-    """Begin and end, which is behind the last byte; the end is not behind the begin where there is no such part.
+    """Begin and exclusive end of the requested range; None if the header does not ask for exactly one range.
 
-    None where no single part is asked for: what cannot be read is to be ignored (RFC 9110, section 14.2).
+    If the content has no such range, the end is not after the begin. An invalid header gives None, because it must be
+    ignored (RFC 9110, section 14.2).
     """
     found = re.fullmatch(r"bytes=[ \t]*(?:(\d{1,4000})-(\d{1,4000})?|-(\d{1,4000}))[ \t]*", header, re.ASCII)
     if found is None:
@@ -113,7 +125,7 @@ def _range(header: str, *, size: int) -> tuple[int, int] | None:
 
 
 class _Parts(StreamingResponse):
-    """Closes what it sends, also where the client does not wait for its end."""
+    """A streaming answer that always closes its part, also if the client disconnects early."""
 
     def __init__(self, part: Part, *, status_code: int, headers: dict[str, str], media_type: str) -> None:
         super().__init__(part, status_code, headers, media_type)

@@ -1,4 +1,4 @@
-"""Who is let in, and how much at once: pure ASGI middlewares, so that nothing that streams is held back."""
+"""Access control and limits, as pure ASGI middlewares, which do not buffer streamed answers."""
 
 import asyncio
 import hmac
@@ -17,12 +17,12 @@ from .settings import Settings, host_name, is_loopback
 API = "/api/v1"
 MOST_BODY_BYTES = 1 << 20
 MOST_UPLOAD_BYTES = 64 << 20
-_FORM_BYTES = 1 << 14  # around an upload's file
-_STRANGERS_BYTES, _STRANGERS_WITHIN_S = 1 << 10, 5.0  # of a body that comes without a token
+_FORM_BYTES = 1 << 14  # form data around an upload's file
+_STRANGERS_BYTES, _STRANGERS_WITHIN_S = 1 << 10, 5.0  # limits of a body where no token is needed
 _BODY_WITHIN_S = 30.0
-_SLOWEST_BYTES_S = 200_000  # of a body that takes longer
-_BURST_S = 3.0  # so many seconds' worth of requests may come at once
-_TRIES_PER_S, _TRIES = 0.2, 10.0  # of tokens that are wrong
+_SLOWEST_BYTES_S = 200_000  # a body gets extra time: its largest allowed size at this rate
+_BURST_S = 3.0  # a client may send this many seconds' worth of requests at once
+_TRIES_PER_S, _TRIES = 0.2, 10.0  # rate and burst of wrong tokens
 _MOST_CLIENTS = 4096
 _SIGNED_S = 12 * 3600
 _SAFE = ("GET", "HEAD")
@@ -53,7 +53,7 @@ _HEADERS = {
 
 
 class Shell:
-    """The outermost: gives every answer the headers that browsers heed, and turns what nobody expected into one."""
+    """The outermost middleware: adds security headers to every answer, and answers unexpected errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -78,7 +78,7 @@ class Shell:
         except Problem as problem:
             await problem.response()(scope, receive, send_with_headers)
         except (ClientDisconnect, ConnectionAbortedError):
-            pass  # an answer that nobody reads to its end, or that was cut off: its connection is closed
+            pass  # the client has gone or the answer was cut off, and the connection is closed
         except Exception as exc:
             answer = unexpected(exc, method=scope["method"], path=scope["path"])
             if not started:
@@ -86,7 +86,7 @@ class Shell:
 
 
 class SameSite:
-    """Of the pages in a browser, lets only our own in: no other site's, and none whose name was made to lead here."""
+    """Refuses requests from pages of other sites (CSRF), and names that lead here by DNS rebinding."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
@@ -110,9 +110,9 @@ class SameSite:
 
 
 class Forwarded:
-    """Makes what comes through a proxy with TLS, by one of its names, a request of https, as it was for the client.
+    """Sets the scheme to https for requests that came through a TLS proxy under one of its names.
 
-    Addresses in playlists and the cookie follow from that.
+    Addresses in playlists and the cookie depend on the scheme.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -129,7 +129,7 @@ class Forwarded:
 
 
 class Rate:
-    """Bounds what one client asks for."""
+    """Limits the request rate of each client."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
@@ -142,17 +142,21 @@ class Rate:
 
 
 class Tokens:
-    """Who knows the token."""
+    """Checks the token, the session cookie and signed addresses."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
         self._wrong = Bucket(per_s=_TRIES_PER_S, most=_TRIES)
 
     def session(self, given: str, *, client: str) -> str:
-        """What the cookie of one who knows the token holds; it does not tell the token.
+        """The value of the session cookie, which does not reveal the token.
+
+        Args:
+            given: the token that the client sent.
+            client: the client's address.
 
         Raises:
-            Problem: it is another; who tries many has to wait.
+            Problem: the token is wrong (401), or the client has tried too many wrong tokens (429).
         """
         if self._token is None:
             return ""
@@ -163,12 +167,12 @@ class Tokens:
         return _session_of(self._token)
 
     def signed(self, track_id: str) -> str:
-        """A query by which whoever has it hears this track, and nothing else, for 12 hours: players send no cookie."""
+        """A signed query that gives access to the sound of this track for 12 hours, as players send no cookies."""
         until = int(time.time()) + _SIGNED_S
         return f"?until={until}&signed={self._signature(track_id, until)}" if self._token is not None else ""
 
     def check(self, scope: Scope) -> None:
-        """Raise `Problem` unless a request tells the token, has the cookie, or is for what was signed."""
+        """Raise `Problem` unless a request has the token, the cookie or a valid signature."""
         if self._token is None or self._is_signed(scope):
             return
         headers = Headers(scope=scope)
@@ -194,7 +198,7 @@ class Tokens:
 
 
 class Entrance:
-    """Wants the token for the interface; the page itself is for everybody, as it asks for the token."""
+    """Requires the token for the API. The page itself is open to everybody, because it asks for the token."""
 
     def __init__(self, app: ASGIApp, *, tokens: Tokens) -> None:
         self._app = app
@@ -207,9 +211,9 @@ class Entrance:
 
 
 class Share:
-    """Bounds what one client has open, also what is still on its way here.
+    """Limits the open requests of each client, including requests that have not arrived completely.
 
-    This machine's clients are not told apart, as a proxy may speak for many; `AtWork` bounds them all.
+    Clients on this machine are exempt, because a proxy may stand for many. `AtWork` limits all clients together.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -234,10 +238,10 @@ class Share:
 
 
 class AtWork:
-    """Bounds what is worked on and what is open at the same time.
+    """Limits the requests that are processed at the same time, and the requests that are open at the same time.
 
-    Work begins once all of a request is there, and is done once an answer begins, however long its client takes to
-    read it.
+    Processing begins when the whole request has arrived. It ends when the answer begins, however long the client takes
+    to read the answer.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -275,7 +279,7 @@ class AtWork:
 
         if self._open >= self._most_open:
             raise _busy()
-        if not _is_upload(scope):  # the body of another was read before
+        if not _is_upload(scope):  # other bodies have been read by `BoundedBody`
             begin()
         self._open += 1
         try:
@@ -286,7 +290,7 @@ class AtWork:
 
 
 class BoundedBody:
-    """Refuses a body that is too large, or takes too long; reads all of it before anything is done, but for uploads."""
+    """Refuses a body that is too large or too slow; except for uploads, reads it whole before processing begins."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -308,7 +312,7 @@ class BoundedBody:
 
         async def receive_bounded() -> Message:
             nonlocal read, is_complete
-            if is_complete:  # what comes now is that the client has gone, perhaps hours later
+            if is_complete:  # the next message is the disconnect, perhaps hours later
                 return await receive()
             try:
                 async with asyncio.timeout(ends_at - time.monotonic()):
@@ -339,21 +343,26 @@ class BoundedBody:
 
 
 class Bucket:
-    """So many drops a second for each client; what is not spent is kept, up to a limit."""
+    """A token bucket for each client: it fills at a constant rate, up to a limit.
+
+    Args:
+        per_s: drops that are added per second.
+        most: the limit.
+    """
 
     def __init__(self, *, per_s: float, most: float) -> None:
         self._per_s, self._most = per_s, most
-        self._left: dict[str, tuple[float, float]] = {}  # drops, and when they were counted
+        self._left: dict[str, tuple[float, float]] = {}  # drops, and the time of that count
 
     def spend(self, client: str) -> bool:
-        """Take a drop, if there is one."""
+        """Take a drop; False if there is none."""
         left = self._count(client)
         if left < 1.0:
             return False
         self._left.pop(client, None)
         self._left[client] = left - 1.0, time.monotonic()
         if len(self._left) > _MOST_CLIENTS:
-            del self._left[next(iter(self._left))]  # the one that was away the longest
+            del self._left[next(iter(self._left))]  # the client that was away the longest
         return True
 
     def _count(self, client: str) -> float:
@@ -367,7 +376,7 @@ def client_of(scope: Scope) -> str:
 
 
 def cookie_of(scope: Scope) -> str:
-    """The name of the cookie, in which the port is, as browsers send a host's cookies to all its ports."""
+    """The name of the session cookie, with the port, because browsers send a host's cookies to all its ports."""
     return f"musicsearch-{(scope.get('server') or ('', 0))[1]}"
 
 

@@ -1,4 +1,4 @@
-"""A sound as plain samples: what a decoder process makes of an upload."""
+"""Decodes an upload to plain samples, in a decoder process."""
 
 import wave
 
@@ -10,16 +10,16 @@ from audio.windows import MIN_DURATION_S
 from ..errors import AudioError
 
 MOST_S = 600.0
-_RATE_HZ = 48_000  # no model hears more
+_RATE_HZ = 48_000  # no model needs a higher rate
 
 
 def as_samples(path: str) -> float:
-    """Write the sound of a file beside it, mono in 16 bits; its length in seconds.
+    """Decode a file to a WAV file next to it, mono with 16 bits, and return its length in seconds.
 
-    What is searched by later is only what was written here: no byte of an upload comes near another decoder.
+    Later searches read only this WAV file. So no other decoder ever sees a byte of the upload.
 
     Raises:
-        AudioError: it cannot be used.
+        AudioError: the file cannot be used.
     """
     samples, peak = 0, 0.0
     try:
@@ -40,5 +40,5 @@ def as_samples(path: str) -> float:
 
 
 def path_of_samples(path: str) -> str:
-    """Where they are written."""
+    """The path of the WAV file with the samples of this file."""
     return f"{path}.wav"

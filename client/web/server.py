@@ -1,4 +1,4 @@
-"""Running the app: a socket, uvicorn, a browser."""
+"""Runs the app: opens a socket, starts uvicorn and opens a browser."""
 
 import asyncio
 import logging
@@ -18,16 +18,17 @@ from .connections import Connection
 from .events import Events
 from .settings import Settings
 
-_PATIENCE_S = 2  # for streams of sound that are under way when the server ends
+_PATIENCE_S = 2  # time for running audio streams when the server ends
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is any that is free.
+    """Open a listening socket; port 0 takes any free port.
 
     Raises:
-        MusicSearchError: the port is taken, or there is no such address here.
+        QueryError: the port is out of range.
+        MusicSearchError: the port is taken, or this machine does not have the address.
     """
-    if not 0 <= port <= 65_535:  # the system would take the rest of a division
+    if not 0 <= port <= 65_535:  # the system would take the port modulo 65,536
         raise QueryError(f"the port is {port}, expected 0 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -36,19 +37,22 @@ def bind(host: str, port: int) -> socket.socket:
         reason = str(getattr(exc, "strerror", None) or exc).partition(" (")[0]
         hint = "--port 0 takes any that is free"
         raise MusicSearchError(f"cannot listen at {host}, port {port} ({reason}): {hint}") from exc
-    # asyncio does so by itself for sockets that name their protocol, which this one does not; else each answer waits
-    # for the client's delayed acknowledgement, 40 ms on Linux.
+    # Without TCP_NODELAY each answer waits for the client's delayed acknowledgement, 40 ms on Linux. asyncio sets it
+    # only for sockets that name their protocol, and this one does not.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def run(library: MusicSearch, *, settings: Settings, listening: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serve a library until Ctrl-C or SIGTERM, and close it.
+    """Serve a library until Ctrl-C or SIGTERM, then close it.
 
     Args:
-        ready: called with the address once it answers.
+        library: the open library.
+        settings: who may do what, and how much.
+        listening: a socket from `bind`.
+        ready: called with the address once the server answers.
     """
-    # What goes wrong in an answer, our own log tells; what is left are streams that are cut off when the server ends.
+    # Our own log has the errors of answers. uvicorn's would only add streams that are cut off when the server ends.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     asyncio.run(_serve(library, settings=settings, listening=listening, ready=ready))
 
@@ -78,7 +82,7 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams of events before it waits for all streams to end; a signal ends it, and not the process."""
+    """A server that ends its event streams before it waits for open streams; a signal stops it, not the process."""
 
     def __init__(self, config: uvicorn.Config, *, events: Events) -> None:
         super().__init__(config)
@@ -94,7 +98,7 @@ class _Server(uvicorn.Server):
 
 
 def address_of(listening: socket.socket) -> str:
-    """What to open in a browser."""
+    """The address of the page, to open in a browser."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
@@ -104,6 +108,6 @@ def address_of(listening: socket.socket) -> str:
 
 
 def open_browser(address: str, *, wanted: bool | None) -> None:
-    """Where that is wanted; None is on a terminal."""
+    """Open the page in a browser if `wanted`; with None, only if stdout is a terminal."""
     if wanted if wanted is not None else sys.stdout.isatty():
         webbrowser.open(address)

@@ -1,4 +1,4 @@
-"""What a server is told when it starts, and how much it lets a client do."""
+"""Settings of the server: access and limits."""
 
 import ipaddress
 import socket
@@ -11,22 +11,23 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Settings:
-    """Who may do what.
+    """Who may do what, and how much.
 
     Attributes:
-        name: of the library, for people.
-        host: what the server is bound to.
-        token: what a client has to know; None where nobody else can reach the server.
-        read_only: refuse what changes the library.
-        names: other names that the Host of a request may have, such as a proxy's, through which others reach it.
-        requests_per_s: of one client, on average; three seconds' worth may come at once.
-        most_at_work: requests that are worked on at the same time.
-        most_open: requests that are open at the same time, streams of sound and events among them.
-        most_open_each: of those of one client on another machine.
+        name: the library's name, for people.
+        host: the address that the server is bound to.
+        token: the token that clients must know; None if only this machine can reach the server.
+        read_only: refuse requests that change the library.
+        names: other host names that requests may use, such as the name of a proxy through which others reach the
+            server.
+        requests_per_s: rate limit of one client, on average. A burst of three seconds' worth is allowed.
+        most_at_work: requests that are processed at the same time.
+        most_open: requests that are open at the same time, including audio and event streams.
+        most_open_each: open requests of one client on another machine.
 
     Raises:
-        QueryError: a server that others can reach has no token, the token is too short to keep anybody out, or a name
-            is none.
+        QueryError: a server that others can reach has no token, the token does not have 8 to 256 ASCII characters, or a
+            name is not a host name.
     """
 
     name: str
@@ -55,14 +56,17 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches the server: whoever gives it another name lets others in, by a proxy."""
+        """Whether only this machine can reach the server, that is, host and all names are loopback.
+
+        Another name means that others reach the server through a proxy.
+        """
         return all(map(is_loopback, (self.host, *self.names)))
 
     def accepts(self, host: str) -> bool:
-        """Whether a request may be for this host.
+        """Whether requests with this Host header are accepted.
 
-        A page of somebody else's whose name is made to lead here (DNS rebinding) sends that name. Addresses need no
-        name server, so they cannot be made to lead elsewhere.
+        In a DNS rebinding attack, the page of another site sends that site's name, which is refused. IP addresses are
+        accepted, because without a look-up they cannot be redirected.
         """
         name = host_name(host)
         if is_loopback(name) or name in (self.host.lower(), *self.names):
@@ -71,7 +75,7 @@ class Settings:
 
 
 def host_name(host: str) -> str:
-    """A Host header without its port, in lower case; [::1] is ::1."""
+    """The host in a Host header, without the port, in lower case; [::1] becomes ::1."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0] if "]" in name else ""

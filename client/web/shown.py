@@ -1,4 +1,4 @@
-"""Tracks as clients are shown them."""
+"""Converts tracks to the form that clients see."""
 
 import asyncio
 import os
@@ -10,13 +10,13 @@ from ..results import TrackInfo
 from . import models
 from .context import Context
 
-_MOST_LETTERS, _MOST_VALUES = 500, 32  # of a text, and of a list: a tag may hold megabytes
+_MOST_LETTERS, _MOST_VALUES = 500, 32  # of a text and of a list, because a tag may hold megabytes
 
 _Known = TypeVar("_Known")
 
 
 async def show(infos: Sequence[TrackInfo], here: Context) -> list[models.Track]:
-    """These tracks, with whether their files are there now; those of a store, when that was last added."""
+    """Convert tracks, and check whether local files exist now; files in a store have the state of their last `add`."""
     missing = await asyncio.to_thread(
         lambda: [info.is_missing if is_url(info.path) else not os.path.exists(info.path) for info in infos]
     )
@@ -27,18 +27,18 @@ async def show(infos: Sequence[TrackInfo], here: Context) -> list[models.Track]:
 
 
 async def show_by_id(track_ids: Iterable[str], here: Context) -> dict[str, models.Track]:
-    """Those of these tracks that are still in the library."""
+    """Convert the tracks with these ids, by id; tracks that are not in the library any more are left out."""
     infos = await here.library.tracks_by_id(list(track_ids))
     return {track.id: track for track in await show([*infos.values()], here)}
 
 
 def shown_path(path: str, here: Context) -> str:
-    """A file as a client is told of it: where it is concerns this machine alone."""
+    """The path that a client sees: the whole path on this machine, only the file name on others."""
     return path if here.settings.is_local else os.path.basename(path)
 
 
 def cut(value: _Known) -> _Known:
-    """What is known about a track, as much of it as anybody reads."""
+    """Shorten a value of metadata: at most 500 characters of a text, and 32 values of a list."""
     shown: Any = value
     if isinstance(value, str) and len(value) > _MOST_LETTERS:
         shown = value[: _MOST_LETTERS - 1] + "…"
@@ -60,7 +60,7 @@ def _track(info: TrackInfo, *, is_missing: bool, is_local: bool) -> models.Track
         bpm=_number(known.get("bpm")),
         key=_text(known.get("key")),
         metadata={name: cut(value) for name, value in known.items()},
-        annotations=info.annotations,  # whole, as they are edited
+        annotations=info.annotations,  # not shortened, because the page edits them
         hidden_tags={name: cut(value) for name, value in info.tags.items() if name in info.annotations},
         duration_s=info.duration_s,
         file=info.path if is_local else name,
@@ -70,7 +70,7 @@ def _track(info: TrackInfo, *, is_missing: bool, is_local: bool) -> models.Track
 
 
 def _texts(value: Any) -> list[str]:
-    """What is annotated may be of any kind, whatever its name."""
+    """The value as texts, because annotations may have any type, whatever their name."""
     if isinstance(value, list):
         return [text for one in value for text in _texts(one)]
     return [] if value is None or value == "" else [str(value)]

@@ -1,4 +1,4 @@
-"""Streams of MP3 made from what browsers cannot play, each by a process of its own that ends with it."""
+"""MP3 streams of files that browsers cannot play, each made by its own process, which ends with the stream."""
 
 import asyncio
 import json
@@ -15,16 +15,16 @@ from . import mp3
 from .problems import Problem
 
 _MOST = 4
-_RESTS_S = 3.0  # a player that has not read for so long has enough, and asks anew for what it lacks when it goes on
+_RESTS_S = 3.0  # a player that has not read for so long has a full buffer; it sends a new request when it needs more
 _LOOKS_AGAIN_S = 0.05
 _READ_BYTES = 1 << 16
-_PROGRAM = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without the package, which is slow
+_PROGRAM = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # importing the package would be slow
 
 log = logging.getLogger(__name__)
 
 
 class Transcoders:
-    """Starts such processes, a few at the same time; once one was needed, the next is always ready."""
+    """Starts these processes, a few at a time; after the first one, a spare process is always ready."""
 
     def __init__(self) -> None:
         self._streams: set[Transcoded] = set()
@@ -32,10 +32,16 @@ class Transcoders:
         self._opening = 0
 
     async def open(self, path: str, *, frames: int, begin: int, end: int) -> "Transcoded":
-        """Bytes from `begin` to `end` of the MP3 file of so many frames that a file would be.
+        """Open the bytes from `begin` to `end` of the MP3 that a file is converted to.
+
+        Args:
+            path: the file.
+            frames: frames of the whole MP3, without the Info frame.
+            begin: the first byte.
+            end: the exclusive end.
 
         Raises:
-            Problem: there are as many streams as there may be, or the machine starts no process.
+            Problem: too many streams are open, or the machine cannot start a process.
         """
         await self._wait_for_room()
         self._opening += 1
@@ -53,7 +59,7 @@ class Transcoders:
             self._opening -= 1
 
     async def _wait_for_room(self) -> None:
-        """Until a stream has ended, or one rests, which is ended then."""
+        """Wait until a stream has ended; a stream whose player rests is closed to make room."""
         gives_up_at = time.monotonic() + _RESTS_S
         while len(self._streams) + self._opening >= _MOST:
             now = time.monotonic()
@@ -76,7 +82,7 @@ class Transcoded:
     """The bytes of one answer.
 
     Attributes:
-        offered_at: since when its client is to take a part; infinite while there is none to take.
+        offered_at: since when a part waits for the client to read it; infinite while no part is ready.
     """
 
     def __init__(
@@ -99,7 +105,7 @@ class Transcoded:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         first, skipped = divmod(self._begin, mp3.FRAME_BYTES)
-        last = -(-self._end // mp3.FRAME_BYTES)  # exclusive; frame 0 of the file is the one that tells its length
+        last = -(-self._end // mp3.FRAME_BYTES)  # exclusive; frame 0 of the file is the Info frame
         left = self._end - self._begin
         if first == 0:
             part = mp3.info_frame(self._frames)[skipped : skipped + left]
@@ -123,7 +129,7 @@ class Transcoded:
             yield part
             self.offered_at = math.inf
         if left:
-            raise ConnectionAbortedError("the process that converts has ended")  # so that the player notices too
+            raise ConnectionAbortedError("the process that converts has ended")  # so that the player notices
 
     async def aclose(self) -> None:
         self._streams.discard(self)
@@ -131,7 +137,7 @@ class Transcoded:
 
 
 async def _start() -> asyncio.subprocess.Process | None:
-    """None where the machine starts none."""
+    """Start a process; None if the machine cannot."""
     if not can_start_python():
         return None
     try:
@@ -140,7 +146,7 @@ async def _start() -> asyncio.subprocess.Process | None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the server alone
+            start_new_session=True,  # Ctrl-C must reach only the server
         )
     except OSError as exc:
         log.warning("cannot start a process that converts: %s", exc)

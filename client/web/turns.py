@@ -1,4 +1,4 @@
-"""Heavy work takes turns, so that searches always find a thread of the library's that is free."""
+"""Limits on heavy work, so that a thread of the library is always free for searches."""
 
 import asyncio
 import heapq
@@ -10,14 +10,14 @@ from ..duplicates import Duplicate
 from .problems import Problem
 
 _AT_ONCE = 2
-_MOST_WAITING = 32  # of the requests that are at work at the same time, so that there is always room for others
+_MOST_WAITING = 32  # half of `Settings.most_at_work` by default, so that there is always room for other requests
 _WITHIN_S = 30.0
 _MOST_PAIRS = 500
 _MOST_KEPT = 8
 
 
 class Turns:
-    """Lets a few work at the same time; the others wait, not too many of them and not for long."""
+    """A semaphore whose queue is bounded in length and waiting time."""
 
     def __init__(self, at_once: int = _AT_ONCE) -> None:
         self._free = asyncio.Semaphore(at_once)
@@ -25,7 +25,7 @@ class Turns:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
-        """Raises `Problem` where none comes in time."""
+        """Wait for a turn and hold it during the block; raises `Problem` if the queue is full or the wait too long."""
         busy = Problem(503, "the server has much to do: try again in a moment", headers={"Retry-After": "5"})
         if self._free.locked() and self._waiting >= _MOST_WAITING:
             raise busy
@@ -44,21 +44,21 @@ class Turns:
 
 
 class Duplicates:
-    """Looks for duplicates once for each state of the library and least similarity, however many ask."""
+    """Finds duplicates, and shares the result among all requests for one library state and least similarity."""
 
     def __init__(self, library: AsyncMusicSearch, turns: Turns) -> None:
         self._library = library
-        self._turns, self._alone = turns, Turns(1)  # else two of them would hold up all other heavy work
+        self._turns, self._alone = turns, Turns(1)  # two of them would block all other heavy work
         self._tasks: dict[tuple[str, float], asyncio.Task[list[Duplicate]]] = {}
 
     async def find(self, *, least: float, state: str) -> list[Duplicate]:
-        """The pairs that are the most alike, these first."""
+        """The most similar pairs, at most 500, the most similar first."""
         name = state, least
         task = self._tasks.get(name)
         if task is None or (task.done() and (not state or task.cancelled() or task.exception() is not None)):
             self._forget(state)
             task = self._tasks[name] = asyncio.create_task(self._find(least))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # who asked may have gone
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting any more
         return await asyncio.shield(task)
 
     def _forget(self, state: str) -> None:

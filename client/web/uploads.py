@@ -1,4 +1,4 @@
-"""Sounds that somebody brings along to search by: decoded in a decoder process, kept as samples, soon forgotten."""
+"""Uploaded sounds to search by: decoded in a decoder process, kept as samples, and deleted soon."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ class _Upload(NamedTuple):
 
 
 class Uploads:
-    """A folder of what was uploaded, which goes when the server ends, unless it is killed."""
+    """A temporary folder of uploads; it is deleted when the server ends, unless the server is killed."""
 
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
@@ -37,7 +37,7 @@ class Uploads:
         self._kept: dict[str, _Upload] = {}
 
     async def add(self, file: UploadFile) -> models.Upload:
-        """Raises `Problem` where it is no sound that can be searched by."""
+        """Decode and keep an upload; raises `Problem` if it cannot be used to search by."""
         upload_id = secrets.token_hex(16)
         path = os.path.join(self._folder.name, upload_id)
         name = "".join(filter(str.isprintable, (file.filename or "").replace("\\", "/").rpartition("/")[2]))[:200]
@@ -57,14 +57,14 @@ class Uploads:
         return models.Upload(id=upload_id, name=name, duration_s=duration_s)
 
     def path(self, upload_id: str) -> str:
-        """Of its samples; raises `Problem` where it is forgotten."""
+        """The path of an upload's samples; raises `Problem` if the upload is deleted already."""
         upload = self._kept.get(upload_id)
         if upload is None or upload.until < time.monotonic():
             raise Problem(404, "that sound is forgotten by now: bring it along again")
         return upload.path
 
     def forget(self) -> None:
-        """What is too old, or too much."""
+        """Delete uploads that are too old, and the oldest ones if there are too many or they take too much space."""
         now, size = time.monotonic(), sum(upload.size for upload in self._kept.values())
         for upload_id, upload in list(self._kept.items()):
             if upload.until < now or len(self._kept) > _MOST_KEPT or size > _MOST_BYTES:

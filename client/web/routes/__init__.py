@@ -1,4 +1,4 @@
-"""The interface, a file for each concern."""
+"""The routes of the API, with one file for each concern."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""From one track to others: paths and radio."""
+"""Routes for paths between tracks, and for radio."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["journeys"])
 
 @router.post("/path")
 async def path(asked: models.Journey, here: Here) -> models.Tracks:
-    """Tracks that lead from one to another by small steps."""
+    """Tracks that lead from one track to another in small steps."""
     first, last = await here.track(asked.from_), await here.track(asked.to)
     async with here.turns.one():
         found = await here.library.path(first.track_id, last.track_id, steps=asked.steps)
@@ -23,7 +23,7 @@ async def path(asked: models.Journey, here: Here) -> models.Tracks:
 
 @router.post("/radio")
 async def radio(asked: models.Radio, here: Here) -> models.Tracks:
-    """Tracks to listen to on and on."""
+    """Endless radio: the next tracks to listen to."""
     start = await here.track(asked.start)
     async with here.turns.one():
         found = await here.library.radio(

@@ -1,4 +1,4 @@
-"""The library as a whole, and what has to be looked after."""
+"""Routes for the library as a whole, and for its failed, missing and duplicate tracks."""
 
 import os
 from typing import Annotated
@@ -17,13 +17,13 @@ router = APIRouter(tags=["library"])
 
 @router.get("/library")
 async def get_library(here: Here) -> models.Library:
-    """What the library holds, and what may be done with it."""
+    """A summary of the library, and the permissions of clients."""
     settings, spec = here.settings, here.library.spec
     counts: Glance | LibraryInfo
     try:
         counts = await here.library.glance()
         fields = counts.fields
-    except QueryError:  # Milvus cannot tell
+    except QueryError:  # a Milvus library has no `glance`
         counts, fields = await here.library.info(), []
     return models.Library(
         name=settings.name,
@@ -71,14 +71,14 @@ async def missing(
 
 @router.post("/missing/forget", dependencies=[Depends(may_change)])
 async def forget_missing(here: Here) -> models.Forgotten:
-    """Forget those that are still not there."""
+    """Remove missing tracks whose files are still missing."""
     done = await here.library.remove_missing()
     return models.Forgotten(removed=len(done.removed), back=len(done.back))
 
 
 @router.get("/duplicates")
 async def duplicates(here: Here, least: Annotated[float, Query(ge=0.5, le=1.0)] = 0.98) -> models.Duplicates:
-    """Pairs of tracks that are nearly the same recording, the most alike first."""
+    """Pairs of tracks that are nearly the same recording, the most similar first."""
     found = await here.duplicates.find(least=least, state=await here.state())
     shown = await show_by_id([track_id for pair in found for track_id in (pair.first, pair.second)], here)
     return models.Duplicates(

@@ -1,4 +1,4 @@
-"""The map: all tracks as points."""
+"""Routes for the map, which shows all tracks as points."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/map", tags=["map"])
 
 @router.get("", response_class=Response, responses={200: {"model": models.Map}})
 async def get_map(here: Here, by: Annotated[str | None, Query(min_length=1, max_length=200)] = None) -> Response:
-    """Points within -1 and 1, near those that sound alike, and a field's values; none while the map is drawn."""
+    """Points from -1 to 1, with similar tracks close together, and a field's values; empty while it is computed."""
     drawn = await here.maps.get(state=await here.state(), by=by)
     return Response(await asyncio.to_thread(_as_json, drawn), media_type="application/json")
 
@@ -34,7 +34,7 @@ async def get_fits(asked: models.Words, here: Here) -> models.Fits:
 
 
 def _as_json(drawn: LibraryMap | None) -> bytes:
-    """Without a model, as there may be a million numbers."""
+    """The map as JSON, made without a pydantic model, because there may be a million numbers."""
     if drawn is None:
         return json.dumps({"state": "computing", "ids": [], "x": [], "y": []}).encode()
     x, y = np.round(drawn.points.T.astype(np.float64), 4).tolist() if len(drawn.points) else ([], [])

@@ -1,4 +1,4 @@
-"""Playlists as files."""
+"""The route that exports playlists."""
 
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ _MEDIA_TYPES = {"m3u8": "audio/x-mpegurl", "xspf": "application/xspf+xml", "jspf
 
 @router.post("/playlists", response_class=Response)
 async def make_playlist(asked: models.NewPlaylist, request: Request, here: Here) -> Response:
-    """A playlist of files on the server's own machine, elsewhere of addresses that play to anybody for 12 hours."""
+    """A playlist of files on the server's machine, elsewhere of addresses that anybody can play for 12 hours."""
     shown = await show_by_id(asked.tracks, here)
     if gone := [track_id for track_id in asked.tracks if track_id not in shown]:
         raise Problem(404, f"{len(gone)} of these tracks are not in the library any more")

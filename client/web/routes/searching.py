@@ -1,4 +1,4 @@
-"""Finding tracks, and what helps with it."""
+"""Routes for search, suggestions and facets."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ router = APIRouter(tags=["search"])
 
 @router.post("/search")
 async def find(asked: models.Search, here: Here) -> models.Found:
-    """The tracks that fit best; those that were added last, where nothing is asked for."""
+    """The tracks that fit best, or the newest tracks if the query is empty."""
     began_at = time.monotonic()
     where = _where(asked.where)
     like, unlike = await sounds(asked.like, here), await sounds(asked.unlike, here)
@@ -51,7 +51,7 @@ async def suggest(
     q: Annotated[str, Query(max_length=200)] = "",
     limit: Annotated[int, Query(ge=1, le=50)] = 8,
 ) -> models.Suggestions:
-    """How what is being typed may go on: artists, titles, albums and genres of the library."""
+    """Completions for a text that is being typed: artists, titles, albums and genres of the library."""
     found = await here.library.suggest(q, k=limit) if q.strip() else []
     return models.Suggestions(
         suggestions=[models.Suggestion(text=cut(one.text), kind=one.kind, count=one.count) for one in found]
@@ -65,9 +65,9 @@ async def facets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     containing: Annotated[str, Query(max_length=200)] = "",
 ) -> models.Facets:
-    """What the fields of the tracks hold: texts and how many tracks have each, and the range of numbers.
+    """The values of metadata fields: texts with counts of tracks, and ranges of numbers.
 
-    Of the texts, so many of the most frequent, and only those with `containing` in them.
+    Only the `limit` most frequent texts that contain `containing` are listed.
     """
     asked = [field for field in fields.split(",") if field] if fields else None
     async with here.turns.one():
@@ -94,7 +94,7 @@ def texts(given: Sequence[models.WeightedText]) -> dict[str, float]:
 
 
 async def sounds(given: Sequence[models.Sound], here: Context) -> dict[Source, float]:
-    """Tracks by what the library calls them and uploads by where they were put: no path is taken from a request."""
+    """Resolve tracks and uploads by their ids to sources with weights; no path is ever taken from a request."""
     weights: dict[Source, float] = {}
     for one in given:
         if (one.track is None) == (one.upload is None):
@@ -122,7 +122,7 @@ def _where(given: dict[str, Any]) -> dict[str, Any] | None:
 
 
 async def show_hits(found: Sequence[Hit], here: Context) -> list[models.Hit]:
-    """Those whose tracks are there still."""
+    """Convert hits; hits whose tracks were removed are left out."""
     shown = await show_by_id([hit.track_id for hit in found], here)
     return [
         models.Hit(
@@ -147,7 +147,7 @@ def show_windows(parts: Sequence[Part]) -> models.Windows:
 
 
 def read(found: Sequence[Hit]) -> models.Reading | None:
-    """How a query was read, which every hit tells."""
+    """How a query was read; every hit carries the same reading."""
     reading = found[0].reading if found else None
     if reading is None:
         return None

@@ -1,4 +1,4 @@
-"""Telling the token once, so that pictures and sounds come without."""
+"""The route that exchanges the token for a cookie, so that pictures and sounds load without the token."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,7 +13,7 @@ router = APIRouter(tags=["session"])
 
 @router.post("/session", status_code=204)
 async def begin_session(given: models.Token, request: Request, here: Here) -> Response:
-    """Get a cookie for the token, which no script can read and no other site sends."""
+    """Exchange the token for a cookie, which scripts cannot read and other sites cannot send."""
     answer = Response(status_code=204)
     value = here.tokens.session(given.token, client=client_of(request.scope))
     is_secure = request.url.scheme == "https"

@@ -1,4 +1,4 @@
-"""Playing a track, and its cover: by its id alone, whose file the library knows."""
+"""Routes for a track's sound and cover, by track id; only the library knows the file."""
 
 import asyncio
 import os
@@ -31,10 +31,10 @@ async def audio(
     here: Here,
     form: Annotated[Literal["mp3", "source"] | None, Query(alias="as")] = None,
 ) -> Response:
-    """The sound, or the range of bytes that is asked for: as the file is, where browsers play that, else as MP3."""
+    """The sound, or the requested byte range: the file itself if browsers play it, otherwise converted to MP3."""
     info = await here.track(track_id)
     status = await _status(info, here)
-    kind = await _kind(info, status, here)  # the file may be another by now, and no sound
+    kind = await _kind(info, status, here)  # read now, because the file may have been replaced
     media_type = media_type_of(kind, info.path) if form != "source" else "application/octet-stream"
     if media_type is not None and (form != "mp3" or media_type == "audio/mpeg"):
         tag, size = version_of(status), status.st_size
@@ -59,7 +59,7 @@ async def audio(
 @router.head("/tracks/{track_id}/cover", response_class=Response, include_in_schema=False)
 @router.get("/tracks/{track_id}/cover", response_class=Response)
 async def cover(track_id: str, request: Request, here: Here) -> Response:
-    """The picture in the file's tags; nothing (204) where there is none, or the file is in a store."""
+    """The cover in the file's tags; 204 if there is none, or the file is in a store."""
     info = await here.track(track_id)
     if is_url(info.path):
         return Response(status_code=204)
@@ -71,7 +71,7 @@ async def cover(track_id: str, request: Request, here: Here) -> Response:
         here.covers.keep(tag, await here.decoders.call(read_cover, info.path))
     picture = here.covers[tag]
     if picture is None:
-        return Response(status_code=204, headers=headers)  # 404 would be an error in the browser's console
+        return Response(status_code=204, headers=headers)  # a 404 would show as an error in the browser's console
     headers["Content-Length"] = str(len(picture.content))
     content = b"" if request.method == "HEAD" else picture.content
     return Response(content, headers=headers, media_type=picture.media_type)

@@ -1,4 +1,4 @@
-"""One track."""
+"""Routes for a single track."""
 
 import time
 from typing import Annotated
@@ -26,7 +26,7 @@ async def similar(
     limit: Annotated[int, Query(ge=1, le=models.MOST_HITS)] = 10,
     per_artist: Annotated[int | None, Query(ge=1, le=1000)] = None,
 ) -> models.Found:
-    """The tracks that sound most like it, without itself, which is one of its artist's that `per_artist` counts."""
+    """The most similar tracks, without the track itself, which still counts for `per_artist`."""
     began_at = time.monotonic()
     info = await here.track(track_id)
     found = await here.library.search(like=[info.track_id], k=limit + 1, per_artist=per_artist, windows=True)
@@ -38,7 +38,7 @@ async def similar(
 
 @router.post("/windows")
 async def windows(track_id: str, asked: models.Wish, here: Here) -> models.ScoredWindows:
-    """How well each part of it fits what a search would look for."""
+    """How well each window of the track fits a query."""
     info = await here.track(track_id)
     along = await here.library.along(
         info.track_id,
@@ -54,7 +54,7 @@ async def windows(track_id: str, asked: models.Wish, here: Here) -> models.Score
 
 @router.post("/tags")
 async def tags(track_id: str, asked: models.Labels, here: Here) -> models.Tags:
-    """These labels, the best first."""
+    """Rank these labels for the track, the best first."""
     info = await here.track(track_id)
     async with here.turns.one():
         ranked = await here.library.zero_shot(info.track_id, list(dict.fromkeys(asked.labels)))
@@ -65,7 +65,7 @@ async def tags(track_id: str, asked: models.Labels, here: Here) -> models.Tags:
 
 @router.put("/annotations", dependencies=[Depends(may_change)])
 async def annotate(track_id: str, values: models.Annotations, here: Here) -> models.Track:
-    """Note what is known about it; null takes a note back."""
+    """Set annotations of the track; null removes one."""
     info = await here.track(track_id)
     await here.library.annotate({info.track_id: values})
     return await get_track(info.track_id, here)

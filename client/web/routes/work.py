@@ -1,4 +1,4 @@
-"""What takes a while: adding music, bringing a sound along, and hearing of what happens."""
+"""Routes for jobs, uploads and events."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ router = APIRouter()
 
 @router.post("/jobs", status_code=202, tags=["jobs"], dependencies=[Depends(may_change)])
 async def start_job(new: models.NewJob, here: Here) -> models.Job:
-    """Add files and folders of the server's machine; for those who sit at it."""
+    """Add files and folders of the server's machine; only clients on this machine may."""
     if not here.settings.is_local:
         raise Problem(403, "music is added on the server's own machine")
     paths = [os.path.expanduser(path) for path in new.paths]
@@ -28,7 +28,7 @@ async def start_job(new: models.NewJob, here: Here) -> models.Job:
 
 @router.get("/jobs", tags=["jobs"])
 async def list_jobs(here: Here) -> list[models.Job]:
-    """The last one first."""
+    """All jobs, the newest first."""
     return here.jobs.all()
 
 
@@ -39,13 +39,13 @@ async def get_job(job_id: str, here: Here) -> models.Job:
 
 @router.delete("/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(may_change)])
 async def stop_job(job_id: str, here: Here) -> models.Job:
-    """Stop it; what was finished is kept."""
+    """Stop a job; finished tracks are kept."""
     return here.jobs.stop(job_id)
 
 
 @router.post("/uploads", status_code=201, tags=["search"])
 async def upload(file: Annotated[UploadFile, File()], here: Here) -> models.Upload:
-    """A sound to search by: at most 64 MB and ten minutes, forgotten after an hour."""
+    """Upload a sound to search by: at most 64 MB and ten minutes, deleted after an hour."""
     return await here.uploads.add(file)
 
 

@@ -1,4 +1,4 @@
-"""What an audio file is read from."""
+"""The sources that an audio file can be read from."""
 
 import io
 import os
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class ByteFile(Protocol):
-    """An open file of bytes, or what reads like one."""
+    """An open binary file, or an object that reads like one."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -18,11 +18,11 @@ class ByteFile(Protocol):
 
 
 Source = str | os.PathLike[str] | ByteFile | Callable[[], AbstractContextManager[ByteFile]]
-"""The path of a file, the file itself, open for reading bytes, or what opens it."""
+"""A path, a file opened for reading bytes, or a function that opens one."""
 
 
 class Part(io.RawIOBase):
-    """The bytes of an open file from `begin` to `end` (None: to its end), as a file of its own."""
+    """The bytes of an open file from `begin` to `end` (None: the file's end), as a file of its own."""
 
     def __init__(self, file: ByteFile, begin: int, end: int | None) -> None:
         self._file = file

@@ -1,24 +1,24 @@
-"""Files that contradict a header which announces more than decodes, and headers that FFmpeg corrects silently."""
+"""Checks whether a header that announces more than decodes is wrong, and undoes FFmpeg's silent corrections."""
 
 import os
 
 from .files import ByteFile
 
-_XING_WITHIN = 256  # of the first frame's start: 4 bytes of header, 2 of checksum, 32 of side information at most
-_FRAMES, _BYTES = 1, 2  # flags of a Xing header: which of its fields are there
-_MOST = 0.98  # of the bytes that a Xing header tells: its own frame is none of the payload
-_UNKNOWN_SIZE = 0xFFFF0000  # of a RIFF file: from here on, what streams and long files write
+_XING_WITHIN = 256  # bytes from the first frame's start; header 4, checksum 2, side information at most 32 bytes
+_FRAMES, _BYTES = 1, 2  # flags of a Xing header: this field is present
+_MOST = 0.98  # of the bytes that a Xing header announces: they include its own frame, which is not payload
+_UNKNOWN_SIZE = 0xFFFF0000  # RIFF sizes from here on are placeholders, written by streams and for long files
 
 
 def contradicts_header(file: ByteFile, *, format_name: str, payload: int | None = None) -> bool:
-    """Whether a file shows that it is shorter than announced because its header is wrong, and nothing is missing.
+    """Whether the file shows that its header is wrong, so that nothing is missing although less decodes.
 
-    A FLAC frame tells its place in the recording (RFC 9639, section 9.1.5): where the first one's is not 0, the
-    beginning was cut off, and the header stayed. A Xing header tells how many bytes of MP3 follow, and how many frames:
-    where those bytes are all there, that number is wrong.
+    Each FLAC frame holds its position in the recording (RFC 9639, section 9.1.5). If the first position is not 0, the
+    beginning was cut off and the header was kept. A Xing header holds the number of bytes and of frames of the MP3. If
+    all those bytes are there, the number of frames is wrong.
 
     Args:
-        payload: bytes of the packets that were found; None is all of the file.
+        payload: bytes of the packets that were found; None counts the whole file.
     """
     if format_name == "flac":
         return _first_flac_number(file) != 0
@@ -26,7 +26,7 @@ def contradicts_header(file: ByteFile, *, format_name: str, payload: int | None 
 
 
 def announced_share(file: ByteFile) -> float:
-    """How much of a RIFF file there was by its header, as a share of what there is: 1, or more where it was cut off."""
+    """Size of a RIFF file by its header, divided by its real size: 1, or more if the file was cut off."""
     file.seek(0)
     announced = int.from_bytes(file.read(8)[4:], "little") + 8
     size = file.seek(0, os.SEEK_END)
@@ -34,14 +34,14 @@ def announced_share(file: ByteFile) -> float:
 
 
 def has_variable_rate(file: ByteFile) -> bool:
-    """Whether a file begins with an MP3 frame that is a Xing header; of a constant rate it is an Info header."""
+    """Whether an MP3 file begins with a Xing header; files of constant bit rate have an Info header instead."""
     file.seek(0)
     head = file.read(_XING_WITHIN)
     return head.startswith(b"\xff") and b"Xing" in head
 
 
 def _first_flac_number(file: ByteFile) -> int:
-    """The first byte of the first frame's number, which is coded like UTF-8: 0 for frame or sample 0."""
+    """First byte of the first frame's number, which is coded like UTF-8; 0 means frame or sample 0."""
     file.seek(0)
     if file.read(4) != b"fLaC":
         return 0

@@ -1,7 +1,8 @@
-"""The links of a chained Ogg file: streams one after the other, each with headers, rate and channels of its own.
+"""Finds the links of a chained Ogg file.
 
-RFC 3533, section 4: each link begins with pages that are marked as beginnings of a stream. FFmpeg's demuxer keeps the
-first link's decoder, and counts times from anew at each.
+The links are streams, one after the other, each with its own headers, sample rate and channels. Each link begins with
+pages that are marked "beginning of stream" (RFC 3533, section 4). FFmpeg's demuxer keeps the decoder of the first link,
+and its timestamps start again at each link.
 """
 
 import io
@@ -15,7 +16,7 @@ _BLOCK_BYTES = 65_536
 
 
 def find_links(file: ByteFile) -> list[int]:
-    """Where in the file each link begins, in bytes; nothing where it holds no page. Only headers are read."""
+    """Byte offset of each link, found by reading only page headers; empty if the file holds no Ogg page."""
     begins: list[int] = []
     was_beginning = False
     position = _find_page(file, 0)
@@ -25,7 +26,7 @@ def find_links(file: ByteFile) -> list[int]:
         if len(header) < _HEADER_BYTES or not header.startswith(_PAGE):
             position = _find_page(file, position + 1)
             continue
-        # The first page of a stream has number and time 0: one wrong bit makes no link.
+        # The first page of a stream also has number and time 0. So one flipped bit does not make a link.
         is_beginning = bool(header[5] & _BEGINS) and not any(header[6:14]) and not any(header[18:22])
         if is_beginning and not was_beginning:
             begins.append(position)
@@ -36,9 +37,10 @@ def find_links(file: ByteFile) -> list[int]:
 
 
 def is_chain(file: ByteFile) -> bool:
-    """Whether a file may hold more than one link, by its two ends: each link has serial numbers of its own.
+    """Whether an Ogg file may hold more than one link, by reading only its two ends.
 
-    True also where several streams lie side by side, and no file but Ogg is one.
+    Each link has its own serial number, so the first and the last page are compared. Streams that are multiplexed in
+    one link also give True. Files that are not Ogg give False.
     """
     file.seek(0)
     if file.read(len(_PAGE)) != _PAGE:

@@ -1,7 +1,7 @@
-"""One audio file -> mono float32 samples at one rate: demux, decode, downmix, resample.
+"""Reads an audio file as mono float32 samples at one rate: demux, decode, downmix, resample.
 
-All is streamed: a four-hour file costs the memory of a second. What does not decode is passed over, as players do, and
-counted. A length is what decodes: headers lie in both directions.
+Everything is streamed: a four-hour file takes the memory of one second. Damaged parts are skipped, as players do, and
+counted. The length of a recording is what decodes, because headers announce too much or too little.
 """
 
 import math
@@ -28,32 +28,38 @@ from .headers import announced_share, contradicts_header, has_variable_rate
 from .ogg import find_links, is_chain
 from .outer_tags import find_sound
 
-SOURCE_RATES_HZ = (1000, 768_000)  # what audio files have
+SOURCE_RATES_HZ = (1000, 768_000)  # lowest and highest sample rate of audio files
 MAX_PEAK = 16.0  # +24 dBFS: no mix reaches it, float files with integer-scaled samples do
-MAX_MISSING_S = 0.5  # decoded less than announced: more than encoder delay and padding explain
-MAX_JITTER_S = 0.05  # of times: a quarter of the longest block of Vorbis at 22 kHz
+MAX_MISSING_S = 0.5  # difference of announced and decoded length that encoder delay and padding can explain
+MAX_JITTER_S = 0.05  # error of timestamps: a quarter of Vorbis's longest block at 22 kHz
 
-# To 16 kHz flat within 0.1 dB up to 7.4 kHz and below -120 dB from 8.2 kHz on, at the cost of swresample's default
-# filter, which is at -2 dB and -15 dB there.
+# Resampling to 16 kHz is flat within 0.1 dB up to 7.4 kHz and below -120 dB from 8.2 kHz on. swresample's default
+# filter takes as long, and has -2 dB and -15 dB there.
 _QUALITY = "HQ"
 _GATHERED = 16_384  # samples that are converted at once
-# No header of these tells a length: FFmpeg guesses it from bit rates. So it does for MP3, unless an encoder's header is
-# there, which also tells its delay, and thereby a start that is not 0. For Ogg it takes the last page's time, whenever
-# the first page's is.
+# The headers of these formats hold no length, so FFmpeg estimates it from the bit rate. It also estimates the length of
+# an MP3 without an encoder's header; that header also holds the encoder delay, so that the start is not 0. For Ogg,
+# FFmpeg takes the time of the last page and ignores the time of the first one.
 _NO_LENGTH = frozenset({"aac", "ac3", "dts", "dtshd", "eac3"})
 _LENGTH_OF_ALL = frozenset({"asf", "matroska,webm"})  # these announce the length of their longest stream
-# Decoded before what is wanted and dropped: Opus settles in 80 ms (RFC 7845, section 4.6), MP3's bit reservoir spans
-# nine frames of 26 ms at most.
+# After a seek, so much is decoded and dropped first. Opus settles in 80 ms (RFC 7845, section 4.6), and MP3's bit
+# reservoir spans at most nine frames of 26 ms.
 _LEAD_IN_S = 0.5
-_TAIL_PACKETS = 32  # more than a decoder holds back, or drops at the end of a stream
-_MISCOUNTED = frozenset({"libspeex", "speex"})  # 325 samples a packet by its times, of which 320 decode
-_MAX_ERRORS = 8  # of the demuxer in a row, until the rest is given up
-# Tags that are no UTF-8 keep their bytes as surrogates; PyAV 19 does so by itself, and knows no other way.
+_TAIL_PACKETS = 32  # more than a decoder buffers, or drops at the end of a stream
+_MISCOUNTED = frozenset({"libspeex", "speex"})  # timestamps count 325 samples a packet, but 320 decode
+_MAX_ERRORS = 8  # consecutive errors of the demuxer before the rest of the file is given up
+# Bytes of tags that are not UTF-8 are kept as surrogates. PyAV 19 always does so and has no such option.
 _TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
 
 
 class Extent(NamedTuple):
-    """Of a recording whose parts can be sought: the time of its first frame, its rate, and its length at that rate."""
+    """Beginning and length of a recording whose parts can be sought.
+
+    Attributes:
+        first_pts: timestamp of the first frame, in ticks of the stream's time base.
+        rate_hz: sample rate of the file.
+        samples: length at that rate.
+    """
 
     first_pts: int
     rate_hz: int
@@ -61,29 +67,31 @@ class Extent(NamedTuple):
 
 
 class NotSeekable(Exception):
-    """What its parts are can only be found out by decoding all of a recording."""
+    """Seeking is not exact in this recording: the whole recording must be decoded to find its parts."""
 
 
 class Recording:
-    """An audio file of any format that FFmpeg decodes: of several audio streams, the one that players choose.
+    """An audio file of any format that FFmpeg decodes.
+
+    If it has several audio streams, the one that players choose is read.
 
     Args:
-        source: its path, the file itself, open for reading bytes, or what opens it.
-        sample_rate_hz: of the samples that it gives; None leaves them as they are.
-        far: reading costs more than decoding, as from a store over the network: `measure` believes the header, and of a
-            chain of Ogg streams nothing is known but that it is one.
+        source: a path, a file opened for reading bytes, or a function that opens one.
+        sample_rate_hz: sample rate of the output; None keeps the file's own rate.
+        far: reading costs more than decoding, as from a store over the network. `measure` then believes the header, and
+            recognises a chained Ogg file without finding its links.
 
     Attributes:
-        decoded_s: how much was decoded since `blocks` or `parts` was last called.
-        lost_s: of the same, how much did not decode, as far as the file says so.
+        decoded_s: seconds decoded since the last call of `blocks` or `parts`.
+        lost_s: seconds that did not decode since that call, as far as the file shows it.
     """
 
     def __init__(self, source: Source, *, sample_rate_hz: int | None = None, far: bool = False) -> None:
         self._source = source
         self._far = far
         self._sample_rate_hz = sample_rate_hz
-        self._is_pcm = False  # the samples are in the file as they are
-        self._decoded: Counter[int] = Counter()  # samples at each rate: a sum of seconds would be off by rounding
+        self._is_pcm = False  # the file stores uncompressed samples
+        self._decoded: Counter[int] = Counter()  # samples by rate: a sum of seconds would have rounding errors
         self.lost_s = 0.0
 
     @property
@@ -92,26 +100,27 @@ class Recording:
 
     @property
     def warning(self) -> str:
-        """What was lost, in words; "" where that is nothing."""
+        """How much did not decode, in words; "" if everything did."""
         if self.lost_s < 0.005:  # it would say 0.00
             return ""
         return f"{self.lost_s:.2f} s of {self.decoded_s + self.lost_s:.2f} s do not decode"
 
     def announced_s(self) -> float | None:
-        """The length by the file's header, in seconds; None where that would be a guess.
+        """The length in seconds that the file's header announces; None if that is only an estimate.
 
         Raises:
-            DecodeError: it is no audio file.
+            DecodeError: it is not an audio file.
         """
         with self._file() as file, _open(file) as (container, stream):
             announced_s = _announced_s(file, container, stream)
             return None if contradicts_header(file, format_name=container.format.name) else announced_s
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """All of it: float32 blocks of any length, mono, -1...1.
+        """Decode the whole file, as float32 blocks of any length, mono, -1...1.
 
         Raises:
-            DecodeError: it cannot be used, possibly after its last block: nothing in it decodes, or less than is lost.
+            DecodeError: the file cannot be used, because nothing decodes or more is lost than decodes. This may come
+                after the last block.
         """
         self._decoded.clear()
         self.lost_s = 0.0
@@ -124,10 +133,10 @@ class Recording:
             raise DecodeError(f"truncated or damaged: only {self.decoded_s:.1f} s of {length_s:.1f} s decode")
 
     def payloads(self) -> Iterator[bytes]:
-        """The sound as it is stored: for each link its codec, rate and channels, and then its packets, none decoded.
+        """The stored sound, not decoded: for each link its codec, rate and channels, then its packets.
 
         Raises:
-            DecodeError: it is no audio file.
+            DecodeError: it is not an audio file.
         """
         with self._file() as file:
             for link in _links(file):
@@ -137,14 +146,15 @@ class Recording:
                     yield from map(bytes, _packets(container, stream))
 
     def measure(self) -> Extent:
-        """Its extent by its packets, of which only the first and the last are decoded: a tenth of the time.
+        """Measure beginning and length from the packets, in a tenth of the time that decoding takes.
 
-        Of a far file it is the one that the header tells, if that is more than a guess: little is read.
+        All packets are read, but only the first and the last ones are decoded. For a far file, the header's length is
+        taken instead, unless it is only an estimate, and little is read.
 
         Raises:
-            NotSeekable: they leave gaps, have no times, or are of a chain of streams; of a far file, its header tells
-                no length.
-            DecodeError: it is no audio file.
+            NotSeekable: the packets leave gaps, have no timestamps, or belong to a chained Ogg file; or the header of a
+                far file has no length.
+            DecodeError: it is not an audio file.
         """
         with self._file() as file:
             if is_chain(file) if self._far else len(_links(file)) > 1:
@@ -168,45 +178,47 @@ class Recording:
                 return Extent(first.pts, first.sample_rate, round(length_s * first.sample_rate))
 
     def parts(self, extent: Extent, *, starts: Sequence[int], samples: int) -> Iterator[NDArray[np.float32]]:
-        """Parts of what `blocks` gives, which are sought: little else is decoded.
+        """Seek to parts of what `blocks` gives, and decode little else.
 
         Args:
-            extent: what `measure` gave.
-            starts: the first sample of each.
-            samples: their length.
+            extent: the result of `measure`.
+            starts: the first sample of each part.
+            samples: the length of each part.
 
         Returns:
-            For each float32 [samples], less at the end of the recording. They hold the same samples, but for the noise
-            that AAC decoders draw where a file says just how loud it is. Those of a far MP3 may
-            begin a frame of 26 ms early or late; of a variable rate, by up to a hundredth of its length.
+            For each part float32 [samples], or less at the end of the recording. The samples are the same as those of
+            `blocks`, except for noise that AAC decoders generate from its stored loudness. In a far MP3 a part may
+            begin one frame of 26 ms early or late; with a variable bit rate, by up to a hundredth of its length.
 
         Raises:
-            NotSeekable: something in the way does not decode, or is not where it should be.
+            NotSeekable: something on the way does not decode, or is not where it should be.
         """
         self._decoded.clear()
         self.lost_s = 0.0
         with self._file() as file:
             for start in starts:
-                # Opened anew: once it has seen the last page of an Ogg file, FFmpeg gives wrong times after a seek.
+                # Opened again for each part: after the last page of an Ogg file, FFmpeg seeks to wrong timestamps.
                 with _open(file, options=self._seek_options(file)) as (container, stream), _seeking():
                     part = self._read_at(start, container, stream, extent=extent, samples=samples)
                 yield part
 
     def _seek_options(self, file: ByteFile) -> dict[str, str]:
-        """Of FFmpeg's demuxer, which else reads an MP3 from its start to what is sought."""
+        """Options for FFmpeg's demuxer, which would otherwise read an MP3 from its start up to the sought place."""
         if not self._far:
             return {}
         return {"usetoc": "1"} if has_variable_rate(file) else {"fflags": "fastseek"}
 
     def length(self, extent: Extent) -> int:
-        """Of such a recording, in samples at our rate."""
+        """The length of a measured recording, in samples at our rate."""
         return round(extent.samples * (self._sample_rate_hz or extent.rate_hz) / extent.rate_hz)
 
     def _read_at(
         self, start: int, container: InputContainer, stream: AudioStream, *, extent: Extent, samples: int
     ) -> NDArray[np.float32]:
-        """Every `step` samples of the file, counted from its first frame, are `stride` samples at our rate, and fall
-        together with one: the resampler starts at such a place, as it does at the file's start.
+        """Decode the part that begins at sample `start`, at our rate.
+
+        `step` samples of the file last exactly as long as `stride` samples at our rate. The resampler starts at a
+        multiple of `step` samples from the first frame. There it gives the same samples as from the file's start.
         """
         rate_hz = self._sample_rate_hz or extent.rate_hz
         common = math.gcd(extent.rate_hz, rate_hz)
@@ -238,7 +250,7 @@ class Recording:
         return np.concatenate(blocks)[begin:wanted].clip(-1.0, 1.0)
 
     def _mono(self, frames: Iterator[av.AudioFrame], *, skipped: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Blocks at our rate, without the first samples of the frames; another rate starts another resampler."""
+        """Blocks at our rate, without the first `skipped` samples; a new source rate starts a new resampler."""
         resampler: soxr.ResampleStream | None = None
         source_rate_hz = 0
         for frame in _gathered(frames):
@@ -256,10 +268,10 @@ class Recording:
             yield resampler.resample_chunk(_NOTHING, last=True)  # the filter still holds the last few milliseconds
 
     def _bounded(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples that a decoder makes of damaged packets may be of any size: they are cut off, as players do.
+        """Clip samples of any size that a decoder makes from damaged packets, as players do.
 
         Raises:
-            DecodeError: they are in the file as they are, and at another scale.
+            DecodeError: the file stores uncompressed samples, and at another scale.
         """
         peak = float(np.max(np.abs(block), initial=0.0))  # NaN and infinity survive the maximum
         if peak <= MAX_PEAK:
@@ -270,7 +282,7 @@ class Recording:
         return bounded
 
     def _all_frames(self) -> Iterator[av.AudioFrame]:
-        """The frames of every link, each of which has a decoder of its own."""
+        """The frames of every link; each link has its own decoder."""
         with self._file() as file:
             links = [file] if self._far and not is_chain(file) else _links(file)
             unread = 0  # bytes of links that cannot be opened
@@ -281,12 +293,12 @@ class Recording:
                     if len(links) == 1 or exc.may_pass:
                         raise
                     unread += link.seek(0, os.SEEK_END)
-            if unread:  # how long they are nobody knows: as long for their bytes as the others
+            if unread:  # their length is unknown: assume as many seconds per byte as in the other links
                 read = sum(link.seek(0, os.SEEK_END) for link in links) - unread
                 self.lost_s += self.decoded_s * unread / max(read, 1)
 
     def _link_frames(self, link: ByteFile) -> Iterator[av.AudioFrame]:
-        """The frames of one, and what it lacks."""
+        """The frames of one link; adds to `lost_s` what it lacks."""
         with _open(link) as (container, stream):
             clock, before_s = _Clock(stream), self.decoded_s
             yield from self._frames(container, stream, clock=clock)
@@ -300,7 +312,7 @@ class Recording:
             self.lost_s += lost_s
 
     def _frames(self, container: InputContainer, stream: AudioStream, *, clock: "_Clock") -> Iterator[av.AudioFrame]:
-        """What decodes; the clock counts what does not."""
+        """The frames that decode; the clock counts what does not."""
         self._is_pcm = stream.codec_context.name.startswith("pcm_")
         for packet in _packets(container, stream):
             try:
@@ -337,22 +349,23 @@ class Recording:
 
 
 class _Clock:
-    """How much of a stream is lost: by the packets that do not decode, and by the times of the frames that do.
+    """Counts how much of a stream is lost, from packets that do not decode and from gaps between timestamps.
 
-    The times also show what the demuxer never gave, such as a lost page of Ogg. But Vorbis's are off by up to a quarter
-    of a block, forth and back, and some containers round them: a difference counts where it stays, and is large.
+    Timestamps also show what the demuxer never gave, such as a lost page of Ogg. But Vorbis's timestamps are off by up
+    to a quarter of a block in both directions, and some containers round them. So a gap only counts if it is large and
+    stays.
 
     Attributes:
-        payload: bytes of the packets that decode.
+        payload: bytes of the packets that decoded.
     """
 
     def __init__(self, stream: AudioStream) -> None:
         self._tick_s = _tick_s(stream)
         self.payload = 0
         self._failed_s = 0.0
-        self._jumped_s = self._ahead_s = 0.0  # of all times before they last went back; since then
-        self._expected_s: float | None = None  # when the next frame begins, if none was lost since then
-        self._end_s = 0.0  # of the last frame
+        self._jumped_s = self._ahead_s = 0.0  # gaps before timestamps last went back, and gaps since then
+        self._expected_s: float | None = None  # when the next frame begins, if nothing was lost since then
+        self._end_s = 0.0  # when the last frame ended
 
     @property
     def lost_s(self) -> float:
@@ -381,18 +394,20 @@ _NO_OPTIONS: dict[str, str] = {}
 
 @contextmanager
 def open_container(file: ByteFile, *, options: dict[str, str] = _NO_OPTIONS) -> Iterator[InputContainer]:
-    """A file as FFmpeg opens it, from its first byte on.
+    """Open a file with FFmpeg, from its first byte on.
 
     Args:
-        options: of the demuxer.
+        file: the open file.
+        options: options for the demuxer.
 
     Raises:
-        DecodeError: it cannot be read, or FFmpeg knows no such format; also in the block.
+        DecodeError: the file cannot be read, or FFmpeg does not know its format; also raised inside the block.
     """
     try:
         file.seek(0)
-        # FFmpeg sees a Python file and may open no other: a playlist in disguise reaches nothing. Of the container
-        # alone, as PyAV before 17.1 reads beyond a list of `options` where a format tells its streams late.
+        # FFmpeg sees only this Python file and may open no other, so a playlist in disguise reaches nothing. The
+        # options go to the container only: with `options`, PyAV before 17.1 reads past the end of a list if a format
+        # adds streams late.
         with av.open(file, mode="r", container_options=_CLOSED | options, **_TAGS) as container:
             yield container
     except av.FFmpegError as exc:  # some of them are OSErrors too
@@ -403,7 +418,7 @@ def open_container(file: ByteFile, *, options: dict[str, str] = _NO_OPTIONS) -> 
 
 @contextmanager
 def _open(file: ByteFile, *, options: dict[str, str] = _NO_OPTIONS) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """The container in a file, and its stream that plays."""
+    """Open the container in a file, with the audio stream that players choose."""
     with open_container(file, options=options) as container:
         stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
         if not isinstance(stream, AudioStream):
@@ -430,7 +445,7 @@ def _untagged(file: ByteFile) -> ByteFile:
 
 
 def _links(file: ByteFile) -> list[ByteFile]:
-    """The parts of a file that need a decoder each: most files have one."""
+    """The parts of a file that each need their own decoder; most files have one part."""
     file.seek(0)
     begins = find_links(file) if file.read(4) == b"OggS" else []
     if len(begins) < 2:
@@ -439,7 +454,7 @@ def _links(file: ByteFile) -> list[ByteFile]:
 
 
 def _packets(container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
-    """Those of a stream, also after what is none."""
+    """The packets of a stream; continues after bytes that are no packet."""
     errors = 0
     while errors < _MAX_ERRORS:
         try:
@@ -452,7 +467,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> "Iterator[Packet
 
 
 def _times_are_exact(stream: AudioStream, *, rate_hz: int) -> bool:
-    """Whether a sample is a whole number of ticks, and FFmpeg counts the samples of a packet right."""
+    """Whether one sample lasts a whole number of ticks, and FFmpeg counts the samples of a packet correctly."""
     ticks = 1 / (Fraction(stream.time_base or 1) * rate_hz)
     return ticks.denominator == 1 and stream.codec_context.name not in _MISCOUNTED
 
@@ -461,14 +476,15 @@ def _announced_extent(
     file: ByteFile, container: InputContainer, stream: AudioStream, *, first: av.AudioFrame
 ) -> Extent:
     announced_s, name = _announced_s(file, container, stream), container.format.name
-    # A guess, or FLAC whose beginning was cut off. Where a header tells too much, what is sought is not there.
+    # Refused: an estimate, and FLAC whose beginning was cut off. Any other header that announces too much shows later,
+    # when a sought part is not there.
     if announced_s is None or first.pts is None or (name == "flac" and contradicts_header(file, format_name=name)):
         raise NotSeekable
     return Extent(first.pts, first.sample_rate, round(announced_s * first.sample_rate))
 
 
 def _in_a_row(packets: "Iterator[Packet[AudioStream]]") -> "Iterator[Packet[AudioStream]]":
-    """The packets, if each begins where the one before ends; else NotSeekable is raised."""
+    """The packets, if each begins where the one before it ends; otherwise raises NotSeekable."""
     end_s: float | None = None
     for packet in packets:
         if packet.size:  # the last is empty
@@ -486,7 +502,10 @@ def _seek(container: InputContainer, stream: AudioStream, time_s: float) -> None
 
 
 def _announced_s(file: ByteFile, container: InputContainer, stream: AudioStream) -> float | None:
-    """The length by the file's header; None where that is a guess. Reads elsewhere in the file than FFmpeg does."""
+    """The length in seconds that the header announces; None if it is only an estimate.
+
+    This moves the file's read position.
+    """
     name, start_s = container.format.name, (stream.start_time or 0) * _tick_s(stream)
     if name in _NO_LENGTH or (name == "mp3" and not start_s) or (name == "ogg" and abs(start_s) > MAX_MISSING_S):
         return None
@@ -496,12 +515,12 @@ def _announced_s(file: ByteFile, container: InputContainer, stream: AudioStream)
 
 
 def _tick_s(stream: AudioStream) -> float:
-    """The unit of its times."""
+    """Seconds of one tick, the unit of the stream's timestamps."""
     return float(stream.time_base or 1)  # FFmpeg gives every stream one
 
 
 def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
-    """The same samples in longer frames: MP3's of 26 ms would cost more in Python than in the decoder."""
+    """The same samples in longer frames: MP3's frames of 26 ms would cost more time in Python than in the decoder."""
     fifo: av.AudioFifo | None = None
     kind = None
     for frame in frames:

@@ -1,4 +1,4 @@
-"""The windows of a recording: what the model takes, and which of them stand for the track."""
+"""Cuts a recording into windows, the model's inputs, and tells which windows count into the track's vector."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,17 @@ from .recording import NotSeekable, Recording
 
 MIN_DURATION_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS, the smallest peak that a 16-bit master still resolves (3 steps)
-QUIET = 1e-5  # mean square, -50 dBFS: of a window that may be a pause, where nothing louder is known
-HEARD = 1e-4  # of the power of the loudest window, -40 dB: pauses, and the hiss of a tape in them, are below
+QUIET = 1e-5  # mean square, -50 dBFS; a window below it may be a pause, even if no louder window is known
+HEARD = 1e-4  # share of the loudest window's power, -40 dB; pauses and the tape hiss in them are below it
 
 
 class Window(NamedTuple):
     """One model input.
 
     Attributes:
-        start_s: where in the track it begins.
+        start_s: where in the track the window begins, in seconds.
         waveform: float32 [window_samples], mono, -1...1; zero-padded at the track's end.
-        power: mean square of what is not padded.
+        power: mean square of the samples, without the padding.
     """
 
     start_s: float
@@ -32,10 +32,10 @@ class Window(NamedTuple):
 
 
 def heard(powers: Sequence[float]) -> NDArray[np.bool_]:
-    """Which windows of a track count into its vector: those that are at most 40 dB below its loudest.
+    """Which windows of a track count into its vector: those at most 40 dB below its loudest window.
 
     Args:
-        powers: of its windows, at least one.
+        powers: power of each window, at least one.
 
     Returns:
         bool [windows], at least one of them true.
@@ -44,31 +44,32 @@ def heard(powers: Sequence[float]) -> NDArray[np.bool_]:
 
 
 class WindowReader:
-    """The windows of one audio file, from its start, hop = window, decoded as they are iterated.
+    """Iterates over the windows of one audio file from its start, hop = window, and decodes on the way.
 
-    The last window is zero-padded if at least half full, else dropped; a track shorter than one window is one
-    zero-padded window. Windows that are more than 40 dB below one that came before are left out; see `heard`.
+    The last window is zero-padded if it is at least half full, and dropped otherwise. A track shorter than one window
+    gives one zero-padded window. A window more than 40 dB below an earlier one is left out; see `heard`.
 
     Args:
-        source: the path of an audio file of any format that FFmpeg decodes, the open file, or what opens it.
-        sample_rate_hz: rate of the windows.
+        source: an audio file of any format that FFmpeg decodes: its path, the open file, or a function that opens it.
+        sample_rate_hz: sample rate of the windows.
         window_samples: length of the windows.
-        start_s, end_s: only this part of it, in seconds; None is its end. A window's start is counted from the
-            beginning of the file.
-        windows: of the whole file, only so many of these windows, evenly spread, which are sought: little else is
-            decoded. A file that has no more gives all. They hold the same samples, but for the noise that AAC decoders
-            draw where a file says just how loud it is, and for what comes after damage that none of them meets.
-        far: reading costs more than decoding; with `windows` the header is believed, and little is read (see
-            `Recording`).
+        start_s: where to start reading, in seconds. Start times of windows still count from the file's beginning.
+        end_s: where to stop reading, in seconds; None is the file's end.
+        windows: read only this many windows, evenly spread over the whole file. They are sought, so little else is
+            decoded. A file with fewer windows gives all. The samples are the same as without seeking, with two
+            exceptions: noise that AAC decoders generate from its stored loudness, and samples that follow damage which
+            no chosen window meets.
+        far: reading costs more than decoding. With `windows`, the header is believed and little is read; see
+            `Recording`.
 
     Attributes:
-        duration_s: length of the file or part, once all windows were read.
-        warning: what does not decode of what was read, in words; "" where that is nothing.
-        decoded_s: how much was decoded so far.
+        duration_s: length of the file or part in seconds, known once all windows were read.
+        warning: how much of what was read did not decode, in words; "" if everything did.
+        decoded_s: seconds decoded so far.
 
     Raises:
-        DecodeError: `end_s` is not after `start_s`, or that is below 0. In the iteration: the file cannot be used,
-            possibly after the first windows: it is good only once its last window was read.
+        DecodeError: `end_s` is not after `start_s`, or `start_s` is below 0. During iteration: the file cannot be
+            used. This may come after the first windows, so a file is good only once its last window was read.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class WindowReader:
                 yield window
 
     def _cut(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Window]:
-        """All windows of these samples, which are the file's from `start_s` on."""
+        """Cut blocks of samples, which begin at `start_s` of the file, into all their windows."""
         window, filled, number, read, peak = np.zeros(self._size, np.float32), 0, 0, 0, 0.0
         for block in blocks:
             peak = max(peak, float(np.max(np.abs(block), initial=0.0)))
@@ -137,10 +138,10 @@ class WindowReader:
             yield self._window(number, window, filled=filled)
 
     def _spread(self, count: int) -> Iterator[Window]:
-        """So many windows, in the middles of as many equal parts; all, where there are no more.
+        """Windows from the middles of `count` equal parts of the file; all windows if there are no more.
 
-        Where something in the way does not decode, or what was sought may be a pause, all of the file is decoded: once
-        to know its windows, and once more for those that are taken, in the same way, of the ones that are heard.
+        If seeking meets damage, or a sought window may be a pause, the whole file is decoded twice: first to list its
+        windows, then to yield evenly spread ones among those that are heard.
         """
         last_s, left = -1.0, count
         try:
@@ -157,7 +158,7 @@ class WindowReader:
         yield from (window for window in self._cut(self._recording.blocks()) if window.start_s in chosen)
 
     def _sought(self, count: int) -> Iterator[Window]:
-        """The windows that are taken of a file without pauses; raises NotSeekable where it may not be one."""
+        """The chosen windows of a file without pauses; raises NotSeekable if the file may have one."""
         recording, size = self._recording, self._size
         extent = recording.measure()
         samples = recording.length(extent)
@@ -183,7 +184,7 @@ class WindowReader:
         self.duration_s = samples / self._rate_hz
 
     def _part(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """What of the blocks lies between the first and the last sample that are wanted."""
+        """The samples between `start_s` and `end_s`."""
         position = 0
         for block in blocks:
             begin, end = max(self._first - position, 0), None if self._last is None else max(self._last - position, 0)
@@ -204,7 +205,7 @@ _Item = TypeVar("_Item")
 
 
 def _spread_evenly(items: Sequence[_Item], count: int) -> Sequence[_Item]:
-    """So many of them, from the middles of as many equal parts; all, where there are no more."""
+    """Items from the middles of `count` equal parts; all items if there are no more."""
     if len(items) <= count:
         return items
     return [items[(2 * part + 1) * len(items) // (2 * count)] for part in range(count)]
