@@ -46,7 +46,7 @@ def encode(path: str, *, first: int, frames: int) -> Iterator[bytes]:
     """Encode `frames` frames from frame `first` on, counted from 0; after the end of the sound they are silent.
 
     Raises:
-        DecodeError: the file cannot be read.
+        OSError: the file cannot be opened. What does not decode becomes silence.
     """
     lead = min(first, _LEAD_FRAMES)
     encoder = av.CodecContext.create("libmp3lame", "w")
