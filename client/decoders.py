@@ -30,6 +30,7 @@ _SLOTS = 2  # windows in shared memory: one process writes a window while the ot
 _READY, _TAKEN = b"ready", b"taken"
 _COMMAND = "from client.decoders import main; main()"
 _START_S = 30.0  # a start usually takes 0.2 s
+_SILENT_S = 600.0  # a window takes milliseconds, and a hash of 5 GB on a slow disk some minutes
 _ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # SIGKILL also comes from the out-of-memory killer
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -131,6 +132,9 @@ class Decoder:
     def _noticing_its_end(self, path: str, process: "_Process") -> Iterator[None]:
         try:
             yield
+        except TimeoutError as exc:
+            self.close()
+            raise AudioError(path, f"decoding it made no progress for {_SILENT_S:.0f} s, and was stopped") from exc
         except (OSError, EOFError) as exc:
             code = process.end()
             self._process = None
@@ -186,11 +190,12 @@ class _Process:
             AudioError: the file cannot be used.
             OSError: the process has ended.
             EOFError: the process has ended.
+            TimeoutError: it hangs.
         """
         self._connection.send(path)
         number = 0
         while True:
-            answer: _End | tuple[float, float] = self._connection.recv()
+            answer: _End | tuple[float, float] = self._answer()
             if not isinstance(answer, _End):
                 waveform = self._slots[number % _SLOTS].copy()
                 self._connection.send(_TAKEN)
@@ -207,12 +212,18 @@ class _Process:
         Raises:
             OSError: the process has ended.
             EOFError: the process has ended.
+            TimeoutError: it hangs.
         """
         self._connection.send((function, path))
-        answer = self._connection.recv()
+        answer = self._answer()
         if isinstance(answer, _End):
             _raise_if_bad(answer, path)
         return answer
+
+    def _answer(self) -> Any:
+        if not self._connection.poll(_SILENT_S):
+            raise TimeoutError
+        return self._connection.recv()
 
     def kill(self) -> None:
         self._process.kill()

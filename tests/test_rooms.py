@@ -19,6 +19,15 @@ ROOMS = {
 }
 NOT_IN_THE_CLIENT = {"onnx", "sklearn", "torch", "torchaudio", "transformers"}
 ENTRANCES = {"client.cli", "client.web", "client.bulk"}  # they use the library; it does not know them
+LAYERS = (  # of the client, from above; a file imports only from its own layer and those below
+    {"cli", "web", "bulk"},
+    {"search", "asynchronous"},
+    {"duplicates", "evaluation", "ingest", "reembed", "zero_shot"},
+    {"background", "fusion", "map", "layout", "paths", "ranking", "results", "wish"},
+    {"decoders", "embedding", "negation", "playlists", "query", "tags", "walk"},
+    {"index"},
+    {"apart", "audio", "container", "cores", "encoders", "errors", "packets", "places", "progress", "recent", "remote"},
+)
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -51,6 +60,16 @@ def test_nothing_imports_an_entrance() -> None:
         own = ".".join(path.relative_to(PROJECT).parts[:2])
         others = {".".join(name.split(".")[:2]) for name in imported(path)} & (ENTRANCES - {own})
         assert not others or (own, others) == ("client.cli", {"client.web"}), path  # its command starts the page
+
+
+def test_inside_the_client_imports_go_down() -> None:
+    layer_of = {f"client.{name}": place for place, names in enumerate(LAYERS) for name in names}
+    for path in sorted((PROJECT / "client").glob("*/**/*.py")) + sorted((PROJECT / "client").glob("[!_]*.py")):
+        own = ".".join(path.with_suffix("").relative_to(PROJECT).parts[:2])
+        for name in imported(path):
+            other = ".".join(name.split(".")[:2])
+            if other in layer_of:
+                assert layer_of[own] <= layer_of[other], f"{path} imports {name}"
 
 
 def test_every_file_that_the_map_names_is_there() -> None:

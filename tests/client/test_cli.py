@@ -382,7 +382,7 @@ def test_labels_are_kept_though_printing_stops(run, library: Path, monkeypatch: 
     def stop(values: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("client.cli.finding.print_json_list", stop)
+    monkeypatch.setattr("client.cli.tagging.print_json_list", stop)
     assert run("tag", library, "--labels", "low,middle,high", "--as", "pitch", "--json")[0] == 130
     assert len(json.loads(run("search", library, "low", "--where", "pitch=low,middle,high", "--json")[1])) == 3
 

@@ -119,6 +119,21 @@ def test_a_decoder_that_hangs_can_be_stopped(decoder: Decoder, begun: Iterator[W
     assert caught.value.may_pass
 
 
+def test_a_file_at_which_the_decoder_hangs_costs_one_file(
+    monkeypatch: pytest.MonkeyPatch, tones: Path, tmp_path: Path, encoder: LocalEncoder
+) -> None:
+    hangs = dies_at("middle.flac").replace("os.kill(os.getpid(), signal.SIGSEGV)", "signal.pause()")
+    monkeypatch.setattr(decoders, "_COMMAND", hangs)
+    monkeypatch.setattr(decoders, "_SILENT_S", 2.0)
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        report = ms.add(tones, progress=False)
+        assert report.added == 2
+        assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [
+            ("middle.flac", "decoding it made no progress for 2 s, and was stopped")
+        ]
+        assert ms.add(tones, progress=False).failed == report.failed  # and is not waited for again
+
+
 def test_a_process_that_hangs_at_its_start_is_not_waited_for(
     tones: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,11 +8,13 @@ from train.config import (
     AudioConfig,
     AudioCrnnConfig,
     AudioMusicnnConfig,
+    AudioResNetConfig,
     AudioYamnetConfig,
     FrontendConfig,
     TextBertConfig,
     TextConfig,
     TextTransformerConfig,
+    TextWord2VecConfig,
 )
 from train.towers.audio_ast import AudioAst
 from train.towers.audio_crnn import AudioCrnn
@@ -34,6 +36,7 @@ def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> nn.Mo
         return AudioMusicnn(config, frontend=frontend)
     if isinstance(config, AudioYamnetConfig):
         return AudioYamnet(config, frontend=frontend)
+    assert isinstance(config, AudioResNetConfig), config
     return AudioResNet(config, n_mels=frontend.n_mels, frames=frontend.frames)
 
 
@@ -41,4 +44,7 @@ def build_text_tower(config: TextConfig) -> nn.Module:
     """A module: (input_ids, attention_mask) int [batch, length] -> features float [batch, `.width`]."""
     if isinstance(config, TextTransformerConfig):
         return TextTransformer(config)
-    return TextBert(config) if isinstance(config, TextBertConfig) else TextWord2Vec(config)
+    if isinstance(config, TextBertConfig):
+        return TextBert(config)
+    assert isinstance(config, TextWord2VecConfig), config
+    return TextWord2Vec(config)
