@@ -18,7 +18,7 @@ from export import ExportError
 try:
     import fcntl
 except ImportError:  # Windows, where tritonserver does not run either
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # Windows has none, which a module's type cannot say
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's <fcntl.h> and <linux/fs.h>
 
