@@ -37,7 +37,8 @@ def main() -> int:
         parser.error(f"no such section: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
     for name in names:
         module = importlib.import_module(f"bench.{name}")
-        print(f"{name}: {module.__doc__.splitlines()[0]}", flush=True)
+        question = (module.__doc__ or "").partition("\n")[0]
+        print(f"{name}: {question}", flush=True)
         body = module.measure()
         if body is None:
             print(f"{name}: skipped, what it measures is not on this machine; its old section stays")

@@ -97,7 +97,8 @@ class _Audio(nn.Module):
         self.audio_model, self.audio_projection = model.audio_model, model.audio_projection
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return self.audio_projection(self.audio_model(input_features=log_mel).pooler_output)
+        features: Tensor = self.audio_projection(self.audio_model(input_features=log_mel).pooler_output)
+        return features
 
 
 def _export_for_clapback(folder: Path, path: Path) -> None:

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from audio import Recording
 from tests.client.audio_files import write_audio
@@ -83,14 +84,14 @@ def _decode(path: Path) -> None:
             pass
 
 
-def _default(path: Path) -> np.ndarray:
+def _default(path: Path) -> NDArray[np.float32]:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
     blocks = []
     with av.open(str(path)) as container:
         for frame in container.decode(container.streams.audio[0]):
             samples = frame.to_ndarray()
             channels = samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
-            full_scale = 1.0 if channels.dtype.kind == "f" else float(np.iinfo(channels.dtype).max) + 1
+            full_scale = 1.0 if channels.dtype.kind == "f" else float(np.iinfo(channels.dtype.str).max) + 1
             mono = (channels.mean(axis=0, dtype=np.float64) / full_scale).astype(np.float32)
             block = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
             block.sample_rate = frame.sample_rate
@@ -99,11 +100,11 @@ def _default(path: Path) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _ours(path: Path) -> np.ndarray:
+def _ours(path: Path) -> NDArray[np.float32]:
     return np.concatenate(list(Recording(path, sample_rate_hz=RATE_HZ).blocks()))
 
 
-def _gain_db(read: Callable[[Path], np.ndarray], path: Path, frequency_hz: float) -> float:
+def _gain_db(read: Callable[[Path], NDArray[np.float32]], path: Path, frequency_hz: float) -> float:
     time_s = np.arange(2 * FILE_RATE_HZ) / FILE_RATE_HZ
     signal = (0.5 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
     middle = read(write_audio(path, signal, kind="f32.wav", sample_rate_hz=FILE_RATE_HZ))[RATE_HZ // 2 : -RATE_HZ // 2]

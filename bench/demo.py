@@ -20,8 +20,8 @@ def measure() -> str:
         (size,) = re.findall(r"^(\S+)", subprocess.check_output(["du", "-sh", clone / ".venv"], text=True))
     queries = re.search(r"\d+ of \d+ queries", first)
     assert queries, first
-    peak = [re.search(r"peak memory (\d+) MB", output)[1] for output in (first, second)]  # type: ignore[index]
-    indexed = [re.search(r"(\d+) embedded", output)[1] for output in (first, second)]  # type: ignore[index]
+    peak = [re.findall(r"peak memory (\d+) MB", output)[0] for output in (first, second)]
+    indexed = [re.findall(r"(\d+) embedded", output)[0] for output in (first, second)]
     return "\n".join(
         [
             "| step | time | embedded | peak memory |",

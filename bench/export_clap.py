@@ -2,11 +2,14 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, PreTrainedTokenizerFast
 
@@ -16,6 +19,8 @@ from export.sources import load_source
 from export.tensorrt_check.parity_items import token_items
 from export.towers import export_audio, export_text, type_float16
 from train.pretrained import pretrained_folder
+
+Item = TypeVar("Item")
 
 TITLE = "Export: CLAP beside transformers' own pipeline"
 STARTER = Path(__file__).parents[1] / "model_repository/audio_encoder/1/model.onnx"
@@ -71,15 +76,12 @@ def _measure() -> str:
     )
 
 
-def _beside_the_starter(clap: onnx.ModelProto, clip: np.ndarray) -> str:
+def _beside_the_starter(clap: onnx.ModelProto, clip: NDArray[np.float32]) -> str:
     graphs = {"starter": STARTER.read_bytes(), "CLAP": clap.SerializeToString()}
     sessions = {name: open_graph(graph, threads=1) for name, graph in graphs.items()}
     samples = sessions["starter"].get_inputs()[0].shape[1]
     windows = {"starter": np.resize(clip, samples).astype(np.float32), "CLAP": clip}
-    sides = {
-        name: (lambda session=session, window=windows[name]: session.run(None, {"waveform": window[None]}))
-        for name, session in sessions.items()
-    }
+    sides = {name: partial(session.run, None, {"waveform": windows[name][None]}) for name, session in sessions.items()}
     starter_s, clap_s = alternate(sides, threads=1).values()
     return (
         f"The starter that ships beside CLAP's audio graph, a window of 10 s on one thread, alternating: "
@@ -91,10 +93,10 @@ def _row(
     tower: str,
     *,
     graphs: Mapping[str, onnx.ModelProto],
-    items: Sequence,
-    feed: Callable[..., dict[str, np.ndarray]],
-    prepare: Callable,
-    embed: Callable,
+    items: Sequence[Item],
+    feed: Callable[[Item], Mapping[str, NDArray[np.float32] | NDArray[np.int32]]],
+    prepare: Callable[[Item], Mapping[str, Any]],
+    embed: Callable[..., Any],
 ) -> str:
     with torch.inference_mode():
         truth = np.concatenate([embed(**prepare(item)).pooler_output.numpy() for item in items])
@@ -105,7 +107,9 @@ def _row(
         cosines.append(f"{(found * truth).sum(axis=1).min():.7f}")
     item = items[-1]
     fed, prepared = feed(item), prepare(item)
-    sides = {side: (lambda session=session: session.run(None, fed)) for side, session in sessions.items()}
+    sides: dict[str, Callable[[], object]] = {
+        side: partial(session.run, None, fed) for side, session in sessions.items()
+    }
     sides |= {"transformers": lambda: embed(**prepare(item)), "model": lambda: embed(**prepared)}
     times = alternate(sides, threads=THREADS[-1]).values()
     size_mb = graphs["float16"].ByteSize() / 1e6
@@ -120,8 +124,8 @@ def save_random_clap(folder: Path, config: ClapConfig, *, tokenizer_file: Path |
     torch.manual_seed(0)
     model = ClapModel(config)
     norm = model.audio_model.audio_encoder.batch_norm  # of decibels
-    nn.init.normal_(norm.running_mean, -35, 10)
-    nn.init.uniform_(norm.running_var, 100, 400)
+    nn.init.normal_(norm.get_buffer("running_mean"), -35, 10)
+    nn.init.uniform_(norm.get_buffer("running_var"), 100, 400)
     model.save_pretrained(folder)
-    truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
+    truncation = "fusion" if model.audio_model.config.enable_fusion else "rand_trunc"
     ClapProcessor(ClapFeatureExtractor(frequency_min=50, truncation=truncation), tokenizer).save_pretrained(folder)

@@ -7,16 +7,19 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -33,6 +36,9 @@ from train.data.audio import load_crop
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.pretrained import pretrained_folder
+from train.towers.text_bert import TextBert
+
+Result = TypeVar("Result")
 
 TITLE = "Export: ONNX Runtime beside torch"
 PROJECT = Path(__file__).parents[1]
@@ -196,7 +202,7 @@ def _precision_table(measured: dict[str, Measured]) -> str:
     return "\n".join(lines)
 
 
-def in_a_process(work: Callable, *arguments: object):  # type: ignore[no-untyped-def]
+def in_a_process(work: Callable[..., Result], *arguments: object) -> Result:
     """In a fresh process, so that no model inherits another's memory or thread pools."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
@@ -240,8 +246,9 @@ def _measure_text(name: str) -> Measured:
     config = TEXT[name]
     torch.manual_seed(0)
     model = DualEncoder(config).eval()
-    if config.text.init_from == MINILM:
-        model.text_tower.load_pretrained(pretrained_folder(MINILM, key="text.init_from"))
+    tower = model.text_tower
+    if isinstance(config.text, TextBertConfig) and isinstance(tower, TextBert) and config.text.init_from == MINILM:
+        tower.load_pretrained(pretrained_folder(MINILM, key="text.init_from"))
     max_tokens = config.text.max_tokens
     typed = {"float16": type_float16(model), "float32": model, "int8": type_embeddings(model)}
     exported = {side: export_text(twin, max_tokens=max_tokens) for side, twin in typed.items()}
@@ -290,13 +297,15 @@ def _int8_recall() -> str:
 
 def _sides(
     sessions: dict[str, onnxruntime.InferenceSession],
-    feed: dict[str, np.ndarray],
+    feed: Mapping[str, NDArray[np.float32] | NDArray[np.int32]],
     *,
-    eager: Callable,
-    compiled: Callable,
+    eager: Callable[..., Any],
+    compiled: Callable[..., Any],
 ) -> dict[str, Callable[[], object]]:
     tensors = [torch.from_numpy(array) for array in feed.values()]
-    graphs = {side: (lambda session=session: session.run(None, feed)) for side, session in sessions.items()}
+    graphs: dict[str, Callable[[], object]] = {
+        side: partial(session.run, None, feed) for side, session in sessions.items()
+    }
     return graphs | {"eager": lambda: eager(*tensors), "compile": lambda: compiled(*tensors)}
 
 
@@ -318,7 +327,7 @@ def _products(*, threads: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def alternate(sides: dict[str, Callable[[], object]], *, threads: int) -> dict[str, float]:
+def alternate(sides: Mapping[str, Callable[[], object]], *, threads: int) -> dict[str, float]:
     """Median seconds a call of each side."""
     torch.set_num_threads(threads)
     with torch.inference_mode():
@@ -350,7 +359,7 @@ def open_graph(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _compiled(embed: Callable, *, dynamic: bool) -> Callable:
+def _compiled(embed: Callable[..., Any], *, dynamic: bool) -> Callable[..., Any]:
     """One compilation serves every number of threads; it is kept for the next run of the bench."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
     import torch._inductor.config as inductor  # imports slowly
@@ -359,21 +368,22 @@ def _compiled(embed: Callable, *, dynamic: bool) -> Callable:
     return torch.compile(embed, dynamic=dynamic)
 
 
-def _count_gflop(embed: Callable, *inputs: torch.Tensor) -> float:
+def _count_gflop(embed: Callable[..., Any], *inputs: torch.Tensor) -> float:
     # The counter knows no fused attention of the CPU; by the formula it is made of products that it does know.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         embed(*inputs)
-    return counter.get_total_flops() / 1e9
+    flops: int = counter.get_total_flops()
+    return flops / 1e9
 
 
-def _worst_cosines(embeddings: dict[str, np.ndarray]) -> dict[str, float]:
+def _worst_cosines(embeddings: dict[str, NDArray[np.float32]]) -> dict[str, float]:
     truth = embeddings["float32"]
     return {side: float((rows * truth).sum(axis=1).min()) for side, rows in embeddings.items() if side != "float32"}
 
 
 def _embed_texts(
     session: onnxruntime.InferenceSession, texts: Sequence[str], *, tokenizer: TextTokenizer
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     rows = []
     for text in texts:
         ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
@@ -381,12 +391,12 @@ def _embed_texts(
     return np.concatenate(rows)
 
 
-def read_captions() -> tuple[list[dict], list[str]]:
+def read_captions() -> tuple[list[dict[str, Any]], list[str]]:
     rows = [json.loads(line) for line in (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     return rows, [caption for row in rows for caption in row["captions"]]
 
 
-def real_windows(window: AudioWindow) -> list[np.ndarray]:
+def real_windows(window: AudioWindow) -> list[NDArray[np.float32]]:
     rows, _ = read_captions()
     files = [COLLECTION / row["audio"] for row in rows[:: max(1, len(rows) // REAL_WINDOWS)][:REAL_WINDOWS]]
     return [load_crop(file, sample_rate_hz=window.sample_rate_hz, samples=window.samples, window=0) for file in files]

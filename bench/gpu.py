@@ -173,7 +173,8 @@ def _clap(device: torch.device) -> _Sides:
 
     class Audio(nn.Module):
         def forward(self, features: Tensor) -> Tensor:
-            return model.audio_model(input_features=features).pooler_output
+            pooled: Tensor = model.audio_model(input_features=features).pooler_output
+            return pooled
 
     tower = Audio()
     tower.model = model.audio_model
@@ -204,10 +205,12 @@ def _of_torch(
     for part in parts:
         part.to(device)
     half = torch.float16 if device.type == "cuda" else torch.float32
-    tower.to(half, memory_format=torch.channels_last)
+    # Torch's overloads of `to` have no memory_format with a type or a device.
+    tower.to(half, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(windows: Tensor) -> Tensor:
-        return after(tower(before(windows).to(half)))
+        embedding: Tensor = after(tower(before(windows).to(half)))
+        return embedding
 
     return _Sides(inputs, expected, {"torch": embed, "torch.compile": torch.compile(embed, dynamic=False)}, flop)
 
@@ -304,7 +307,9 @@ def _training_row(name: str, *, device: torch.device, batch_size: int | None) ->
 def _step_s(config: Config, *, size: int, device: torch.device) -> float:
     """What a step of training takes, as `train.loop` makes it."""
     torch.manual_seed(0)
-    model = DualEncoder(config.model).to(device, memory_format=torch.channels_last).train()
+    model = DualEncoder(config.model).train()
+    # Torch's overloads of `to` have no memory_format with a device.
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = [Row(Path("none"), ("",), str(row), "train", ("music", str(row % 9))) for row in range(size)]
     objective = Objective(config.loss, rows=rows, width=model.audio_tower.width).to(device)
     optimizer = build_optimizer(model, objective, config.optim)
@@ -333,7 +338,7 @@ def _step_s(config: Config, *, size: int, device: torch.device) -> float:
         return encoded
 
     def loss_of(heard: Tensor, audio: Tensor, text: Tensor, *views: Tensor) -> Tensor:
-        return objective(
+        loss: Tensor = objective(
             heard,
             audio=audio,
             text=text,
@@ -343,6 +348,7 @@ def _step_s(config: Config, *, size: int, device: torch.device) -> float:
             sentences=sentences,
             temperature=model.log_temperature.exp(),
         )
+        return loss
 
     chunk = config.optim.chunk_size or size
     spent_s = []

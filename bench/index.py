@@ -205,7 +205,8 @@ class _Hnswlib:
         self._index.set_ef(ef)
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
-        return self._index.knn_query(query, k=K, num_threads=1)[0][0]
+        rows: NDArray[np.int64] = self._index.knn_query(query, k=K, num_threads=1)[0][0]
+        return rows
 
 
 class _HnswlibExact:
@@ -224,7 +225,8 @@ class _HnswlibExact:
         self._index.load_index(str(folder / "hnswlib_exact"))
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
-        return self._index.knn_query(query, k=K, num_threads=1)[0][0]
+        rows: NDArray[np.int64] = self._index.knn_query(query, k=K, num_threads=1)[0][0]
+        return rows
 
 
 class _Usearch:
@@ -245,7 +247,8 @@ class _Usearch:
         self._index.expansion_search = ef
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
-        return self._index.search(query, K, threads=1).keys
+        rows: NDArray[np.int64] = self._index.search(query, K, threads=1).keys
+        return rows
 
 
 class _Faiss:
@@ -262,13 +265,14 @@ class _Faiss:
 
     def open(self, folder: Path) -> None:
         self._faiss.omp_set_num_threads(1)
-        self._index = self._faiss.read_index(str(folder / "faiss"))
+        self._index: Any = self._faiss.read_index(str(folder / "faiss"))  # of a kind that the file says
 
     def set_ef(self, ef: int) -> None:
         self._index.hnsw.efSearch = ef
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
-        return self._index.search(query[None], K)[1][0]
+        rows: NDArray[np.int64] = self._index.search(query[None], K)[1][0]
+        return rows
 
 
 class _NumPy:
@@ -364,7 +368,8 @@ def _tuned(ef: int) -> float:
 
 
 def _chosen() -> int | None:
-    return _opened["engine"].ef
+    ef: int | None = _opened["engine"].ef
+    return ef
 
 
 def _reached(ef: int | None, part: slice) -> float:
@@ -441,6 +446,7 @@ def _full_hits(folder: Path) -> dict[str, float]:
     """Queries/s for ids and scores, and that of whole hits as shares of it."""
     queries = np.load(folder / "queries.npy")[JUDGED]
     rates: dict[str, list[float]] = {"rate": [], "hits": [], "starts": []}
+    # It has none of a model's methods, as none is called.
     with MusicSearch(folder / LIBRARY, encoder=_GivenVectors()) as ms:  # type: ignore[arg-type]
         searches: dict[str, Callable[[NDArray[np.float32]], object]] = {
             "rate": lambda query: ms._index.search(query, k=K),

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from client import MusicSearch
 from client.embedding import open_windows, track_vectors
 from client.encoders import Encoder, EncoderSpec, open_encoder
+from client.encoders.long_texts import ReadTexts
 from client.index.catalogue import Catalogue
 from client.index.records import FileState, Model, NewTrack
 from train.evaluate.metrics import retrieval_metrics
@@ -123,11 +124,15 @@ class _StandIn:
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._units(len(texts))
 
+    def read_texts(self, texts: Sequence[str]) -> ReadTexts:
+        return ReadTexts(self._units(len(texts)), {})
+
     def close(self) -> None: ...
 
     def _units(self, count: int) -> NDArray[np.float32]:
         vectors = self._rng.standard_normal((count, self.spec.embedding_dim), np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
 
 def _open(window_ms: float | None) -> Encoder:
@@ -287,7 +292,9 @@ def _growth(counts: Sequence[int]) -> list[str]:
 # -- some of the windows -----------------------------------------------------------------------------------
 
 
-def _heard(paths: Sequence[str], windows: int | None, texts: Sequence[str]) -> tuple[float, np.ndarray, np.ndarray]:
+def _heard(
+    paths: Sequence[str], windows: int | None, texts: Sequence[str]
+) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
     """Seconds of adding them so, and the vectors of the tracks and of the texts, in their order."""
     with tempfile.TemporaryDirectory() as folder, MusicSearch(folder) as ms:
         ms.add(WARM_UP, progress=False)

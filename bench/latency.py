@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client import MusicSearch
 from client.background import make_probes
 from client.embedding import Read
 from client.encoders import open_encoder
 from client.encoders.base import TEXT_MODEL
+from client.encoders.local import LocalEncoder
 from client.index.catalogue import Catalogue
 from client.index.exact import ExactIndex
+from client.index.fields import Value
+from client.index.hnsw import HnswIndex
 from client.index.live import LiveIndex
 from client.index.records import FileState, NewTrack, TrackVectors
 
@@ -119,9 +123,10 @@ def _fill(folder: Path, count: int) -> None:
     dim = encoder.spec.embedding_dim
     starts_s = np.arange(WINDOWS, dtype=np.float32) * np.float32(encoder.spec.window_s)
 
-    def near(vectors: np.ndarray, noise: float) -> np.ndarray:
+    def near(vectors: NDArray[np.float32], noise: float) -> NDArray[np.float32]:
         moved = vectors + rng.standard_normal(vectors.shape, np.float32) * np.float32(noise / math.sqrt(dim))
-        return moved / np.linalg.norm(moved, axis=-1, keepdims=True)
+        unit: NDArray[np.float32] = moved / np.linalg.norm(moved, axis=-1, keepdims=True)
+        return unit
 
     with catalogue.writing():
         for first in range(0, count, 1_000):
@@ -130,7 +135,7 @@ def _fill(folder: Path, count: int) -> None:
                 chosen = real[rng.integers(len(real), size=MIXED)]
                 vector = near(rng.dirichlet(np.ones(MIXED)).astype(np.float32) @ chosen, NOISE)
                 windows = near(np.tile(vector, (WINDOWS, 1)), NOISE)
-                metadata = {
+                metadata: dict[str, Value] = {
                     "title": f"Track {row}",
                     "artist": f"Artist {row % 4_999}",
                     "album": f"Album {row % 9_973}",
@@ -144,7 +149,7 @@ def _fill(folder: Path, count: int) -> None:
     catalogue.close()
 
 
-def _ask(folder: Path) -> tuple[dict[str, list[float]], int | None]:
+def _ask(folder: Path) -> tuple[dict[str, NDArray[np.float64]], int | None]:
     """Milliseconds of each text, by part; and the candidates (ef) of a search, None where it compares with all."""
     texts = sorted({caption for row in _rows() for caption in row["captions"]})
     texts = np.random.default_rng(SEED).permutation(texts)[: TEXTS + BLOCK].tolist()
@@ -191,13 +196,17 @@ class _Raw:
     """The model and the graph that a library has open, without the library."""
 
     def __init__(self, ms: MusicSearch) -> None:
-        encoder, index = ms._encoder, ms._index._index
+        encoder, live = ms._encoder, ms._index
+        assert isinstance(encoder, LocalEncoder)
+        assert isinstance(live, LiveIndex)
+        index = live._index
         self._tokenizer = encoder._tokenizer
         self._session = encoder._session(TEXT_MODEL)
-        self.ef = ms._index.recall().candidates
-        self._graph = index._graph if self.ef else None
-        self._along_axes = index.along_axes if self.ef else None
-        if self._graph is None:
+        self.ef = live.recall().candidates
+        self._graph: Any = None
+        if self.ef and isinstance(index, HnswIndex):
+            self._graph, self._along_axes = index._graph, index.along_axes
+        else:
             self._vectors = (index if isinstance(index, ExactIndex) else index._scan())._vectors
 
     def search(self, text: str, spent_ms: dict[str, list[float]]) -> None:

@@ -29,6 +29,7 @@ from client.background import make_probes
 from client.embedding import Read
 from client.encoders import open_encoder
 from client.index.catalogue import Catalogue
+from client.index.fields import Value
 from client.index.live import LiveIndex
 from client.index.records import FileState, NewTrack, TrackVectors
 
@@ -42,7 +43,7 @@ PART = 1_000  # tracks that are put together
 STARTS = 5
 ADDED, REMOVED = 1_000, 10_000
 ASKED = 20  # texts whose hits are compared before and after a crash
-FILTERS = {"50 %": {"bpm": (60, 109)}, "1 %": {"bpm": 77}, "0.01 %": {"album": "Album 7"}}
+FILTERS: dict[str, dict[str, Any]] = {"50 %": {"bpm": (60, 109)}, "1 %": {"bpm": 77}, "0.01 %": {"album": "Album 7"}}
 KINDS = {
     "heard": "The starter's vectors of 1,000 rendered tracks, each moved towards (and away from) its five nearest "
     f"by weights of N(0, {SPREAD}²)",
@@ -96,13 +97,13 @@ def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
 # -- the library -------------------------------------------------------------------------------------------
 
 
-def _texts(rows: list[dict]) -> list[str]:
+def _texts(rows: list[dict[str, Any]]) -> list[str]:
     captions = sorted({caption for row in rows for caption in row["captions"]})
     texts: list[str] = np.random.default_rng(SEED).permutation(captions)[:TEXTS].tolist()
     return texts
 
 
-def _hear(folder: Path, rows: list[dict], texts: list[str]) -> None:
+def _hear(folder: Path, rows: list[dict[str, Any]], texts: list[str]) -> None:
     with MusicSearch(folder / "nothing") as ms:
         np.save(folder / "real.npy", ms.embed_audio([row["audio"] for row in rows]))
         np.save(folder / "queries.npy", ms.embed_text(texts))
@@ -139,7 +140,7 @@ def _new_tracks(
         begin = row * 7919 % (len(noise) - WINDOWS)
         windows = vector + noise[begin : begin + WINDOWS]
         windows /= np.linalg.norm(windows, axis=1, keepdims=True)
-        metadata = {
+        metadata: dict[str, Value] = {
             "title": f"Track {row}",
             "artist": f"Artist {row % 4_999}",
             "album": f"Album {row % 9_973}",
@@ -307,6 +308,7 @@ def remove_some(library: str, turn: int) -> None:
     with MusicSearch(library) as ms:
         found = {hit[0] for hits in _hits(Path(library)) for hit in hits}
         number = REMOVED * turn
+        assert isinstance(ms._catalogue, Catalogue)  # of a library on this machine
         rows = ms._catalogue.rows("SELECT track_id FROM tracks WHERE number > ? LIMIT ?", number, REMOVED)
         ms.remove([track_id for (track_id,) in rows if track_id not in found])
 

@@ -62,7 +62,8 @@ class _Hnswlib:
 
     def search(self, query: NDArray[np.float32], effort: int) -> NDArray[np.int64]:
         self._index.set_ef(effort)
-        return self._index.knn_query(query, k=K, num_threads=1)[0][0]
+        rows: NDArray[np.int64] = self._index.knn_query(query, k=K, num_threads=1)[0][0]
+        return rows
 
 
 class _Usearch:
@@ -82,7 +83,8 @@ class _Usearch:
 
     def search(self, query: NDArray[np.float32], effort: int) -> NDArray[np.int64]:
         self._index.expansion_search = effort
-        return self._index.search(query, K, threads=1).keys
+        rows: NDArray[np.int64] = self._index.search(query, K, threads=1).keys
+        return rows
 
     def _new(self, dim: int) -> Any:
         from usearch.index import Index
@@ -107,11 +109,12 @@ class _FaissHnsw:
         import faiss
 
         faiss.omp_set_num_threads(1)
-        self._index = faiss.read_index(str(folder / "faiss"))
+        self._index: Any = faiss.read_index(str(folder / "faiss"))  # of a kind that the file says
 
     def search(self, query: NDArray[np.float32], effort: int) -> NDArray[np.int64]:
         self._index.hnsw.efSearch = effort
-        return self._index.search(query[None], K)[1][0]
+        rows: NDArray[np.int64] = self._index.search(query[None], K)[1][0]
+        return rows
 
 
 class _FaissIvfPq:
@@ -141,9 +144,10 @@ class _FaissIvfPq:
 
     def search(self, query: NDArray[np.float32], effort: int) -> NDArray[np.int64]:
         self._faiss.extract_index_ivf(self._index).nprobe = effort
-        rows = self._index.search(query[None], 200)[1][0]
+        rows: NDArray[np.int64] = self._index.search(query[None], 200)[1][0]
         rows = rows[rows >= 0]
-        return rows[np.argsort(-(self._vectors[rows] @ query))[:K]]
+        best: NDArray[np.int64] = rows[np.argsort(-(self._vectors[rows] @ query))[:K]]
+        return best
 
 
 class _LanceDb:
@@ -174,7 +178,8 @@ class _LanceDb:
 
     def search(self, query: NDArray[np.float32], effort: int) -> NDArray[np.int64]:
         search = self._table.search(query).metric("dot").nprobes(min(effort, 1024)).refine_factor(20)
-        return search.select(["id", "_distance"]).limit(K).to_arrow()["id"].to_numpy()
+        rows: NDArray[np.int64] = search.select(["id", "_distance"]).limit(K).to_arrow()["id"].to_numpy()
+        return rows
 
 
 class _SqliteVec:
@@ -261,7 +266,7 @@ class _Clapback:
         return np.array([row for row, _ in self._store.nearest(query, K)])
 
 
-ENGINES: dict[str, Callable[[], Any]] = {
+ENGINES: dict[str, type[Any]] = {
     "hnswlib": _Hnswlib,
     "usearch": _Usearch,
     "faiss HNSW": _FaissHnsw,
@@ -288,7 +293,7 @@ def measure(folder: Path) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, engine in ENGINES.items():
-        if importlib.util.find_spec(engine.needs) is None:  # type: ignore[attr-defined]
+        if importlib.util.find_spec(engine.needs) is None:
             lines.append(f"| {name} | not installed | | | | | | |")
             continue
         try:
@@ -311,7 +316,7 @@ def _row(name: str, folder: Path) -> str:
     p50, p99 = percentiles
     asked = "all" if effort is None else f"effort {effort}"
     return (
-        f"| {name} | {ENGINES[name].keeps} | {disk_gb:.2f} GB | {build_s:.0f} s | {open_s:.2f} s | "  # type: ignore[attr-defined]
+        f"| {name} | {ENGINES[name].keeps} | {disk_gb:.2f} GB | {build_s:.0f} s | {open_s:.2f} s | "
         f"{resident_mb:.0f} MB | {found:.4f} ({asked}) | {p50:.1f} / {p99:.1f} |"
     )
 
@@ -335,7 +340,7 @@ def _build(name: str, vectors: Path, folder: Path) -> float:
 
 def _search(name: str, folder: Path, own: Path) -> tuple[float, float, float, int | None, tuple[float, float]]:
     queries = np.load(folder / "queries.npy")
-    importlib.import_module(ENGINES[name].needs)  # type: ignore[attr-defined]
+    importlib.import_module(ENGINES[name].needs)
     engine = ENGINES[name]()
     started_at = time.perf_counter()
     engine.open(own, queries.shape[1])

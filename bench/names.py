@@ -12,6 +12,7 @@ from wordfreq import top_n_list
 
 from bench.retrieval import SOUND_FONTS, _caption, _render
 from client import MusicSearch
+from client.index.fields import Value
 from client.index.names import plain
 from client.index.records import FileState, NewTrack, TrackVectors
 
@@ -83,8 +84,9 @@ def _among_many(rng: random.Random, musical: list[str]) -> list[str]:
             for number in range(start, start + 1_000):
                 windows = vectors.normal(size=(1, ms.spec.embedding_dim)).astype(np.float32)
                 windows /= np.linalg.norm(windows)
-                tags = {"title": _made_up(rng, musical), "artist": rng.choice(artists), "year": rng.randint(1960, 2025)}
-                titles[tags["title"]] = tags["year"]
+                title, artist, year = _made_up(rng, musical), rng.choice(artists), rng.randint(1960, 2025)
+                tags: dict[str, Value] = {"title": title, "artist": artist, "year": year}
+                titles[title] = year
                 file = FileState(f"/music/{number}.flac", 1, 1, f"sound:{number}")
                 tracks.append(NewTrack(file, 60.0, TrackVectors(windows[0], starts_s, windows), tags))
             ms._catalogue.put(tracks)

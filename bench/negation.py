@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.retrieval import SOUND_FONTS, _render
-from client import MusicSearch, read_query
+from client import Hit, MusicSearch, read_query
 from train.corpus.compose.instruments import INSTRUMENTS
 
 TITLE = "Queries that say what there shall not be"
@@ -22,20 +24,20 @@ LEAST = 8  # tracks on either side, for an AUC to mean something
 FORMS = ("no {}", "without {}", "music without {}", "something with no {}")
 OLD_WEIGHT = 0.5  # of the rule that this one replaced: the vector of what is wanted, less half of what is not
 
-Facts = dict[str, Callable[[dict], bool]]
+Facts = dict[str, Callable[[dict[str, Any]], bool]]
 
 
-def _plays(*names: str) -> Callable[[dict], bool]:
+def _plays(*names: str) -> Callable[[dict[str, Any]], bool]:
     """Whether one of these instruments or families of instruments is in a track."""
 
-    def is_there(attributes: dict) -> bool:
+    def is_there(attributes: dict[str, Any]) -> bool:
         played = {*attributes["lead"], *attributes["comping"], attributes["bass"]} - {None}
         return bool(played.intersection(names) or {INSTRUMENTS[name].family for name in played}.intersection(names))
 
     return is_there
 
 
-def _is_style(*styles: str) -> Callable[[dict], bool]:
+def _is_style(*styles: str) -> Callable[[dict[str, Any]], bool]:
     return lambda attributes: attributes["style"] in styles
 
 
@@ -105,7 +107,7 @@ def measure() -> str | None:
     return "\n".join([*_tell_alone(alone), "", *_tell_longer(longer), "", _tell_ordinary(ordinary)])
 
 
-def _alone(ms: MusicSearch, rows: list[dict]) -> dict[str, list[float]]:
+def _alone(ms: MusicSearch, rows: list[dict[str, Any]]) -> dict[str, list[float]]:
     """By what is negated: AUC of the text as it is, of the text as it is read; and how often each half "fits"."""
     measured = {}
     for name, is_there in {**INSTRUMENT_WORDS, **STYLE_WORDS}.items():
@@ -120,7 +122,7 @@ def _alone(ms: MusicSearch, rows: list[dict]) -> dict[str, list[float]]:
     return measured
 
 
-def _in_longer(ms: MusicSearch, rows: list[dict]) -> np.ndarray:
+def _in_longer(ms: MusicSearch, rows: list[dict[str, Any]]) -> NDArray[np.float64]:
     """float [pairs, 3 rules, 5]: AUC over all tracks and over those that fit what is wanted; of the first ten, the
     share with what is not wanted, with what is, and right."""
     measured = []
@@ -150,7 +152,7 @@ def _in_longer(ms: MusicSearch, rows: list[dict]) -> np.ndarray:
     return np.array(measured)
 
 
-def _ordinary(ms: MusicSearch, rows: list[dict]) -> tuple[int, int, float, float]:
+def _ordinary(ms: MusicSearch, rows: list[dict[str, Any]]) -> tuple[int, int, float, float]:
     """Captions; those in which a negation is read; and their R@10 literally and as they are read."""
     captions = [(caption, index) for index, row in enumerate(rows) for caption in row["captions"]]
     negating = [(caption, index) for caption, index in captions if read_query(caption).unwanted]
@@ -163,7 +165,9 @@ def _ordinary(ms: MusicSearch, rows: list[dict]) -> tuple[int, int, float, float
     return len(captions), len(negating), *found.mean(axis=0).tolist()
 
 
-def _search(ms: MusicSearch, rows: list[dict], query: str, *, literal: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def _search(
+    ms: MusicSearch, rows: list[dict[str, Any]], query: str, *, literal: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores and "fits" of all tracks, in the order of the rows."""
     hits = ms.search(query, k=len(rows), starts=False, literal=literal, names="never")
     by_path = {hit.path: hit for hit in hits}
@@ -171,12 +175,12 @@ def _search(ms: MusicSearch, rows: list[dict], query: str, *, literal: bool = Fa
     return _scores(hits, rows), fits
 
 
-def _scores(hits: Sequence, rows: list[dict]) -> np.ndarray:
+def _scores(hits: Sequence[Hit], rows: list[dict[str, Any]]) -> NDArray[np.float64]:
     by_path = {hit.path: hit.score for hit in hits}
     return np.array([by_path[os.path.abspath(row["audio"])] for row in rows])
 
 
-def _auc(scores: np.ndarray, has: np.ndarray) -> float:
+def _auc(scores: NDArray[np.float64], has: NDArray[np.bool_]) -> float:
     """How often a track without it scores higher than one with it; a tie is half."""
     without, with_it = scores[~has][:, None], scores[has]
     return float((without > with_it).mean() + 0.5 * (without == with_it).mean())
@@ -212,7 +216,7 @@ def _tell_alone(by_seed: Sequence[dict[str, list[float]]]) -> list[str]:
     return lines
 
 
-def _tell_longer(by_seed: Sequence[np.ndarray]) -> list[str]:
+def _tell_longer(by_seed: Sequence[NDArray[np.float64]]) -> list[str]:
     seeds = np.array([measured.mean(axis=0) for measured in by_seed])  # [seeds, rules, 5]
     pairs = ", ".join(str(len(measured)) for measured in by_seed)
     lines = [

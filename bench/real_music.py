@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from client import MusicSearch
@@ -91,16 +93,18 @@ def report(*, encoder: Path | None = None) -> str:
     )
 
 
-def _hear(ms: MusicSearch, rows: Sequence[dict]) -> np.ndarray:
+def _hear(ms: MusicSearch, rows: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
     return ms.embed_audio([SHARED / "real" / row["audio"] for row in rows])
 
 
-def _accuracy(ms: MusicSearch, heard: np.ndarray, rows: Sequence[dict], *, labels: Sequence[str]) -> float:
+def _accuracy(
+    ms: MusicSearch, heard: NDArray[np.float32], rows: Sequence[dict[str, Any]], *, labels: Sequence[str]
+) -> float:
     best = (heard @ ms.embed_text([f"A {label} track" for label in labels]).T).argmax(axis=1)
     return float(np.mean([labels[place] in row["labels"] for place, row in zip(best, rows, strict=True)]))
 
 
-def _told_apart(rows: Sequence[dict], *, encoder: Path | None) -> Iterable[str]:
+def _told_apart(rows: Sequence[dict[str, Any]], *, encoder: Path | None) -> Iterable[str]:
     there: list[float] = []
     others: dict[str, list[float]] = {name: [] for name in ("of clips that are not in the library", *NO_MUSIC)}
     absent, *_ = others

@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from tests.client.audio_files import write_audio
 
@@ -85,11 +86,12 @@ def _read(url: str, *, windows: int | None) -> None:
         pass
 
 
-def _music(seconds: int) -> np.ndarray:
+def _music(seconds: int) -> NDArray[np.float32]:
     """float32 [2, samples]: tracks of the collection over and over, the right channel a little later than the left."""
     parts = []
     for path in sorted(COLLECTION.glob("*.opus")):
         samples, rate_hz = soundfile.read(path, dtype="float32")
         parts.append(soxr.resample(samples, rate_hz, FILE_RATE_HZ))
     mono = np.resize(np.concatenate(parts), seconds * FILE_RATE_HZ)
-    return np.stack([mono, np.roll(mono, 200)]).clip(-1, 1)
+    stereo: NDArray[np.float32] = np.stack([mono, np.roll(mono, 200)]).clip(-1, 1)
+    return stereo

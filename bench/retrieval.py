@@ -8,10 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import train.corpus
 from client import MusicSearch
@@ -54,7 +57,7 @@ def measure() -> str | None:
                 text = ms.embed_text(captions)
                 forward, back = retrieval_metrics(text @ audio.T), retrieval_metrics(audio @ text.T)
                 in_fp32 = ""
-                if source:
+                if source is not None and audio_fp32 is not None:
                     text_fp32 = _read(source, captions)
                     in_fp32 = f"{retrieval_metrics(text_fp32 @ audio_fp32.T)['R@10']:.1%}"
                 cells = [f"{forward[key]:.1%}" for key in ("R@1", "R@5", "R@10")]
@@ -64,7 +67,7 @@ def measure() -> str | None:
     return "\n".join(lines)
 
 
-def _render(sound_font: str, *, tracks: int = PAIRS, seconds: float = 12.0, seed: int = SEED) -> list[dict]:
+def _render(sound_font: str, *, tracks: int = PAIRS, seconds: float = 12.0, seed: int = SEED) -> list[dict[str, Any]]:
     sources = sorted(Path(train.corpus.__file__).parent.rglob("*.py"))
     version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     beside = "" if (tracks, seconds, seed) == (PAIRS, 12.0, SEED) else f"{tracks}x{seconds:g}s"
@@ -80,7 +83,7 @@ def _render(sound_font: str, *, tracks: int = PAIRS, seconds: float = 12.0, seed
 
 
 @torch.inference_mode()
-def _hear(source: Source, rows: list[dict]) -> np.ndarray:
+def _hear(source: Source, rows: list[dict[str, Any]]) -> NDArray[np.float32]:
     """The first window of each track, which is all that a track of 12 s has: float32 [rows, dim]."""
     rate, samples = source.window.sample_rate_hz, source.window.samples
     crops = [load_crop(Path(row["audio"]), sample_rate_hz=rate, samples=samples, window=0) for row in rows]
@@ -90,13 +93,15 @@ def _hear(source: Source, rows: list[dict]) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _read(source: Source, captions: list[str]) -> np.ndarray:
+def _read(source: Source, captions: list[str]) -> NDArray[np.float32]:
     batches = (source.tokenizer(captions[start : start + BATCH]) for start in range(0, len(captions), BATCH))
     return torch.cat([source.model.embed_text(*tokens) for tokens in batches]).numpy()
 
 
-def _caption(row: dict, style: str, index: int) -> str:
+def _caption(row: dict[str, Any], style: str, index: int) -> str:
     """The first caption of a style; for "any", one drawn by the track's index."""
     if style == "any":
-        return row["captions"][np.random.default_rng((0, index)).integers(len(row["captions"]))]
-    return next(text for text, kind in zip(row["captions"], row["caption_styles"], strict=True) if kind == style)
+        drawn: str = row["captions"][np.random.default_rng((0, index)).integers(len(row["captions"]))]
+        return drawn
+    pairs: Iterable[tuple[str, str]] = zip(row["captions"], row["caption_styles"], strict=True)
+    return next(text for text, kind in pairs if kind == style)

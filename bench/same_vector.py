@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client import MusicSearch
 from serve import Ports, running_server
@@ -29,7 +30,7 @@ def measure() -> str:
         audio = np.concatenate([local.embed_audio([file]) for file in files])
         text = np.concatenate([local.embed_text([caption]) for caption in texts])
 
-        def line(name: str, other_audio: np.ndarray, other_text: np.ndarray) -> str:
+        def line(name: str, other_audio: NDArray[np.float32], other_text: NDArray[np.float32]) -> str:
             return f"| {name} | {np.abs(other_audio - audio).max():.1e} | {np.abs(other_text - text).max():.1e} |"
 
         lines.append(line("in process, in a batch", local.embed_audio(files), local.embed_text(texts)))

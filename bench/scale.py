@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from client.index.catalogue import Catalogue
+from client.index.fields import Value
 from client.index.maintenance import export_library, export_to_parquet, import_library
 from client.index.records import FileState, Model, NewTrack, TrackVectors
 
@@ -64,7 +65,11 @@ def _make_library(folder: Path) -> None:
                 windows /= np.linalg.norm(windows, axis=1, keepdims=True)
                 mean = windows.mean(axis=0)
                 vectors = TrackVectors(mean / np.linalg.norm(mean), np.arange(WINDOWS, dtype=np.float32) * 10, windows)
-                tags = {"title": f"Track {number}", "artist": f"Artist {number % 99}", "bpm": 60 + number % 120}
+                tags: dict[str, Value] = {
+                    "title": f"Track {number}",
+                    "artist": f"Artist {number % 99}",
+                    "bpm": 60 + number % 120,
+                }
                 file = FileState(f"/music/{number}.flac", 20_000_000, number, f"sound:{number:064}")
                 tracks.append(NewTrack(file, 180.0, vectors, tags))
             catalogue.put(tracks)

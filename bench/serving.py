@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime
 import tritonclient.grpc as triton
 from google.protobuf import text_format
+from numpy.typing import NDArray
 from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
@@ -216,14 +217,16 @@ def _export_wide() -> bytes:
     (dim,) = _config(AUDIO.graph).output[0].dims
     config = replace(TOWERS[WIDE], embedding_dim=dim)
     model = type_float16(DualEncoder(config).eval())
-    return export_audio(model, samples=config.frontend.window_samples).SerializeToString()
+    graph: bytes = export_audio(model, samples=config.frontend.window_samples).SerializeToString()
+    return graph
 
 
 def _threads(graph: str) -> int:
     """How many compute in all instances of a graph's model."""
     config = _config(graph)
     each = int(config.parameters["intra_op_thread_count"].string_value)
-    return each * sum(group.count for group in config.instance_group)
+    instances: int = sum(group.count for group in config.instance_group)
+    return each * instances
 
 
 def _config(graph: str) -> model_config_pb2.ModelConfig:
@@ -240,7 +243,9 @@ def _open_text() -> Callable[[int], Side]:
     return _open_direct(TEXT.graph, {"input_ids": tokens, "attention_mask": tokens})
 
 
-def _open_direct(graph: str, feed: dict[str, np.ndarray], *, repository: Path = REPOSITORY) -> Callable[[int], Side]:
+def _open_direct(
+    graph: str, feed: Mapping[str, NDArray[np.float32] | NDArray[np.int32]], *, repository: Path = REPOSITORY
+) -> Callable[[int], Side]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads(graph)
     path = repository / graph / "1/model.onnx"
@@ -327,7 +332,7 @@ def _files() -> list[Path]:
     return [COLLECTION / json.loads(row)["audio"] for row in rows]
 
 
-def _windows() -> np.ndarray:
+def _windows() -> NDArray[np.float32]:
     """The first window of each file, float32 [64, window_samples]."""
     spec = LocalEncoder(REPOSITORY).spec
     readers = [
@@ -390,7 +395,7 @@ def _plot(items: str, rows: dict[int, dict[str, Side]]) -> str:
             f"{p50:.1f} to {p99:.1f}",
             Bar(math.log(longest / shortest), math.log(p50 / shortest), math.log(p99 / shortest), width=40),
         )
-    console = Console(file=io.StringIO(), width=120)
-    console.print(table)
-    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    sheet = io.StringIO()
+    Console(file=sheet, width=120).print(table)
+    drawn = sheet.getvalue()
     return "\n".join(["```text", *(line.rstrip() for line in drawn.splitlines()), "```"])

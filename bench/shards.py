@@ -63,7 +63,7 @@ def measure() -> str:
 def _sides() -> dict[str, Side]:
     manifest = _manifest("mp3")
     rows = read_manifest(manifest)
-    sides = {"files, MP3": Side(manifest, sum(row.audio.stat().st_size for row in rows) / 1e6)}
+    sides = {"files, MP3": Side(manifest, sum(row.file.stat().st_size for row in rows) / 1e6)}
     for number, (name, encoding) in enumerate(SHARDS.items()):
         folder = CACHE / f"shards_{number}"
         if not (folder / "index.json").is_file():

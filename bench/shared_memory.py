@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from bench.serving import REPOSITORY, _address, _windows
+from client.encoders.base import AUDIO_MODEL
 from client.encoders.local import LocalEncoder
-from client.encoders.triton import AUDIO_MODEL
 from serve import Ports, running_server
 
 TITLE = "Serving: windows through shared memory"
@@ -74,13 +74,15 @@ def _compare(address: str, windows: NDArray[np.float32]) -> tuple[float, float]:
         def by_grpc() -> NDArray[np.float32]:
             sent = triton.InferInput("waveform", shape, "FP32")
             sent.set_data_from_numpy(windows)
-            return client.infer(AUDIO_MODEL, [sent]).as_numpy("embedding")
+            embedding: NDArray[np.float32] = client.infer(AUDIO_MODEL, [sent]).as_numpy("embedding")
+            return embedding
 
         def by_region() -> NDArray[np.float32]:
             regions.set_shared_memory_region(handle, [windows])
             sent = triton.InferInput("waveform", shape, "FP32")
             sent.set_shared_memory(REGION, size)
-            return client.infer(AUDIO_MODEL, [sent]).as_numpy("embedding")
+            embedding: NDArray[np.float32] = client.infer(AUDIO_MODEL, [sent]).as_numpy("embedding")
+            return embedding
 
         sides: dict[str, Callable[[], NDArray[np.float32]]] = {"gRPC": by_grpc, "shared": by_region}
         np.testing.assert_array_equal(by_grpc(), by_region())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc as triton
+from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from client import ServerBusy, TritonEncoder
@@ -60,7 +61,7 @@ def measure(*, seconds: float = SOAK_S) -> str:
             memory["callers"].append(_resident_mb(callers_pid, alone=True)[0][0])
             processes = len(group)
             time.sleep(SAMPLE_S)
-        outcomes, failures = soaking.result()
+        outcomes, longest_s, failures = soaking.result()
         if not server.is_alive():
             failures.append(f"tritonserver died: {server.log()[-500:]}")
     marks = range(1, MARKS + 1)
@@ -75,7 +76,7 @@ def measure(*, seconds: float = SOAK_S) -> str:
     for kind, count in CALLERS.items():
         of = outcomes[kind]
         lines.append(
-            f"| {kind} | {count} | {of['answered']} | {of['busy']} | {of['longest_refusal_s']:.1f} s "
+            f"| {kind} | {count} | {of['answered']} | {of['busy']} | {longest_s[kind]:.1f} s "
             f"| {of['failed']} | {of['checked']} | {of['wrong']} |"
         )
     lines += [
@@ -132,7 +133,7 @@ def _local() -> LocalEncoder:
 
 
 @functools.cache
-def _tracks() -> list[tuple[bytes, np.ndarray, np.ndarray, np.ndarray]]:
+def _tracks() -> list[tuple[bytes, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
     """Of each file of the demo collection its bytes, first window, that window's vector, and its own vector."""
     spec = _local().spec
     tracks = []
@@ -151,19 +152,20 @@ def _prepare() -> int:
     return os.getpid()
 
 
-def _overload(url: str, seconds: float) -> tuple[dict[str, Counter], list[str]]:
-    """What became of the calls, by kind, and the failures."""
+def _overload(url: str, seconds: float) -> tuple[dict[str, Counter[str]], dict[str, float], list[str]]:
+    """What became of the calls, by kind; the seconds of the longest refusal of each; and the failures."""
     encoder = TritonEncoder(url)
-    outcomes = {kind: Counter() for kind in CALLERS}
+    outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in CALLERS}
+    longest_s = dict.fromkeys(CALLERS, 0.0)
     failures: dict[str, str] = {}
     lock = threading.Lock()
     numbers = itertools.count()
     ends_at = time.monotonic() + seconds
 
-    def call(kind: str, ask: Callable[[int], tuple[np.ndarray, np.ndarray | None]]) -> None:
+    def call(kind: str, ask: Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32] | None]]) -> None:
         while time.monotonic() < ends_at:
             began_at = time.monotonic()
-            counted = Counter()
+            counted: Counter[str] = Counter()
             try:
                 vector, expected = ask(next(numbers))
                 counted["answered"] = 1
@@ -179,7 +181,7 @@ def _overload(url: str, seconds: float) -> tuple[dict[str, Counter], list[str]]:
                 outcomes[kind] += counted
                 if counted["busy"]:
                     waited_s = time.monotonic() - began_at
-                    outcomes[kind]["longest_refusal_s"] = max(outcomes[kind]["longest_refusal_s"], waited_s)
+                    longest_s[kind] = max(longest_s[kind], waited_s)
             if not counted["answered"]:
                 time.sleep(random.uniform(0.5, 1.5) * PAUSE_S)
 
@@ -197,21 +199,21 @@ def _overload(url: str, seconds: float) -> tuple[dict[str, Counter], list[str]]:
         for thread in threads:
             thread.join()
     encoder.close()
-    return outcomes, list(failures.values())
+    return outcomes, longest_s, list(failures.values())
 
 
-def _ask_text(encoder: TritonEncoder, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _ask_text(encoder: TritonEncoder, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     text = f"take {number} of {PHRASES[number % len(PHRASES)]}"
     vector = encoder.embed_texts([text])
     return vector, None if number % CHECKED_TEXTS else _local().embed_texts([text])
 
 
-def _ask_window(encoder: TritonEncoder, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _ask_window(encoder: TritonEncoder, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     _, window, expected, _ = _tracks()[number % len(_tracks())]
     return encoder.embed_windows(window[None])[0], expected
 
 
-def _ask_file(client: triton.InferenceServerClient, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _ask_file(client: triton.InferenceServerClient, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     content, _, _, expected = _tracks()[number % len(_tracks())]
     tensor = triton.InferInput("audio", [1], "BYTES").set_data_from_numpy(np.array([content], np.object_))
     try:

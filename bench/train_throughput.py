@@ -131,9 +131,8 @@ def _train(name: str, data: Path, *, decode: bool, steps: int) -> tuple[float, f
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         repeat = _repeat_shard if data.suffix == ".tar" else _repeat_manifest
         repeated = repeat(data, Path(folder), times=steps * config.optim.batch_size)
-        if not decode:
-            train.loop.DataLoader = _load_or_repeat
-        train.loop.train(config, manifest=repeated, run=Path(folder) / "run")
+        with mock.patch.object(train.loop, "DataLoader", DataLoader if decode else _load_or_repeat):
+            train.loop.train(config, manifest=repeated, run=Path(folder) / "run")
         last = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["pairs_per_s"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 

@@ -18,12 +18,14 @@ from tempfile import TemporaryDirectory
 import httpx2
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 
 from bench.retrieval import CACHE
 from client import MusicSearch
 from client.encoders import open_encoder
 from client.index import schema
+from client.index.fields import Value
 from client.index.records import FileState, NewTrack, TrackVectors
 from demo.__main__ import COLLECTION, read_queries
 
@@ -100,7 +102,7 @@ def make_library(tracks: int) -> Path:
                 noise = rng.normal(size=(WINDOWS, near.shape[1])) * SPREAD / np.sqrt(near.shape[1])
                 windows = _unit(near[rng.integers(len(near))] + noise)
                 file = FileState(f"/music/{number // 12:05d}/{number:06d}.flac", 1, 1, f"sound:{number}")
-                tags = {
+                tags: dict[str, Value] = {
                     "title": " ".join(rng.choice(words, rng.integers(1, 4))).title(),
                     "artist": artists[number // 12 % len(artists)],
                     "genre": GENRES[rng.integers(len(GENRES))],
@@ -120,12 +122,13 @@ def _fingerprint() -> str:
         return encoder.spec.fingerprint
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 @contextmanager
-def serving(library: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+def serving(library: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The page's server on a free port, and its process."""
     command = [
         sys.executable,
@@ -231,7 +234,7 @@ def _look(address: str) -> str:
     )
 
 
-async def _stay(address: str, server: subprocess.Popen) -> list[float]:
+async def _stay(address: str, server: subprocess.Popen[str]) -> list[float]:
     """Resident memory of the server in MB, once a minute, while eight people use it."""
     sizes_mb: list[float] = []
     ends_at = time.monotonic() + STAY_S

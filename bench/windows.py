@@ -81,7 +81,8 @@ def _bytes_a_track(model: Model, *, quantize: Callable[..., bytes] = quantized.q
 
     def units(count: int) -> NDArray[np.float32]:
         vectors = rng.standard_normal((count, model.dim)).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
     starts_s = np.arange(0, 10 * WINDOWS, 10, dtype=np.float32)
     with (

@@ -1,6 +1,7 @@
 """Signals and texts where a log-mel front end, float16 or a tokenizer breaks first; made here, always the same."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.sources import AudioWindow
 
@@ -16,7 +17,7 @@ FORMANT_WIDTH_HZ = 90.0
 CHORDS_HZ = ((220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0), (196.0, 246.9, 293.7))  # Am F C G
 
 
-def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
+def hard_signals(window: AudioWindow) -> dict[str, NDArray[np.float32]]:
     """By name, float32 [window.samples] in -1…1."""
     rng = np.random.default_rng(0)
     time_s = np.arange(window.samples) / window.sample_rate_hz
@@ -44,7 +45,7 @@ def hard_signals(window: AudioWindow) -> dict[str, np.ndarray]:
     return {name: np.clip(signal, -1, 1).astype(np.float32) for name, signal in signals.items()}
 
 
-def _voice(time_s: np.ndarray) -> np.ndarray:
+def _voice(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Glottal pulses through the resonances of a vowel, four syllables a second, a pause after every third; |x| <= 1.
 
     A train of pulses is a sum of equal harmonics, and a resonance weighs each by how near it lies, so no filter runs.
@@ -60,10 +61,11 @@ def _voice(time_s: np.ndarray) -> np.ndarray:
         ]
         pulses = sum(weight * np.cos(number * phase) for number, weight in enumerate(weights, start=1))
         voice += np.where(syllable % len(FORMANTS_HZ) == vowel, pulses / sum(weights), 0.0)
-    return voice * spoken
+    uttered: NDArray[np.float64] = voice * spoken
+    return uttered
 
 
-def _harmony(time_s: np.ndarray) -> np.ndarray:
+def _harmony(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Plucked chords, one a second, five harmonics a note, over a bass; |x| <= 1."""
     second = time_s.astype(int) % len(CHORDS_HZ)
     harmony = np.zeros_like(time_s)

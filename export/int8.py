@@ -36,4 +36,5 @@ def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
     quantiser = MatMulNBitsQuantizer(graph, algo_config=config)
     with quiet():
         quantiser.process()
-    return quantiser.model.model
+    quantised: onnx.ModelProto = quantiser.model.model
+    return quantised

@@ -18,7 +18,7 @@ from export import ExportError
 try:
     import fcntl
 except ImportError:  # Windows, where tritonserver does not run either
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # Windows has none, which a module's type cannot say
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's <fcntl.h> and <linux/fs.h>
 
@@ -109,7 +109,7 @@ def _exchange(one: Path, other: Path) -> bool:
         return False
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # since glibc 2.28
     paths = (os.fsencode(one), os.fsencode(other))
-    return bool(renameat2) and renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0
+    return bool(renameat2 and renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0)
 
 
 def _flush(*paths: Path) -> None:

@@ -23,12 +23,14 @@ import numpy as np
 import onnxruntime
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export import ExportError
 from export.hard_items import SILENCE
 from export.parity_data import ParityData
+from export.sources import Model
 from export.towers import type_float16
 from export.triton_config import ModelParameters, padded_lengths
 from train.data.tokenizer import TextTokenizer
@@ -112,8 +114,8 @@ class GraphParity:
 
     graph: str
     items: tuple[ItemParity, ...]
-    truth: np.ndarray = field(repr=False)
-    exported: np.ndarray = field(repr=False)
+    truth: NDArray[np.float32] = field(repr=False)
+    exported: NDArray[np.float32] = field(repr=False)
     uncounted: frozenset[str] = frozenset()
 
     @property
@@ -158,7 +160,7 @@ class SearchParity:
 
     def sentence(self) -> str:
         overlap = f"The ten best windows for {self.texts} texts are PyTorch's to {100 * self.top_10_overlap:.1f} %"
-        if self.recall is None:
+        if self.recall is None or self.torch_recall is None:
             return f"{overlap}; R@10 is not measured, the parity data has at most ten tracks."
         return (
             f"{overlap}; R@10 of {self.captions} captions among {self.tracks} tracks is {100 * self.recall:.1f} % "
@@ -194,23 +196,28 @@ class Parity:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """A table for people: label, audio graph, text graph."""
-        graphs = (self.audio, self.text)
-        accepted = zip(graphs, self.accepted, strict=True)
-        halves = [graph.worst_float16_cosine for graph in graphs]
-        return [
-            ("precision", *self.precisions),
-            ("items compared with PyTorch in float32", *(str(len(graph.items)) for graph in graphs)),
-            *(
-                (label, *(f"{getattr(graph, name):.7f}" for graph in graphs))
-                for label, name in (("cosine, worst", "worst_cosine"), ("cosine, mean", "mean_cosine"))
-            ),
-            ("cosine, worst in float16 arithmetic", *("-" if half is None else f"{half:.7f}" for half in halves)),
-            ("largest error of a component", *(f"{graph.max_error:.0e}" for graph in graphs)),
+        labels = (
+            "precision",
+            "items compared with PyTorch in float32",
+            "cosine, worst",
+            "cosine, mean",
+            "cosine, worst in float16 arithmetic",
+            "largest error of a component",
+            "largest difference, alone to in a batch or padded",
+        )
+        audio, text = (
             (
-                "largest difference, alone to in a batch or padded",
-                *(f"{graph.deviation:.0e} of {accept.max_deviation:.0e}" for graph, accept in accepted),
-            ),
-        ]  # type: ignore[return-value]
+                precision,
+                str(len(graph.items)),
+                f"{graph.worst_cosine:.7f}",
+                f"{graph.mean_cosine:.7f}",
+                "-" if graph.worst_float16_cosine is None else f"{graph.worst_float16_cosine:.7f}",
+                f"{graph.max_error:.0e}",
+                f"{graph.deviation:.0e} of {accept.max_deviation:.0e}",
+            )
+            for graph, precision, accept in zip((self.audio, self.text), self.precisions, self.accepted, strict=True)
+        )
+        return list(zip(labels, audio, text, strict=True))
 
     def to_json(self, parameters: ModelParameters) -> str:
         """The content of `parity.json`; rounded, so that the last bit of a sum changes nothing."""
@@ -237,14 +244,16 @@ class Parity:
 
 
 def float32_needed(
-    model: nn.Module, groups: Sequence[tuple[str, ...]], windows: Mapping[str, np.ndarray], *, min_cosine: float
+    model: Model, groups: Sequence[tuple[str, ...]], windows: Mapping[str, NDArray[np.float32]], *, min_cosine: float
 ) -> tuple[str, ...]:
     """The names in as few of the first `groups`, one at least, as must stay float32 for float16 to pass with room.
 
     Room is half of what the gate allows, which the graph's own rounding and search take from. All, where none suffice.
     """
+    if not groups:
+        return ()
     counted = [(window[None],) for name, window in windows.items() if name != SILENCE]
-    truth = _in_torch(model.embed_audio, counted) if groups else None
+    truth = _in_torch(model.embed_audio, counted)
     kept: tuple[str, ...] = ()
     for group in groups:
         kept += group
@@ -255,7 +264,7 @@ def float32_needed(
 
 
 def check_audio(
-    graph: bytes, windows: Mapping[str, np.ndarray], *, model: nn.Module, typed: nn.Module | None, accept: Thresholds
+    graph: bytes, windows: Mapping[str, NDArray[np.float32]], *, model: Model, typed: Model | None, accept: Thresholds
 ) -> GraphParity:
     """Compare the audio graph with `model`; `typed` is the float16 model that the graph was exported from, if any.
 
@@ -292,8 +301,8 @@ def check_text(
     graph: bytes,
     texts: Sequence[str],
     *,
-    model: nn.Module,
-    typed: nn.Module | None,
+    model: Model,
+    typed: Model | None,
     tokenizer: TextTokenizer,
     max_tokens: int,
     accept: Thresholds,
@@ -325,8 +334,8 @@ def check_text(
 
 
 def embed_captions(
-    graph: bytes, captions: Sequence[str], *, model: nn.Module, tokenizer: TextTokenizer
-) -> tuple[np.ndarray, np.ndarray]:
+    graph: bytes, captions: Sequence[str], *, model: Model, tokenizer: TextTokenizer
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What torch in float32 and the text graph make of each caption: float32 [captions, dim] twice, unit rows."""
     run = _open(graph)
     truth, exported = [], []
@@ -342,7 +351,7 @@ def embed_captions(
 
 def check_search(
     audio: GraphParity,
-    captions: tuple[np.ndarray, np.ndarray],
+    captions: tuple[NDArray[np.float32], NDArray[np.float32]],
     *,
     data: ParityData,
     accept: Thresholds,
@@ -397,10 +406,10 @@ def _compare(
     graph: str,
     names: Sequence[str],
     *,
-    truth: np.ndarray,
-    float16: np.ndarray | None,
-    exported: np.ndarray,
-    variants: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    truth: NDArray[np.float32],
+    float16: NDArray[np.float32] | None,
+    exported: NDArray[np.float32],
+    variants: Sequence[tuple[str, NDArray[np.int64], NDArray[np.float32]]],
     accept: Thresholds,
     rounded: Callable[[int], float] | None = None,
     uncounted: frozenset[str] = frozenset(),
@@ -416,8 +425,9 @@ def _compare(
         cosines["torch in float16"] = _cosines(truth, float16)
     for runtime, values in cosines.items():
         least = np.where(counted, accept.min_cosine, 0.0)  # what is not finite has -1
-        for row in np.flatnonzero(~(values >= least)) if rounded else ():
-            least[row] = min(least[row], rounded(int(row)))
+        if rounded:
+            for row in np.flatnonzero(~(values >= least)):
+                least[row] = min(least[row], rounded(int(row)))
         worst = int(np.argmin(values - least))
         if not values[worst] >= least[worst]:
             raise ExportError(
@@ -461,7 +471,7 @@ def _compare(
     return GraphParity(graph, tuple(items), truth, exported, uncounted)
 
 
-def _check_different(graph: str, truth: np.ndarray) -> None:
+def _check_different(graph: str, truth: NDArray[np.float32]) -> None:
     """Raises ExportError where the vectors of different items, float32 [items, dim], are all but one."""
     alike = float(np.median((truth @ truth.T)[np.triu_indices(len(truth), k=1)]))
     if alike > MAX_ALIKE:
@@ -475,12 +485,12 @@ def _check_different(graph: str, truth: np.ndarray) -> None:
         )
 
 
-def _best(scores: np.ndarray) -> np.ndarray:
+def _best(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """The columns of the TOP best scores of each row."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
 
 
-def _batches(rows: np.ndarray) -> Iterator[np.ndarray]:
+def _batches(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """All rows once, shuffled so that hard items meet real ones, in batches of 17, 3, 2, 17, … and what is left."""
     rows = np.random.default_rng(0).permutation(rows)
     for size in itertools.cycle(BATCHES):
@@ -494,15 +504,16 @@ def _quote(name: str) -> str:
     return f"“{name if len(name) <= 60 else name[:57] + '…'}”"
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """By row, float64 [items]; -1 where either row is not finite: an overflow agrees with nothing."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    some, others = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(all="ignore"):
-        cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return np.nan_to_num(cosines, nan=-1.0)
+        cosines = (some * others).sum(axis=1) / (np.linalg.norm(some, axis=1) * np.linalg.norm(others, axis=1))
+    numbers: NDArray[np.float64] = np.nan_to_num(cosines, nan=-1.0)
+    return numbers
 
 
-def _open(graph: bytes) -> Callable[..., np.ndarray]:
+def _open(graph: bytes) -> Callable[..., NDArray[np.float32]]:
     """A function from the graph's inputs, in their order, to its only output."""
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch computes in turns with it
@@ -519,7 +530,11 @@ class ProductsOfFloat16(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, func: Callable, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func not in (F.linear, F.conv1d, F.conv2d) or args[0].dtype != torch.float16:
             return func(*args, **(kwargs or {}))
@@ -527,7 +542,9 @@ class ProductsOfFloat16(TorchFunctionMode):
         return func(*widened, **(kwargs or {})).half()
 
 
-def _in_torch(embed: Callable[..., Tensor], items: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+def _in_torch(
+    embed: Callable[..., Tensor], items: Sequence[Sequence[NDArray[np.float32] | NDArray[np.int32]]]
+) -> NDArray[np.float32]:
     with torch.inference_mode(), ProductsOfFloat16():
         return np.concatenate([embed(*map(torch.from_numpy, item)).numpy() for item in items])
 
@@ -543,5 +560,5 @@ def _round(content: Any) -> Any:
     return content
 
 
-def _pad(rows: Sequence[np.ndarray], *, length: int, value: int) -> np.ndarray:
+def _pad(rows: Sequence[NDArray[np.int32]], *, length: int, value: int) -> NDArray[np.int32]:
     return np.concatenate([np.pad(row, ((0, 0), (0, length - row.shape[1])), constant_values=value) for row in rows])

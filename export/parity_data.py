@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export import ExportError
 from export.hard_items import HARD_TEXTS, hard_signals
@@ -30,7 +31,7 @@ class ParityData:
         text_tracks: the track of each caption: of those in `texts`, and of all others that search is compared on.
     """
 
-    windows: Mapping[str, np.ndarray]
+    windows: Mapping[str, NDArray[np.float32]]
     texts: tuple[str, ...]
     window_tracks: Mapping[str, int]
     text_tracks: Mapping[str, int]

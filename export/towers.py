@@ -32,6 +32,7 @@ from transformers import PreTrainedModel
 
 from export import ExportError
 from export.node_names import name_by_module
+from export.sources import Model
 from train.towers.audio_resnet import AttentionPool, MeanPool
 
 OPSET = 18
@@ -53,7 +54,7 @@ def check_weights(model: nn.Module) -> None:
             )
 
 
-def type_float16(model: nn.Module, *, float32: Collection[str] = ()) -> nn.Module:
+def type_float16(model: Model, *, float32: Collection[str] = ()) -> Model:
     """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
 
     Args:
@@ -73,7 +74,7 @@ def type_float16(model: nn.Module, *, float32: Collection[str] = ()) -> nn.Modul
     return typed
 
 
-def type_embeddings(model: nn.Module) -> nn.Module:
+def type_embeddings(model: Model) -> Model:
     """A copy in float32 whose tables of embeddings are stored as float16; raises ExportError as `type_float16` does."""
     typed = copy.deepcopy(model).eval()
     for module in typed.text_tower.modules():
@@ -83,13 +84,13 @@ def type_embeddings(model: nn.Module) -> nn.Module:
     return typed
 
 
-def export_audio(model: nn.Module, *, samples: int) -> onnx.ModelProto:
+def export_audio(model: Model, *, samples: int) -> onnx.ModelProto:
     """`waveform` float32 [batch, samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
     waveform = torch.zeros(EXAMPLE_BATCH, samples)
     return _export(_Audio(model), {"waveform": waveform}, axes={0: Dim("batch")})
 
 
-def export_text(model: nn.Module, *, max_tokens: int) -> onnx.ModelProto:
+def export_text(model: Model, *, max_tokens: int) -> onnx.ModelProto:
     """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm.
 
     Any int32 is a token id to the graph (`clip_token_ids`).
@@ -110,10 +111,10 @@ def clip_token_ids(graph: onnx_ir.Graph) -> None:
         ExportError: the graph looks nothing up by them.
     """
     ids = next(value for value in graph.inputs if value.name == "input_ids")
-    tables = [lookup.inputs[0] for lookup in _lookups(ids)]
-    if not tables:
+    shapes = [table.shape for lookup in _lookups(ids) if (table := lookup.inputs[0]) and table.shape]
+    if not shapes:
         raise ExportError("the text graph looks up no table by input_ids; expected a tower with token embeddings")
-    last_id = min(table.shape[0] for table in tables) - 1
+    last_id = min(shape.numpy()[0] for shape in shapes) - 1
     bounds = [
         onnx_ir.Value(name=name, const_value=onnx_ir.tensor(np.array(bound, np.int32), name=name))
         for name, bound in (("first_token_id", 0), ("last_token_id", last_id))
@@ -130,7 +131,7 @@ def clip_token_ids(graph: onnx_ir.Graph) -> None:
 
 
 class _Audio(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
@@ -139,7 +140,7 @@ class _Audio(nn.Module):
 
 
 class _Text(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
@@ -147,7 +148,7 @@ class _Text(nn.Module):
         return self.model.embed_text(input_ids, attention_mask)
 
 
-def _beside(model: nn.Module) -> list[nn.Module]:
+def _beside(model: Model) -> list[nn.Module]:
     """The towers beside the audio tower (`train.dual_encoder.Beside`)."""
     beside = getattr(model, "beside", None)
     return list(beside.towers) if beside is not None else []
@@ -244,9 +245,15 @@ def _cast_before_relu(graph: onnx_ir.Graph) -> None:
     ONNX Runtime's CPU provider runs a float16 Relu in float16 if a Cast reads it, and rounds there.
     """
     for cast in [node for node in graph if node.op_type == "Cast"]:
-        relu = cast.inputs[0].producer() if cast.inputs[0] else None
         narrow, wide = cast.inputs[0], cast.outputs[0]
-        if relu is None or relu.op_type != "Relu" or len(narrow.uses()) > 1 or wide.dtype != onnx_ir.DataType.FLOAT:
+        relu = narrow.producer() if narrow else None
+        if (
+            narrow is None
+            or relu is None
+            or relu.op_type != "Relu"
+            or len(narrow.uses()) > 1
+            or wide.dtype != onnx_ir.DataType.FLOAT
+        ):
             continue
         wide.replace_all_uses_with(narrow)
         cast.replace_input_with(0, relu.inputs[0])

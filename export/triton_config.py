@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from string import Template
 
@@ -116,7 +117,7 @@ def _warmup(inputs: dict[str, tuple[str, int]], *, batch_size: int) -> str:
     return f'model_warmup {{ name: "{shapes}" batch_size: {batch_size}\n{"".join(lines)}}}\n'
 
 
-def _entries(parameters: dict[str, str | int]) -> str:
+def _entries(parameters: Mapping[str, str | int]) -> str:
     # A JSON string without \u escapes is a protobuf text string.
     quoted = {key: json.dumps(str(value), ensure_ascii=False) for key, value in parameters.items()}
     return "\n".join(f'parameters {{ key: "{key}" value: {{ string_value: {text} }} }}' for key, text in quoted.items())

@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,16 @@ _ADDRESS_OPTIONS = ("--http-address", "--grpc-address", "--metrics-address", "--
 
 
 class _RefuseAddress(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, _namespace: object, value: object, option: str | None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
         parser.error(
-            f"{option} {value}: this server listens on 127.0.0.1 only, because its Triton release has published "
-            "critical vulnerabilities; to serve other machines, serve the same folder with NVIDIA's container"
+            f"{option_string} {values}: this server listens on 127.0.0.1 only, because its Triton release has "
+            "published critical vulnerabilities; to serve other machines, serve the same folder with NVIDIA's container"
         )
 
 
@@ -147,7 +153,7 @@ def _banner(server: Server) -> str:
     )
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

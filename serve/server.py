@@ -69,7 +69,7 @@ class Server:
         pid: of tritonserver; it leads a process group of its own that its Python models belong to.
     """
 
-    def __init__(self, process: subprocess.Popen, *, ports: Ports, repository: Path, workspace: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, ports: Ports, repository: Path, workspace: Path) -> None:
         self._process = process
         self._repository = repository
         self._workspace = workspace
@@ -282,7 +282,7 @@ def _discard(workspace: Path) -> None:
     shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> subprocess.Popen:
+def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> subprocess.Popen[bytes]:
     environment = environment_of(wheel)
     _check_stub(wheel.stub, environment=environment)
     assemble_backends(workspace / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
@@ -290,7 +290,7 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
     # be the user's, and Python writes a __pycache__ beside each model.py (the stub ignores PYTHON* variables).
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(repository, workspace / "repository", copy_function=os.symlink, ignore=ignored)
-    command = [
+    command: list[str | Path] = [
         *(sys.executable, "-IS", Path(__file__).with_name("tied_exec.py"), str(os.getpid())),
         *(wheel.tritonserver, f"--model-repository={workspace}/repository"),
         *(f"--backend-directory={workspace}/backends", "--disable-auto-complete-config"),
@@ -377,7 +377,7 @@ def _reason(log: str) -> str:
     return "\n  ".join(["", *(causes or log.splitlines()[-5:])])
 
 
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """Let requests in flight finish, then leave no process of the server's group."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -103,8 +103,9 @@ def _reverberate(waveform: Tensor, *, tail_s: float, sample_rate_hz: int, rng: n
     room = torch.from_numpy(rng.standard_normal(samples, dtype=np.float32)) * 10 ** (-3.0 * time_s / tail_s)
     room = 0.5 * room / room.norm()
     room[0] += 1.0
-    wet = AF.fftconvolve(waveform, room)[: len(waveform)]
-    return wet * (waveform.norm() / wet.norm().clamp_min(1e-9))
+    wet: Tensor = AF.fftconvolve(waveform, room)[: len(waveform)]
+    level: Tensor = waveform.norm() / wet.norm().clamp_min(1e-9)
+    return wet * level
 
 
 def augment_log_mel(log_mel: Tensor, *, config: AugmentConfig, frontend: FrontendConfig) -> Tensor:

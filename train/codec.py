@@ -3,15 +3,21 @@
 import io
 from collections.abc import Iterable
 from functools import cache
+from typing import Literal
 
 import av
 import numpy as np
 import soundfile
-from av.audio.stream import AudioStream
+from numpy.typing import NDArray
 
 from audio import Recording
 
-_FFMPEG = {"aac": ("aac", "mp4"), "mp3": ("libmp3lame", "mp3"), "opus": ("libopus", "ogg")}  # encoder, container
+_Encoder = Literal["aac", "libmp3lame", "libopus"]
+_FFMPEG: dict[str, tuple[_Encoder, str]] = {  # encoder, container
+    "aac": ("aac", "mp4"),
+    "mp3": ("libmp3lame", "mp3"),
+    "opus": ("libopus", "ogg"),
+}
 CODECS = (*_FFMPEG, "vorbis")
 
 # Half of what Opus's default costs to encode; what it gives is hardly another.
@@ -27,7 +33,9 @@ def codecs_at(sample_rate_hz: int) -> tuple[str, ...]:
     return tuple(codec for codec in CODECS if codec == "vorbis" or sample_rate_hz in _rates(_FFMPEG[codec][0]))
 
 
-def through_codec(waveform: np.ndarray, *, codec: str, bits_per_sample: float, sample_rate_hz: int) -> np.ndarray:
+def through_codec(
+    waveform: NDArray[np.float32], *, codec: str, bits_per_sample: float, sample_rate_hz: int
+) -> NDArray[np.float32]:
     """Encode and decode.
 
     Args:
@@ -48,21 +56,23 @@ def through_codec(waveform: np.ndarray, *, codec: str, bits_per_sample: float, s
     return np.pad(decoded, (0, len(waveform) - len(decoded)))
 
 
-def _encode(waveform: np.ndarray, file: io.BytesIO, *, codec: str, bits_per_sample: float, sample_rate_hz: int) -> None:
+def _encode(
+    waveform: NDArray[np.float32], file: io.BytesIO, *, codec: str, bits_per_sample: float, sample_rate_hz: int
+) -> None:
     encoder, container = _FFMPEG[codec]
     frame = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
     frame.sample_rate, frame.pts = sample_rate_hz, 0
     with av.open(file, "w", format=container) as target:
-        stream: AudioStream = target.add_stream(
-            encoder, rate=sample_rate_hz, layout="mono", options=_OPTIONS.get(codec, {})
-        )
+        stream = target.add_stream(encoder, rate=sample_rate_hz, layout="mono", options=_OPTIONS.get(codec, {}))
         stream.codec_context.thread_count = 1  # loaders' processes share the cores already
         stream.bit_rate = round(bits_per_sample * sample_rate_hz)
         for packets in (stream.encode(frame), stream.encode(None)):
             target.mux(packets)
 
 
-def _encode_vorbis(waveform: np.ndarray, file: io.BytesIO, *, bits_per_sample: float, sample_rate_hz: int) -> None:
+def _encode_vorbis(
+    waveform: NDArray[np.float32], file: io.BytesIO, *, bits_per_sample: float, sample_rate_hz: int
+) -> None:
     """By libsndfile: FFmpeg in PyAV's wheels has no libvorbis, and its own encoder is of another quality."""
     quality = float(np.interp(bits_per_sample, _VORBIS_BITS, _VORBIS_QUALITY))
     with soundfile.SoundFile(

@@ -587,7 +587,8 @@ class Config:
         Raises:
             ConfigError: an unknown key, a value of the wrong type, or values that contradict each other.
         """
-        return _build(cls, values, prefix="")
+        config: Self = _build(cls, values, prefix="")
+        return config
 
 
 def flat_values(config: Config) -> dict[str, Any]:

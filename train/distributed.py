@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -31,7 +32,9 @@ from torch.distributed.nn.functional import all_gather
 TIMEOUT = timedelta(hours=6)
 BEAT_S = 5.0
 LOST_S = 60.0  # a process that is alive comes to beat in this time, however busy its machine
-LEFT = b"left"
+LEFT = "left"
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class LostProcessError(RuntimeError):
@@ -105,7 +108,7 @@ class Watch:
                 store.set(str(self._rank), LEFT if is_last else str(beats))
                 for other in list(self._heard):
                     value = store.get(str(other)) if store.check([str(other)]) else b""
-                    if value == LEFT:
+                    if value == LEFT.encode():
                         del self._heard[other]
                     elif value != shown.get(other, b""):
                         shown[other], self._heard[other] = value, time.monotonic()
@@ -157,11 +160,12 @@ def _common_store() -> dist.Store:
     return dist.PrefixStore(f"beats/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
-def share_batch_statistics(module: nn.Module, *, world: World) -> nn.Module:
+def share_batch_statistics(module: Module, *, world: World) -> Module:
     """The module with BatchNorm over the items of all processes; on GPUs alone, as PyTorch has it."""
     if world.size == 1 or world.device.type != "cuda":
         return module
-    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    shared: Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return shared
 
 
 def gather(tensor: Tensor, *, world: World) -> Tensor:

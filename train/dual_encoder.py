@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from train.config import BesideConfig, ModelConfig
 from train.frontend import LogMel
 from train.towers import build_audio_tower, build_text_tower
+from train.towers.text_bert import TextBert
 
 ABSENT = 1e4  # taken off a token's score where there is none
 
@@ -46,7 +47,8 @@ class DualEncoder(nn.Module):
     def log_mel(self, waveform: Tensor) -> Tensor:
         """float32 [batch, window_samples] -> float32 [batch, 1, n_mels, frames]; never under autocast."""
         with torch.autocast(waveform.device.type, enabled=False):
-            return self.frontend(waveform.float())
+            log_mel: Tensor = self.frontend(waveform.float())
+        return log_mel
 
     def embed_log_mel(self, log_mel: Tensor) -> Tensor:
         """float32 [batch, 1, n_mels, frames] -> float32 [batch, dim], unit L2 norm."""
@@ -74,8 +76,10 @@ class DualEncoder(nn.Module):
         """int [batch, length] twice, mask 0 for padding -> float32 [batch, vector size], unit L2 norm."""
         if self.beside is None:
             return self.project_text(self.text_tower(input_ids, attention_mask))
-        tokens = self.text_tower.tokens(input_ids, attention_mask)
-        learned = self.project_text(self.text_tower.pool(tokens, attention_mask))
+        tower = self.text_tower
+        assert isinstance(tower, TextBert)  # a configuration with `beside` has no other
+        tokens = tower.tokens(input_ids, attention_mask)
+        learned = self.project_text(tower.pool(tokens, attention_mask))
         return self.beside.join_text(learned, tokens, attention_mask)
 
 
@@ -95,8 +99,9 @@ class Beside(nn.Module):
         distinct = list(dict.fromkeys(part.frontend for part in config.parts))
         self.hears = [distinct.index(part.frontend) for part in config.parts]
         self.frontends = nn.ModuleList(LogMel(frontend) for frontend in distinct)
-        self.towers = nn.ModuleList(build_audio_tower(part.audio, frontend=part.frontend) for part in config.parts)
-        width = sum(tower.width for tower in self.towers)
+        towers = [build_audio_tower(part.audio, frontend=part.frontend) for part in config.parts]
+        self.towers = nn.ModuleList(towers)
+        width = sum(tower.width for tower in towers)
         self.audio_projection = nn.Linear(width, config.concepts)
         self.familiarity = nn.Linear(dim + width, 1)
         self.text_projection = ConceptHead(text_width, hidden=config.hidden, concepts=config.concepts)
@@ -144,8 +149,9 @@ class ConceptHead(nn.Module):
         """float32 [batch, length, width], int [batch, length] -> float32 [batch, concepts], of any length."""
         present = attention_mask.float().unsqueeze(2)
         mean = (present * tokens).sum(dim=1) / present.sum(dim=1)
-        strongest = (self.of_token(tokens) - ABSENT * (1.0 - present)).amax(dim=1)
-        return self.of_text(mean) + strongest
+        strongest: Tensor = (self.of_token(tokens) - ABSENT * (1.0 - present)).amax(dim=1)
+        whole: Tensor = self.of_text(mean)
+        return whole + strongest
 
 
 def _join(learned: Tensor, concepts: Tensor, weight: Tensor) -> Tensor:

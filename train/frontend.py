@@ -28,6 +28,10 @@ class LogMel(nn.Module):
     playback level nor on the other items of a batch. The others are what published weights were trained on.
     """
 
+    hann: Tensor
+    dft: Tensor
+    mel: Tensor
+
     def __init__(self, config: FrontendConfig) -> None:
         super().__init__()
         self.config = config
@@ -36,7 +40,7 @@ class LogMel(nn.Module):
         angle = 2 * math.pi / config.n_fft * torch.outer(torch.arange(bins), torch.arange(taps)).double()
         hann = torch.hann_window(taps, periodic=True, dtype=torch.float64)
         basis = torch.cat([torch.cos(angle) * hann, torch.sin(angle) * hann])
-        mel = melscale_fbanks(
+        mel: Tensor = melscale_fbanks(
             bins,
             config.f_min_hz,
             config.f_max_hz,
@@ -59,7 +63,8 @@ class LogMel(nn.Module):
         """float32 [batch, 1, samples] -> float32 [batch, bins, frames]."""
         frames = padded[:, 0].unfold(1, self.config.frame_samples, self.config.hop_samples)
         spectrum = torch.fft.rfft(frames * self.hann, n=self.config.n_fft)
-        return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+        power: Tensor = spectrum.real.square() + spectrum.imag.square()
+        return power.transpose(1, 2)
 
     def _power_by_convolution(self, padded: Tensor) -> Tensor:
         spectrum = F.conv1d(padded, self.dft, stride=self.config.hop_samples)

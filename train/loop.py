@@ -41,8 +41,9 @@ from train.checkpoint import (
 )
 from train.config import Config, flat_values
 from train.data.manifest import Row, select_rows
+from train.data.member import Member
 from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order
-from train.data.rows import is_shards, read_data
+from train.data.rows import read_data
 from train.data.store import is_url
 from train.data.tokenizer import TextTokenizer
 from train.distributed import (
@@ -172,7 +173,8 @@ def train(
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
     model.audio_tower = share_batch_statistics(model.audio_tower, world=world)
-    model.to(device, memory_format=torch.channels_last)  # convolutions train up to 1.7 x faster so on a CPU
+    # Convolutions train up to 1.7 x faster so on a CPU. Torch's overloads of `to` have no memory_format with a device.
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = Objective(
         config.loss,
         rows=train_rows,
@@ -255,12 +257,12 @@ def train(
             losses = _train_epoch(state, batches, rows=train_rows, step=step, run=run, console=console)
             train_seconds = time.monotonic() - started
             state.epoch += 1
-            if not world.is_first:
+            if writer is None:  # as in all processes but the first
                 continue
             weights = state.average.weights if state.average else state.model.state_dict()
             validation = _validate(state, val_rows, config=config, tokenizer=tokenizer)
             state.seconds += time.monotonic() - started
-            metrics = {
+            metrics: dict[str, Any] = {
                 "epoch": state.epoch,
                 "step": state.step,
                 "loss": sum(losses) / len(losses),
@@ -314,10 +316,10 @@ class Lessons:
 
 def _beside(manifest: str | Path, rows: Sequence[Row], *, run: Path) -> Path:
     """Beside which file a teacher's answers are kept, so that the next run finds them: none is written to a store."""
-    if not is_shards(manifest):
+    audio = rows[0].audio
+    if not isinstance(audio, Member):
         return Path(manifest)
-    shard = rows[0].audio.shard
-    return (run if is_url(shard) else Path(shard).parent) / "shards"
+    return (run if is_url(audio.shard) else Path(audio.shard).parent) / "shards"
 
 
 def _ask_teacher(
@@ -418,7 +420,7 @@ class Step:
         sentences = None
         if self.embed_sentences:
             sentences = self.embed_sentences([caption or PLACEHOLDER for caption in batch.captions])
-        return state.objective(
+        loss: Tensor = state.objective(
             features,
             audio=audio,
             text=text,
@@ -429,6 +431,7 @@ class Step:
             sentences=None if sentences is None else gather(sentences, world=self.world),
             temperature=state.model.log_temperature.exp(),
         )
+        return loss
 
 
 def _train_epoch(
@@ -528,29 +531,28 @@ def _list_unreadable(reasons: Mapping[str, str], run: Path) -> None:
             file.write(json.dumps({"track_id": track_id, "reason": reason}) + "\n")
 
 
-@torch.compiler.set_stance("force_eager")
 def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: TextTokenizer) -> dict[str, float]:
     """How the validation rows are retrieved, or labelled; with the averaged weights where there are any."""
-    model = state.model
-    if state.average:
-        model = copy.deepcopy(model)
-        model.load_state_dict(state.average.weights)
-    if config.loss.name == "labels" and state.objective.labels:
-        features = embed_tracks(model, rows, features=True, workers=config.optim.workers)
-        return state.objective.labels.metrics(features, rows)
-    audio, text = embed_pairs(
-        model,
-        rows,
-        frontend=config.model.frontend,
-        tokenizer=tokenizer,
-        seed=config.seed,
-        workers=config.optim.workers,
-    )
-    return retrieval_metrics((text @ audio.T).numpy())
+    with torch.compiler.set_stance("force_eager"):
+        model = state.model
+        if state.average:
+            model = copy.deepcopy(model)
+            model.load_state_dict(state.average.weights)
+        if config.loss.name == "labels" and state.objective.labels:
+            features = embed_tracks(model, rows, features=True, workers=config.optim.workers)
+            return state.objective.labels.metrics(features, rows)
+        audio, text = embed_pairs(
+            model,
+            rows,
+            frontend=config.model.frontend,
+            tokenizer=tokenizer,
+            seed=config.seed,
+            workers=config.optim.workers,
+        )
+        return retrieval_metrics((text @ audio.T).numpy())
 
 
 @torch.no_grad()
-@torch.compiler.set_stance("force_eager")
 def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
     """Share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain (R²).
 
@@ -560,16 +562,17 @@ def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
     assert head is not None
     device = model.log_temperature.device
     error, total = 0.0, 0.0
-    model.eval()
-    for batch in DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate):
-        targets = batch.targets.to(device)
-        heard = targets.isfinite().all(dim=1)
-        if not heard.any():
-            continue
-        features = model.audio_features(model.log_mel(batch.waveforms.to(device)[heard]))
-        error += float((head(features.float()) - targets[heard]).square().sum())
-        total += float(targets[heard].square().sum())
-    model.train()
+    with torch.compiler.set_stance("force_eager"):
+        model.eval()
+        for batch in DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate):
+            targets = batch.targets.to(device)
+            heard = targets.isfinite().all(dim=1)
+            if not heard.any():
+                continue
+            features = model.audio_features(model.log_mel(batch.waveforms.to(device)[heard]))
+            error += float((head(features.float()) - targets[heard]).square().sum())
+            total += float(targets[heard].square().sum())
+        model.train()
     return 1 - error / total if total else math.nan
 
 

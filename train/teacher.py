@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 from rich.console import Console
 from torch import Tensor, nn
@@ -47,10 +48,10 @@ class TeacherTargets:
 
     def __init__(
         self,
-        logits: Sequence[np.ndarray],
+        logits: Sequence[NDArray[np.float16]],
         *,
         window_samples: int,
-        scale: tuple[np.ndarray, np.ndarray] | None = None,
+        scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     ) -> None:
         self.window_samples = window_samples
         self._first = np.cumsum([0, *map(len, logits)])
@@ -61,7 +62,7 @@ class TeacherTargets:
     def tags(self) -> int:
         return self._logits.shape[1]
 
-    def of_crop(self, place: int, *, start: int) -> np.ndarray:
+    def of_crop(self, place: int, *, start: int) -> NDArray[np.float32]:
         """What the teacher hears in a crop of row `place` that begins at sample `start`.
 
         It is the mean of the windows that the crop overlaps, weighted by for how long. A rest of less than half a
@@ -77,7 +78,8 @@ class TeacherTargets:
         before, after = (self._logits[min(first + whole + step, last)].astype(np.float32) for step in (0, 1))
         share = np.float32(part / self.window_samples)
         mean, deviation = self.scale
-        return ((1 - share) * before + share * after - mean) / deviation
+        standardised: NDArray[np.float32] = ((1 - share) * before + share * after - mean) / deviation
+        return standardised
 
 
 class OnnxTeacher(nn.Module):
@@ -190,7 +192,7 @@ def load_targets(
     rows: Sequence[Row],
     *,
     frontend: FrontendConfig,
-    scale: tuple[np.ndarray, np.ndarray] | None = None,
+    scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> TeacherTargets:
     """The answers about these rows that `ask_teacher` wrote; `scale` as for `TeacherTargets`."""
     known = _read(file)
@@ -223,14 +225,14 @@ class _Windows(Dataset[Tensor]):
         return torch.from_numpy(np.pad(whole, (0, count * samples - len(whole))).reshape(count, samples))
 
 
-def _scale(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _scale(logits: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     spread = logits.astype(np.float64)
     deviation = np.maximum(spread.std(axis=0), MIN_DEVIATION)
     return spread.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
 
 
 @torch.inference_mode()
-def _answer(teacher: nn.Module, waveforms: Tensor, *, device: torch.device) -> np.ndarray:
+def _answer(teacher: nn.Module, waveforms: Tensor, *, device: torch.device) -> NDArray[np.float16]:
     answers = [teacher(part.to(device)).float().cpu().numpy() for part in waveforms.split(WINDOWS_AT_ONCE) if len(part)]
     return np.concatenate(answers).astype(np.float16) if answers else np.empty((0, 0), np.float16)
 
@@ -245,7 +247,7 @@ def _name(path: Path | Member, *, beside: Path) -> str:
     return f"{relative} {about.st_size if about else 0} {about.st_mtime_ns if about else 0}"
 
 
-def _read(file: Path) -> dict[str, np.ndarray]:
+def _read(file: Path) -> dict[str, NDArray[np.float16]]:
     """name -> float16 [windows, tags]; nothing where there is no such file, or a damaged one: it can be made again."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
@@ -256,10 +258,10 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     return dict(zip(json.loads(str(names)), parts, strict=True))
 
 
-def _write(file: Path, known: dict[str, np.ndarray]) -> None:
+def _write(file: Path, known: dict[str, NDArray[np.float16]]) -> None:
     temporary = file.with_name(f".{file.name}.tmp")
     tags = max((logits.shape[1] for logits in known.values()), default=0)
-    parts: Iterable[np.ndarray] = (logits.reshape(len(logits), tags) for logits in known.values())
+    parts: Iterable[NDArray[np.float16]] = (logits.reshape(len(logits), tags) for logits in known.values())
     try:
         with temporary.open("wb") as target:
             np.savez(

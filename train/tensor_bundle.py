@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 FOOTER_BYTES = 48
 MAGIC = bytes.fromhex("57fb808b247547db")  # the last bytes of every LevelDB table
@@ -28,7 +29,7 @@ class Block(NamedTuple):
     size: int
 
 
-def read_tensor_bundle(index: bytes, data: bytes) -> dict[str, np.ndarray]:
+def read_tensor_bundle(index: bytes, data: bytes) -> dict[str, NDArray[np.float32]]:
     """The float32 tensors of a checkpoint by their names.
 
     Args:
@@ -46,17 +47,17 @@ def read_tensor_bundle(index: bytes, data: bytes) -> dict[str, np.ndarray]:
         raise TensorBundleError(f"the checkpoint is cut short or damaged ({exc})") from exc
 
 
-def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, np.ndarray]]:
+def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.float32]]]:
     footer = index[-FOOTER_BYTES:]
     _, at = _block_handle(footer, 0)  # of the meta index
     table, _ = _block_handle(footer, at)
     for _, handle in _entries(index, table):
         for key, value in _entries(index, _block_handle(handle, 0)[0]):
-            entry = dict(_fields(value))
+            entry = _numbers(value)
             if not key or entry.get(DTYPE) != DT_FLOAT:  # the header, and integers such as a step counter
                 continue
-            shape = [dict(_fields(part)).get(1, 0) for field, part in _fields(entry.get(SHAPE, b"")) if field == 2]
-            start, size = entry.get(OFFSET, 0), entry[SIZE]
+            shape = [_numbers(part).get(1, 0) for message in _messages(value, SHAPE) for part in _messages(message, 2)]
+            start, size = entry.get(OFFSET, 0), entry.get(SIZE, 0)
             if start + size > len(data):
                 raise ValueError(f"{key.decode()} lies beyond the end")
             yield key.decode(), np.frombuffer(data[start : start + size], "<f4").reshape(shape)
@@ -84,7 +85,17 @@ def _block_handle(content: bytes, at: int) -> tuple[Block, int]:
     return Block(offset, size), at
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, "int | bytes"]]:
+def _numbers(message: bytes) -> dict[int, int]:
+    """The fields of a message that are numbers; one that is 0 may be left out."""
+    return {field: value for field, value in _fields(message) if isinstance(value, int)}
+
+
+def _messages(message: bytes, wanted: int) -> list[bytes]:
+    """What stands in the field `wanted` of a message, once or several times."""
+    return [value for field, value in _fields(message) if field == wanted and isinstance(value, bytes)]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The fields of a protocol-buffer message: number, value."""
     at = 0
     while at < len(message):

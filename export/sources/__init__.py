@@ -9,10 +9,10 @@ from export.sources.muq_mulan import describes_muq, describes_muq_mulan, load_mu
 from export.sources.muscall_official import holds_muscall, load_muscall
 from export.sources.ours import load_ours
 from export.sources.parts import read_configuration, refuse_adapter, refuse_other_forms, refuse_weights_alone
-from export.sources.source import AudioWindow, Source
+from export.sources.source import AudioWindow, Model, Source
 from train.checkpoint import CheckpointError, read_tensors
 
-__all__ = ["AudioWindow", "Source", "load_source"]
+__all__ = ["AudioWindow", "Model", "Source", "load_source"]
 
 AMCLAP = ("mtg-upf/allmusiccaps_", "mtg-upf/omar-rq")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pt)(?<!\.pth)(?<!\.tar)(?<!\.safetensors)(?<!\.bin)")

@@ -31,10 +31,10 @@ class AssembledDualEncoder(nn.Module):
 
     def embed_audio(self, waveform: Tensor) -> Tensor:
         """float32 [batch, samples] mono in -1…1 -> float32 [batch, dim], unit L2 norm."""
-        features = self.audio_tower(self.frontend(waveform))
+        features: Tensor = self.audio_tower(self.frontend(waveform))
         return F.normalize(self.audio_projection(features.float()), dim=-1)
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int [batch, length] twice; mask 1 for a token, 0 for padding -> float32 [batch, dim], unit L2 norm."""
-        features = self.text_tower(input_ids, attention_mask)
+        features: Tensor = self.text_tower(input_ids, attention_mask)
         return F.normalize(self.text_projection(features.float()), dim=-1)

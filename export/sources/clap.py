@@ -11,13 +11,15 @@ A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at 
 """
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import ClapFeatureExtractor, ClapModel, ClapProcessor
-from transformers.models.clap.modeling_clap import ClapAudioEncoder, ClapTextModel
+from transformers.models.clap.modeling_clap import ClapAudioEncoder, ClapAudioPatchEmbed, ClapTextModel
 from transformers.utils import logging
 
 from export.sources.assembled import AssembledDualEncoder
@@ -53,7 +55,8 @@ class ClapFrontend(nn.Module):
         self.decibels = MelDecibels(torch.from_numpy(filters.T), hop_samples=extractor.hop_length)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        return self.decibels(self.pad(waveform)).transpose(1, 2).unsqueeze(1)
+        decibels: Tensor = self.decibels(self.pad(waveform))
+        return decibels.transpose(1, 2).unsqueeze(1)
 
 
 class PatchEmbed(nn.Module):
@@ -62,12 +65,13 @@ class PatchEmbed(nn.Module):
     The convolution may run in float16; all after it is float32.
     """
 
-    def __init__(self, original: nn.Module) -> None:
+    def __init__(self, original: ClapAudioPatchEmbed) -> None:
         super().__init__()
         self.proj, self.norm = original.proj, original.norm
 
     def forward(self, x: Tensor, _is_longer: None) -> Tensor:
-        return self.norm(self.proj(x).float().flatten(2).transpose(1, 2))
+        patches: Tensor = self.norm(self.proj(x).float().flatten(2).transpose(1, 2))
+        return patches
 
 
 class ClapAudio(nn.Module):
@@ -78,9 +82,11 @@ class ClapAudio(nn.Module):
     may come before the tower's batch norm.
     """
 
+    stretch: Tensor
+
     def __init__(self, encoder: ClapAudioEncoder, *, frames: int) -> None:
         super().__init__()
-        encoder.patch_embed = PatchEmbed(encoder.patch_embed)
+        encoder.register_module("patch_embed", PatchEmbed(encoder.patch_embed))
         encoder.enable_fusion = False
         self.encoder = encoder
         size = (encoder.spec_size * encoder.freq_ratio, frames)
@@ -88,7 +94,8 @@ class ClapAudio(nn.Module):
         self.register_buffer("stretch", stretch, persistent=False)
 
     def forward(self, decibels: Tensor) -> Tensor:
-        return self.encoder(torch.matmul(self.stretch, decibels)).pooler_output
+        features: Tensor = self.encoder(torch.matmul(self.stretch, decibels)).pooler_output
+        return features
 
 
 class ClapText(nn.Module):
@@ -98,10 +105,12 @@ class ClapText(nn.Module):
     masked, so its position does not matter.
     """
 
-    def __init__(self, text_model: ClapTextModel) -> None:
+    positions: Tensor
+
+    def __init__(self, text_model: ClapTextModel, *, padding_id: int) -> None:
         super().__init__()
         self.text_model = text_model
-        first, end = text_model.config.pad_token_id + 1, text_model.config.max_position_embeddings
+        first, end = padding_id + 1, text_model.config.max_position_embeddings
         self.register_buffer("positions", torch.arange(first, end)[None], persistent=False)
 
     @property
@@ -109,13 +118,14 @@ class ClapText(nn.Module):
         return self.positions.shape[1]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.text_model(
+        features: Tensor = self.text_model(
             input_ids=input_ids,
             # A mask of four axes is taken by transformers as it is.
             attention_mask=(1.0 - attention_mask.float()[:, None, None, :]) * MASKED,
             token_type_ids=torch.zeros_like(input_ids),
             position_ids=self.positions[:, : input_ids.shape[1]],
         ).pooler_output
+        return features
 
 
 def load_clap(name: str) -> Source:
@@ -137,6 +147,9 @@ def load_clap(name: str) -> Source:
     extractor, config = processor.feature_extractor, clap.config
     if extractor.padding != "repeatpad":
         raise CheckpointError(f"{name} pads short clips by {extractor.padding!r}; only 'repeatpad' can be exported")
+    padding_id = clap.text_model.config.pad_token_id
+    if padding_id is None:
+        raise CheckpointError(f"{name} gives no pad_token_id for its texts; copy or download its config.json again")
     window = AudioWindow(extractor.sampling_rate, extractor.nb_max_samples)
     clips = _clips(window)
     try:
@@ -145,7 +158,7 @@ def load_clap(name: str) -> Source:
         raise CheckpointError(
             f"transformers cannot run {name}, its processor and model do not fit: {_reason(exc)}"
         ) from exc
-    text_tower = ClapText(clap.text_model)
+    text_tower = ClapText(clap.text_model, padding_id=padding_id)
     model = AssembledDualEncoder(
         frontend=ClapFrontend(extractor),
         audio_tower=ClapAudio(clap.audio_model.audio_encoder, frames=1 + window.samples // extractor.hop_length),
@@ -163,7 +176,7 @@ def load_clap(name: str) -> Source:
         embedding_dim=config.projection_dim,
         max_text_tokens=text_tower.max_tokens,
         metrics={},
-        provenance={"made_by": "transformers ClapModel", "fused": bool(config.audio_config.enable_fusion)}
+        provenance={"made_by": "transformers ClapModel", "fused": bool(clap.audio_model.config.enable_fusion)}
         | ({} if folder == Path(name) else {"hub_name": name, "hub_revision": folder.name}),
     )
 
@@ -173,7 +186,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
     logging.disable_progress_bar()
     try:
         processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
-        clap, report = ClapModel.from_pretrained(
+        loaded = ClapModel.from_pretrained(
             folder,
             local_files_only=True,
             output_loading_info=True,
@@ -184,6 +197,8 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
         )
     except Exception as exc:  # transformers, safetensors, tokenizers and pickle each raise their own
         raise CheckpointError(f"{name} holds no complete CLAP: {_reason(exc)}; copy or download it again") from exc
+    # What `output_loading_info` makes of the result, its type does not say.
+    clap, report = cast(tuple[ClapModel, dict[str, Any]], loaded)
     missing = sorted(key for key in report["missing_keys"] if not key.endswith(COUNTED))
     unknown = sorted(report["unexpected_keys"])
     if report["mismatched_keys"]:
@@ -205,7 +220,7 @@ def _reason(exc: Exception) -> str:
     return next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__).strip().rstrip(".")
 
 
-def _clips(window: AudioWindow) -> list[np.ndarray]:
+def _clips(window: AudioWindow) -> list[NDArray[np.float32]]:
     """float32 [samples]: noise and a sweep of a whole window, and a third of the sweep, which CLAP repeats."""
     time_s = np.arange(window.samples) / window.sample_rate_hz
     noise = 0.1 * np.random.default_rng(0).standard_normal(window.samples)
@@ -214,7 +229,7 @@ def _clips(window: AudioWindow) -> list[np.ndarray]:
 
 
 @torch.inference_mode()
-def _embed(clap: ClapModel, clips: list[np.ndarray], *, processor: ClapProcessor) -> Tensor:
+def _embed(clap: ClapModel, clips: list[NDArray[np.float32]], *, processor: ClapProcessor) -> Tensor:
     """transformers' own vectors of the clips and of TEXTS, one at a time: float32 [items, dim], unit L2 norm."""
     extractor, vectors = processor.feature_extractor, []
     for clip in clips:
@@ -228,7 +243,12 @@ def _embed(clap: ClapModel, clips: list[np.ndarray], *, processor: ClapProcessor
 
 @torch.inference_mode()
 def _compare(
-    model: AssembledDualEncoder, clips: list[np.ndarray], *, expected: Tensor, tokenizer: TextTokenizer, name: str
+    model: AssembledDualEncoder,
+    clips: list[NDArray[np.float32]],
+    *,
+    expected: Tensor,
+    tokenizer: TextTokenizer,
+    name: str,
 ) -> None:
     """Raises CheckpointError where `model` does not give what transformers gave, if that was a number."""
     padded = np.stack([np.pad(clip, (0, len(clips[0]) - len(clip))) for clip in clips])

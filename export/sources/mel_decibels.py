@@ -22,6 +22,9 @@ class MelDecibels(nn.Module):
         top_db: what lies further below the loudest cell of its own window is raised to there; None: nothing is.
     """
 
+    dft: Tensor
+    mel: Tensor
+
     def __init__(self, filters: Tensor, *, hop_samples: int, top_db: float | None = None) -> None:
         super().__init__()
         self.n_fft = 2 * (filters.shape[1] - 1)

@@ -132,8 +132,8 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
     try:
         audio_name, text_name = (_inside(name, part) for part in (audio_name, text_name))
         muq = _Settings(read_configuration(audio_name), f"{audio_name}/config.json")
-        roberta = _roberta(text_name)
-        tokenizer = _tokenizer(text_name, config=roberta)
+        roberta, padding_id = _roberta(text_name)
+        tokenizer = _tokenizer(text_name, vocab_size=roberta.vocab_size, padding_id=padding_id)
     except CheckpointError as exc:
         raise CheckpointError(
             f"{name} builds on {audio_name} and {text_name}, by the hub or in its folder: {exc}"
@@ -144,13 +144,16 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
     blocks = _blocks(tensors, strides=_strides(muq))
     steps = window.samples // hop_samples
     for block in blocks:
-        steps = -(-steps // block.body[0].stride[1])
+        steps = -(-steps // block.stride)
     conformer, conformer_norm = _conformer(tensors, muq, index=int(settings.number("audio_model.use_layer_idx")))
     width, conformer_width = _shape(tensors, f"{AUDIO}proj.weight", axes=2)
     projection: nn.Module = nn.Identity()
     if f"{TEXT}proj.weight" in tensors:
-        projection = nn.Linear(*reversed(_shape(tensors, f"{TEXT}proj.weight", axes=2)))
-    text_tower = MulanText(roberta, projection=projection, transformer=_transformer(tensors, f"{TEXT}transformer."))
+        projection = _linear(tensors, f"{TEXT}proj")
+    audio_projection = _linear(tensors, "mulan.audio_to_latents")
+    text_tower = MulanText(
+        roberta, padding_id=padding_id, projection=projection, transformer=_transformer(tensors, f"{TEXT}transformer.")
+    )
     model = AssembledDualEncoder(
         frontend=MuqFrontend(
             samples=window.samples,
@@ -169,8 +172,8 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
             rotary_base=muq.number("w2v2_config.rotary_embedding_base", default=10_000),
         ),
         text_tower=text_tower,
-        audio_projection=nn.Linear(*reversed(_shape(tensors, "mulan.audio_to_latents.weight", axes=2))),
-        text_projection=nn.Linear(*reversed(_shape(tensors, "mulan.text_to_latents.weight", axes=2))),
+        audio_projection=audio_projection,
+        text_projection=_linear(tensors, "mulan.text_to_latents"),
     )
     _load_tensors(model, tensors, name=name)
     published = folder != Path(name)
@@ -180,7 +183,7 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
         tokenizer=TextTokenizer(tokenizer, max_tokens=text_tower.max_tokens),
         name=name if published else Path(name).resolve().name,
         window=window,
-        embedding_dim=model.audio_projection.out_features,
+        embedding_dim=audio_projection.out_features,
         max_text_tokens=text_tower.max_tokens,
         metrics={},
         provenance={"made_by": "muq MuQMuLan"}
@@ -225,31 +228,35 @@ def _inside(name: str, part: str) -> str:
     return str(inside) if inside.is_dir() else part
 
 
-def _roberta(name: str) -> XLMRobertaConfig:
+def _roberta(name: str) -> tuple[XLMRobertaConfig, int]:
+    """Its configuration, and the id of its padding."""
     content = read_configuration(name)
     if content.get("model_type") != "xlm-roberta":
         raise CheckpointError(f"{name} is a model of type {content.get('model_type')!r}; expected 'xlm-roberta'")
     try:
-        return XLMRobertaConfig.from_dict(content)
+        config = XLMRobertaConfig.from_dict(content)
     except Exception as exc:  # transformers raises its own
         raise CheckpointError(f"{name}/config.json is no configuration of XLM-RoBERTa: {exc}") from exc
+    if config.pad_token_id is None:
+        raise CheckpointError(f"{name}/config.json gives no pad_token_id; copy or download it again")
+    return config, config.pad_token_id
 
 
-def _tokenizer(name: str, *, config: XLMRobertaConfig) -> str:
+def _tokenizer(name: str, *, vocab_size: int, padding_id: int) -> str:
     """The text of its `tokenizer.json`, which says how to pad."""
     path = published_file(name, "tokenizer.json")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises plain Exception
         raise CheckpointError(f"{path} is no tokenizer.json: {exc}") from exc
-    token = tokenizer.id_to_token(config.pad_token_id)
-    if tokenizer.get_vocab_size() > config.vocab_size or token is None:
+    token = tokenizer.id_to_token(padding_id)
+    if tokenizer.get_vocab_size() > vocab_size or token is None:
         raise CheckpointError(
-            f"{path} knows {tokenizer.get_vocab_size()} tokens and {name}/config.json {config.vocab_size}; copy or "
+            f"{path} knows {tokenizer.get_vocab_size()} tokens and {name}/config.json {vocab_size}; copy or "
             "download both again"
         )
     tokenizer.no_truncation()
-    tokenizer.enable_padding(pad_id=config.pad_token_id, pad_token=token)
+    tokenizer.enable_padding(pad_id=padding_id, pad_token=token)
     return tokenizer.to_str()
 
 
@@ -275,6 +282,11 @@ def _shape(tensors: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int,
             f"the weights have no tensor {name} of {axes} axes; expected those of a MuQ-MuLan as muq 0.1 saves it"
         )
     return tuple(tensors[name].shape)
+
+
+def _linear(tensors: Mapping[str, Tensor], name: str) -> nn.Linear:
+    outputs, inputs = _shape(tensors, f"{name}.weight", axes=2)
+    return nn.Linear(inputs, outputs)
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
@@ -360,7 +372,7 @@ def _names(model: AssembledDualEncoder) -> dict[str, str]:
         ("audio_tower.transformer.", f"{AUDIO}transformer.layers.", COSINE_PARTS),
         ("text_tower.transformer.", f"{TEXT}transformer.layers.", COSINE_PARTS),
     ):
-        for place in range(len(model.get_submodule(ours.rstrip(".")))):  # type: ignore[arg-type]
+        for place in range(_length(model, ours.rstrip("."))):
             beginnings |= {f"{ours}{place}.{part}": f"{theirs}{place}.{name}" for part, name in parts.items()}
     names = {}
     for key in model.state_dict():
@@ -370,12 +382,17 @@ def _names(model: AssembledDualEncoder) -> dict[str, str]:
     return names
 
 
+def _length(model: AssembledDualEncoder, name: str) -> int:
+    """How many modules a sequence of them has."""
+    return len(list(model.get_submodule(name).children()))
+
+
 def _load_tensors(model: AssembledDualEncoder, tensors: Mapping[str, Tensor], *, name: str) -> None:
     names = _names(model)
     missing = sorted(set(names.values()) - set(tensors))
     # Layers after the one that is used have weights too.
     above = re.compile(rf"{re.escape(MUQ)}conformer\.(layers\.(\d+)|layer_norm)\.")
-    layers = len(model.audio_tower.conformer)
+    layers = _length(model, "audio_tower.conformer")
     unknown = []
     for tensor in sorted(set(tensors) - set(names.values())):
         match = above.match(tensor)

@@ -33,14 +33,14 @@ class MuqFrontend(nn.Module):
     def __init__(self, *, samples: int, hop_samples: int, mean: float, std: float) -> None:
         super().__init__()
         self.pad = RepeatPad(samples, whole=False)
-        filters = melscale_fbanks(
+        filters: Tensor = melscale_fbanks(
             N_FFT // 2 + 1, 0.0, SAMPLE_RATE_HZ / 2, N_MELS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk"
         )
         self.decibels = MelDecibels(filters.T, hop_samples=hop_samples)
         self.mean, self.std = mean, std
 
     def forward(self, waveform: Tensor) -> Tensor:
-        decibels = self.decibels(self.pad(waveform))[:, :, :-1]
+        decibels: Tensor = self.decibels(self.pad(waveform))[:, :, :-1]
         return ((decibels - self.mean) / self.std).unsqueeze(1)
 
 
@@ -49,6 +49,7 @@ class ConvolutionBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, *, stride: int) -> None:
         super().__init__()
+        self.channels, self.stride = channels, stride
         self.body = nn.Sequential(
             nn.Conv2d(channels_in, channels, 3, stride=(2, stride), padding=1),
             nn.BatchNorm2d(channels),
@@ -89,7 +90,8 @@ class RotaryAttention(nn.Module):
             for part in (self.query(turned), self.key(turned), self.value(x))
         )
         scores = torch.matmul(query, key.transpose(2, 3)) / query.shape[-1] ** 0.5
-        return self.output(torch.matmul(torch.softmax(scores, dim=-1), value).transpose(1, 2).flatten(2))
+        heard: Tensor = self.output(torch.matmul(torch.softmax(scores, dim=-1), value).transpose(1, 2).flatten(2))
+        return heard
 
 
 class ConformerConvolution(nn.Module):
@@ -106,7 +108,8 @@ class ConformerConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gated = F.glu(self.gated(self.norm(x)), dim=2).transpose(1, 2)
-        return self.output(self.activation(self.batch_norm(self.depthwise(gated))).transpose(1, 2))
+        mixed: Tensor = self.output(self.activation(self.batch_norm(self.depthwise(gated))).transpose(1, 2))
+        return mixed
 
 
 class ConformerLayer(nn.Module):
@@ -124,7 +127,8 @@ class ConformerLayer(nn.Module):
         x = x + 0.5 * self.before(x)
         x = x + self.attention(x, rotation)
         x = x + self.convolution(x)
-        return self.norm(x + 0.5 * self.after(x))
+        normed: Tensor = self.norm(x + 0.5 * self.after(x))
+        return normed
 
 
 class CosineLayer(nn.Module):
@@ -154,7 +158,8 @@ class CosineLayer(nn.Module):
         weights = torch.softmax(scores if scores_mask is None else scores + scores_mask, dim=-1)
         x = x + self.output(torch.matmul(weights, value).transpose(1, 2).flatten(2))
         wide, gate = self.gated(self.feed_forward_norm(x)).chunk(2, dim=2)
-        return x + self.narrow(wide * F.gelu(gate))
+        moved: Tensor = self.narrow(wide * F.gelu(gate))
+        return x + moved
 
 
 class MuqAudio(nn.Module):
@@ -182,8 +187,7 @@ class MuqAudio(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
-        channels = blocks[-1].body[3].out_channels
-        self.flatten = nn.Linear(channels * N_MELS // 2 ** len(blocks), conformer_width)
+        self.flatten = nn.Linear(blocks[-1].channels * N_MELS // 2 ** len(blocks), conformer_width)
         self.conformer = nn.ModuleList(conformer)
         self.conformer_norm = conformer_norm
         self.projection = nn.Linear(conformer_width, width)
@@ -195,7 +199,7 @@ class MuqAudio(nn.Module):
 
     def forward(self, decibels: Tensor) -> Tensor:
         # Float32 before the axes move, for the reason in `export.towers`.
-        x = self.flatten(self.blocks(decibels).float().permute(0, 3, 1, 2).flatten(2))
+        x: Tensor = self.flatten(self.blocks(decibels).float().permute(0, 3, 1, 2).flatten(2))
         for layer in self.conformer:
             x = layer(x, self.rotation)
         x = self.projection(self.conformer_norm(x))
@@ -211,13 +215,17 @@ class MulanText(nn.Module):
     sees it alone. Positions are counted as in `export.sources.clap.ClapText`.
     """
 
-    def __init__(self, config: XLMRobertaConfig, *, projection: nn.Module, transformer: list[CosineLayer]) -> None:
+    positions: Tensor
+
+    def __init__(
+        self, config: XLMRobertaConfig, *, padding_id: int, projection: nn.Module, transformer: list[CosineLayer]
+    ) -> None:
         super().__init__()
         config._attn_implementation = "eager"
         self.roberta = XLMRobertaModel(config, add_pooling_layer=False)
         self.projection = projection
         self.transformer = nn.ModuleList(transformer)
-        first, end = config.pad_token_id + 1, config.max_position_embeddings
+        first, end = padding_id + 1, config.max_position_embeddings
         self.register_buffer("positions", torch.arange(first, end)[None], persistent=False)
 
     @property

@@ -65,7 +65,8 @@ class MuscallFrontend(nn.Module):
         self.decibels = MelDecibels(_filters().T / energy, hop_samples=HOP_SAMPLES, top_db=TOP_DB)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        return self.decibels(waveform).unsqueeze(1)
+        decibels: Tensor = self.decibels(waveform)
+        return decibels.unsqueeze(1)
 
 
 def holds_muscall(content: Any) -> bool:
@@ -89,14 +90,15 @@ def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
     audio = _audio_sizes(tensors)
     window = _window(tensors)
     text = _text_sizes(tensors)
+    text_tower, audio_projection = TextTransformer(text), _linear(tensors, "audio_projection")
     model = AssembledDualEncoder(
         frontend=MuscallFrontend(),
         audio_tower=AudioResNet(audio, n_mels=N_MELS, frames=_frames(window)),
-        text_tower=TextTransformer(text),
-        audio_projection=_linear(tensors, "audio_projection"),
+        text_tower=text_tower,
+        audio_projection=audio_projection,
         text_projection=_linear(tensors, "text_projection"),
     )
-    for layer in model.text_tower.layers:
+    for layer in text_tower.layers:
         layer.qkv = nn.Linear(text.hidden, 3 * text.hidden, bias=False)
     _load_tensors(model, tensors, names=_names(audio.blocks, layers=text.layers))
     return Source(
@@ -104,7 +106,7 @@ def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
         tokenizer=_tokenizer(tokenizer or TextTransformerConfig.tokenizer, text=text),
         name="muscall-official",
         window=window,
-        embedding_dim=model.audio_projection.out_features,
+        embedding_dim=audio_projection.out_features,
         max_text_tokens=text.max_tokens,
         metrics={},
         provenance={"made_by": "the official MusCALL repository", "file": path.name},
@@ -124,7 +126,8 @@ def _tensors(content: Any) -> dict[str, Tensor]:
 
 def _stages(blocks: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
     """The names of the stem, and of the blocks of each stage."""
-    groups, first = [("audio_tower.stem",)], 0
+    groups: list[tuple[str, ...]] = [("audio_tower.stem",)]
+    first = 0
     for count in blocks:
         groups.append(tuple(f"audio_tower.stages.{block}" for block in range(first, first + count)))
         first += count
@@ -264,7 +267,10 @@ def _filters() -> Tensor:
     """float32 [n_fft / 2 + 1, 128]."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the filters above Nyquist are empty: theirs are
-        return melscale_fbanks(N_FFT // 2 + 1, 0.0, F_MAX_HZ, N_MELS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk")
+        filters: Tensor = melscale_fbanks(
+            N_FFT // 2 + 1, 0.0, F_MAX_HZ, N_MELS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk"
+        )
+    return filters
 
 
 def _check_transform(tensors: Mapping[str, Tensor]) -> None:

@@ -17,6 +17,8 @@ class RepeatPad(nn.Module):
             as it is; else to the window's end.
     """
 
+    place: Tensor
+
     def __init__(self, samples: int, *, whole: bool) -> None:
         super().__init__()
         self.samples, self.whole = samples, whole

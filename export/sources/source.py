@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
+from export.sources.assembled import AssembledDualEncoder
 from train.data.tokenizer import TextTokenizer
+from train.dual_encoder import DualEncoder
+
+Model = DualEncoder | AssembledDualEncoder
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Source:
             checkpoint needs when the rest becomes float16 (`export.parity.float32_needed`).
     """
 
-    model: nn.Module
+    model: Model
     tokenizer: TextTokenizer
     name: str
     window: AudioWindow

@@ -1,9 +1,10 @@
 """A graph as its checks see it: the types of its values, who makes them, and which part of the torch model they are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, TypeProto, helper
 
 from export import ExportError
 
@@ -25,13 +26,13 @@ class Graph:
         self.nodes = list(inferred.node)
         self.inputs = [value.name for value in inferred.input]
         self.opsets = {entry.domain.removesuffix("ai.onnx"): entry.version for entry in model.opset_import}
-        self._types = {
+        self._types: dict[str, TypeProto.Tensor] = {
             value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.input, *inferred.output)
         }
-        self._initializers = {tensor.name: tensor for tensor in inferred.initializer}
+        self._initializers: dict[str, TensorProto] = {tensor.name: tensor for tensor in inferred.initializer}
         made_here = {node.output[0] for node in self.nodes if node.op_type == "Constant"}
         self.constants = self._initializers.keys() | made_here
-        self._makers = {name: node for node in self.nodes for name in node.output}
+        self._makers: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output}
 
     def element_type(self, value: str) -> int:
         """A TensorProto type; UNDEFINED where it is not known."""
@@ -57,12 +58,12 @@ class Graph:
         for nodes in (self._walk(node, self._before), self._walk(node, self._after)):
             for near in nodes:
                 for name in near.input:
-                    module = name.rpartition(".")[0]
+                    module: str = name.rpartition(".")[0]
                     if module and name in self._initializers:
                         return module.removeprefix("model.")
         return ""
 
-    def _walk(self, start: NodeProto, neighbours) -> Iterator[NodeProto]:  # type: ignore[no-untyped-def]
+    def _walk(self, start: NodeProto, neighbours: Callable[[NodeProto], list[NodeProto]]) -> Iterator[NodeProto]:
         """Nodes by their distance from `start`, itself the first."""
         queue, seen = [start], {start.output[0]}
         for node in queue:
@@ -88,5 +89,5 @@ def subgraph_nodes(node: NodeProto) -> Iterator[NodeProto]:
                 yield from subgraph_nodes(inner)
 
 
-def attributes(node: NodeProto) -> dict[str, object]:
+def attributes(node: NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -22,7 +22,7 @@ RESTRICTIONS: dict[str, dict[str, Any]] = _TABLE["restrictions"]
 RELEASES = {major: f"TensorRT {release['release']}" for major, release in _TABLE["releases"].items()}
 
 ONNX_DOMAINS = ("", "ai.onnx")
-TYPE_NAMES = {
+TYPE_NAMES: dict[int, str] = {
     TensorProto.FLOAT: "FP32",
     TensorProto.FLOAT16: "FP16",
     TensorProto.BFLOAT16: "BF16",
@@ -79,8 +79,8 @@ def _restricted(node: NodeProto, *, graph: Graph) -> str | None:
         return f"{node.op_type}: it pools over {rank - 2} axes, expected {limits['spatial_axes']}"
     activations = given.get("activations", [])
     if given.get("direction") == b"bidirectional" and activations:
-        half = len(activations) // 2  # type: ignore[arg-type]
-        if activations[:half] != activations[half:]:  # type: ignore[index]
+        half = len(activations) // 2
+        if activations[:half] != activations[half:]:
             return f"{node.op_type}: both directions must have the same activations"
     return None
 

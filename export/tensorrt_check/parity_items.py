@@ -58,8 +58,9 @@ def token_items(texts: Iterable[str], *, tokenizer: TextTokenizer) -> dict[str, 
 def max_tokens_of(graph: Path) -> int:
     """The model's parameter, or LONGEST_PADDING for a graph outside a repository."""
     config = _read_config(graph)
-    known = config is not None and "max_text_tokens" in config.parameters
-    return int(config.parameters["max_text_tokens"].string_value) if known else LONGEST_PADDING  # type: ignore[union-attr]
+    if config is None or "max_text_tokens" not in config.parameters:
+        return LONGEST_PADDING
+    return int(config.parameters["max_text_tokens"].string_value)
 
 
 def _config_path(graph: Path) -> Path:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.tensorrt_check.finding import Finding
 from export.tensorrt_check.graph import Graph
 
 LARGEST = 65_504.0  # float16: (2 - 2^-10) x 2^15
-Item = Mapping[str, np.ndarray]  # the inputs of a graph by name, one item in the batch
+Item = Mapping[str, NDArray[np.float32] | NDArray[np.int32]]  # the inputs of a graph by name, one item in the batch
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ ONNX computes shapes with; there it costs nothing, as TensorRT does that on the 
 (and TensorRT before 10 has no INT64 at all), where INT32 does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto
 
 from export.tensorrt_check.finding import Finding
 from export.tensorrt_check.graph import Graph
@@ -84,5 +84,5 @@ def _data(graph: Graph) -> set[str]:
     return data
 
 
-def _inputs(node, places: dict[str, tuple[int, ...]]) -> list[str]:  # type: ignore[no-untyped-def]
+def _inputs(node: NodeProto, places: Mapping[str, tuple[int, ...]]) -> list[str]:
     return [node.input[place] for place in places.get(node.op_type, ()) if place < len(node.input)]

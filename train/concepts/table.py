@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from train.config import ConfigError
 
@@ -32,7 +33,7 @@ def read_concepts() -> tuple[Concept, ...]:
     )
 
 
-def tag_weights(concepts: Sequence[Concept], *, tags: Sequence[str]) -> np.ndarray:
+def tag_weights(concepts: Sequence[Concept], *, tags: Sequence[str]) -> NDArray[np.float32]:
     """How much each tag says about each concept: float32 [concepts, tags], a concept's share among its tags.
 
     Raises:

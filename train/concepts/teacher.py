@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from train.concepts.published import TEACHER_PATCHES, load_published, published_parts
+from train.concepts.published import TEACHER_PATCHES, load_published, networks_of, published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.config import BesideConfig, ConfigError, FrontendConfig
 from train.dual_encoder import Beside
@@ -35,7 +35,7 @@ class Taggers(nn.Module):
         self.register_buffer("kept", kept)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        towers = self.beside.towers
+        towers = networks_of(self.beside)
         features = self.beside.audio_features(waveform).split([tower.width for tower in towers], dim=1)
         logits = [tower.classifier(each) for tower, each in zip(towers, features, strict=True)]
         return torch.cat(logits, dim=1)[:, self.kept]

@@ -183,13 +183,13 @@ def describe(score: Score) -> Attributes:
         drums=drums,
         ensemble=ensemble,
         density=density,
-        articulation=_articulation((by_role["lead"] or by_role["comping"] or [None])[0]),
+        articulation=_articulation(next(iter(by_role["lead"] or by_role["comping"]), None)),
         rhythm=rhythm,
         energy=energy,
         mood="rhythmic" if melodic[0].role == "drums" else _mood(tonality, energy, score.style),
         space="dry" if score.reverb_s < 0.45 else "vast" if score.reverb_s > 2.2 else "room",
-        voice=score.vocals and score.vocals.who,
-        manner=score.vocals and score.vocals.manner,
+        voice=score.vocals.who if score.vocals else None,
+        manner=score.vocals.manner if score.vocals else None,
     )
 
 

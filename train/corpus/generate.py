@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import soundfile
 
@@ -64,7 +65,7 @@ class CorpusConfig:
         return Random(f"styles/{self.seed}/{self.split}/{block}").sample(sorted(STYLES), len(STYLES))[place]
 
 
-def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict]:
+def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict[str, Any]]:
     """Write the tracks' audio and yield their manifest rows in order; the caller writes the manifest.
 
     Args:
@@ -81,7 +82,7 @@ def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict]:
         yield from pool.imap(_make_track, range(config.tracks), chunksize=TRACKS_PER_TASK)
 
 
-def write_manifest(rows: list[dict], path: Path) -> None:
+def write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
     """Write rows as JSON Lines; a reader sees the old file or the whole new one."""
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
@@ -99,7 +100,7 @@ class TrackMaker:
         self._voices = Voices()
         (config.out / "audio").mkdir(parents=True, exist_ok=True)
 
-    def make(self, index: int) -> dict:
+    def make(self, index: int) -> dict[str, Any]:
         """Compose, render, caption and store one track; return its manifest row."""
         config = self._config
         split = config.split_of(index)
@@ -140,5 +141,5 @@ def _start_worker(config: CorpusConfig) -> None:
     _maker = TrackMaker(config)
 
 
-def _make_track(index: int) -> dict:
+def _make_track(index: int) -> dict[str, Any]:
     return _maker.make(index)

@@ -153,7 +153,8 @@ def collect(
         sounds = dict(zip(homes, decoded, strict=True))
     except ProcessDiedError as exc:
         raise RecordedError(str(exc)) from exc
-    rows, left_out, first_of = [], [], {}
+    rows, left_out = [], []
+    first_of: dict[str, Path] = {}
     for path, sound in sounds.items():
         if reason := _unfit(sound):
             left_out.append((path, reason))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from .compose.instruments import INSTRUMENTS, KITS
 from .compose.score import Score
@@ -62,7 +63,8 @@ def _fluidsynth() -> ModuleType:
             f"FluidSynth did not load ({error}); install the library (Debian: apt-get install fluidsynth "
             "fluid-soundfont-gm) and the Python package pyfluidsynth"
         ) from error
-    return fluidsynth
+    module: ModuleType = fluidsynth
+    return module
 
 
 class Renderer:
@@ -88,7 +90,8 @@ class Renderer:
 
         def bind(name: str, *types: type) -> Callable[..., int]:
             arguments = ((f"a{i}", kind, 1) for i, kind in enumerate(types))
-            return fluidsynth.cfunc(name, fluidsynth.c_int, *arguments)
+            bound: Callable[..., int] = fluidsynth.cfunc(name, fluidsynth.c_int, *arguments)
+            return bound
 
         pointer, integer = fluidsynth.c_void_p, fluidsynth.c_int
         # Float output: the 16-bit one is dithered from a running table, so it depends on the past.
@@ -112,7 +115,7 @@ class Renderer:
         self._font = fluidsynth.fluid_synth_get_sfont_by_id(self._owner.synth, font_id)
         self._remove_font(self._owner.synth, self._font)
 
-    def render(self, score: Score, *, seed: int, voice: np.ndarray | None = None) -> np.ndarray:
+    def render(self, score: Score, *, seed: int, voice: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Play a score.
 
         Args:
@@ -147,7 +150,7 @@ class Renderer:
         )
         return synth
 
-    def _play(self, score: Score) -> np.ndarray:
+    def _play(self, score: Score) -> NDArray[np.float32]:
         """float32 [at least score.seconds of samples at the render rate], the two channels' mean."""
         synth = self._new_synth()
         font_id = self._add_font(synth.synth, self._font)
@@ -182,20 +185,21 @@ class Renderer:
         self._pull(synth, stereo, at, blocks)
         self._remove_font(synth.synth, self._font)
         synth.delete()
-        return stereo.mean(axis=0)
+        mono: NDArray[np.float32] = stereo.mean(axis=0)
+        return mono
 
     def _block(self, time_s: float) -> int:
         return round(time_s * self._render_rate_hz / BLOCK_SAMPLES)
 
-    def _pull(self, synth: Any, stereo: np.ndarray, start: int, end: int) -> None:
+    def _pull(self, synth: Any, stereo: NDArray[np.float32], start: int, end: int) -> None:
         """Let the synthesiser fill blocks start to end of stereo, float32 [2, samples]."""
         left, right = stereo[0].ctypes.data, stereo[1].ctypes.data
         first = start * BLOCK_SAMPLES
         self._write_float(synth.synth, (end - start) * BLOCK_SAMPLES, left, first, 1, right, first, 1)
 
-    def _mix(self, dry: np.ndarray, voice: np.ndarray, *, level_db: float) -> np.ndarray:
+    def _mix(self, dry: NDArray[np.float32], voice: NDArray[np.float32], *, level_db: float) -> NDArray[np.float32]:
         """Add a voice, `level_db` over the rest where it sounds. float32 [samples] at the render rate."""
-        sung = soxr.resample(voice, VOICE_RATE_HZ, self._render_rate_hz)[: len(dry)]
+        sung: NDArray[np.float32] = soxr.resample(voice, VOICE_RATE_HZ, self._render_rate_hz)[: len(dry)]
         sung = np.pad(sung, (0, len(dry) - len(sung)))
         level = _level(sung)
         sounding = level > level.max() * SOUNDING_SHARE
@@ -205,7 +209,9 @@ class Renderer:
             return sung * math.sqrt(ALONE_POWER / voice_power)
         return dry + sung * math.sqrt(rest_power / voice_power * 10 ** (level_db / 10))
 
-    def _produce(self, dry: np.ndarray, *, score: Score, samples: int, rng: np.random.Generator) -> np.ndarray:
+    def _produce(
+        self, dry: NDArray[np.float32], *, score: Score, samples: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
         """Down-sample, add the room and a spectral tilt: one product of spectra. float64 [samples]."""
         room = _room(score.reverb_s, score.reverb_mix, self.sample_rate_hz, rng)
         # Circular convolution must not wrap: pad to both lengths, rounded up to an easy FFT size.
@@ -217,16 +223,19 @@ class Renderer:
             spectrum *= np.clip((1 - relative) / 0.06, 0, 1)  # roll off over the top 6 % of the band
         octaves = np.log2(np.maximum(relative, 1 / 128)) + 3.5  # -3.5 to 3.5 around 0.09 Nyquist
         spectrum *= 10 ** (rng.uniform(-TILT_DB, TILT_DB) * octaves / 3.5 / 20)
-        return np.fft.irfft(spectrum * np.fft.rfft(room, size), size)[:samples]
+        wet: NDArray[np.float64] = np.fft.irfft(spectrum * np.fft.rfft(room, size), size)[:samples]
+        return wet
 
 
-def _level(waveform: np.ndarray) -> np.ndarray:
+def _level(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean power in blocks of LEVEL_BLOCK samples: float64 [blocks]."""
     blocks = len(waveform) // LEVEL_BLOCK
-    return np.mean(waveform[: blocks * LEVEL_BLOCK].reshape(blocks, LEVEL_BLOCK).astype(np.float64) ** 2, axis=1)
+    split = waveform[: blocks * LEVEL_BLOCK].reshape(blocks, LEVEL_BLOCK).astype(np.float64)
+    power: NDArray[np.float64] = np.mean(split**2, axis=1)
+    return power
 
 
-def _room(rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
+def _room(rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Impulse response: the direct sound, then noise that falls by 60 dB in rt60_s, dark as rooms are."""
     count = max(1, int(rt60_s * sample_rate_hz))
     noise = rng.standard_normal(count)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -44,10 +45,11 @@ from train.data.text_rules import SHORT_SOURCES, clean_text
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        return args.run(args)
+        status: int = args.run(args)
     except (AdapterError, ConfigError, ManifestError, ProcessDiedError, TextFilterError, OSError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -336,7 +338,7 @@ def _check(args: argparse.Namespace) -> int:
     report = check_manifest(args.manifest, workers=max(args.workers, 1), console=Console(stderr=True))
     if args.json:
         findings = [finding._asdict() for finding in report.findings]
-        totals = {"rows": report.rows, "uncaptioned": report.uncaptioned, "seconds": report.seconds}
+        totals: dict[str, Any] = {"rows": report.rows, "uncaptioned": report.uncaptioned, "seconds": report.seconds}
         totals |= {"hurts": report.hurts, "counts": report.counts()}
         print(json.dumps(totals | {"findings": findings}, indent=2, ensure_ascii=False))
     else:
@@ -377,13 +379,13 @@ def _music(args: argparse.Namespace) -> int:
     from train.data.music import MusicDetector
 
     detector, shares = MusicDetector(args.yamnet), {}
-    paths = dict.fromkeys(row.audio for row in rows)
+    paths = dict.fromkeys(row.file for row in rows)
     for path in shown(paths, total=len(paths), doing="heard", console=Console(stderr=True)):
         try:
             shares[path] = detector.share(path)
         except AudioDecodeError as exc:
             print(f"left out: {exc}", file=sys.stderr)
-    kept = [row for row in rows if shares.get(row.audio, 0.0) >= args.share]
+    kept = [row for row in rows if shares.get(row.file, 0.0) >= args.share]
     if not kept:
         raise ManifestError(f"no recording of {args.manifest} is {args.share:.0%} music, so {args.out} was not written")
     write_manifest(args.out, kept)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audio import DecodeError, Extent, NotSeekable, Recording
 from train.data.member import Member, open_audio
@@ -18,13 +19,13 @@ class AudioDecodeError(RuntimeError):
 class Crop(NamedTuple):
     """A part of a recording, float32 [samples] in -1…1, zero-padded at the end, and the sample that it starts at."""
 
-    waveform: np.ndarray
+    waveform: NDArray[np.float32]
     start: int
 
 
 def load_crop(
     path: Path | Member, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """`cut_crop`'s waveform."""
     return cut_crop(path, sample_rate_hz=sample_rate_hz, samples=samples, place=place, window=window).waveform
 
@@ -89,8 +90,9 @@ def _read(recording: Recording, path: Path | Member, *, samples: int, place: flo
     return Crop(decoded[start : start + samples], start)
 
 
-def _head(blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
-    taken, read = [], 0
+def _head(blocks: Iterator[NDArray[np.float32]], samples: int) -> NDArray[np.float32]:
+    taken: list[NDArray[np.float32]] = []
+    read = 0
     for block in blocks:
         taken.append(block)
         read += len(block)

@@ -90,12 +90,12 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
         ProcessDiedError: a decoding process died.
     """
     rows, findings = _read(manifest)
-    paths = sorted({row.audio for row in rows.values()})
+    paths = sorted({row.file for row in rows.values()})
     decoded = shown(each(decode, paths, workers=workers), total=len(paths), doing="decoded", console=console)
     sounds = dict(zip(paths, decoded, strict=True))
     lines_of = defaultdict(list)
     for line, row in rows.items():
-        lines_of[row.audio].append(line)
+        lines_of[row.file].append(line)
     for path, sound in sounds.items():
         if sound.problem:
             findings.append(
@@ -167,7 +167,7 @@ def _same_audio(rows: Mapping[int, Row], sounds: Mapping[Path, Sound]) -> Iterat
     """A finding for each set of rows whose recordings decode to the same samples."""
     groups = defaultdict(list)
     for line, row in rows.items():
-        if fingerprint := sounds[row.audio].fingerprint:
+        if fingerprint := sounds[row.file].fingerprint:
             groups[fingerprint].append(line)
     for lines in groups.values():
         if len(lines) > 1:

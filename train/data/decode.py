@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from rich.console import Console
 
 from audio import DecodeError, Recording
@@ -57,13 +58,13 @@ def decode_rows(
     """
     files = {
         path: _file_of(path, out=out, sample_rate_hz=sample_rate_hz, clip=clip)
-        for path in dict.fromkeys(row.audio for row in rows)
+        for path in dict.fromkeys(row.file for row in rows)
     }
     (out / "audio").mkdir(parents=True, exist_ok=True)
     done = each(partial(_decode, sample_rate_hz=sample_rate_hz, clip=clip), list(files.items()), workers=workers)
     problems = list(shown(done, total=len(files), doing="decoded", console=console))
     left_out = {path: problem for path, problem in zip(files, problems, strict=True) if problem}
-    return [replace(row, audio=files[row.audio]) for row in rows if row.audio not in left_out], left_out
+    return [replace(row, audio=files[row.file]) for row in rows if row.file not in left_out], left_out
 
 
 def _file_of(path: Path, *, out: Path, sample_rate_hz: int, clip: Clip | None) -> Path:
@@ -113,7 +114,7 @@ def write_flac(path: Path, file: Path | BinaryIO, *, sample_rate_hz: int, clip: 
     return written
 
 
-def _part(blocks: Iterable[np.ndarray], *, clip: Clip, sample_rate_hz: int) -> Iterator[np.ndarray]:
+def _part(blocks: Iterable[NDArray[np.float32]], *, clip: Clip, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
     """What of the blocks lies in the clip; what follows it is not decoded."""
     start, end = (round(time_s * sample_rate_hz) for time_s in (clip.start_s, clip.start_s + clip.length_s))
     position = 0

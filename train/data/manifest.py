@@ -39,6 +39,17 @@ class Row:
     no_label: bool = False
 
     @property
+    def file(self) -> Path:
+        """The recording, of a row that was read from a manifest.
+
+        Raises:
+            ManifestError: it lies in a shard.
+        """
+        if isinstance(self.audio, Member):
+            raise ManifestError(f"{self.audio} lies in a shard; expected a recording that a manifest names")
+        return self.audio
+
+    @property
     def is_labelled(self) -> bool:
         """Whether it says which labels it has, which may be none."""
         return bool(self.labels) or self.no_label
@@ -126,7 +137,7 @@ def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 def _line(row: Row, *, folder: Path) -> dict[str, Any]:
     # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
-    audio = row.audio.parent.resolve() / row.audio.name
+    audio = row.file.parent.resolve() / row.file.name
     return row_values(row, audio=Path(os.path.relpath(audio, folder)).as_posix())
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from audio import DecodeError, Recording
 from train.config import YAMNET_FRONTEND, AudioYamnetConfig
 from train.data.audio import AudioDecodeError
 from train.frontend import LogMel
 from train.pretrained import load_part
-from train.towers import build_audio_tower
+from train.towers.audio_yamnet import AudioYamnet
 
 PATCH_S = 0.975  # what YAMNet hears at a time: 96 frames
 PATCHES_AT_ONCE = 64
@@ -38,14 +39,15 @@ class MusicDetector:
         self.frontend = replace(YAMNET_FRONTEND, window_s=PATCH_S)
         config = AudioYamnetConfig(init_from=str(wheel))
         self.log_mel = LogMel(self.frontend).to(self.device)
-        self.tower = build_audio_tower(config, frontend=self.frontend).to(self.device).eval()
+        self.tower = AudioYamnet(config, frontend=self.frontend).to(self.device).eval()
         self.music = load_part(self.tower, config).index("YAM/Music")
 
     @torch.inference_mode()
-    def probabilities(self, patches: np.ndarray) -> np.ndarray:
+    def probabilities(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """That each of float32 [n, 15600], at 16 kHz in -1…1, is music: float32 [n]."""
         features = self.tower(self.log_mel(torch.from_numpy(patches).to(self.device)))
-        return torch.sigmoid(self.tower.classifier(features)[:, self.music]).cpu().numpy()
+        likely: NDArray[np.float32] = torch.sigmoid(self.tower.classifier(features)[:, self.music]).cpu().numpy()
+        return likely
 
     def share(self, path: Path) -> float:
         """Of a recording's parts of 0.975 s, those that are rather music than not; 0 to 1.
@@ -61,7 +63,7 @@ class MusicDetector:
             raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
 
 
-def _cut(blocks: Iterable[np.ndarray], *, size: int) -> Iterator[np.ndarray]:
+def _cut(blocks: Iterable[NDArray[np.float32]], *, size: int) -> Iterator[NDArray[np.float32]]:
     """float32 [up to PATCHES_AT_ONCE, size] at a time; the last patch is zero-padded."""
     rest = np.zeros(0, np.float32)
     for block in blocks:

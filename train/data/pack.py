@@ -140,7 +140,7 @@ def _parts(rows: Sequence[Row], *, shard_bytes: int) -> Iterator[list[tuple[int,
     filled = 0
     for number, row in enumerate(rows):
         part.append((number, row))
-        filled += row.audio.stat().st_size if row.audio.is_file() else 0
+        filled += row.file.stat().st_size if row.file.is_file() else 0
         if filled >= shard_bytes:
             yield part
             part, filled = [], 0
@@ -179,10 +179,10 @@ def _add(tar: tarfile.TarFile, row: Row, *, key: str, encoding: Encoding | None,
     if encoding:
         suffix = f".{encoding.codec}"
     else:
-        suffix = row.audio.suffix if _SUFFIX.fullmatch(row.audio.suffix) and row.audio.suffix != ".json" else ".audio"
+        suffix = row.file.suffix if _SUFFIX.fullmatch(row.file.suffix) and row.file.suffix != ".json" else ".audio"
     name = key + suffix
     try:
-        original = row.audio.open("rb")
+        original = row.file.open("rb")
     except OSError as exc:
         return exc.strerror or str(exc)
     with original, TemporaryFile(dir=folder) as encoded:
@@ -191,7 +191,7 @@ def _add(tar: tarfile.TarFile, row: Row, *, key: str, encoding: Encoding | None,
         else:
             write = write_flac if encoding.codec == "flac" else write_opus
             try:
-                write(row.audio, encoded, sample_rate_hz=encoding.sample_rate_hz)
+                write(row.file, encoded, sample_rate_hz=encoding.sample_rate_hz)
             except DecodeError as exc:
                 return exc.reason
             _add_file(tar, name, encoded)

@@ -171,7 +171,8 @@ def epoch_order(
     Raises:
         ManifestError: the mixture names a source that no row has, or `shuffle_shards` is asked for without shards.
     """
-    if shuffle_shards and not all(isinstance(row.audio, Member) for row in rows):
+    shards = [row.audio.shard for row in rows if isinstance(row.audio, Member)]
+    if shuffle_shards and len(shards) < len(rows):
         raise ManifestError(
             f"data.shuffle_shards is {shuffle_shards}, but the rows are of a manifest; expected shards, such as --data "
             "'shards/{000..063}.tar', or data.shuffle_shards=0"
@@ -179,7 +180,7 @@ def epoch_order(
     rng = np.random.default_rng((seed, epoch))
 
     def shuffle(places: Sequence[int]) -> list[int]:
-        return _shuffle_by_shards(places, rows, at_once=shuffle_shards, rng=rng)
+        return _shuffle_by_shards(places, shards, at_once=shuffle_shards, rng=rng)
 
     if not mixture:
         return [(epoch, place, 0) for place in shuffle(range(len(rows)))]
@@ -192,14 +193,19 @@ def epoch_order(
 
 
 def _shuffle_by_shards(
-    places: Sequence[int], rows: Sequence[Row], *, at_once: int, rng: np.random.Generator
+    places: Sequence[int], shards: Sequence[str], *, at_once: int, rng: np.random.Generator
 ) -> list[int]:
-    """The places of some rows, those of `at_once` shards mixed, then those of the next; 0 mixes all."""
+    """The places of some rows, those of `at_once` shards mixed, then those of the next; 0 mixes all.
+
+    Args:
+        shards: each row's; not read for 0.
+    """
     if not at_once:
-        return rng.permutation(places).tolist()
+        mixed: list[int] = rng.permutation(places).tolist()
+        return mixed
     of_shard: dict[str, list[int]] = {}
     for place in places:
-        of_shard.setdefault(rows[place].audio.shard, []).append(place)
+        of_shard.setdefault(shards[place], []).append(place)
     groups = list(of_shard.values())
     order = rng.permutation(len(groups)).tolist()
     taken = [order[start : start + at_once] for start in range(0, len(order), at_once)]
@@ -221,7 +227,8 @@ def _interleave(weights: Sequence[float], *, length: int) -> list[int]:
     ends = np.rint(length * np.cumsum(weights) / np.sum(weights)).astype(int)
     counts = np.diff(ends, prepend=0)
     where = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
-    return np.repeat(np.arange(len(counts)), counts)[np.argsort(where, kind="stable")].tolist()
+    sources: list[int] = np.repeat(np.arange(len(counts)), counts)[np.argsort(where, kind="stable")].tolist()
+    return sources
 
 
 def _rounds(places: Sequence[int], shuffle: Callable[[Sequence[int]], list[int]]) -> Iterator[tuple[int, int]]:

@@ -199,7 +199,7 @@ def _files(file: BinaryIO, *, shard: str) -> Iterator[tarfile.TarInfo]:
             end = 0
             for info in tar:
                 end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                tar.members = []  # they would all be kept
+                tar.members = []  # type: ignore[attr-defined]  # not in typeshed; they would all be kept
                 if info.isfile():
                     yield info
     except tarfile.ReadError as exc:

@@ -9,6 +9,7 @@ import numpy as np
 
 from train.data.adapters.layout import draw
 from train.data.manifest import SPLITS, ManifestError, Row
+from train.data.member import Member
 
 SHARES = (80.0, 10.0, 10.0)
 """Of training, validation and test, in percent (MusCALL §4.1)."""
@@ -29,7 +30,7 @@ def split_rows(rows: Sequence[Row], *, shares: Sequence[float] = SHARES, seed: i
     if len(shares) != len(SPLITS) or min(shares) < 0 or not 0 < sum(shares) < math.inf:
         raise ManifestError(f"shares are {list(shares)}; expected three numbers of 0 or more, such as 80 10 10")
     ends = np.cumsum(shares)
-    names: dict[Path, str] = {}
+    names: dict[Path | Member, str] = {}
     for row in rows:
         names.setdefault(row.audio, row.track_id)
     drawn = [draw(names[row.audio], seed=seed) for row in rows]

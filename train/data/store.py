@@ -33,14 +33,16 @@ def size_of(place: str) -> int | None:
     """
     system, path = _open_store(place)
     with _translated(place):
-        return system.info(path)["size"]
+        size: int | None = system.info(path)["size"]
+    return size
 
 
 def read_file(place: str) -> bytes:
     """All of a file; raises as `size_of`."""
     system, path = _open_store(place)
     with _translated(place):
-        return system.cat_file(path)
+        content: bytes = system.cat_file(path)
+    return content
 
 
 def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
@@ -60,9 +62,10 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
 def _open_store(place: str) -> tuple[Any, str]:
     """fsspec's file system, which it keeps for each process, and the path in it."""
     try:
-        return url_to_fs(place)
+        opened: tuple[Any, str] = url_to_fs(place)
     except Exception as exc:  # a protocol that is unknown, or lacks its package; no access
         raise StoreError(f"{place} cannot be opened ({_first_line(exc)})") from exc
+    return opened
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from rich.console import Console
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BertForSequenceClassification, get_linear_schedule_with_warmup
 from transformers.utils import logging
 
@@ -40,17 +41,20 @@ class TextFilter:
     """A fitted classifier with its tokenizer."""
 
     def __init__(self, model: BertForSequenceClassification, tokenizer_json: str) -> None:
-        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self.model = model.eval()
+        module: nn.Module = model  # transformers' own `to` is typed as a function, not as a method
+        module.to("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = TextTokenizer(tokenizer_json, max_tokens=min(MAX_TOKENS, model.config.max_position_embeddings))
 
     def logits(self, texts: Sequence[str]) -> Tensor:
         """float32 [n, 2]: not music, music."""
         ids, mask = self.tokenizer(texts)
         device = self.model.device
-        return self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits.float()
+        logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        return logits.float()
 
     @torch.inference_mode()
-    def probabilities(self, texts: Sequence[str], *, console: Console | None = None) -> np.ndarray:
+    def probabilities(self, texts: Sequence[str], *, console: Console | None = None) -> NDArray[np.float32]:
         """Probability that each text describes music, float32 [n]."""
         self.model.eval()
         result = np.zeros(len(texts), np.float32)
@@ -149,7 +153,7 @@ def fit_text_filter(
     return text_filter, binary_metrics(said, np.array([labelled[place].is_music for place in held_out]))
 
 
-def binary_metrics(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
+def binary_metrics(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> dict[str, float]:
     """Accuracy, precision and recall of the positive class, and the number of texts.
 
     Args:
@@ -167,14 +171,14 @@ def binary_metrics(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
     }
 
 
-def _held_out(labelled: Sequence[Labelled], rng: np.random.Generator) -> np.ndarray:
+def _held_out(labelled: Sequence[Labelled], rng: np.random.Generator) -> NDArray[np.intp]:
     """Sorted places of a fifth of each kind."""
     kinds = np.array([entry.is_music for entry in labelled])
     places = [rng.permutation(np.flatnonzero(kinds == kind)) for kind in (True, False)]
     return np.sort(np.concatenate([kind[: round(HELD_OUT_SHARE * len(kind))] for kind in places]))
 
 
-def _batches(order: np.ndarray) -> list[np.ndarray]:
+def _batches(order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
 
 

@@ -3,7 +3,9 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -45,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
 
     def add(
-        name: str, run, *, text: str, data: str = "manifest.jsonl, or shards", split: bool = True
+        name: str,
+        run: Callable[[argparse.Namespace], dict[str, Any]],
+        *,
+        text: str,
+        data: str = "manifest.jsonl, or shards",
+        split: bool = True,
     ) -> argparse.ArgumentParser:
         protocol = protocols.add_parser(name, help=text, description=text)
         models = protocol if split else protocol.add_mutually_exclusive_group(required=True)
@@ -98,12 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _retrieval(args: argparse.Namespace) -> dict:
+def _retrieval(args: argparse.Namespace) -> dict[str, Any]:
     rows = draw_rows(read_split(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
     return evaluate_retrieval(load_checkpoint(args.ckpt), rows, seed=args.seed)
 
 
-def _report(args: argparse.Namespace) -> dict:
+def _report(args: argparse.Namespace) -> dict[str, Any]:
     out = check_report_path(args.out)
     rows = draw_rows(read_split(args.data, split=args.split, having="captions"), pairs=args.pairs, seed=args.seed)
     title = f"{Path(args.ckpt).name} on split {args.split} of {Path(args.data).name}"
@@ -112,7 +119,7 @@ def _report(args: argparse.Namespace) -> dict:
     return result
 
 
-def _zeroshot(args: argparse.Namespace) -> dict:
+def _zeroshot(args: argparse.Namespace) -> dict[str, Any]:
     rows = read_split(args.data, split=args.split, having="labels")
     names = read_names(args.labels) if args.labels else None
     return evaluate_zeroshot(
@@ -120,7 +127,7 @@ def _zeroshot(args: argparse.Namespace) -> dict:
     )
 
 
-def _probe(args: argparse.Namespace) -> dict:
+def _probe(args: argparse.Namespace) -> dict[str, Any]:
     splits = {"train": "train", "val": "val", "test": args.split}
     rows = {part: read_split(args.data, split=split, having="labels") for part, split in splits.items()}
     names = read_names(args.labels) if args.labels else None
@@ -129,19 +136,19 @@ def _probe(args: argparse.Namespace) -> dict:
     )
 
 
-def _playlist(args: argparse.Namespace) -> dict:
+def _playlist(args: argparse.Namespace) -> dict[str, Any]:
     rows = read_split(args.data, split=args.split)
     playlists = read_playlists(args.playlists, rows=rows)
     return evaluate_playlist(load_checkpoint(args.ckpt), rows, playlists=playlists, seed=args.seed)
 
 
-def _pairs(args: argparse.Namespace) -> dict:
+def _pairs(args: argparse.Namespace) -> dict[str, Any]:
     rows = read_split(args.data, split=args.split)
     comparisons = read_comparisons(args.comparisons, rows=rows)
     return evaluate_pairs(load_checkpoint(args.ckpt), rows, comparisons=comparisons, seed=args.seed)
 
 
-def _triplet(args: argparse.Namespace) -> dict:
+def _triplet(args: argparse.Namespace) -> dict[str, Any]:
     triplets = read_triplets(args.data)
     if args.text is not None:
         return score_triplets(triplets, embed=open_sentence_encoder(args.text), seed=args.seed)

@@ -1,8 +1,12 @@
 """95 % intervals by the bootstrap over queries (Efron 1979)."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+Drawn = TypeVar("Drawn", bound=np.generic)
 
 RESAMPLES = 1_000
 LEVEL = 0.95
@@ -11,9 +15,9 @@ BLOCK = 100_000
 
 
 def bootstrap_interval(
-    values: np.ndarray,
+    values: NDArray[Drawn],
     *,
-    statistic: Callable[[np.ndarray], np.ndarray],
+    statistic: Callable[[NDArray[Drawn]], NDArray[np.floating[Any]]],
     seed: int,
     resamples: int = RESAMPLES,
     centre: float | None = None,
@@ -53,7 +57,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def times_drawn(drawn: np.ndarray) -> np.ndarray:
+def times_drawn(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each of n queries was drawn: int [some, n], numbers 0 to n - 1 -> int64 [some, n].
 
     As weights these give a metric of a resample without copying what it is made from.

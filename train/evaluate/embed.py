@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -15,7 +17,7 @@ from train.checkpoint import Checkpoint
 from train.config import FrontendConfig
 from train.data.audio import AudioDecodeError, load_crop
 from train.data.manifest import Row
-from train.data.pairs import CENTRE, PairDataset, collate
+from train.data.pairs import CENTRE, Batch, PairDataset, collate
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.evaluate.errors import EvaluationError
@@ -27,7 +29,9 @@ PLACES = (0.0, CENTRE, 1.0)
 SENTENCES = 64
 """Texts that a published sentence encoder reads at a time."""
 
-TextEmbedder = Callable[[Sequence[str]], np.ndarray]
+Item = TypeVar("Item")
+
+TextEmbedder = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts -> float32 [n, dim], unit L2 norm."""
 
 
@@ -48,7 +52,7 @@ def open_sentence_encoder(name: str) -> TextEmbedder:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     embed = sentence_embedder(name, device=device, key="--text")
 
-    def embed_all(texts: Sequence[str]) -> np.ndarray:
+    def embed_all(texts: Sequence[str]) -> NDArray[np.float32]:
         starts = range(0, len(texts), SENTENCES)
         return torch.cat([embed(texts[start : start + SENTENCES]).cpu() for start in starts]).numpy()
 
@@ -80,7 +84,7 @@ def embed_pairs(
 
 def embed_captioned_pairs(
     checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int, batch_size: int = 64
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
     """As `embed_pairs`, from a checkpoint and with a progress bar.
 
     Returns:
@@ -107,7 +111,7 @@ def embed_tracks(
     features: bool = False,
     batch_size: int = 16,
     workers: int = 0,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """One vector a track, from windows as long as the model's.
 
     Args:
@@ -139,7 +143,7 @@ def embed_tracks(
 @torch.inference_mode()
 def embed_texts(
     model: DualEncoder, texts: Sequence[str], *, tokenizer: TextTokenizer, batch_size: int = 256
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """One vector a text: float32 [n, dim], unit L2 norm. Texts of like length go together, so that little is padding.
 
     Raises:
@@ -174,7 +178,7 @@ class _Windows(Dataset[tuple[Tensor, str]]):
 
 @torch.inference_mode()
 def _embed_batches(
-    model: DualEncoder, batches: Iterable, *, tokenizer: TextTokenizer
+    model: DualEncoder, batches: Iterable[Batch], *, tokenizer: TextTokenizer
 ) -> tuple[Tensor, Tensor, list[str]]:
     device = model.log_temperature.device
     audio, text, captions = [], [], []
@@ -204,17 +208,18 @@ def _raise_first(problems: Iterable[str]) -> None:
         raise AudioDecodeError(f"{problem}; `python -m train.data decode` makes a manifest without such recordings")
 
 
-def _watched(batches: DataLoader, *, what: str) -> Iterable:
+def _watched(batches: Iterable[Item], *, what: str) -> Iterable[Item]:
     """A bar on a terminal, nothing in a log."""
     console = Console(stderr=True)
     return track(batches, f"Embedding {what}", console=console, transient=True, disable=not console.is_terminal)
 
 
-def _finite(vectors: Tensor, *, what: str) -> np.ndarray:
+def _finite(vectors: Tensor, *, what: str) -> NDArray[np.float32]:
     bad = int((~vectors.isfinite()).any(dim=1).sum())
     if bad:
         raise EvaluationError(
             f"the checkpoint gives vectors with NaN or infinite values for {bad} of {len(vectors)} {what}; expected "
             "none: its training diverged, take an earlier checkpoint"
         )
-    return vectors.numpy()
+    checked: NDArray[np.float32] = vectors.numpy()
+    return checked

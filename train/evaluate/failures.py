@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.data.manifest import Row
 from train.evaluate.metrics import ranks
@@ -42,7 +43,7 @@ class LabelFailures:
     worst: Failure
 
 
-def find_failure(text_to_audio: np.ndarray, *, query: int) -> Failure:
+def find_failure(text_to_audio: NDArray[np.float32], *, query: int) -> Failure:
     """What caption number `query` finds among the tracks of text_to_audio, float [n, n]."""
     similarity = text_to_audio[query]
     first = np.argsort(-similarity, kind="stable")[:TOP]
@@ -50,14 +51,14 @@ def find_failure(text_to_audio: np.ndarray, *, query: int) -> Failure:
     return Failure(query, rank, tuple((int(place), float(similarity[place])) for place in first))
 
 
-def find_worst(text_to_audio: np.ndarray, *, count: int) -> list[Failure]:
+def find_worst(text_to_audio: NDArray[np.float32], *, count: int) -> list[Failure]:
     """The queries of the highest rank, the worst first; those that find their track at once are no failures."""
     rank = ranks(text_to_audio)
     order = np.argsort(-rank, kind="stable")[:count]
     return [find_failure(text_to_audio, query=int(query)) for query in order if rank[query] > 1]
 
 
-def find_label_failures(text_to_audio: np.ndarray, *, rows: Sequence[Row]) -> list[LabelFailures]:
+def find_label_failures(text_to_audio: NDArray[np.float32], *, rows: Sequence[Row]) -> list[LabelFailures]:
     """A line a label, the one whose captions find least first.
 
     Args:

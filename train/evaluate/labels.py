@@ -1,11 +1,13 @@
 """The labels of rows as targets, and how well scores of labels meet them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.data.manifest import Row
 from train.evaluate.bootstrap import bootstrap_interval, times_drawn
@@ -27,10 +29,10 @@ class Targets:
     """
 
     names: tuple[str, ...]
-    relevant: np.ndarray
+    relevant: NDArray[np.bool_]
     single: bool
 
-    def only(self, columns: np.ndarray) -> "Targets":
+    def only(self, columns: NDArray[np.intp]) -> "Targets":
         """Those of the labels at these places, int [some]."""
         return Targets(tuple(self.names[i] for i in columns), self.relevant[:, columns], self.single)
 
@@ -108,7 +110,7 @@ def read_targets(rows: Sequence[Row], *, single: bool, names: Sequence[str] | No
     return Targets(tuple(names), relevant, single)
 
 
-def select_defined(targets: Targets) -> np.ndarray:
+def select_defined(targets: Targets) -> NDArray[np.intp]:
     """Which tags some rows have and some lack, int [some]: the others have no area under a curve.
 
     Raises:
@@ -125,7 +127,7 @@ def select_defined(targets: Targets) -> np.ndarray:
 
 
 def score_labels(
-    scores: np.ndarray, *, targets: Targets, seed: int
+    scores: NDArray[np.floating[Any]], *, targets: Targets, seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Accuracy of classes; macro ROC-AUC and PR-AUC of tags; each with its 95 % interval over tracks.
 
@@ -147,9 +149,15 @@ def score_labels(
     values, intervals = {}, {}
     for name, metric in (("ROC-AUC", mean_roc_auc), ("PR-AUC", mean_average_precision)):
         values[name] = float(metric(scores, relevant=relevant))
+
+        def of_drawn(
+            drawn: NDArray[np.int64], metric: Callable[..., NDArray[np.float64]] = metric
+        ) -> NDArray[np.float64]:
+            return metric(scores, relevant=relevant, weights=times_drawn(drawn))
+
         intervals[name] = bootstrap_interval(
             np.arange(len(scores)),
-            statistic=lambda drawn, metric=metric: metric(scores, relevant=relevant, weights=times_drawn(drawn)),
+            statistic=of_drawn,
             seed=seed,
             centre=values[name] if name == "PR-AUC" else None,
         )

@@ -6,10 +6,12 @@ the ROC curve), so a collapsed model scores as badly as it should.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-RETRIEVAL_STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+RETRIEVAL_STATISTICS: Mapping[str, Callable[[NDArray[np.int64]], NDArray[np.float64]]] = {
     "R@1": lambda rank: (rank <= 1).mean(axis=-1),
     "R@5": lambda rank: (rank <= 5).mean(axis=-1),
     "R@10": lambda rank: (rank <= 10).mean(axis=-1),
@@ -19,7 +21,7 @@ RETRIEVAL_STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 """Ranks [..., queries] -> [...]: what is reported of one direction of retrieval (MusCALL §5.1)."""
 
 
-def ranks(similarity: np.ndarray) -> np.ndarray:
+def ranks(similarity: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Rank of each query's own candidate, int64 [n], 1 = best.
 
     Raises:
@@ -32,16 +34,19 @@ def ranks(similarity: np.ndarray) -> np.ndarray:
         raise ValueError(f"similarity has shape {similarity.shape}; expected [n, n] with n >= 1")
     if not np.isfinite(similarity).all():
         raise ValueError("similarity holds NaN or infinite values; the embeddings are broken")
-    return (similarity >= np.diagonal(similarity)[:, None]).sum(axis=1)
+    rank: NDArray[np.int64] = (similarity >= np.diagonal(similarity)[:, None]).sum(axis=1)
+    return rank
 
 
-def retrieval_metrics(similarity: np.ndarray) -> dict[str, float]:
+def retrieval_metrics(similarity: NDArray[np.floating[Any]]) -> dict[str, float]:
     """R@1, R@5, R@10 (a cut-off above n counts as n), mAP@10 and MedR of one direction."""
     rank = ranks(similarity)
     return {name: float(statistic(rank)) for name, statistic in RETRIEVAL_STATISTICS.items()}
 
 
-def roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def roc_auc(
+    scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
+) -> NDArray[np.float64]:
     """Area under the ROC curve: how often a relevant item scores above an irrelevant one, a tie counting half.
 
     Args:
@@ -66,10 +71,13 @@ def roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | N
     irrelevant = _total(weights, ~relevant)
     with np.errstate(invalid="ignore"):
         area = (weight * (irrelevant[..., None] - irrelevant_above)).sum(axis=-1)
-        return area / (weight.sum(axis=-1) * irrelevant)
+        share: NDArray[np.float64] = area / (weight.sum(axis=-1) * irrelevant)
+        return share
 
 
-def average_precision(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def average_precision(
+    scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
+) -> NDArray[np.float64]:
     """Area under the precision-recall curve (PR-AUC): the mean, over the relevant items, of the precision at each.
 
     Not interpolated; items of equal score are taken together, so the order of the input does not matter.
@@ -92,22 +100,25 @@ def average_precision(scores: np.ndarray, *, relevant: np.ndarray, weights: np.n
     weight, true, every = _at_relevant(scores, relevant, weights)
     with np.errstate(invalid="ignore"):
         precision = np.divide(true[1], every[1], out=np.zeros_like(weight), where=every[1] > 0)
-        return (weight * precision).sum(axis=-1) / weight.sum(axis=-1)
+        mean: NDArray[np.float64] = (weight * precision).sum(axis=-1) / weight.sum(axis=-1)
+        return mean
 
 
-def mean_roc_auc(scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def mean_roc_auc(
+    scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
+) -> NDArray[np.float64]:
     """Unweighted (macro) mean of `roc_auc` over the columns of scores and relevant [n, columns]; see `_column_mean`."""
     return _column_mean(roc_auc, scores, relevant, weights)
 
 
 def mean_average_precision(
-    scores: np.ndarray, *, relevant: np.ndarray, weights: np.ndarray | None = None
-) -> np.ndarray:
+    scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
+) -> NDArray[np.float64]:
     """mAP, the macro mean of `average_precision` over the columns of scores and relevant [n, columns]; macro PR-AUC."""
     return _column_mean(average_precision, scores, relevant, weights)
 
 
-def correct(scores: np.ndarray, *, classes: np.ndarray) -> np.ndarray:
+def correct(scores: NDArray[np.floating[Any]], *, classes: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Whether each item's own class scores strictly above every other; the mean is the accuracy.
 
     Args:
@@ -127,10 +138,13 @@ def correct(scores: np.ndarray, *, classes: np.ndarray) -> np.ndarray:
         raise ValueError(f"scores {scores.shape} and classes {classes.shape}; expected [n, classes] and [n]")
     _check_finite(scores)
     own = np.take_along_axis(scores, classes[:, None], axis=1)
-    return (scores >= own).sum(axis=1) == 1
+    alone: NDArray[np.bool_] = (scores >= own).sum(axis=1) == 1
+    return alone
 
 
-def triplets_won(anchor: np.ndarray, *, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+def triplets_won(
+    anchor: NDArray[np.floating[Any]], *, positive: NDArray[np.floating[Any]], negative: NDArray[np.floating[Any]]
+) -> NDArray[np.bool_]:
     """Whether each anchor is nearer to its positive than to its negative (MuLan §4.1.4); the mean is the accuracy.
 
     Args:
@@ -149,10 +163,13 @@ def triplets_won(anchor: np.ndarray, *, positive: np.ndarray, negative: np.ndarr
         raise ValueError(f"vectors {anchor.shape}, {positive.shape}, {negative.shape}; expected three of [n, dim]")
     margins = np.einsum("nd,nd->n", anchor, positive - negative, dtype=np.float64)
     _check_finite(margins)
-    return margins > 0
+    won: NDArray[np.bool_] = margins > 0
+    return won
 
 
-def pairs_ordered(first: np.ndarray, *, second: np.ndarray, first_is_higher: np.ndarray) -> np.ndarray:
+def pairs_ordered(
+    first: NDArray[np.floating[Any]], *, second: NDArray[np.floating[Any]], first_is_higher: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Whether the scores put each pair in its right order; the mean is the accuracy.
 
     Args:
@@ -173,12 +190,13 @@ def pairs_ordered(first: np.ndarray, *, second: np.ndarray, first_is_higher: np.
         raise ValueError(f"shapes {first.shape}, {second.shape}, {first_is_higher.shape}; expected three of [n]")
     margins = first - second
     _check_finite(margins)
-    return np.where(first_is_higher, margins > 0, margins < 0)
+    ordered: NDArray[np.bool_] = np.where(first_is_higher, margins > 0, margins < 0)
+    return ordered
 
 
 def _at_relevant(
-    scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scores: NDArray[np.floating[Any]], relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """What stands above each of the r relevant items, in the order of their scores.
 
     Returns:
@@ -189,7 +207,7 @@ def _at_relevant(
     own = order[relevant[order]]
     weight = np.ones(len(own)) if weights is None else weights[..., own].astype(np.float64)
 
-    def above(items: np.ndarray) -> np.ndarray:
+    def above(items: NDArray[np.intp]) -> NDArray[np.float64]:
         sorted_weights = np.ones(len(items)) if weights is None else weights[..., items]
         sums = np.cumsum(sorted_weights, axis=-1, dtype=np.float64)
         sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
@@ -198,13 +216,16 @@ def _at_relevant(
     return weight, above(own), above(order)
 
 
-def _total(weights: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
-    return np.asarray(mask.sum(), np.float64) if weights is None else weights @ mask.astype(np.float64)
+def _total(weights: NDArray[np.number[Any]] | None, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray(mask.sum(), np.float64) if weights is None else weights.astype(np.float64) @ mask
 
 
 def _column_mean(
-    metric: Callable[..., np.ndarray], scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None
-) -> np.ndarray:
+    metric: Callable[..., NDArray[np.float64]],
+    scores: NDArray[np.floating[Any]],
+    relevant: NDArray[np.bool_],
+    weights: NDArray[np.number[Any]] | None,
+) -> NDArray[np.float64]:
     """Columns that the weights leave undefined are left out of their mean; NaN where all are."""
     if scores.ndim != 2 or scores.shape != relevant.shape or not scores.size:
         raise ValueError(f"scores {scores.shape} and relevant {relevant.shape}; expected both as [n, columns]")
@@ -213,10 +234,11 @@ def _column_mean(
     )
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0)
+        mean: NDArray[np.float64] = np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0)
+        return mean
 
 
-def _check_scores(scores: np.ndarray, relevant: np.ndarray) -> None:
+def _check_scores(scores: NDArray[np.floating[Any]], relevant: NDArray[np.bool_]) -> None:
     if scores.ndim != 1 or scores.shape != relevant.shape or relevant.dtype != bool:
         raise ValueError(
             f"scores {scores.shape} and relevant {relevant.shape} of {relevant.dtype}; expected [n] and bool [n]"
@@ -226,6 +248,6 @@ def _check_scores(scores: np.ndarray, relevant: np.ndarray) -> None:
         raise ValueError(f"none of {len(scores)} items is relevant; expected at least one")
 
 
-def _check_finite(values: np.ndarray) -> None:
+def _check_finite(values: NDArray[np.floating[Any]]) -> None:
     if not np.isfinite(values).all():
         raise ValueError("scores hold NaN or infinite values; the embeddings are broken")

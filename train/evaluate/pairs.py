@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
@@ -71,7 +73,7 @@ def read_comparisons(path: str | Path, *, rows: Sequence[Row]) -> list[Compariso
 
 def evaluate_pairs(
     checkpoint: Checkpoint, rows: Sequence[Row], *, comparisons: Sequence[Comparison], seed: int = 0
-) -> dict:
+) -> dict[str, Any]:
     """The tracks that are compared, by their three windows; result as `score_comparisons`."""
     model, tokenizer = open_model(checkpoint)
     compared = sorted({place for each in comparisons for place in (each.first, each.second)})
@@ -82,8 +84,8 @@ def evaluate_pairs(
 
 
 def score_comparisons(
-    tracks: Mapping[int, np.ndarray], *, comparisons: Sequence[Comparison], embed: TextEmbedder, seed: int
-) -> dict:
+    tracks: Mapping[int, NDArray[np.float32]], *, comparisons: Sequence[Comparison], embed: TextEmbedder, seed: int
+) -> dict[str, Any]:
     """Per attribute, and per subset of its pairs: accuracy of the pairs that have a higher track, as MusAV reports it;
     and, where others are equal, how well the size of a pair's difference tells the two kinds apart.
 
@@ -117,7 +119,7 @@ def score_comparisons(
 
 
 def _score(
-    margins: np.ndarray, *, higher: Sequence[str], seed: int
+    margins: NDArray[np.floating[Any]], *, higher: Sequence[str], seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """metric -> value, metric -> (low, high), of pairs whose scores differ by `margins`, float [n]."""
     values, intervals = {}, {}

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
@@ -50,7 +52,7 @@ def read_playlists(path: str | Path, *, rows: Sequence[Row]) -> list[Playlist]:
 
 def evaluate_playlist(
     checkpoint: Checkpoint, rows: Sequence[Row], *, playlists: Sequence[Playlist], seed: int = 0
-) -> dict:
+) -> dict[str, Any]:
     """Playlists over the three windows of all rows; result as `score_playlists`."""
     model, tokenizer = open_model(checkpoint)
     tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
@@ -58,7 +60,9 @@ def evaluate_playlist(
     return score_playlists(tracks, playlists=playlists, embed=embed, seed=seed)
 
 
-def score_playlists(tracks: np.ndarray, *, playlists: Sequence[Playlist], embed: TextEmbedder, seed: int) -> dict:
+def score_playlists(
+    tracks: NDArray[np.float32], *, playlists: Sequence[Playlist], embed: TextEmbedder, seed: int
+) -> dict[str, Any]:
     """AUC and mAP over the playlists, with 95 % intervals over them.
 
     Args:

@@ -1,8 +1,10 @@
 """Linear probe (MuLan §4.1.2): a logistic regression per class on frozen audio vectors."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from sklearn.linear_model import LogisticRegression
@@ -28,7 +30,7 @@ def evaluate_probe(
     single: bool = False,
     names: Sequence[str] | None = None,
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """Fit on the rows of "train", choose C on those of "val", report on those of "test".
 
     Args:
@@ -70,7 +72,9 @@ def probe_targets(
     return targets
 
 
-def score_probe(vectors: Mapping[str, np.ndarray], *, targets: Mapping[str, Targets], seed: int) -> dict:
+def score_probe(
+    vectors: Mapping[str, NDArray[np.float32]], *, targets: Mapping[str, Targets], seed: int
+) -> dict[str, Any]:
     """Fit, choose, report.
 
     Args:
@@ -106,7 +110,7 @@ def score_probe(vectors: Mapping[str, np.ndarray], *, targets: Mapping[str, Targ
     }
 
 
-def _figure(scores: np.ndarray, targets: Targets) -> float:
+def _figure(scores: NDArray[np.float64], targets: Targets) -> float:
     if targets.single:
         return float(correct(scores, classes=targets.relevant.argmax(axis=1)).mean())
     columns = select_defined(targets)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.evaluate.embed import TextEmbedder
 
@@ -23,13 +24,14 @@ STYLES: Mapping[str, tuple[str, ...]] = {
 """Style -> templates, each with one {} for the label."""
 
 
-def embed_prompts(names: Sequence[str], *, templates: Sequence[str], embed: TextEmbedder) -> np.ndarray:
+def embed_prompts(names: Sequence[str], *, templates: Sequence[str], embed: TextEmbedder) -> NDArray[np.float32]:
     """One vector a label, the normalised mean of its sentences' vectors (CLIP §3.1.4): float32 [labels, dim]."""
     vectors = embed([template.replace("{}", name) for name in names for template in templates])
     return normalised_mean(vectors.reshape(len(names), len(templates), -1))
 
 
-def normalised_mean(vectors: np.ndarray) -> np.ndarray:
+def normalised_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """float [..., n, dim] -> float [..., dim], unit L2 norm."""
     mean = vectors.mean(axis=-2)
-    return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+    unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+    return unit

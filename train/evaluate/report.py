@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
 from train.checkpoint import Checkpoint
@@ -49,7 +51,9 @@ def check_report_path(out: str | Path) -> Path:
     return path
 
 
-def write_report(checkpoint: Checkpoint, rows: Sequence[Row], *, out: Path, title: str, seed: int = 0) -> dict:
+def write_report(
+    checkpoint: Checkpoint, rows: Sequence[Row], *, out: Path, title: str, seed: int = 0
+) -> dict[str, Any]:
     """Embed one caption and the central window of every row, and write what that shows to `out` in one step.
 
     Returns:
@@ -76,12 +80,12 @@ def write_report(checkpoint: Checkpoint, rows: Sequence[Row], *, out: Path, titl
 
 
 def render_page(
-    audio: np.ndarray,
+    audio: NDArray[np.float32],
     *,
-    text: np.ndarray,
+    text: NDArray[np.float32],
     captions: Sequence[str],
     rows: Sequence[Row],
-    result: dict,
+    result: dict[str, Any],
     title: str,
     seed: int,
 ) -> str:
@@ -123,7 +127,9 @@ def render_page(
     )
 
 
-def map_to_plane(audio: np.ndarray, *, text: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def map_to_plane(
+    audio: NDArray[np.float32], *, text: NDArray[np.float32], seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """t-SNE (van der Maaten and Hinton 2008) of the vectors of both towers together, by cosine.
 
     Args:
@@ -138,7 +144,7 @@ def map_to_plane(audio: np.ndarray, *, text: np.ndarray, seed: int) -> tuple[np.
     return points[: len(audio)], points[len(audio) :]
 
 
-def _retrieval_table(result: dict) -> str:
+def _retrieval_table(result: dict[str, Any]) -> str:
     intervals = result["intervals"]
     metrics = list(intervals["text_to_audio"])
     lines = [["", *metrics]]
@@ -161,7 +167,9 @@ def _worst_table(failures: Sequence[Failure], captions: Sequence[str], rows: Seq
     return _table(lines)
 
 
-def _label_table(similarity: np.ndarray, captions: Sequence[str], rows: Sequence[Row], players: Players) -> str:
+def _label_table(
+    similarity: NDArray[np.float32], captions: Sequence[str], rows: Sequence[Row], players: Players
+) -> str:
     labels = find_label_failures(similarity, rows=rows)
     if not labels:
         return "<p>The rows have no labels.</p>"

@@ -1,8 +1,10 @@
 """Cross-modal retrieval (MusCALL §5.1): each caption must find its own track, each track its own caption."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
@@ -12,7 +14,7 @@ from train.evaluate.errors import EvaluationError
 from train.evaluate.metrics import RETRIEVAL_STATISTICS, ranks, retrieval_metrics
 
 
-def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int = 0) -> dict:
+def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int = 0) -> dict[str, Any]:
     """One caption per row, drawn by `seed`, against the central window of every row (MusCALL §4.2); result as
     `score_retrieval`.
     """
@@ -20,7 +22,7 @@ def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int
     return score_retrieval(text @ audio.T, seed=seed)
 
 
-def score_retrieval(text_to_audio: np.ndarray, *, seed: int) -> dict:
+def score_retrieval(text_to_audio: NDArray[np.float32], *, seed: int) -> dict[str, Any]:
     """Both directions, with 95 % intervals over queries.
 
     Args:

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 30
 COLOURS = ("#1f77b4", "#ff7f0e")
 
 
-def draw_histograms(series: Mapping[str, np.ndarray], *, bins: int = 60) -> str:
+def draw_histograms(series: Mapping[str, NDArray[np.float32]], *, bins: int = 60) -> str:
     """Densities over one another, each of area 1.
 
     Args:
@@ -34,7 +35,7 @@ def draw_histograms(series: Mapping[str, np.ndarray], *, bins: int = 60) -> str:
     return _svg(parts, list(series))
 
 
-def draw_scatter(series: Mapping[str, np.ndarray], *, hints: Sequence[str]) -> str:
+def draw_scatter(series: Mapping[str, NDArray[np.float32]], *, hints: Sequence[str]) -> str:
     """Points in the plane without axes.
 
     Args:
@@ -55,7 +56,7 @@ def draw_scatter(series: Mapping[str, np.ndarray], *, hints: Sequence[str]) -> s
     return _svg(parts, list(series))
 
 
-def _scale(values: np.ndarray, low: float, high: float, size: int) -> np.ndarray:
+def _scale(values: NDArray[np.float32], low: float, high: float, size: int) -> NDArray[np.float32]:
     return MARGIN + (values - low) / max(high - low, 1e-12) * (size - 2 * MARGIN)
 
 

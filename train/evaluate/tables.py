@@ -1,5 +1,7 @@
 """Results of protocols as tables for people."""
 
+from typing import Any
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,14 +20,14 @@ def format_score(metric: str, value: float, *, interval: tuple[float, float]) ->
     return f"{100 * value:.1f} %", f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
-def count_words(result: dict) -> str:
+def count_words(result: dict[str, Any]) -> str:
     """What a result counts, such as "18 pairs": its entries that are no group of scores."""
     others = {"intervals", "notes", *result["intervals"]}
     facts = {name: value for name, value in result.items() if name not in others}
     return ", ".join(f"C = {value:g}" if name == "C" else f"{value} {name}" for name, value in facts.items())
 
 
-def make_table(title: str, *, result: dict) -> Table:
+def make_table(title: str, *, result: dict[str, Any]) -> Table:
     """One row a group of scores, one column a metric; empty where a group has no such score; notes below."""
     intervals = result["intervals"]
     metrics = list(dict.fromkeys(metric for of_group in intervals.values() for metric in of_group))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +28,13 @@ def read_triplets(path: str | Path) -> list[Triplet]:
     return [tuple(values[key] for key in TEXTS) for _, values in read_questions(path, texts=TEXTS)]
 
 
-def evaluate_triplet(checkpoint: Checkpoint, triplets: Sequence[Triplet], *, seed: int = 0) -> dict:
+def evaluate_triplet(checkpoint: Checkpoint, triplets: Sequence[Triplet], *, seed: int = 0) -> dict[str, Any]:
     """The text tower alone; result as `score_triplets`."""
     model, tokenizer = open_model(checkpoint)
     return score_triplets(triplets, embed=partial(embed_texts, model, tokenizer=tokenizer), seed=seed)
 
 
-def score_triplets(triplets: Sequence[Triplet], *, embed: TextEmbedder, seed: int) -> dict:
+def score_triplets(triplets: Sequence[Triplet], *, embed: TextEmbedder, seed: int) -> dict[str, Any]:
     """How many anchors are nearer to their positive; a tie is lost. The interval is over the anchors: the triplets of
     one are no independent queries.
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
@@ -21,7 +23,7 @@ def evaluate_zeroshot(
     names: Sequence[str] | None = None,
     central: bool = False,
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """The labels of the rows against their windows; result as `score_zeroshot`, and `read_notes`.
 
     Args:
@@ -42,7 +44,7 @@ def evaluate_zeroshot(
     return score_zeroshot(tracks, targets=targets, embed=embed, seed=seed) | read_notes(rows)
 
 
-def score_zeroshot(tracks: np.ndarray, *, targets: Targets, embed: TextEmbedder, seed: int) -> dict:
+def score_zeroshot(tracks: NDArray[np.float32], *, targets: Targets, embed: TextEmbedder, seed: int) -> dict[str, Any]:
     """Every style of prompt side by side; of tags some of which are negated (`is_negated`), for each style also these
     apart and the others apart.
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train_rows(args: argparse.Namespace) -> dict[str, dict]:
+def _train_rows(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     if args.seeds < 1:
         raise ConfigError(f"--seeds is {args.seeds}; expected at least 1")
     check_run_folder(args.out)
@@ -121,7 +122,7 @@ def _manifest_of(name: str, label: str) -> str:
     return measures.UNFILTERED_FILE if ROWS[name][label].unfiltered else measures.SOURCES_FILE
 
 
-def _read_sentences(data: Path) -> dict[str, dict]:
+def _read_sentences(data: Path) -> dict[str, dict[str, Any]]:
     """Published sentence encoders on the triplets, as far as they are to be had."""
     kinds = measures.read_both_triplets(data)
     results = {}
@@ -135,11 +136,11 @@ def _read_sentences(data: Path) -> dict[str, dict]:
     return results
 
 
-def _count_texts(args: argparse.Namespace) -> dict[str, dict]:
+def _count_texts(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return measures.count_texts(args.data)
 
 
-def _page(name: str, results: Mapping[str, dict], *, data: Path) -> str:
+def _page(name: str, results: Mapping[str, dict[str, Any]], *, data: Path) -> str:
     """What stands above a table, and the table."""
     first = next(iter(results.values()))
     lines = [f"### {PLACES[name]}", ""]

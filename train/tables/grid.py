@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -23,7 +24,7 @@ def run_folder(out: Path, *, label: str, seed: int) -> Path:
     return out / (f"{name}-seed{seed}" if seed else name)
 
 
-def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict:
+def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict[str, Any]:
     """Train a row, go on with it, or take it as it is; returns what `measure` gives for it, kept under `name`."""
     kept = run / f"{name}.json"
     made_of = json.loads(json.dumps({"config": config.to_dict(), "manifest_sha256": manifest_sha256(manifest)}))
@@ -34,7 +35,8 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
             raise TrainingError(f"{kept} is damaged; remove it, and the trained row is measured again") from exc
         if finished["made_of"] != made_of:
             raise TrainingError(f"{run} holds this row with other settings or data; choose another --out or remove it")
-        return finished["result"]
+        measured: dict[str, Any] = finished["result"]
+        return measured
     console = Console(stderr=True)
     console.print(f"{label}, seed {config.seed}:")
     checkpoint = train(config, manifest=manifest, run=run, resume=(run / "last.pt").is_file(), console=console)
@@ -45,7 +47,7 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
     return result
 
 
-def over_seeds(results: list[dict]) -> dict:
+def over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
     """One result of several seeds': means, and 95 % intervals by Student's t over them in place of the bootstrap's.
 
     What is no score (how many tracks, or failures shown) is the first seed's.

@@ -7,8 +7,10 @@ metrics of `papers.FIGURES` where they are the same thing. That of MusCALL's Tab
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row, read_manifest
@@ -35,14 +37,14 @@ TRIPLET_FILES = {"playlists": "playlist_triplets.jsonl", "ontology": "ontology_t
 PAIRS = 1_000  # of the test split, as MusCALL draws (§5.1)
 SHOWN_FAILURES = 3
 
-Measure = Callable[[Checkpoint], dict]
+Measure = Callable[[Checkpoint], dict[str, Any]]
 
 
 def retrieval(data: Path) -> Measure:
     """MusCALL's five metrics in both directions."""
     rows = _test_pairs(data)
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         found = evaluate_retrieval(checkpoint, rows)
         groups = {"text to audio": "text_to_audio", "audio to text": "audio_to_text"}
         intervals = {name: found["intervals"][key] for name, key in groups.items()}
@@ -55,7 +57,7 @@ def recalls(data: Path) -> Measure:
     """Recall at 1, 5 and 10 from text to audio."""
     both = retrieval(data)
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         found = both(checkpoint)
         scores, intervals = (
             {metric: of["text to audio"][metric] for metric in RECALLS} for of in (found, found["intervals"])
@@ -72,10 +74,15 @@ def transfer(data: Path) -> Measure:
     select_defined(tags)
     names = {"accuracy": "genre accuracy", "ROC-AUC": "tagging ROC", "PR-AUC": "tagging PR"}
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         tracks, embed = _embedded(checkpoint, rows, places=(CENTRE,))  # as MusCALL hears a clip (§4.2)
         found = [score_zeroshot(tracks, targets=targets, embed=embed, seed=0) for targets in (genres, tags)]
-        result: dict = {"tracks": len(rows), "genres": found[0]["labels"], "tags": found[1]["labels"], "intervals": {}}
+        result: dict[str, Any] = {
+            "tracks": len(rows),
+            "genres": found[0]["labels"],
+            "tags": found[1]["labels"],
+            "intervals": {},
+        }
         for style in ("label", "A {} track"):
             result[style] = {names[metric]: value for of in found for metric, value in of[style].items()}
             intervals = (of["intervals"][style] for of in found)
@@ -89,7 +96,7 @@ def failures(data: Path) -> Measure:
     """Captions whose own track is not first, drawn by seed, and the captions of the tracks that are."""
     rows = _test_pairs(data)
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         audio, text, captions = embed_captioned_pairs(checkpoint, rows, seed=0)
         similarity = text @ audio.T
         rank = ranks(similarity)
@@ -107,14 +114,14 @@ def similarities(data: Path) -> Measure:
     """How near pairs are and how near others, and whether a vector's nearest neighbour is of its own modality."""
     rows = _test_pairs(data)
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         audio, text, _ = embed_captioned_pairs(checkpoint, rows, seed=0)
         return score_similarities(audio, text=text)
 
     return measure
 
 
-def score_similarities(audio: np.ndarray, *, text: np.ndarray) -> dict:
+def score_similarities(audio: NDArray[np.float32], *, text: NDArray[np.float32]) -> dict[str, Any]:
     """Means and standard deviations of cosines, and the share of vectors whose nearest neighbour, their own pair left
     aside, is of the same modality: a half where both are mixed well, 1 where they lie apart.
 
@@ -128,10 +135,10 @@ def score_similarities(audio: np.ndarray, *, text: np.ndarray) -> dict:
     among_all = everything @ everything.T
     among_all[np.tile(own, (2, 2))] = -np.inf
     same = np.arange(2 * n) // n == among_all.argmax(axis=1) // n
-    result: dict = {"pairs": n, "intervals": {}}
+    result: dict[str, Any] = {"pairs": n, "intervals": {}}
     for name, values in (("pairs of audio and text", similarity[own]), ("others", similarity[~own])):
         result[name] = {"mean cosine": float(values.mean()), "deviation of cosine": float(values.std())}
-    statistics = {"mean cosine": np.mean, "deviation of cosine": np.std}
+    statistics: dict[str, Callable[..., NDArray[np.float32]]] = {"mean cosine": np.mean, "deviation of cosine": np.std}
     result["intervals"]["pairs of audio and text"] = {
         name: bootstrap_interval(similarity[own], statistic=partial(statistic, axis=-1), seed=0)
         for name, statistic in statistics.items()
@@ -146,7 +153,7 @@ def tagging(data: Path) -> Measure:
     targets = read_targets(rows, single=False)
     select_defined(targets)
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         tracks, embed = _embedded(checkpoint, rows)
         return _as_tags(score_zeroshot(tracks, targets=targets, embed=embed, seed=0), group="label")
 
@@ -171,7 +178,7 @@ def triplets(data: Path) -> Measure:
     """Both kinds of triplets, or the one that is there."""
     kinds = read_both_triplets(data)
 
-    def measure(checkpoint: Checkpoint) -> dict:
+    def measure(checkpoint: Checkpoint) -> dict[str, Any]:
         model, tokenizer = open_model(checkpoint)
         return score_both_triplets(kinds, embed=partial(embed_texts, model, tokenizer=tokenizer))
 
@@ -190,9 +197,9 @@ def read_both_triplets(data: Path) -> dict[str, list[Triplet]]:
     return found
 
 
-def score_both_triplets(kinds: Mapping[str, Sequence[Triplet]], *, embed: TextEmbedder) -> dict:
+def score_both_triplets(kinds: Mapping[str, Sequence[Triplet]], *, embed: TextEmbedder) -> dict[str, Any]:
     """The accuracy of each kind."""
-    result: dict = {"accuracy": {}, "intervals": {"accuracy": {}}}
+    result: dict[str, Any] = {"accuracy": {}, "intervals": {"accuracy": {}}}
     for kind, asked in kinds.items():
         found = score_triplets(asked, embed=embed, seed=0)
         result[f"triplets of {kind}"] = found["triplets"]
@@ -201,7 +208,7 @@ def score_both_triplets(kinds: Mapping[str, Sequence[Triplet]], *, embed: TextEm
     return result
 
 
-def count_texts(data: Path) -> dict[str, dict]:
+def count_texts(data: Path) -> dict[str, dict[str, Any]]:
     """Source -> tokens (BERT's) and texts a track, before and after the filters: MuLan's Table 2.
 
     A track that has no text of a source counts as one without any.
@@ -210,7 +217,7 @@ def count_texts(data: Path) -> dict[str, dict]:
     tokenizer = read_tokenizer(folder, key="the tokens' vocabulary")
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    counts: dict[str, dict] = {}
+    counts: dict[str, dict[str, Any]] = {}
     for when, name in (("before", UNFILTERED_FILE), ("after", SOURCES_FILE)):
         rows = read_manifest(data / name, split="train")
         tracks = len({row.audio for row in rows})
@@ -233,13 +240,13 @@ def _labelled(data: Path, *, split: str) -> list[Row]:
 
 def _embedded(
     checkpoint: Checkpoint, rows: Sequence[Row], *, places: Sequence[float] = PLACES
-) -> tuple[np.ndarray, TextEmbedder]:
+) -> tuple[NDArray[np.float32], TextEmbedder]:
     model, tokenizer = open_model(checkpoint)
     tracks = embed_tracks(model, rows, places=places, workers=checkpoint.config.optim.workers)
     return tracks, partial(embed_texts, model, tokenizer=tokenizer)
 
 
-def _as_tags(found: dict, *, group: str) -> dict:
+def _as_tags(found: dict[str, Any], *, group: str) -> dict[str, Any]:
     """Its ROC-AUC alone, in a group of the papers' name."""
     scores, intervals = ({"ROC-AUC": of[group]["ROC-AUC"]} for of in (found, found["intervals"]))
     return {"tracks": found["tracks"], "labels": found["labels"], "tags": scores, "intervals": {"tags": intervals}}

@@ -9,7 +9,7 @@ from train.tables.papers import FIGURES
 COUNTS = ("tokens", "texts a track")
 
 
-def make_table(name: str, *, results: Mapping[str, dict]) -> str:
+def make_table(name: str, *, results: Mapping[str, dict[str, Any]]) -> str:
     """A block for each group of scores, in it two lines a row: ours with its 95 % interval, and the paper's.
 
     Args:
@@ -35,14 +35,14 @@ def make_table(name: str, *, results: Mapping[str, dict]) -> str:
     return "\n\n".join(blocks)
 
 
-def make_failures(result: dict) -> str:
+def make_failures(result: dict[str, Any]) -> str:
     """A line for each query that does not find its own track first."""
     lines = ["| the query | the text of the track that came first | its own track's rank |", "|---|---|---|"]
     lines += [f"| {each['query']} | {each['found']} | {each['rank']:g} |" for each in result["failures"]]
     return "\n".join(lines)
 
 
-def _groups(results: Mapping[str, dict], figures: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
+def _groups(results: Mapping[str, dict[str, Any]], figures: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
     ours = (name for result in results.values() for name, scores in result.items() if isinstance(scores, dict))
     theirs = (name for of in figures.values() for name in of)
     return [name for name in dict.fromkeys([*ours, *theirs]) if name != "intervals"]

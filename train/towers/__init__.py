@@ -1,8 +1,6 @@
 """One tower per file. A tower maps its input to features [batch, width]; projecting and normalising happen in
 `train.dual_encoder` alone."""
 
-from torch import nn
-
 from train.config import (
     AudioAstConfig,
     AudioConfig,
@@ -25,8 +23,11 @@ from train.towers.text_bert import TextBert
 from train.towers.text_transformer import TextTransformer
 from train.towers.text_word2vec import TextWord2Vec
 
+AudioTower = AudioAst | AudioCrnn | AudioMusicnn | AudioResNet | AudioYamnet
+TextTower = TextBert | TextTransformer | TextWord2Vec
 
-def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> nn.Module:
+
+def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> AudioTower:
     """A module: log-mel float32 [batch, 1, n_mels, frames] -> features [batch, `.width`], of its weights' type."""
     if isinstance(config, AudioAstConfig):
         return AudioAst(config, n_mels=frontend.n_mels, frames=frontend.frames)
@@ -40,7 +41,7 @@ def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> nn.Mo
     return AudioResNet(config, n_mels=frontend.n_mels, frames=frontend.frames)
 
 
-def build_text_tower(config: TextConfig) -> nn.Module:
+def build_text_tower(config: TextConfig) -> TextTower:
     """A module: (input_ids, attention_mask) int [batch, length] -> features float [batch, `.width`]."""
     if isinstance(config, TextTransformerConfig):
         return TextTransformer(config)

@@ -21,25 +21,25 @@ class AudioAst(nn.Module):
 
     def __init__(self, config: AudioAstConfig, *, n_mels: int, frames: int) -> None:
         super().__init__()
-        self.ast = ASTModel(
-            ASTConfig(
-                hidden_size=config.hidden,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=4 * config.hidden,
-                patch_size=config.patch,
-                frequency_stride=config.stride,
-                time_stride=config.stride,
-                num_mel_bins=n_mels,
-                max_length=frames,
-                attn_implementation="sdpa",
-            )
+        shape = ASTConfig(
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.hidden,
+            patch_size=config.patch,
+            frequency_stride=config.stride,
+            time_stride=config.stride,
+            num_mel_bins=n_mels,
+            max_length=frames,
         )
+        shape._attn_implementation = "sdpa"
+        self.ast = ASTModel(shape)
         self.width = config.hidden
 
     def forward(self, log_mel: Tensor) -> Tensor:
         log_mel = log_mel.to(next(self.parameters()).dtype)
-        return self.ast(log_mel.squeeze(1).transpose(1, 2)).last_hidden_state[:, 0]
+        features: Tensor = self.ast(log_mel.squeeze(1).transpose(1, 2)).last_hidden_state[:, 0]
+        return features
 
     def load_pretrained(self, folder: Path) -> None:
         """Take the weights of a Hugging Face AST folder; positions are interpolated to this model's window.
@@ -62,8 +62,11 @@ class AudioAst(nn.Module):
 
 def _grid(model: ASTModel) -> tuple[int, int]:
     config = model.config
-    sizes = ((config.num_mel_bins, config.frequency_stride), (config.max_length, config.time_stride))
-    return tuple((size - config.patch_size) // stride + 1 for size, stride in sizes)  # type: ignore[return-value]
+    patch = config.patch_size
+    assert isinstance(patch, int)  # its type allows two sizes, which ASTModel takes no more than we do
+    mels = (config.num_mel_bins - patch) // config.frequency_stride + 1
+    frames = (config.max_length - patch) // config.time_stride + 1
+    return mels, frames
 
 
 def _resample_positions(positions: Tensor, *, source: ASTModel, target: ASTModel) -> Tensor:

@@ -38,5 +38,5 @@ class AudioCrnn(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         log_mel = log_mel.to(next(self.parameters()).dtype)
         x = self.body(log_mel.transpose(2, 3))  # [batch, channels, frames / 4, n_mels / 64]
-        states, _ = self.gru(x.transpose(1, 2).flatten(2))
+        states: Tensor = self.gru(x.transpose(1, 2).flatten(2))[0]
         return states.mean(dim=1)

@@ -7,10 +7,12 @@ instruments, voices, tempo, loudness), on patches of 3 s.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.config import AudioMusicnnConfig, FrontendConfig
@@ -20,10 +22,12 @@ from train.towers.published import fill, read_tensor
 PATCH_FRAMES = 187  # 3 s
 MELS = 96
 FILTERS = ((204, 38, 7), (204, 67, 7), (51, 1, 128), (51, 1, 64), (51, 1, 32))  # count, mels, frames
-MIDDLE, UNITS, TAGS = 64, 200, 50
+MIDDLE, MIDDLE_FRAMES, UNITS, TAGS = 64, 7, 200, 50
 EPSILON = 1e-3  # of TensorFlow's batch normalisation
 DEAD = 1e-3  # norm of the weights of a filter below which its output does not depend on the music
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class AudioMusicnn(nn.Module):
@@ -60,21 +64,22 @@ class AudioMusicnn(nn.Module):
         """float [batch, 1, 96, 187] -> float [batch, 200]."""
         normed = self.norm(patch)
         front = torch.cat([part(normed) for part in self.front], dim=1)
-        first = self.middle[0](front)
+        first: Tensor = self.middle[0](front)
         second = self.middle[1](first) + first
         third = self.middle[2](second) + second
         maps = torch.cat([front, first, second, third], dim=1)
         pooled = torch.cat([maps.amax(dim=2), maps.mean(dim=2)], dim=1)
-        return self.dense_norm(F.relu(self.dense(self.pooled_norm(pooled))))
+        features: Tensor = self.dense_norm(F.relu(self.dense(self.pooled_norm(pooled))))
+        return features
 
     @torch.no_grad()
-    def load_published(self, weights: Mapping[str, np.ndarray]) -> None:
+    def load_published(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Take over the tensors of a network of the package `musicnn`, by TensorFlow's names.
 
         Raises:
             ConfigError: a tensor is missing or of another shape.
         """
-        parts = [*self.front, *self.middle]
+        parts = [part for part in (*self.front, *self.middle) if isinstance(part, Filters | Middle)]
         for number, norm in enumerate([self.norm, *(part.norm for part in parts), self.pooled_norm, self.dense_norm]):
             for ours, theirs in NORM.items():
                 value = read_tensor(weights, f"{_numbered('batch_normalization', number)}/{theirs}")
@@ -85,7 +90,7 @@ class AudioMusicnn(nn.Module):
                 weights, f"{name}/kernel"
             )  # [frames, mels, 1, filters] or [frames, channels, 1, filters]
             fill(part.convolution.weight, kernel.transpose(3, 2, 1, 0).reshape(part.convolution.weight.shape))
-            fill(part.convolution.bias, read_tensor(weights, f"{name}/bias"))
+            fill(part.convolution.get_parameter("bias"), read_tensor(weights, f"{name}/bias"))
         for name, layer in (("dense", self.dense), ("dense_1", self.classifier)):
             kernel = read_tensor(weights, f"{name}/kernel")
             fill(layer.weight, (_maxima_first(kernel) if layer is self.dense else kernel).T)
@@ -98,13 +103,16 @@ class AudioMusicnn(nn.Module):
         Weight decay has brought most of the published ones to zero: MSD's front end keeps 64 of 561, MTT's 249. In eval
         mode only, as the constants are those of the running statistics.
         """
-        live = [part.convolution.weight.flatten(1).norm(dim=1) > DEAD for part in self.front]
+        front = [part for part in self.front if isinstance(part, Filters)]
+        live = [part.convolution.weight.flatten(1).norm(dim=1) > DEAD for part in front]
         silent = torch.zeros(1, 1, MELS, PATCH_FRAMES)
-        constant = torch.cat([part(silent)[0, :, 0] for part in self.front])
-        for part, kept in zip(self.front, live, strict=True):
+        constant = torch.cat([part(silent)[0, :, 0] for part in front])
+        for part, kept in zip(front, live, strict=True):
             part.keep(kept)
         kept = torch.cat(live)
-        self.middle[0].keep(kept, constant=constant)
+        first = self.middle[0]
+        assert isinstance(first, Middle)
+        first.keep(kept, constant=constant)
         after = len(self.middle) * MIDDLE
         kept = F.pad(kept, (0, after), value=True).repeat(2)  # of the maxima, then of the means
         rest = self.pooled_norm(F.pad(constant, (0, after)).repeat(2)[None])[0].masked_fill(kept, 0.0)
@@ -131,40 +139,46 @@ class Filters(nn.Module):
         self.norm = nn.BatchNorm2d(count, eps=EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(F.relu(self.convolution(F.pad(x, self.padding)))).amax(dim=2)
+        normed: Tensor = self.norm(F.relu(self.convolution(F.pad(x, self.padding))))
+        return normed.amax(dim=2)
 
     def keep(self, kept: Tensor) -> None:
         """Leave out the filters that bool [count] does not name."""
         whole = self.convolution
-        self.convolution = nn.Conv2d(1, int(kept.sum()), whole.kernel_size)
+        mels, frames = whole.kernel_size
+        self.convolution = nn.Conv2d(1, int(kept.sum()), (mels, frames))
         self.convolution.weight.copy_(whole.weight[kept])
-        self.convolution.bias.copy_(whole.bias[kept])
+        self.convolution.get_parameter("bias").copy_(whole.get_parameter("bias")[kept])
         self.norm = _kept(self.norm, kept)
 
 
 class Middle(nn.Module):
     """Convolution over time, ReLU, BatchNorm: [batch, inputs, frames] -> [batch, 64, frames]."""
 
+    constant: Tensor
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv1d(inputs, MIDDLE, 7, padding=3)
+        self.convolution = nn.Conv1d(inputs, MIDDLE, MIDDLE_FRAMES, padding=MIDDLE_FRAMES // 2)
         self.norm = nn.BatchNorm1d(MIDDLE, eps=EPSILON)
         self.register_buffer("constant", torch.zeros(MIDDLE, 1), persistent=False)  # what inputs left out came to
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(F.relu(self.convolution(x) + self.constant))
+        normed: Tensor = self.norm(F.relu(self.convolution(x) + self.constant))
+        return normed
 
     def keep(self, kept: Tensor, *, constant: Tensor) -> None:
         """Leave out the inputs that bool [inputs] does not name, float `constant` [inputs] at any time."""
         whole = self.convolution
-        self.convolution = nn.Conv1d(int(kept.sum()), MIDDLE, whole.kernel_size, padding=whole.padding)
+        self.convolution = nn.Conv1d(int(kept.sum()), MIDDLE, MIDDLE_FRAMES, padding=MIDDLE_FRAMES // 2)
         self.convolution.weight.copy_(whole.weight[:, kept])
-        self.convolution.bias.copy_(whole.bias)
+        bias = whole.get_parameter("bias")
+        self.convolution.get_parameter("bias").copy_(bias)
         left_out = constant.masked_fill(kept, 0.0)[None, :, None].expand(-1, -1, PATCH_FRAMES)
-        self.constant = (whole(left_out) - whole.bias[:, None])[0]  # by frame, for the padding at both ends
+        self.constant = (whole(left_out) - bias[:, None])[0]  # by frame, for the padding at both ends
 
 
-def _kept(norm: nn.BatchNorm1d | nn.BatchNorm2d, kept: Tensor) -> nn.BatchNorm1d | nn.BatchNorm2d:
+def _kept(norm: Norm, kept: Tensor) -> Norm:
     smaller = type(norm)(int(kept.sum()), eps=norm.eps).eval()
     for name in NORM:
         getattr(smaller, name).copy_(getattr(norm, name)[kept])
@@ -175,6 +189,6 @@ def _numbered(name: str, number: int) -> str:
     return f"{name}_{number}" if number else name
 
 
-def _maxima_first(value: np.ndarray) -> np.ndarray:
+def _maxima_first(value: NDArray[np.float32]) -> NDArray[np.float32]:
     """TensorFlow's order, maximum and mean of a channel in turn -> all maxima, then all means."""
     return np.concatenate([value[0::2], value[1::2]])

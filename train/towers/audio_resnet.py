@@ -75,11 +75,13 @@ class AttentionPool(nn.Module):
         key, value = self._split(self.key(cells)), self._split(self.value(cells))
         scores = torch.matmul(query, key.transpose(2, 3)) / math.sqrt(query.shape[-1])
         weights = torch.softmax(scores.float(), dim=-1).to(value.dtype)
-        return self.output(torch.matmul(weights, value).flatten(1))
+        features: Tensor = self.output(torch.matmul(weights, value).flatten(1))
+        return features
 
     def _split(self, x: Tensor) -> Tensor:
         """[batch, n, channels] -> [batch, heads, n, channels / heads]."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        apart: Tensor = x.unflatten(2, (self.heads, -1))
+        return apart.transpose(1, 2)
 
 
 class MeanPool(nn.Module):
@@ -96,7 +98,7 @@ class AudioResNet(nn.Module):
         super().__init__()
         is_clip = config.style == "clip"
         self.stem = _clip_stem(config.width) if is_clip else _he_stem(config.width)
-        stages: list[nn.Module] = []
+        stages: list[Bottleneck] = []
         channels_in = config.width
         for stage, blocks in enumerate(config.blocks):
             for block in range(blocks):
@@ -111,12 +113,13 @@ class AudioResNet(nn.Module):
             cells = left(n_mels) * left(frames)
             self.pool = AttentionPool(cells, channels_in, heads=config.heads, features=config.features)
             self.width = config.features
-        for block in self.stages:
-            nn.init.zeros_(block.body[-1][1].weight)  # start each block as the identity (Goyal et al. 2017, §5.1)
+        for bottleneck in stages:  # of its last norm: start each block as the identity (Goyal et al. 2017, §5.1)
+            nn.init.zeros_(bottleneck.get_parameter("body.5.1.weight"))
 
     def forward(self, log_mel: Tensor) -> Tensor:
         log_mel = log_mel.to(next(self.parameters()).dtype)
-        return self.pool(self.stages(self.stem(log_mel)))
+        features: Tensor = self.pool(self.stages(self.stem(log_mel)))
+        return features
 
 
 def _clip_stem(width: int) -> nn.Sequential:

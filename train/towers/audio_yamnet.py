@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.config import AudioYamnetConfig, FrontendConfig
@@ -53,14 +54,15 @@ class AudioYamnet(nn.Module):
         return mean_of_patches(features, patches, frontend=self.frontend)
 
     @torch.no_grad()
-    def load_published(self, weights: Mapping[str, np.ndarray]) -> None:
+    def load_published(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Take over the tensors of a Keras YAMNet, by its layers' numbers.
 
         Raises:
             ConfigError: a tensor is missing or of another shape.
         """
-        for number, layer in enumerate(self.layers):
-            convolution, norm, _ = layer
+        convolutions = [part for part in self.layers.modules() if isinstance(part, nn.Conv2d)]
+        norms = [part for part in self.layers.modules() if isinstance(part, nn.BatchNorm2d)]
+        for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
             kind = "kernel" if convolution.groups == 1 else "depthwise_kernel"
             kernel = read_tensor(weights, f"layer_with_weights-{2 * number}/{kind}")  # [frames, mels, inputs, outputs]
             kernel = kernel.transpose(3, 2, 1, 0) if convolution.groups == 1 else kernel.transpose(2, 3, 1, 0)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
@@ -30,7 +31,7 @@ def read_published(kind: type[Model], folder: Path, *, key: str, **options: Any)
     """
     logging.set_verbosity_error()  # else it reports weights that we do not use as findings
     logging.disable_progress_bar()
-    wanted = kind.config_class.model_type
+    wanted = getattr(kind.config_class, "model_type", None)
     try:
         found = PretrainedConfig.get_config_dict(folder)[0].get("model_type")
         if found == wanted:
@@ -40,14 +41,14 @@ def read_published(kind: type[Model], folder: Path, *, key: str, **options: Any)
     raise ConfigError(f"{key}: {folder} holds a model of type {found!r}; expected one of type {wanted!r}")
 
 
-def read_tensor(weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def read_tensor(weights: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
     """Raises ConfigError where `weights` have no such tensor."""
     if name not in weights:
         raise ConfigError(f"model.audio.init_from: the weights lack {name}; give the version that the recipe names")
     return weights[name]
 
 
-def fill(parameter: Tensor, value: np.ndarray) -> None:
+def fill(parameter: Tensor, value: NDArray[np.float32]) -> None:
     """Copy published values; raises ConfigError where they have another shape."""
     if tuple(parameter.shape) != value.shape:
         raise ConfigError(

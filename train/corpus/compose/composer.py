@@ -70,8 +70,8 @@ def _compose(rng: Random, style: Style, seconds: float) -> Score:
         vocals, alone = sung
         swung = [_swing(note, ratio, style.swing_unit) for note in vocals.notes]
         timed = _clip(swung, beat_s, song.bars[start_bar].start * beat_s, seconds)
-        notes = tuple(sorted(note._replace(length=min(note.length, seconds - note.start)) for note in timed))
-        vocals = replace(vocals, notes=notes) if len(notes) >= MIN_PART_NOTES else None
+        whole = tuple(sorted(note._replace(length=min(note.length, seconds - note.start)) for note in timed))
+        vocals = replace(vocals, notes=whole) if len(whole) >= MIN_PART_NOTES else None
         if vocals is not None:
             parts = [] if alone else _make_room(parts, rng)
     first = min((note.start for notes in _all_notes(parts, vocals) for note in notes), default=0.0)

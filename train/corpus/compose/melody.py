@@ -2,12 +2,12 @@
 
 from random import Random
 
-from .harmony import near, voice
+from .harmony import Chord, near, voice
 from .rhythm import steps, velocity
 from .score import Note, Pattern, Song
 
 
-def _chord_tone_near(song: Song, offset_chord, pitch: int) -> int:
+def _chord_tone_near(song: Song, offset_chord: Chord, pitch: int) -> int:
     return min(
         (near(song.tonic + offset_chord.root + i, pitch) for i in offset_chord.intervals),
         key=lambda tone: abs(tone - pitch),

@@ -5,6 +5,7 @@ from itertools import groupby, pairwise
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..compose.score import Note, Score, Vocals
 from .speech import FRAME_SAMPLES, RATE_HZ, SINGERS, Singer, Utterance, check_synthesisers, utter
@@ -33,7 +34,7 @@ class Voices:
     def __init__(self) -> None:
         check_synthesisers()
 
-    def perform(self, score: Score, *, seed: str) -> np.ndarray:
+    def perform(self, score: Score, *, seed: str) -> NDArray[np.float32]:
         """Sing, rap, hum or speak a score's vocals.
 
         Args:
@@ -133,7 +134,7 @@ def _place(track: Track, utterance: Utterance, start: int, end: int, *, loudness
     track.gain[at.start : at.start + rise] *= np.linspace(0.3, 1, rise, dtype=np.float32)
 
 
-def _fill(track: Track, utterance: Utterance, index: np.ndarray, at: slice, *, loudness: float) -> None:
+def _fill(track: Track, utterance: Utterance, index: NDArray[np.int64], at: slice, *, loudness: float) -> None:
     track.log_envelope[at] = utterance.log_envelope[index]
     track.noise[at] = utterance.noise[index]
     track.voiced[at] = utterance.f0_hz[index] > 0
@@ -153,7 +154,7 @@ def _breathe(track: Track, breath: Utterance, start: int) -> None:
     track.gain[at] = np.linspace(0, 1, length) ** 2
 
 
-def _melody(notes: list[Note], ends: list[float], frames: int, late_s: float, rng: Random) -> np.ndarray:
+def _melody(notes: list[Note], ends: list[float], frames: int, late_s: float, rng: Random) -> NDArray[np.float32]:
     """Pitch in MIDI keys by frame: glides, a scoop into phrases, drift, and vibrato on what is held."""
     pitch = np.full(frames, float(notes[0].pitch), np.float32)
     vibrato = np.zeros(frames, np.float32)
@@ -180,7 +181,7 @@ def _melody(notes: list[Note], ends: list[float], frames: int, late_s: float, rn
     return (pitch + vibrato + drift).astype(np.float32)
 
 
-def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator) -> np.ndarray:
+def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator) -> NDArray[np.float32]:
     """Several on each tone of the chords, none quite together."""
     chords = [
         sorted(chord, key=lambda note: note.pitch)
@@ -236,7 +237,7 @@ def _say(vocals: Vocals, score: Score, singer: Singer, rng: Random) -> Track:
     return track
 
 
-def _on_the_grid(utterance: Utterance, room: int, sixteenth: float) -> np.ndarray:
+def _on_the_grid(utterance: Utterance, room: int, sixteenth: float) -> NDArray[np.int64]:
     """Frames of a line such that its syllables fall on sixteenths and it fills `room` frames."""
     loud = np.convolve(np.where(utterance.f0_hz > 0, utterance.energy_db, -60.0), np.ones(9) / 9, mode="same")
     peaks = [

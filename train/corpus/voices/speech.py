@@ -16,6 +16,7 @@ from types import ModuleType
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from ..errors import CorpusError
 
@@ -79,11 +80,11 @@ SINGERS = (
 class Utterance:
     """A spoken text in frames of FRAME_SAMPLES."""
 
-    log_envelope: np.ndarray  # float32 [frames, BINS], natural log of the amplitude; 0 on average in the nucleus
-    noise: np.ndarray  # float32 [frames, BINS], share of noise in the amplitude, 0 to 1
-    f0_hz: np.ndarray  # float32 [frames], 0 where unvoiced
+    log_envelope: NDArray[np.float32]  # [frames, BINS], natural log of the amplitude; 0 on average in the nucleus
+    noise: NDArray[np.float32]  # [frames, BINS], share of noise in the amplitude, 0 to 1
+    f0_hz: NDArray[np.float32]  # [frames], 0 where unvoiced
     nucleus: tuple[int, int]  # frames of the loudest vowel, end exclusive
-    energy_db: np.ndarray  # float32 [frames]
+    energy_db: NDArray[np.float32]  # [frames]
 
     def __len__(self) -> int:
         return len(self.f0_hz)
@@ -105,7 +106,8 @@ def _world() -> ModuleType:
         import pyworld
     except ImportError as error:
         raise CorpusError(f"pyworld did not load ({error}); install the package pyworld-prebuilt") from error
-    return pyworld
+    module: ModuleType = pyworld
+    return module
 
 
 def utter(singer: Singer, text: str) -> Utterance:
@@ -124,7 +126,7 @@ def _spoken(program: str, voice: str, text: str) -> Utterance:
     return _analyse(_speak(program, voice, text))
 
 
-def _speak(program: str, voice: str, text: str) -> np.ndarray:
+def _speak(program: str, voice: str, text: str) -> NDArray[np.float64]:
     """float64 [samples] at RATE_HZ."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
@@ -139,10 +141,11 @@ def _speak(program: str, voice: str, text: str) -> np.ndarray:
         if done.returncode or not wav.is_file():
             raise CorpusError(f"{' '.join(command)} failed: {done.stderr.strip()[-300:] or 'no sound came'}")
         waveform, rate_hz = soundfile.read(io.BytesIO(wav.read_bytes()), dtype="float64")
-    return waveform if rate_hz == RATE_HZ else soxr.resample(waveform, rate_hz, RATE_HZ)
+    spoken: NDArray[np.float64] = waveform if rate_hz == RATE_HZ else soxr.resample(waveform, rate_hz, RATE_HZ)
+    return spoken
 
 
-def _analyse(waveform: np.ndarray) -> Utterance:
+def _analyse(waveform: NDArray[np.float64]) -> Utterance:
     world = _world()
     period_ms = 1000 * FRAME_SAMPLES / RATE_HZ
     f0_hz, times = world.dio(waveform, RATE_HZ, frame_period=period_ms)
@@ -165,7 +168,7 @@ def _analyse(waveform: np.ndarray) -> Utterance:
     )
 
 
-def _nucleus(energy_db: np.ndarray, voiced: np.ndarray) -> tuple[int, int]:
+def _nucleus(energy_db: NDArray[np.float64], voiced: NDArray[np.bool_]) -> tuple[int, int]:
     """The frames around the loudest voiced one (or the loudest, where none is voiced)."""
     candidates = np.where(voiced, energy_db, -np.inf) if voiced.any() else energy_db
     peak = int(candidates.argmax())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 
 from .speech import BINS, FRAME_SAMPLES, RATE_HZ
@@ -17,11 +18,11 @@ HIGH_PASS_BINS = 2  # up to 62 Hz: pulses have a mean, voices have none
 class Track:
     """What one voice, or several in unison, do in each frame; a performance fills it."""
 
-    log_envelope: np.ndarray  # float32 [frames, BINS]
-    noise: np.ndarray  # float32 [frames, BINS], share of noise, 0 to 1
-    voiced: np.ndarray  # float32 [frames], 0 to 1
-    pitch: np.ndarray  # float32 [frames], MIDI keys with fractions
-    gain: np.ndarray  # float32 [frames]
+    log_envelope: NDArray[np.float32]  # [frames, BINS]
+    noise: NDArray[np.float32]  # [frames, BINS], share of noise, 0 to 1
+    voiced: NDArray[np.float32]  # [frames], 0 to 1
+    pitch: NDArray[np.float32]  # [frames], MIDI keys with fractions
+    gain: NDArray[np.float32]  # [frames]
 
     @classmethod
     def silent(cls, seconds: float) -> "Track":
@@ -47,7 +48,7 @@ class Unison:
 
 def synthesise(
     track: Track, singers: list[Unison], rng: np.random.Generator, *, formants: float = 1.0, effort_db: float = 0.0
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Sound of a track.
 
     Args:
@@ -84,7 +85,7 @@ def synthesise(
     return out[1 : frames + 1].reshape(-1)
 
 
-def _pulses(pitch: np.ndarray, singer: Unison, rng: np.random.Generator) -> np.ndarray:
+def _pulses(pitch: NDArray[np.float32], singer: Unison, rng: np.random.Generator) -> NDArray[np.float32]:
     """Pulses once a period, of unit power on average, float32 [frames * FRAME_SAMPLES]."""
     frames = len(pitch)
     times = np.arange(frames) * (FRAME_SAMPLES / RATE_HZ)
@@ -109,27 +110,31 @@ def _pulses(pitch: np.ndarray, singer: Unison, rng: np.random.Generator) -> np.n
     return out.astype(np.float32)
 
 
-def _frames(signal: np.ndarray) -> np.ndarray:
+def _frames(signal: NDArray[np.float32]) -> NDArray[np.complex64]:
     """Spectra of frames of two hops under a Hann window whose copies add up to 1: complex64 [frames, BINS]."""
     window = np.hanning(2 * FRAME_SAMPLES + 1)[:-1].astype(np.float32)
     padded = np.concatenate([np.zeros(FRAME_SAMPLES, np.float32), signal])
     views = np.lib.stride_tricks.sliding_window_view(padded, 2 * FRAME_SAMPLES)[::FRAME_SAMPLES]
-    return fft.rfft(views * window, _FFT, axis=1)
+    spectra: NDArray[np.complex64] = fft.rfft(views * window, _FFT, axis=1)
+    return spectra
 
 
-def _warp(log_envelope: np.ndarray, factor: float) -> np.ndarray:
+def _warp(log_envelope: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     """Move all that is at f to factor * f."""
     if factor == 1.0:
         return log_envelope
     source = np.minimum(np.arange(BINS) / factor, BINS - 1)
     low = source.astype(int)
     part = (source - low).astype(np.float32)
-    return log_envelope[:, low] * (1 - part) + log_envelope[:, np.minimum(low + 1, BINS - 1)] * part
+    high = np.minimum(low + 1, BINS - 1)
+    warped: NDArray[np.float32] = log_envelope[:, low] * (1 - part) + log_envelope[:, high] * part
+    return warped
 
 
-def _minimum_phase(log_envelope: np.ndarray) -> np.ndarray:
+def _minimum_phase(log_envelope: NDArray[np.float32]) -> NDArray[np.complex64]:
     """The causal filter with this amplitude: the cepstrum folded onto its positive half. complex64 [frames, BINS]."""
     cepstrum = fft.irfft(log_envelope, _FFT, axis=1)
     cepstrum[:, 1 : BINS - 1] *= 2
     cepstrum[:, BINS:] = 0
-    return np.exp(fft.rfft(cepstrum, _FFT, axis=1))
+    filters: NDArray[np.complex64] = np.exp(fft.rfft(cepstrum, _FFT, axis=1))
+    return filters

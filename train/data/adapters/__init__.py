@@ -114,11 +114,11 @@ def adapt(
     compare = ADAPTERS[name].comparisons
     rows, without_audio, without_text, undecodable = [], [], [], []
     for row in named:
-        if not has_content(row.audio):
+        if not has_content(row.file):
             without_audio.append(row.track_id)
         elif not (row.captions or row.no_label or compare):
             without_text.append(row.track_id)
-        elif ADAPTERS[name].has_broken and not decodes(row.audio):
+        elif ADAPTERS[name].has_broken and not decodes(row.file):
             undecodable.append(row.track_id)
         else:
             rows.append(row)

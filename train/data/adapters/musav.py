@@ -86,4 +86,5 @@ def _parse(line: str, *, where: str) -> dict[str, str]:
     for key, allowed in expected.items():
         if pair.get(key) not in allowed:
             raise AdapterError(f"{where}: {key} is {pair.get(key)!r}; expected {' or '.join(allowed)}")
-    return pair
+    found: dict[str, str] = pair
+    return found
