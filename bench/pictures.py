@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,11 +18,11 @@ FOLDER = Path(__file__).parent / "pictures"
 Rows = list[dict[str, str]]
 
 _COLOURS = ("#d9641e", "#2a7f9e", "#7a9a3a", "#8a5fa8", "#b3892f", "#5b6770")  # on white and on black
-_STYLE = {
+_STYLE: Any = {
     "axes.edgecolor": "#888888",
     "axes.grid": True,
     "axes.labelcolor": "#777777",
-    "axes.prop_cycle": mpl.cycler(color=_COLOURS),
+    "axes.prop_cycle": cycler(color=_COLOURS),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": "#777777",
@@ -188,8 +189,11 @@ def main(names: Sequence[str]) -> None:
 
     text = RESULTS.read_text(encoding="utf-8")
     for name in names or PICTURES:
-        pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end {name} -->)", re.DOTALL)
-        text = pattern.sub(lambda found, name=name: draw(name, found[0]), text)
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        body, end, after = rest.partition(f"<!-- end {name} -->")
+        if not end:
+            raise SystemExit(f"bench/RESULTS.md has no section {name}: measure it, `python -m bench {name}`")
+        text = f"{before}{begin}{draw(name, body)}{end}{after}"
     RESULTS.write_text(text, encoding="utf-8")
 
 
