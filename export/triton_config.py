@@ -79,7 +79,7 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
             _warmup({"waveform": ("FP32", parameters.window_samples)}, batch_size=size) for size in (1, USUAL_BATCH)
         ),
         "text_warmup": "".join(
-            _warmup({name: ("INT32", length) for name in tokens}, batch_size=size)
+            _warmup(dict.fromkeys(tokens, ("INT32", length)), batch_size=size)
             for length, size in [*((length, 1) for length in lengths), (lengths[0], MAX_BATCH)]
         ),
         "audio_accelerator": _accelerator(audio, engines=f"audio-{parameters.fingerprint[:16]}"),

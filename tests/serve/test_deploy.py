@@ -546,7 +546,7 @@ def test_only_the_gateways_own_health_needs_no_key():
 
 def test_what_callers_upload_at_once_fits_the_gateways_memory():
     conf = _read("gateway/nginx.conf")
-    keys = dict((zone, key) for key, zone in re.findall(r"limit_conn_zone (\S+) zone=(\w+):", conf))
+    keys = {zone: key for key, zone in re.findall(r"limit_conn_zone (\S+) zone=(\w+):", conf)}
     limits = dict(re.findall(r"limit_conn (\w+) (\d+);", conf))
     assert keys == {"uploads": "$caller", "all_uploads": "$server_port"}
     assert int(limits["uploads"]) < int(limits["all_uploads"])

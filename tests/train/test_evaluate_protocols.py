@@ -127,7 +127,7 @@ def test_negated_tags_are_scored_apart():
     relevant = rng.random((60, 4)) < [0.5, 0.3, 0.4, 0.2]
     rows = rows_of(*[[*(n for n, has in zip(names, row, strict=True) if has), "no doubt"] for row in relevant])
     tracks = relevant + rng.standard_normal((60, 4))
-    words = {name: vector for name, vector in zip(names, np.eye(4), strict=True)} | {"no doubt": np.ones(4)}
+    words = dict(zip(names, np.eye(4), strict=True)) | {"no doubt": np.ones(4)}
     result = score_zeroshot(tracks, targets=read_targets(rows, single=False), embed=word_embedder(words), seed=0)
     assert (result["labels"], result["negated"]) == (4, 2)  # no doubt is on every track: it tells nothing apart
     areas = [roc_auc_score(relevant[:, i], tracks[:, i]) for i in range(4)]

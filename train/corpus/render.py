@@ -142,13 +142,12 @@ class Renderer:
         self._owner.delete()
 
     def _new_synth(self) -> Any:
-        synth = self._fluidsynth.Synth(
+        return self._fluidsynth.Synth(
             gain=0.4,
             samplerate=float(self._render_rate_hz),
             channels=16,
             **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": POLYPHONY},
         )
-        return synth
 
     def _play(self, score: Score) -> NDArray[np.float32]:
         """float32 [at least score.seconds of samples at the render rate], the two channels' mean."""
