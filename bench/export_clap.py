@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, PreTrainedTokenizerFast
 
-from bench.export_speed import MINILM, THREADS, alternate, in_a_process, open_graph, read_captions, real_windows
+from bench.export_speed import MINILM, THREADS, alternate, open_graph, read_captions, real_windows
+from bench.processes import in_a_process
 from export.hard_items import hard_signals
 from export.sources import load_source
 from export.tensorrt_check.parity_items import token_items

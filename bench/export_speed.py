@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.processes import in_a_process
 from client import MusicSearch
 from export.hard_items import hard_signals
 from export.int8 import quantise
@@ -200,12 +199,6 @@ def _precision_table(measured: dict[str, Measured]) -> str:
         "trained (`tests/lived_in.py`): the gain of the residual branches decides how rounding grows with depth.",
     ]
     return "\n".join(lines)
-
-
-def in_a_process(work: Callable[..., Result], *arguments: object) -> Result:
-    """In a fresh process, so that no model inherits another's memory or thread pools."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
 
 
 def _measure_audio(name: str) -> Measured:

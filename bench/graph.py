@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import million, million_beside
+from bench.processes import in_a_process
 from client.index.hnsw import principal_axes
 
 TITLE = "Search: links and construction effort by size"
@@ -42,7 +43,7 @@ def measure() -> str | None:
     ]
     with tempfile.TemporaryDirectory(dir=retrieval.CACHE) as scratch:
         folder = Path(scratch)
-        million._in_a_process(million._hear, folder, rows, million._texts(rows))
+        in_a_process(million._hear, folder, rows, million._texts(rows))
         real, queries = np.load(folder / "real.npy"), np.load(folder / "queries.npy")
         for size in SIZES:
             vectors = np.concatenate([*million._draw(real, "heard", size)])

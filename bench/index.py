@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.processes import in_a_process
 from client import MusicSearch
 from client.encoders import EncoderSpec
 from client.index.catalogue import Catalogue
@@ -79,14 +80,14 @@ def measure(*, sizes: Sequence[int] = SIZES) -> str | None:
 def _compare(count: int) -> list[str]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        filled_s = _in_a_process(_fill, folder, count)
-        built_s = {name: _in_a_process(_build, name, folder) for name in (OURS[0.99], *GRAPHS, *EXACT)}
+        filled_s = in_a_process(_fill, folder, count)
+        built_s = {name: in_a_process(_build, name, folder) for name in (OURS[0.99], *GRAPHS, *EXACT)}
         sides = {name: stack.enter_context(_Side(name, folder)) for name in (*OURS.values(), *GRAPHS, *EXACT)}
         for name, side in sides.items():
             print(f"{count} {name}: opened in {side.opened_s:.2f} s, {side.resident_mb:.0f} MB", flush=True)
         speeds = {recall: _race(recall, sides) for recall in RECALLS}
-        hits = stack.enter_context(_Process()).call(_full_hits, folder)
-        filtered = stack.enter_context(_Process()).call(_filtered, folder)
+        hits = in_a_process(_full_hits, folder)
+        filtered = in_a_process(_filtered, folder)
     return [
         f"### {count:,} vectors",
         _verdict(speeds),
@@ -301,29 +302,17 @@ ENGINES: dict[str, Callable[[], Any]] = {
 # -- their processes ---------------------------------------------------------------------------------------
 
 
-class _Process(contextlib.ExitStack):
-    """A process of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        spawn = multiprocessing.get_context("spawn")
-        self._pool = self.enter_context(ProcessPoolExecutor(1, mp_context=spawn))
-
-    def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return self._pool.submit(work, *arguments).result()
-
-
-class _Side(_Process):
+class _Side(contextlib.ExitStack):
     """The process that has one library's index open."""
 
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__()
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = self.enter_context(ProcessPoolExecutor(1, mp_context=spawn))
         self.opened_s, self.resident_mb = self.call(_open, name, folder)
 
-
-def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with _Process() as process:
-        return process.call(work, *arguments)
+    def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return self._pool.submit(work, *arguments).result()
 
 
 _opened: dict[str, Any] = {}  # what the functions below share, each in the process of its library

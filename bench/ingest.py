@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import multiprocessing
 import os
 import re
 import resource
@@ -12,17 +11,16 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from bench.processes import in_a_process
 from client import MusicSearch
 from client.embedding import open_windows, track_vectors
 from client.encoders import Encoder, EncoderSpec, open_encoder
@@ -95,11 +93,6 @@ def _copies(mp3s: Sequence[Path], folder: Path, *, copies: int = MP3_COPIES) -> 
                         rest.mux(packet)
             paths.append(path)
     return paths
-
-
-def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
 
 
 class _StandIn:
@@ -227,14 +220,14 @@ def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
         alone: list[_Alone] = []
         seconds: dict[float | None, list[float]] = {window_ms: [] for window_ms in (None, *REMOTE_MS)}
         for _ in range(rounds):
-            alone.append(_in_a_process(_alone, paths))
+            alone.append(in_a_process(_alone, paths))
             for window_ms, taken in seconds.items():
-                taken.append(_in_a_process(_add, paths, window_ms))
+                taken.append(in_a_process(_add, paths, window_ms))
         decode_s, embed_s, write_s = (
             statistics.median(getattr(one, part) for one in alone) for part in ("decode_s", "embed_s", "write_s")
         )
         windows = alone[0].windows
-        by_command = f"{_in_a_process(_ffmpeg_s, paths):.2f} s" if shutil.which("ffmpeg") else ""
+        by_command = f"{in_a_process(_ffmpeg_s, paths):.2f} s" if shutil.which("ffmpeg") else ""
         for window_ms, taken in seconds.items():
             if window_ms is None:
                 model, work, bound_s = "in process", f"{embed_s:.2f} s", (decode_s + embed_s + write_s) / cores
@@ -272,7 +265,7 @@ def _grow(count: int) -> tuple[float, float]:
 
 
 def _growth(counts: Sequence[int]) -> list[str]:
-    grown = {count: _in_a_process(_grow, count) for count in counts}
+    grown = {count: in_a_process(_grow, count) for count in counts}
     few, many = counts
     slower = grown[many][0] / many / (grown[few][0] / few)
     lines = [
@@ -321,8 +314,8 @@ def _fewer_windows(paths: Sequence[str], captions: Mapping[str, Sequence[str]], 
     ]
     whole: tuple[float, float, dict[str, float]] | None = None
     for windows in WINDOWS:
-        seconds, audio, text = _in_a_process(_heard, paths, windows, texts)
-        mp3_s = _in_a_process(_add, mp3s, None, windows)
+        seconds, audio, text = in_a_process(_heard, paths, windows, texts)
+        mp3_s = in_a_process(_add, mp3s, None, windows)
         of_style = [retrieval_metrics(part @ audio.T) for part in np.split(text, len(captions))]
         found = {name: statistics.fmean(metrics[name] for metrics in of_style) for name in ("R@1", "R@10")}
         whole = whole or (seconds, mp3_s, found)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import multiprocessing
 import statistics
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import tempfile
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.processes import in_a_process
 from client import MusicSearch
 from client.background import make_probes
 from client.embedding import Read
@@ -57,8 +56,8 @@ def measure(*, tracks: int = TRACKS, cold_tracks: int = COLD_TRACKS) -> str:
     with tempfile.TemporaryDirectory() as folder:
         libraries = {count: Path(folder) / str(count) for count in sorted({cold_tracks, tracks})}
         for count, library in libraries.items():
-            _in_a_process(_fill, library, count)
-        spent_ms, ef = _in_a_process(_ask, libraries[tracks])
+            in_a_process(_fill, library, count)
+        spent_ms, ef = in_a_process(_ask, libraries[tracks])
         starts = {count: _start(library) for count, library in libraries.items()}
     ours, raw = spent_ms["whole"], spent_ms["raw"]
     overhead = {of.__name__: of(ours) / of(raw) for of in (np.median, np.mean)}
@@ -101,11 +100,6 @@ def measure(*, tracks: int = TRACKS, cold_tracks: int = COLD_TRACKS) -> str:
     for count, (seconds, peak_mb, command_s) in starts.items():
         lines.append(f"| {count:,} | {seconds:.2f} s | {peak_mb:.0f} MB | {command_s:.2f} s |")
     return "\n".join(lines)
-
-
-def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
 
 
 def _rows() -> list[dict[str, Any]]:

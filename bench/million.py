@@ -5,7 +5,6 @@ left out where they are not there. Takes two hours, and 30 GB of disk for a whil
 """
 
 import math
-import multiprocessing
 import os
 import re
 import signal
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import million_beside
+from bench.processes import in_a_process
 from client import MusicSearch
 from client.background import make_probes
 from client.embedding import Read
@@ -72,12 +71,12 @@ def measure(*, tracks: int = TRACKS) -> str | None:
     figures, beside = {}, ""
     with tempfile.TemporaryDirectory(dir=retrieval.CACHE) as scratch:
         folder = Path(scratch)
-        _in_a_process(_hear, folder, rows, texts)
+        in_a_process(_hear, folder, rows, texts)
         for kind in KINDS:
             library = folder / "library"
-            figures[kind] = _in_a_process(_fill, folder, kind, tracks)
-            figures[kind] |= _in_a_process(_build, library) | _sizes(library) | _start(library)
-            figures[kind] |= _in_a_process(_ask, library, texts)
+            figures[kind] = _measured(_fill, folder, kind, tracks)
+            figures[kind] |= _measured(_build, library) | _sizes(library) | _start(library)
+            figures[kind] |= _measured(_ask, library, texts)
             if kind == "heard":
                 figures[kind] |= _change(library, folder)
                 beside = million_beside.measure(folder)
@@ -86,12 +85,10 @@ def measure(*, tracks: int = TRACKS) -> str | None:
     return "\n".join([*_told(figures, tracks), "", beside])
 
 
-def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = pool.submit(work, *arguments).result()
-    if isinstance(done, dict):
-        print(f"{work.__name__}: {done}", flush=True)
-    return done
+def _measured(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    figures = in_a_process(work, *arguments)
+    print(f"{work.__name__}: {figures}", flush=True)
+    return figures
 
 
 # -- the library -------------------------------------------------------------------------------------------
@@ -258,19 +255,19 @@ def _ask(library: Path, texts: list[str]) -> dict[str, Any]:
 
 def _change(library: Path, folder: Path) -> dict[str, Any]:
     """Seconds of each, and whether a process that is killed in the middle of it loses anything."""
-    hits = _in_a_process(_hits, library)
+    hits = in_a_process(_hits, library)
     figures: dict[str, Any] = {}
     for name in ("add", "remove", "verify", "compact"):
         started_at = time.perf_counter()
         _changing(name, library, turn=0).wait()
         seconds = time.perf_counter() - started_at
-        done = _in_a_process(_hits, library)
+        done = in_a_process(_hits, library)
         killed = _changing(name, library, turn=1)
         time.sleep(seconds / 2)
         was_running = killed.poll() is None
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-        after_kill = _in_a_process(_hits, library)
+        after_kill = in_a_process(_hits, library)
         figures[f"{name}_s"] = (seconds, _same(hits, done), was_running, _same(done, after_kill))
         print(f"{name}: {figures[f'{name}_s']}", flush=True)
         hits = after_kill

@@ -2,16 +2,16 @@
 
 import importlib.util
 import json
-import multiprocessing
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.processes import in_a_process
 
 K = 10
 LINKS, EF_CONSTRUCTION = 16, 200  # as in client/index/hnsw.py
@@ -308,9 +308,9 @@ def _row(name: str, folder: Path) -> str:
     own = folder / "beside"
     own.mkdir()
     try:
-        build_s = _in_a_process(_build, name, folder / "vectors.npy", own)
+        build_s = in_a_process(_build, name, folder / "vectors.npy", own, limit_s=LIMIT_S)
         disk_gb = sum(path.stat().st_size for path in own.rglob("*") if path.is_file()) / 1e9
-        open_s, resident_mb, found, effort, percentiles = _in_a_process(_search, name, folder, own)
+        open_s, resident_mb, found, effort, percentiles = in_a_process(_search, name, folder, own, limit_s=LIMIT_S)
     finally:
         _delete(own)
     p50, p99 = percentiles
@@ -319,16 +319,6 @@ def _row(name: str, folder: Path) -> str:
         f"| {name} | {ENGINES[name].keeps} | {disk_gb:.2f} GB | {build_s:.0f} s | {open_s:.2f} s | "
         f"{resident_mb:.0f} MB | {found:.4f} ({asked}) | {p50:.1f} / {p99:.1f} |"
     )
-
-
-def _in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(work, *arguments).result(timeout=LIMIT_S)
-        except TimeoutError:
-            for process in pool._processes.values():
-                process.kill()
-            raise TimeoutError(f"not done after {LIMIT_S / 60:.0f} minutes of {work.__name__.strip('_')}ing") from None
 
 
 def _build(name: str, vectors: Path, folder: Path) -> float:

@@ -12,7 +12,8 @@ import torch
 from transformers import ClapConfig
 
 from bench.export_clap import save_random_clap
-from bench.export_speed import in_a_process, open_graph, real_windows
+from bench.export_speed import open_graph, real_windows
+from bench.processes import in_a_process
 from export.sources import load_source
 from export.towers import export_audio, export_text, type_float16
 from tests.export import muq_mulan_stand_in as muq_mulan

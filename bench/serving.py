@@ -28,7 +28,7 @@ from rich.table import Table
 from tritonclient.grpc import model_config_pb2
 
 from bench.export_speed import AUDIO as TOWERS
-from bench.export_speed import in_a_process
+from bench.processes import in_a_process
 from client.audio import WindowReader
 from client.encoders.local import LocalEncoder
 from export.towers import export_audio, type_float16

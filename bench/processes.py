@@ -1,0 +1,24 @@
+"""Work that is measured in a process of its own."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def in_a_process(work: Callable[..., Result], *arguments: object, limit_s: float | None = None) -> Result:
+    """Do it in a fresh process, which inherits no memory, no threads and no imports.
+
+    Raises:
+        TimeoutError: it was not done after `limit_s` seconds, and was killed.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(work, *arguments).result(timeout=limit_s)
+        except TimeoutError:
+            for process in pool._processes.values():
+                process.kill()
+            minutes = (limit_s or 0.0) / 60
+            raise TimeoutError(f"not done after {minutes:.0f} minutes of {work.__name__.strip('_')}ing") from None
