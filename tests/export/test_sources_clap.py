@@ -157,6 +157,15 @@ def test_vectors_that_are_not_transformers_are_refused(clap: Path, monkeypatch, 
         load_source(clap)
 
 
+def test_a_configuration_that_names_no_padding_is_refused(clap: Path, tmp_path: Path):
+    folder = shutil.copytree(clap, tmp_path / "damaged")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["pad_token_id"] = None
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"gives no pad_token_id for its texts; copy or download"):
+        load_source(folder)
+
+
 def test_weights_that_are_no_numbers_are_called_so(clap: Path, tmp_path: Path):
     folder = shutil.copytree(clap, tmp_path / "diverged")
     weights = load_file(folder / "model.safetensors")

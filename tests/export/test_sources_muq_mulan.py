@@ -154,6 +154,11 @@ def drop_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def forget_padding(folder: Path) -> None:
+    path = folder / ROBERTA / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pad_token_id": None}))
+
+
 def spoil_tokenizer(folder: Path) -> None:
     (folder / ROBERTA / "tokenizer.json").write_text("{}")
 
@@ -209,6 +214,7 @@ def spoil_tokenizer(folder: Path) -> None:
             change(f"{ROBERTA}/config.json", "vocab_size", 99),
             r"knows 260 tokens and .* 99; copy or download both again",
         ),
+        (forget_padding, r"config\.json gives no pad_token_id; copy or download it again"),
         (change(f"{ROBERTA}/config.json", "hidden_size", 24), r"has the shape \(300, 20\); .* make it \(300, 24\)"),
     ],
 )

@@ -35,7 +35,7 @@ class Loud(nn.Module):
 
 @pytest.fixture
 def loud_is_music(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(music, "build_audio_tower", lambda *_, **__: Loud())
+    monkeypatch.setattr(music, "AudioYamnet", lambda *_, **__: Loud())
     monkeypatch.setattr(music, "load_part", lambda *_: ["YAM/Speech", "YAM/Music"])
     monkeypatch.setattr(music, "PATCHES_AT_ONCE", 4)  # so that ten patches are three batches
 
