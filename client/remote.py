@@ -467,7 +467,6 @@ class StoredFile(io.RawIOBase):
         try:
             with self._store.open(self._key, "rb", block_size=_BLOCK_BYTES, cache_type="none", size=self._size) as file:
                 file.seek(begin)
-                content: bytes = file.read(end - begin)
-                return content
+                return bytes(file.read(end - begin))
         except ValueError as exc:
             raise AudioError(self.url, "its server sends no parts of files, only all of one", may_pass=True) from exc
