@@ -122,7 +122,7 @@ class ItemParity:
 
 @dataclass(frozen=True)
 class GraphParity:
-    """Compares one graph with torch in float32.
+    """The comparison of one graph with torch in float32.
 
     Args:
         truth: torch's vectors, float32 [items, dim] with unit rows.
@@ -161,7 +161,7 @@ class GraphParity:
 
 @dataclass(frozen=True)
 class SearchParity:
-    """Compares the search results of both graphs with those of torch in float32.
+    """The comparison of both graphs' search results with those of torch in float32.
 
     Args:
         top_10_overlap: share of the graphs' ten best windows that are among torch's, mean over `texts` texts. A window

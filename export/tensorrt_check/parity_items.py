@@ -13,7 +13,7 @@ from export.sources import AudioWindow
 from export.tensorrt_check.ranges import Item
 from train.data.tokenizer import TextTokenizer
 
-LONGEST_PADDING = 77  # tokens; text_tokenizer never pads further, whatever the model's maximum
+LONGEST_PADDING = 77  # tokens; the longest that text_tokenizer pads to, whatever the model's maximum
 
 
 def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
