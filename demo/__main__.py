@@ -1,4 +1,4 @@
-"""python -m demo: index the bundled collection, note made-up names, run its queries, tag two tracks."""
+"""python -m demo: index the bundled collection, add made-up names, run its queries, tag two tracks."""
 
 import csv
 import json
@@ -22,27 +22,27 @@ TAG_LABELS = ["jazz", "techno", "classical piano", "reggae", "heavy metal", "fol
 
 
 class Query(NamedTuple):
-    """A query in words that no training template contains, and the tracks that a person would accept."""
+    """A query in words that no training template contains, and the tracks that count as correct answers."""
 
     text: str
     accepted: frozenset[str]
 
 
 def read_queries() -> list[Query]:
-    """The queries of `demo/queries.json`; tracks are named by file name without suffix."""
+    """Read the queries of `demo/queries.json`; tracks are named by file name without suffix."""
     entries = json.loads((FOLDER / "queries.json").read_text(encoding="utf-8"))
     return [Query(entry["query"], frozenset(entry["accepted"])) for entry in entries]
 
 
 def read_descriptions() -> dict[str, str]:
-    """What each track is, from its composer: {file name without suffix: style and instruments}."""
+    """Read a description of each track from the manifest: {file name without suffix: style and instruments}."""
     lines = (COLLECTION / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     return {Path(row["audio"]).stem: ", ".join(row["labels"]) for row in rows}
 
 
 def read_names() -> dict[str, dict[str, str]]:
-    """Made-up names, so that there is something to filter by: {file name without suffix: {field: value}}."""
+    """Read made-up names, so that there is something to filter by: {file name without suffix: {field: value}}."""
     with (FOLDER / "names.csv").open(encoding="utf-8") as file:
         return {row.pop("track"): row for row in csv.DictReader(file)}
 
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def _open_library() -> MusicSearch:
-    """The demo's own library, made anew where another model made it."""
+    """Open the demo's library; create it again if another model made it."""
     try:
         return MusicSearch(LIBRARY)
     except ModelMismatch:

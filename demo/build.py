@@ -1,6 +1,7 @@
-"""python -m demo.build: compose, render and encode the demo collection anew (needs the [train] extra and FluidSynth).
+"""python -m demo.build: compose, render and encode the demo collection again (needs the [train] extra, FluidSynth).
 
-One track of every style, of the corpus's test split: seeds and caption templates that no training run uses.
+The collection has one track of every style from the corpus's test split. No training run uses these seeds and caption
+templates.
 """
 
 import json
@@ -13,7 +14,7 @@ import av
 
 FOLDER = Path(__file__).parent
 COLLECTION = FOLDER / "collection"
-TRACKS = 81  # as many as train.corpus has styles
+TRACKS = 81  # the number of styles in train.corpus
 SEED = 77
 SOUND_FONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 SAMPLE_RATE_HZ = 48_000
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def encode(source: Path, target: Path) -> None:
-    """FLAC to Opus, mono."""
+    """Encode a FLAC file as mono Opus."""
     with av.open(str(source)) as reader, av.open(str(target), "w", format="ogg") as writer:
         stream = writer.add_stream("libopus", rate=SAMPLE_RATE_HZ)
         stream.bit_rate = BIT_RATE

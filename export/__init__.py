@@ -1,4 +1,4 @@
-"""ckpt.pt -> model_repository/: two ONNX graphs, the tokenizer and the Triton configuration."""
+"""Turns ckpt.pt into model_repository/: two ONNX graphs, the tokenizer and the Triton configuration."""
 
 import importlib.util
 import os
@@ -9,9 +9,9 @@ if importlib.util.find_spec("onnx") is None:
         "checkout, or pip install 'musicsearch[train,export]'"
     )
 
-# From 1.29 on, ONNX Runtime reports usage to Microsoft unless this is set before it is imported.
+# ONNX Runtime 1.29 and newer report usage to Microsoft unless this variable is set before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class ExportError(RuntimeError):
-    """Nothing was written; the message is one sentence for the user."""
+    """The export failed and nothing was written. The message is one sentence for the user."""

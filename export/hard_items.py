@@ -1,4 +1,4 @@
-"""Signals and texts where a log-mel front end, float16 or a tokenizer breaks first; made here, always the same."""
+"""Generated signals and texts that are hard for a log-mel front end, float16 or a tokenizer; always the same."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,8 +7,8 @@ from export.sources import AudioWindow
 
 HARD_TEXTS = ("a", "!?", "piano " * 200, "тихая музыка 静かな曲 🎹")
 
-# Clients refuse a file that is silent throughout, and a silent window of another does not count into its vector: that
-# vector must be finite, no more.
+# The vector of silence must only be finite. Clients reject a file that is completely silent, and they leave the silent
+# windows of other files out of the track's vector.
 SILENCE = "silence"
 
 PITCH_HZ = 120.0  # of the voice
@@ -18,7 +18,7 @@ CHORDS_HZ = ((220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0)
 
 
 def hard_signals(window: AudioWindow) -> dict[str, NDArray[np.float32]]:
-    """By name, float32 [window.samples] in -1…1."""
+    """Return the signals by name, each float32 [window.samples] in -1…1."""
     rng = np.random.default_rng(0)
     time_s = np.arange(window.samples) / window.sample_rate_hz
     noise = rng.standard_normal(window.samples)
@@ -38,7 +38,7 @@ def hard_signals(window: AudioWindow) -> dict[str, NDArray[np.float32]]:
         "one click": click,
         "a speech-like voice": 0.5 * _voice(time_s),
         "plucked chords over a beat": 0.5 * _harmony(time_s) + 0.1 * beats,
-        # As a last window is padded, which is at least half full.
+        # Like the zero-padded last window of a track, which is always at least half full.
         "the same, then silence": np.where(time_s < 0.6 * time_s[-1], 0.5 * _harmony(time_s) + 0.1 * beats, 0.0),
         "the same, clipped": 8 * _harmony(time_s) + beats,
     }
@@ -46,9 +46,10 @@ def hard_signals(window: AudioWindow) -> dict[str, NDArray[np.float32]]:
 
 
 def _voice(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Glottal pulses through the resonances of a vowel, four syllables a second, a pause after every third; |x| <= 1.
+    """Synthesize a voice with |x| <= 1: four syllables a second, and a pause after every third syllable.
 
-    A train of pulses is a sum of equal harmonics, and a resonance weighs each by how near it lies, so no filter runs.
+    A pulse train drives the formants of a vowel. The train is a sum of harmonics of equal amplitude. A formant weights
+    each harmonic by its distance, so no filter is needed.
     """
     phase = 2 * np.pi * PITCH_HZ * (time_s + 0.002 * np.sin(2 * np.pi * 0.7 * time_s))  # intonation: ± 1 %
     syllable = (4 * time_s).astype(int)
@@ -66,7 +67,7 @@ def _voice(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _harmony(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Plucked chords, one a second, five harmonics a note, over a bass; |x| <= 1."""
+    """Synthesize plucked chords over a bass, one chord a second, five harmonics per note; |x| <= 1."""
     second = time_s.astype(int) % len(CHORDS_HZ)
     harmony = np.zeros_like(time_s)
     for place, notes in enumerate(CHORDS_HZ):

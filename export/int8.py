@@ -1,16 +1,17 @@
-"""An INT8 text graph for servers without a GPU: `--text-int8` serves it as text_encoder in place of the float one.
+"""An INT8 text graph for servers without a GPU; `--text-int8` serves it as text_encoder instead of the float graph.
 
-In place of it, and not beside it, because a catalogue of vectors belongs to one model: the configuration, the ensemble
-and the client stay as they are, and the fingerprint says that it is another model.
+It replaces the float graph, because all vectors of a catalogue must come from one model. The configuration, the
+ensemble and the client do not change. The fingerprint says that it is another model.
 
-Weights of linear layers are INT8 in blocks of 32 with a scale each; activations become INT8 block by block of each
-token as they arrive (ONNX Runtime's MatMulNBits, a `com.microsoft` operator that TensorRT does not know). It takes 8
-bits from ONNX Runtime 1.22 on, which Triton has from 25.06 on. Embeddings are float16, as their lookup is no
-arithmetic; everything else is float32.
+The weights of linear layers are INT8, in blocks of 32 weights with one scale per block. Activations are quantised to
+INT8 at run time, block by block for each token. The operator is ONNX Runtime's MatMulNBits, from the `com.microsoft`
+domain, which TensorRT does not support. It supports 8 bits since ONNX Runtime 1.22, which Triton has since 25.06.
+Embeddings are float16, because a lookup needs no arithmetic. Everything else is float32.
 
-Not `quantize_dynamic`, although it is faster: it takes one scale from all that is in the batch, so a vector depends on
-its neighbours and on padding. Measured on the starter model's 120 captions: cosine 0.988 with torch and 0.984 with the
-same caption in another batch, whereas this graph has 0.9992, and 4e-8 between a caption alone and in a batch.
+`quantize_dynamic` is faster, but it computes one scale over the whole batch. A vector then depends on its neighbours in
+the batch and on padding. Measured on the starter model's 120 captions: `quantize_dynamic` has cosine 0.988 with torch,
+and 0.984 with the same caption in another batch. This graph has cosine 0.9992 with torch, and a caption alone and in a
+batch differ by 4e-8.
 """
 
 import copy
@@ -19,13 +20,13 @@ import onnx
 
 from export.towers import quiet
 
-BLOCK = 32  # weights of a column that share a scale
+BLOCK = 32  # number of weights of a column that share a scale
 INT8_ARITHMETIC = 4  # MatMulNBits' accuracy_level: activations are INT8 too
 
 
 def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The text graph with INT8 linear layers; inputs and output stay the same."""
-    # Here, as importing it sets the process's logging to show every message.
+    """Return the text graph with INT8 linear layers and the same inputs and output."""
+    # A late import, because this module sets the logging of the whole process to its most verbose level.
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
     graph = copy.deepcopy(graph)

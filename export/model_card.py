@@ -1,4 +1,4 @@
-"""`MODEL_CARD.md`: what is in a model repository, for whoever finds it; the same model gives the same bytes."""
+"""Writes `MODEL_CARD.md`, which describes a model repository; the same model gives the same bytes."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -48,7 +48,12 @@ _NEEDS_OF_INT8 = "Its INT8 graph wants ONNX Runtime 1.22 or newer, which Triton 
 def write_model_card(
     source: Source, *, about: str, parameters: ModelParameters, parity: Parity, graphs: Mapping[str, bytes]
 ) -> str:
-    """Markdown; `about` is its author's, `graphs` are the contents of both graphs by their path in the repository."""
+    """Return the card as Markdown.
+
+    Args:
+        about: a text by the model's author.
+        graphs: the contents of both graphs by their path in the repository.
+    """
     dim, samples = parameters.embedding_dim, parameters.window_samples
     return _TEMPLATE.format(
         name=parameters.model_name,
@@ -90,7 +95,7 @@ def _facts(values: Mapping[str, Any]) -> str:
 
 
 def _flatten(values: Mapping[str, Any], *, prefix: str = "") -> Iterable[tuple[str, str]]:
-    """{"a": {"b": 1}} -> ("a b", "1")."""
+    """Turn {"a": {"b": 1}} into ("a b", "1")."""
     for key, value in values.items():
         name = f"{prefix}{str(key).replace('_', ' ')}"
         if isinstance(value, Mapping):

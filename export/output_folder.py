@@ -1,7 +1,8 @@
-"""The folder that an export writes: replaced as a whole, and only if it holds nothing else and nobody serves it.
+"""Replaces the output folder of an export as a whole, if it holds no other files and is not being served.
 
-A killed export leaves the old folder or the new one. Linux exchanges two folders in one step; where it cannot, the old
-one is away for an instant, and the next export brings it back if that was the instant.
+An export that is killed leaves either the old folder or the new one. Linux swaps the two folders atomically. Where that
+is not possible, the old folder is missing for a short moment. If the export is killed in that moment, the next export
+restores the old folder.
 """
 
 import contextlib
@@ -20,13 +21,13 @@ try:
 except ImportError:  # Windows, where tritonserver does not run either
     fcntl = None  # type: ignore[assignment]  # Windows has none, which a module's type cannot say
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's <fcntl.h> and <linux/fs.h>
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of Linux's <fcntl.h> and <linux/fs.h>
 
 
 def check_replaceable(folder: Path, *, ours: Collection[str]) -> None:
     """Raise ExportError if `folder` cannot be written, is being served, or holds a file that is not one of `ours`.
 
-    What killed exports left beside it is cleared first.
+    The leftovers of killed exports next to the folder are removed first.
     """
     try:
         _recover(folder)
@@ -46,16 +47,16 @@ def check_replaceable(folder: Path, *, ours: Collection[str]) -> None:
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put a folder with these files in the place of `folder`; on any failure the old one stays or comes back.
+    """Replace `folder` by a folder with these files; on any failure the old folder stays or is restored.
 
     Raises:
-        ExportError: it cannot be written, or is being served by now.
+        ExportError: the folder cannot be written, or it is being served now.
     """
     new, old = (folder.with_name(f".{folder.name}.{state}-{os.getpid()}") for state in ("new", "old"))
     try:
         new.mkdir(parents=True)
         try:
-            with _locked(new):  # by which another export knows that this one lives
+            with _locked(new):  # tells another export that this one is still running
                 for name, content in files.items():
                     path = new / name
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Names, from `folder` on, of all that is in it and no folder; a link is none, wherever it leads."""
+    """List everything in `folder` except folders, as paths relative to it; symbolic links count, even to folders."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -90,7 +91,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _recover(folder: Path) -> None:
-    """Delete what killed exports left beside `folder`, and bring it back if one of them had moved it away."""
+    """Delete the leftovers of killed exports next to `folder`; restore `folder` if one of them had moved it away."""
     if fcntl is None or not folder.parent.is_dir():
         return
     for state in ("old", "new"):
@@ -104,7 +105,7 @@ def _recover(folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step; False where the system or the file system cannot."""
+    """Swap two folders atomically; False if the operating system or the file system cannot."""
     if sys.platform != "linux":
         return False
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # since glibc 2.28
@@ -113,7 +114,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _flush(*paths: Path) -> None:
-    """Files and folders to the disk."""
+    """Flush files and folders to the disk."""
     if fcntl is None:
         return
     for path in paths:
@@ -126,10 +127,10 @@ def _flush(*paths: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the exclusive lock of `folder`, if there is such a folder; `python -m serve` holds a shared one on its own.
+    """Hold the exclusive lock of `folder` if it exists; `python -m serve` holds a shared lock on its own folder.
 
     Raises:
-        ExportError: somebody else holds one.
+        ExportError: another process holds a lock.
     """
     if fcntl is None or not folder.exists():
         yield
@@ -140,7 +141,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise ExportError(f"{folder} is being served; stop `python -m serve` first, or give another --out") from exc
-        except OSError:  # a file system without such locks, on which the server could take none either
+        except OSError:  # the file system does not support locks, so the server could not lock it either
             pass
         yield
     finally:

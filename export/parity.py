@@ -1,15 +1,19 @@
-"""The gate: a graph is written only if it gives what torch gives, on real music, on hard signals, in every batch.
+"""The parity check: a graph is written only if it agrees with torch on real music, hard signals and all batch sizes.
 
-Different items must differ at all: a tokenizer that knows no words and a projection that training has collapsed give
-every text one vector, and graphs that agree with torch on it are of no use.
+Different items must also get different vectors. A tokenizer that knows no words, or a projection that collapsed in
+training, gives every text the same vector. A graph of such a model agrees with torch and is useless.
 
-Three computations of every item are compared: torch in float32 (the truth), the exported graph on ONNX Runtime's
-CPU provider, and, where the graph is in float16, the typed model in torch, which really rounds to float16. The last
-stands in for a GPU: the CPU provider widens float16 to float32, so it sees neither the rounding nor an overflow. Its
-products are those of a GPU, of float16 values, summed in float32 and rounded (`ProductsOfFloat16`).
+For every item, three results are compared:
 
-Then both graphs together, on more captions: how many of torch's ten best windows for a text are among theirs, and
-whether captions still find their own tracks.
+* torch in float32, the reference;
+* the exported graph on ONNX Runtime's CPU provider;
+* for a float16 graph, the float16 model in torch, which really rounds to float16.
+
+The third one stands in for a GPU. The CPU provider widens float16 to float32, so it shows neither the rounding nor an
+overflow. A GPU multiplies float16 values, sums in float32 and rounds the sum. `ProductsOfFloat16` does the same.
+
+Then both graphs are compared together, on more captions: how many of torch's ten best windows for a text the graphs
+find, and whether captions still find their own tracks.
 """
 
 import itertools
@@ -35,37 +39,41 @@ from export.towers import type_float16
 from export.triton_config import ModelParameters, padded_lengths
 from train.data.tokenizer import TextTokenizer
 
-BATCHES = (17, 3, 2)  # unseen by the exporter; an item alone is the fourth
+BATCHES = (17, 3, 2)  # sizes that the exporter did not see; each item is also run alone
 TOP = 10
 SEARCH_BATCH = 32  # captions
-MAX_NORM_ERROR = 1e-4  # a vector is divided by its norm in float32, which leaves some 1e-7
-# Median cosine of two different items in torch. Float16 may move a vector by 1 - 0.9995 of cosine, and a cosine goes
-# with the square of a distance, so items at 1 - 4 x that lie no further apart than twice what rounding may do. Working
-# CLAPs give texts 0.2 to 0.3, laion/larger_clap_music 0.9993.
+MAX_NORM_ERROR = 1e-4  # a vector is normalised in float32, so the real error is about 1e-7
+# Upper limit of the median cosine of two different items in torch. Float16 may lower an item's cosine with torch by 1 -
+# 0.9995. A cosine distance grows with the square of the Euclidean distance. So two items whose cosine distance is 4
+# times that are only twice as far apart as rounding may move one of them. Working CLAPs give texts 0.2 to 0.3,
+# laion/larger_clap_music 0.9993.
 MAX_ALIKE = 0.998
-# A step of a score in 0.5 to 1, where the best ones of a hardly trained model lie: scores that lie closer in torch are
-# equal in that precision, and either window may be the tenth. INT8 is of a graph's weights; its audio is of float16.
+# The precision of a score between 0.5 and 1. The best scores of a hardly trained model lie there. Scores that are
+# closer than this in torch are equal in that precision, so either window may be the tenth. In INT8 only the weights of
+# the text graph are quantised; the audio graph is float16.
 SCORE_STEP = {"fp16": 2**-11, "fp32": 2**-24, "int8": 2**-11}
-# A sum of n products in float32 is, in whichever order, the exact sum of inputs that are wrong by a share of up to
-# about sqrt(n) x 2^-24 (Higham and Mary 2019); the longest of a front end have n_fft = 1,024 terms. That is 114 dB
-# below each sample, which nobody hears; but cells 100 dB below a chord's partials hang on it, and a vector on them.
+# A float32 sum of n products, in any order, equals the exact sum of inputs with a relative error of up to about sqrt(n)
+# x 2^-24 (Higham and Mary 2019). The longest sums of a front end have n_fft = 1,024 terms. The error is 114 dB below
+# each sample, which nobody hears. But it changes cells that are 100 dB below the partials of a chord, and the vector
+# depends on those cells.
 ROUNDING = 1024**0.5 * 2**-24
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a graph must reach.
+    """The limits that a graph must meet.
 
     Args:
-        min_cosine: of each item with torch in float32; of one whose vector in torch moves further when its samples are
-            changed by no more than float32 sums may be wrong (ROUNDING), so much less.
+        min_cosine: minimum cosine of each item with torch in float32. An item that is sensitive to rounding has a lower
+            limit: the cosine in torch between the item and the same item after its samples are changed by ROUNDING.
         max_deviation: largest difference of any component between an item alone and in a batch, padded or not.
-        min_overlap: of torch's ten best windows for a text with the graphs', mean over all texts, 0 to 1.
-        max_recall_drop: of R@10, a fraction: captions that lose their own track from the ten best less those that gain
-            it. One caption is allowed at least, however few there are.
+        min_overlap: minimum share of torch's ten best windows for a text that the graphs also find, mean over all
+            texts, 0 to 1.
+        max_recall_drop: maximum drop of R@10, as a fraction: the captions whose own track leaves the ten best, minus
+            the captions whose own track enters them. At least one caption is allowed, however few there are.
 
     Raises:
-        ExportError: one is negative or NaN, or a cosine or share above 1.
+        ExportError: a limit is negative or NaN, or a cosine or share is above 1.
     """
 
     min_cosine: float
@@ -84,8 +92,9 @@ class Thresholds:
                 )
 
 
-# By precision. Float32 differs from torch in the order of its sums only; INT8 was measured at 0.9992 (export.int8). Of
-# the shipped model's ten best windows for 486 captions, INT8 finds 98.8 %, and errors as large as float16's 99.9 %.
+# Limits by precision. Float32 differs from torch only in the order of its sums. INT8 was measured at 0.9992
+# (export.int8). For 486 captions, INT8 finds 98.8 % of the shipped model's ten best windows. Errors as large as those
+# of float16 leave 99.9 %.
 STRICT = {
     "fp16": Thresholds(min_cosine=0.9995, min_overlap=0.99),
     "fp32": Thresholds(min_cosine=0.999999, min_overlap=0.998),
@@ -95,8 +104,14 @@ STRICT = {
 
 @dataclass(frozen=True)
 class ItemParity:
-    """One item: cosines with torch in float32, the largest difference of a component from it, and `deviation`, the
-    largest difference of a component between the item alone and in any batch or padding."""
+    """The result of one item.
+
+    Args:
+        cosine: of the graph's vector with that of torch in float32.
+        float16_cosine: of torch in float16 with torch in float32; None if the graph is not in float16.
+        max_error: largest difference of a component from torch in float32.
+        deviation: largest difference of a component between the item alone and in any batch or padding.
+    """
 
     name: str
     cosine: float
@@ -107,9 +122,13 @@ class ItemParity:
 
 @dataclass(frozen=True)
 class GraphParity:
-    """How one graph compares with torch float32; `truth` and `exported` are float32 [items, dim] with unit rows.
+    """The comparison of one graph with torch in float32.
 
-    Of the items in `uncounted` only what keeps others whole is demanded: a unit norm, whatever their neighbours.
+    Args:
+        truth: torch's vectors, float32 [items, dim] with unit rows.
+        exported: the graph's vectors, float32 [items, dim] with unit rows.
+        uncounted: items that need not agree with torch. They must have unit norm and must not depend on their
+            neighbours in the batch.
     """
 
     graph: str
@@ -142,13 +161,15 @@ class GraphParity:
 
 @dataclass(frozen=True)
 class SearchParity:
-    """How both graphs search compared with torch float32.
+    """The comparison of both graphs' search results with those of torch in float32.
 
     Args:
-        top_10_overlap: mean share, over `texts` texts, of the graphs' ten best windows that are among torch's, or that
-            torch scores as high as its tenth to a step of the precision.
-        captions, tracks: that R@10 is measured on: the tracks that are heard, and their captions.
-        torch_recall, recall: R@10 of captions finding their own track, fractions; None for at most ten tracks.
+        top_10_overlap: share of the graphs' ten best windows that are among torch's, mean over `texts` texts. A window
+            also counts if torch scores it as high as its tenth, within one step of the precision.
+        captions: number of captions that R@10 is measured on, those of `tracks`.
+        tracks: number of tracks that R@10 is measured on, those with windows.
+        torch_recall: R@10 of captions that find their own track, in torch, a fraction; None for at most ten tracks.
+        recall: the same for the graphs.
     """
 
     top_10_overlap: float
@@ -170,11 +191,11 @@ class SearchParity:
 
 @dataclass(frozen=True)
 class Parity:
-    """All that the gate measured; pairs are of the audio and the text graph.
+    """All results of the parity check. Pairs are (audio graph, text graph).
 
     Args:
         precisions: "fp16", "fp32" or "int8".
-        accepted: the thresholds that were met.
+        accepted: the limits that were met.
     """
 
     precisions: tuple[str, str]
@@ -185,7 +206,7 @@ class Parity:
 
     @property
     def worst_cosine(self) -> float:
-        """Over all items of both graphs, and over what float16 arithmetic makes of them."""
+        """The worst cosine of all items of both graphs, float16 arithmetic included."""
         graphs = (self.audio, self.text)
         return min(
             cosine
@@ -195,7 +216,7 @@ class Parity:
         )
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """A table for people: label, audio graph, text graph."""
+        """A table for people, with the columns label, audio graph, text graph."""
         labels = (
             "precision",
             "items compared with PyTorch in float32",
@@ -220,7 +241,7 @@ class Parity:
         return list(zip(labels, audio, text, strict=True))
 
     def to_json(self, parameters: ModelParameters) -> str:
-        """The content of `parity.json`; rounded, so that the last bit of a sum changes nothing."""
+        """The content of `parity.json`, rounded so that the last bit of a sum changes nothing."""
         graphs = (self.audio, self.text)
         content = {
             "model_name": parameters.model_name,
@@ -246,9 +267,11 @@ class Parity:
 def float32_needed(
     model: Model, groups: Sequence[tuple[str, ...]], windows: Mapping[str, NDArray[np.float32]], *, min_cosine: float
 ) -> tuple[str, ...]:
-    """The names in as few of the first `groups`, one at least, as must stay float32 for float16 to pass with room.
+    """Return the modules that must stay float32 for float16 to pass with some margin.
 
-    Room is half of what the gate allows, which the graph's own rounding and search take from. All, where none suffice.
+    These are the names in the first `groups`: as few groups as possible, at least one, and all if no number of groups
+    is enough. The margin is half of what the check allows. The rounding of the graph itself and the search use the
+    rest.
     """
     if not groups:
         return ()
@@ -266,11 +289,14 @@ def float32_needed(
 def check_audio(
     graph: bytes, windows: Mapping[str, NDArray[np.float32]], *, model: Model, typed: Model | None, accept: Thresholds
 ) -> GraphParity:
-    """Compare the audio graph with `model`; `typed` is the float16 model that the graph was exported from, if any.
+    """Compare the audio graph with `model`.
+
+    Args:
+        typed: the float16 model that the graph was exported from, if any.
 
     Raises:
-        ExportError: different windows do not differ, an item's cosine is too low, its vector has no unit norm or
-            depends on its neighbours in the batch.
+        ExportError: different windows get the same vector, the cosine of an item is too low, or a vector has no unit
+            norm or depends on its neighbours in the batch.
     """
     run = _open(graph)
     waveforms = np.stack(list(windows.values()))
@@ -307,11 +333,11 @@ def check_text(
     max_tokens: int,
     accept: Thresholds,
 ) -> GraphParity:
-    """Compare the text graph with `model`: without padding, and padded to each served length in a batch.
+    """Compare the text graph with `model`, without padding and padded to each served length in a batch.
 
     Raises:
-        ExportError: different texts do not differ, an item's cosine is too low, its vector has no unit norm or depends
-            on padding or its neighbours.
+        ExportError: different texts get the same vector, the cosine of an item is too low, or a vector has no unit norm
+            or depends on padding or on its neighbours in the batch.
     """
     run = _open(graph)
     tokens = [tuple(part.numpy().astype(np.int32) for part in tokenizer([text])) for text in texts]
@@ -336,10 +362,10 @@ def check_text(
 def embed_captions(
     graph: bytes, captions: Sequence[str], *, model: Model, tokenizer: TextTokenizer
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What torch in float32 and the text graph make of each caption: float32 [captions, dim] twice, unit rows."""
+    """Embed each caption with torch in float32 and with the graph: float32 [captions, dim] twice, unit rows."""
     run = _open(graph)
     truth, exported = [], []
-    order = sorted(range(len(captions)), key=lambda row: len(captions[row]))  # of like lengths, so with little padding
+    order = sorted(range(len(captions)), key=lambda row: len(captions[row]))  # similar lengths need little padding
     for start in range(0, len(order), SEARCH_BATCH):
         tokens = tokenizer([captions[row] for row in order[start : start + SEARCH_BATCH]])
         items = tuple(part.numpy().astype(np.int32) for part in tokens)
@@ -357,16 +383,16 @@ def check_search(
     accept: Thresholds,
     step: float = 0.0,
 ) -> SearchParity:
-    """Compare what captions find among the windows and among the tracks, in torch and by the graphs.
+    """Compare which windows and tracks the captions find in torch and with the graphs.
 
-    A track is the normalised mean of its windows.
+    The vector of a track is the normalised mean of its windows.
 
     Args:
-        captions: those of `data.text_tracks`, in its order, by `embed_captions`.
-        step: scores in torch that differ by no more are equal; SCORE_STEP of the graphs.
+        captions: the vectors of `data.text_tracks`, in its order, as `embed_captions` returns them.
+        step: scores in torch that differ by at most this are equal; SCORE_STEP of the graphs' precision.
 
     Raises:
-        ExportError: the ten best windows differ by more than `accept` allows, or R@10 falls by more.
+        ExportError: the ten best windows differ by more than `accept` allows, or R@10 drops by more.
     """
     sides = list(zip(captions, (audio.truth, audio.exported), strict=True))
     by_torch, by_graphs = (texts @ windows.T for texts, windows in sides)
@@ -414,9 +440,12 @@ def _compare(
     rounded: Callable[[int], float] | None = None,
     uncounted: frozenset[str] = frozenset(),
 ) -> GraphParity:
-    """Embeddings are float32 [items, dim]; a variant is a description, which items, and their embeddings.
+    """Compare the vectors of one graph with those of torch and raise ExportError if they miss the limits.
 
-    `rounded` gives the cosine of an item's truth with that of the same item changed by ROUNDING.
+    Args:
+        truth: vectors of torch in float32, float32 [items, dim]; so are `float16` and `exported`.
+        variants: each is a description, the rows of its items, and their vectors.
+        rounded: returns the cosine in torch between an item and the same item changed by ROUNDING.
     """
     counted = np.array([name not in uncounted for name in names])
     _check_different(graph, truth[counted])
@@ -424,7 +453,7 @@ def _compare(
     if float16 is not None:
         cosines["torch in float16"] = _cosines(truth, float16)
     for runtime, values in cosines.items():
-        least = np.where(counted, accept.min_cosine, 0.0)  # what is not finite has -1
+        least = np.where(counted, accept.min_cosine, 0.0)  # vectors that are not finite have cosine -1
         if rounded:
             for row in np.flatnonzero(~(values >= least)):
                 least[row] = min(least[row], rounded(int(row)))
@@ -472,7 +501,7 @@ def _compare(
 
 
 def _check_different(graph: str, truth: NDArray[np.float32]) -> None:
-    """Raises ExportError where the vectors of different items, float32 [items, dim], are all but one."""
+    """Raise ExportError if the vectors of different items, float32 [items, dim], are almost the same."""
     alike = float(np.median((truth @ truth.T)[np.triu_indices(len(truth), k=1)]))
     if alike > MAX_ALIKE:
         kind, cause = {
@@ -486,12 +515,12 @@ def _check_different(graph: str, truth: NDArray[np.float32]) -> None:
 
 
 def _best(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The columns of the TOP best scores of each row."""
+    """Return the columns of the TOP best scores of each row."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
 
 
 def _batches(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """All rows once, shuffled so that hard items meet real ones, in batches of 17, 3, 2, 17, … and what is left."""
+    """Yield all rows once in batches of 17, 3, 2, 17, … and a rest, shuffled so that hard and real items are mixed."""
     rows = np.random.default_rng(0).permutation(rows)
     for size in itertools.cycle(BATCHES):
         if not len(rows):
@@ -505,7 +534,7 @@ def _quote(name: str) -> str:
 
 
 def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """By row, float64 [items]; -1 where either row is not finite: an overflow agrees with nothing."""
+    """Return the cosine of each row, float64 [items]; -1 if either row is not finite, for example after an overflow."""
     some, others = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(all="ignore"):
         cosines = (some * others).sum(axis=1) / (np.linalg.norm(some, axis=1) * np.linalg.norm(others, axis=1))
@@ -514,19 +543,20 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
 
 
 def _open(graph: bytes) -> Callable[..., NDArray[np.float32]]:
-    """A function from the graph's inputs, in their order, to its only output."""
+    """Return a function that takes the graph's inputs, in their order, and returns its only output."""
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch computes in turns with it
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch needs the cores in between
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in session.get_inputs()]
     return lambda *arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
 
 
 class ProductsOfFloat16(TorchFunctionMode):
-    """Linear layers and convolutions of float16 in float32, the result rounded to float16.
+    """Computes float16 linear layers and convolutions in float32 and rounds the result to float16.
 
-    torch's own give the same, but where a CPU has no float16 arithmetic its convolutions reach 0.6 GFLOP/s: a window of
-    MuQ-MuLan, 264 GFLOP of them, was not through after nine minutes, and takes 8 s like this.
+    torch itself gives the same result. But on a CPU without float16 arithmetic, its convolutions reach only 0.6
+    GFLOP/s. One window of MuQ-MuLan needs 264 GFLOP of convolutions. torch had not finished it after nine minutes; this
+    class takes 8 s.
     """
 
     def __torch_function__(
@@ -550,7 +580,7 @@ def _in_torch(
 
 
 def _round(content: Any) -> Any:
-    """Each number in nested dicts and lists to 7 places, small ones to 2 digits."""
+    """Round each number in nested dicts and lists to 7 places, small ones to 2 digits."""
     if isinstance(content, dict):
         return {key: _round(value) for key, value in content.items()}
     if isinstance(content, list):

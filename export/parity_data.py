@@ -1,4 +1,4 @@
-"""What the gate compares graphs on: the user's captioned music, and hard items."""
+"""The items of the parity check: the user's music with captions, and the hard items."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,21 @@ from export.sources import AudioWindow
 from train.data.audio import AudioDecodeError, length, load_crop
 from train.data.manifest import Row, read_manifest
 
-WINDOWS, CAPTIONS = 32, 64  # real ones, besides the hard ones
-SEARCH_CAPTIONS = 500  # at most, with those: one of them is then 0.2 % of R@10
+WINDOWS, CAPTIONS = 32, 64  # number of real items; the hard ones are added
+SEARCH_CAPTIONS = 500  # maximum, CAPTIONS included; one of 500 captions is 0.2 % of R@10
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class ParityData:
-    """Waveforms, float32 [window.samples] in -1…1, by name; different texts; and whose they are.
+    """Waveforms by name, float32 [window.samples] in -1…1, different texts, and the track of each.
 
     Args:
-        windows, texts: what is compared item by item, the hard ones included.
-        window_tracks: the track of each window by its name; hard ones have none.
-        text_tracks: the track of each caption: of those in `texts`, and of all others that search is compared on.
+        windows: the waveforms that are compared one by one, including the hard ones.
+        texts: the texts that are compared one by one, including the hard ones.
+        window_tracks: the track of each window by its name; hard windows have none.
+        text_tracks: the track of each caption: the captions in `texts` and all others that search is compared on.
     """
 
     windows: Mapping[str, NDArray[np.float32]]
@@ -38,7 +39,7 @@ class ParityData:
 
 
 def check_there(manifest: Path) -> None:
-    """Raise `ExportError` where there is no such manifest, which costs nothing; what is in it shows later."""
+    """Raise `ExportError` if the manifest does not exist; a cheap check that does not read its content."""
     if not manifest.is_file():
         raise ExportError(
             f"no music to check the graphs with: {manifest} does not exist; "
@@ -47,14 +48,15 @@ def check_there(manifest: Path) -> None:
 
 
 def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
-    """WINDOWS windows and CAPTIONS different captions of as many tracks as give them, and the hard items.
+    """Load WINDOWS windows and CAPTIONS different captions of as many tracks as possible, and the hard items.
 
-    The captions are of the tracks that are heard, as far as those have enough; up to SEARCH_CAPTIONS follow, of the
-    tracks that are heard and then of others.
+    The captions belong to the tracks of the windows, as far as those have enough captions. Up to SEARCH_CAPTIONS
+    captions follow, first of the tracks of the windows, then of other tracks.
 
     Raises:
-        ExportError: the manifest has too few of either.
-        ManifestError, AudioDecodeError: the manifest or an audio file cannot be read.
+        ExportError: the manifest has too few windows or captions.
+        ManifestError: the manifest cannot be read.
+        AudioDecodeError: an audio file cannot be read.
     """
     check_there(manifest)
     rows = read_manifest(manifest, having="captions")
@@ -94,9 +96,9 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
 
 
 def _places(row: Row, *, window: AudioWindow) -> list[int]:
-    """The windows that a catalogue cuts of a track: hop = window, the last one if at least half full.
+    """List the windows of a track as in a catalogue: hop = window, and the last one only if at least half full.
 
-    The middle comes first: an introduction is the least typical part of a track.
+    The middle window comes first, because an introduction is the least typical part of a track.
     """
     try:
         samples = length(row.audio, sample_rate_hz=window.sample_rate_hz)
@@ -107,10 +109,10 @@ def _places(row: Row, *, window: AudioWindow) -> list[int]:
 
 
 def _spread(items: Sequence[Item], count: int) -> list[Item]:
-    """`count` of the items at even distances, or all if there are fewer."""
+    """Return `count` items at even distances, or all items if there are fewer."""
     return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)
 
 
 def _in_turns(groups: Iterable[Sequence[Item]]) -> list[Item]:
-    """The first item of each group, then the second of each that has one, …"""
+    """Return the first item of each group, then the second of each group that has one, …"""
     return [item for turn in zip_longest(*groups) for item in turn if item is not None]

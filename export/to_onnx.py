@@ -4,8 +4,8 @@ python export/to_onnx.py OpenMuQ/MuQ-MuLan-large
 python export/to_onnx.py best_model.pth.tar --tokenizer openai/clip-vit-base-patch32
 
 Turns a checkpoint into what Triton and the client load: two ONNX graphs, the tokenizer and the `config.pbtxt`
-files, and beside them `parity.json` and `MODEL_CARD.md` for people. Everything is built and checked beside the target
-and moved into place at the end, so the old repository is there, whole, until the new one is.
+files. It also writes `parity.json` and `MODEL_CARD.md` for people. Everything is built and checked first and moved
+into place at the end. So the old repository stays complete until the new one replaces it.
 """
 
 import argparse
@@ -45,9 +45,9 @@ from train.data.manifest import ManifestError
 PROJECT = Path(__file__).resolve().parents[1]  # a checkout, or the site-packages that a wheel was installed into
 STARTER = PROJECT / "model_repository"
 PARITY_DATA = PROJECT / "demo/collection/manifest.jsonl"
-IN_CHECKOUT = (PROJECT / "tests/export").is_dir()  # no wheel carries them
-OUT = STARTER if IN_CHECKOUT else Path("model_repository")  # what pip installed is pip's to change
-# Source code: the models' own, and the room that reads audio files, which Triton's Python finds beside its model.
+IN_CHECKOUT = (PROJECT / "tests/export").is_dir()  # wheels do not contain the tests
+OUT = STARTER if IN_CHECKOUT else Path("model_repository")  # do not change files that pip installed
+# The Python models, and the package that reads audio files, which Triton's Python imports from the model's folder.
 PYTHON_MODELS = {name: STARTER / name for name in ("text_tokenizer/1/model.py", "audio_embedding/1/model.py")}
 PYTHON_MODELS |= {f"audio_embedding/1/audio/{path.name}": path for path in (PROJECT / "audio").glob("*.py")}
 FILES = frozenset(
@@ -61,8 +61,8 @@ FILES = frozenset(
         "audio_embedding/config.pbtxt",
         *PYTHON_MODELS,
         "text_embedding/config.pbtxt",
-        "text_embedding/1/.gitkeep",  # Triton wants a version folder, git keeps no empty one
-        "parity.json",  # these two are for people: Triton looks into folders only
+        "text_embedding/1/.gitkeep",  # Triton needs a version folder, and git stores no empty folders
+        "parity.json",  # these two are for people; Triton only looks into folders
         "MODEL_CARD.md",
     }
 )
@@ -70,7 +70,7 @@ FILES = frozenset(
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote: the parity of its graphs, their sizes in bytes, and the fingerprint."""
+    """The result of an export: the parity of its graphs, their sizes in bytes, and the fingerprint."""
 
     parity: Parity
     sizes: tuple[int, int]
@@ -94,15 +94,16 @@ def export_checkpoint(
     Args:
         about: Markdown for the model card: what the model is good for, and what not.
         precision: "fp16" or "fp32", of both graphs (`export.towers`).
-        text_int8: make the text graph an INT8 one for CPU servers instead (`export.int8`).
+        text_int8: export an INT8 text graph for CPU servers instead (`export.int8`).
         text_tensorrt: on a GPU, let Triton run the text graph on TensorRT too.
         thresholds: fields of `export.parity.Thresholds` that replace the strict ones, for both graphs.
 
     Raises:
-        ExportError: options contradict each other, `out` cannot be replaced, `about` cannot be read, a weight is
-            unusable, or a graph failed the parity check or TensorRT's.
+        ExportError: options contradict each other, `out` cannot be replaced, `about` cannot be read, a weight is not
+            usable, or a graph failed the parity check or TensorRT's check.
         CheckpointError: the checkpoint cannot be used.
-        ManifestError, AudioDecodeError: the parity data cannot be read.
+        ManifestError: the manifest of the parity data cannot be read.
+        AudioDecodeError: an audio file of the parity data cannot be read.
     """
     if text_int8 and text_tensorrt:
         raise ExportError("TensorRT cannot run an INT8 text graph; give --text-int8 or --text-tensorrt")
@@ -181,7 +182,7 @@ def _read_about(path: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 after one sentence on standard error."""
+    """Run the command and return its exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(prog="to_onnx.py", description="Export a checkpoint as a model repository.")
     parser.add_argument(
         "checkpoint",

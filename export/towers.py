@@ -1,18 +1,22 @@
-"""The two exported graphs: float16 where the arithmetic is, float32 at the edges and wherever range matters.
+"""Exports the two graphs: float16 for the heavy arithmetic, float32 at the edges and where range matters.
 
-Float16 are the weights of convolutions, linear layers and embeddings, what flows between convolutions, and what
-enters a linear layer. Float32 are the log-mel front end (power overflows 65,504), LayerNorm, BatchNorm that no
-convolution precedes, softmax, attention between its linear layers, recurrent layers, pooling, both projections, the L2
-norm, and what a checkpoint needs (`Source.float32`). torch.autocast draws the same line; here it is written into the
-types of the graph, so a GPU runs it as it stands and TensorRT takes it as a strongly typed network.
+Float16: the weights of convolutions, linear layers and embeddings, the values between convolutions, and the input of a
+linear layer.
 
-Attention and pooling are float32 for the CPU's sake too. ONNX Runtime's CPU provider has no float16 Conv, MatMul
-or Add: it computes them in float32 and drops the casts between them, so nothing is rounded on the way. Reshape,
-Transpose, Concat and ReduceMean it does have, and there a value really becomes float16: a difference of 1e-7 between
-two batch sizes grows to a float16 step, 2e-5 to 4e-5 in the embedding. With those in float32 no rounding is left, and
-a vector is the same alone and in any batch.
+Float32: the log-mel front end (power overflows 65,504), LayerNorm, BatchNorm without a convolution before it, softmax,
+attention between its linear layers, recurrent layers, pooling, both projections, the L2 norm, and the modules in
+`Source.float32`.
 
-A token id outside the vocabulary counts as the nearest one inside: see `clip_token_ids`.
+torch.autocast makes the same choice at run time. Here it is part of the graph's types. So a GPU runs the graph
+unchanged, and TensorRT accepts it as a strongly typed network.
+
+Attention and pooling are float32 for the CPU's sake too. ONNX Runtime's CPU provider has no float16 Conv, MatMul or
+Add. It computes them in float32 and removes the casts between them, so nothing is rounded there. But it has float16
+Reshape, Transpose, Concat and ReduceMean, and these really round to float16. A difference of 1e-7 between two batch
+sizes then grows to a float16 step, 2e-5 to 4e-5 in the embedding. With these operators in float32 nothing is rounded,
+and a vector is the same alone and in any batch.
+
+A token id outside the vocabulary is replaced by the nearest valid one, see `clip_token_ids`.
 """
 
 import copy
@@ -37,8 +41,8 @@ from train.towers.audio_resnet import AttentionPool, MeanPool
 
 OPSET = 18
 MAX_IR_VERSION = 10
-# torch.export takes a size of 1 for a constant, so the example has more of both dynamic axes; the gate (export.parity)
-# tries others.
+# torch.export treats a size of 1 as a constant, so both dynamic axes of the example are larger. The parity check
+# (export.parity) tests other sizes.
 EXAMPLE_BATCH, EXAMPLE_TOKENS = 5, 8
 
 FLOAT16 = nn.Conv2d | nn.Linear | nn.Embedding
@@ -46,7 +50,7 @@ FLOAT32 = nn.BatchNorm2d | nn.LPPool2d | nn.GRU | AttentionPool | MeanPool
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raises ExportError if a weight is NaN or infinite."""
+    """Raise ExportError if a weight is NaN or infinite."""
     for name, weight in model.state_dict().items():
         if not torch.isfinite(weight).all():
             raise ExportError(
@@ -55,13 +59,13 @@ def check_weights(model: nn.Module) -> None:
 
 
 def type_float16(model: Model, *, float32: Collection[str] = ()) -> Model:
-    """A copy with the towers typed as described above; embed_audio and embed_text keep their float32 edges.
+    """Return a copy with float16 towers as described above; embed_audio and embed_text keep their float32 edges.
 
     Args:
-        float32: the names of modules that stay float32 with all that is in them; see `Source.float32`.
+        float32: the names of modules that stay float32, with everything inside; see `Source.float32`.
 
     Raises:
-        ExportError: a weight leaves the range of float16.
+        ExportError: a weight is outside the range of float16.
     """
     typed = copy.deepcopy(model).eval()
     towers = [typed.audio_tower, typed.text_tower, *_beside(typed)]
@@ -75,7 +79,7 @@ def type_float16(model: Model, *, float32: Collection[str] = ()) -> Model:
 
 
 def type_embeddings(model: Model) -> Model:
-    """A copy in float32 whose tables of embeddings are stored as float16; raises ExportError as `type_float16` does."""
+    """Return a float32 copy with float16 embedding tables; raises ExportError as `type_float16` does."""
     typed = copy.deepcopy(model).eval()
     for module in typed.text_tower.modules():
         if isinstance(module, nn.Embedding):
@@ -85,15 +89,15 @@ def type_embeddings(model: Model) -> Model:
 
 
 def export_audio(model: Model, *, samples: int) -> onnx.ModelProto:
-    """`waveform` float32 [batch, samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
+    """Export `waveform` float32 [batch, samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
     waveform = torch.zeros(EXAMPLE_BATCH, samples)
     return _export(_Audio(model), {"waveform": waveform}, axes={0: Dim("batch")})
 
 
 def export_text(model: Model, *, max_tokens: int) -> onnx.ModelProto:
-    """`input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm.
+    """Export `input_ids`, `attention_mask` int32 [batch, length] -> `embedding` float32 [batch, dim], unit L2 norm.
 
-    Any int32 is a token id to the graph (`clip_token_ids`).
+    The graph accepts any int32 as a token id (`clip_token_ids`).
     """
     ones = torch.ones(EXAMPLE_BATCH, min(EXAMPLE_TOKENS, max_tokens), dtype=torch.int32)
     axes = {0: Dim("batch"), 1: Dim("length", max=max_tokens)}
@@ -102,13 +106,14 @@ def export_text(model: Model, *, max_tokens: int) -> onnx.ModelProto:
 
 
 def clip_token_ids(graph: onnx_ir.Graph) -> None:
-    """Let a text graph read each of its `input_ids` as the nearest id of its vocabulary.
+    """Replace each of a text graph's `input_ids` by the nearest id of the vocabulary.
 
-    A lookup fails on any other id, and with it the whole batch that a server made of several callers' texts; on a GPU
-    it reads what lies beside the table. Max and Min, because TensorRT's Clip takes no integers.
+    A lookup of any other id fails on the CPU. The whole batch fails with it, and a server makes a batch from the texts
+    of several callers. On a GPU the lookup reads memory outside the table. The graph uses Max and Min, because
+    TensorRT's Clip does not support integers.
 
     Raises:
-        ExportError: the graph looks nothing up by them.
+        ExportError: the graph does not look up a table by `input_ids`.
     """
     ids = next(value for value in graph.inputs if value.name == "input_ids")
     shapes = [table.shape for lookup in _lookups(ids) if (table := lookup.inputs[0]) and table.shape]
@@ -149,13 +154,13 @@ class _Text(nn.Module):
 
 
 def _beside(model: Model) -> list[nn.Module]:
-    """The towers beside the audio tower (`train.dual_encoder.Beside`)."""
+    """Return the towers beside the audio tower (`train.dual_encoder.Beside`)."""
     beside = getattr(model, "beside", None)
     return list(beside.towers) if beside is not None else []
 
 
 def _lookups(ids: onnx_ir.Value) -> list[onnx_ir.Node]:
-    """The nodes that look up a table by these ids, as they are or cast to another integer."""
+    """Return the nodes that look up a table by these ids, unchanged or cast to another integer type."""
     found = []
     for node, index in ids.uses():
         if node.op_type == "Gather" and index == 1:
@@ -172,7 +177,7 @@ def _check_range(typed: nn.Module, *, advice: str) -> None:
 
 
 def _fold_batch_norms(tower: nn.Module) -> None:
-    """Fold each BatchNorm into the convolution before it, exactly and in float32: its variance may not fit float16."""
+    """Fold each BatchNorm into the convolution before it, in float32, because its variance may not fit float16."""
     for sequence in [module for module in tower.modules() if isinstance(module, nn.Sequential)]:
         for index in range(len(sequence) - 1):
             convolution, norm = sequence[index], sequence[index + 1]
@@ -192,7 +197,7 @@ def _type_layers(tower: nn.Module, *, kept: Collection[int]) -> None:
             module.half()
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))
-        # A convolution by itself makes patches, which no other convolution reads.
+        # A convolution outside a Sequential makes patches, which no other convolution reads.
         if isinstance(module, FLOAT16) and not (isinstance(module, nn.Conv2d) and id(module) in chained):
             module.register_forward_hook(lambda _, __, output: output.float())
         if isinstance(module, FLOAT32):
@@ -231,7 +236,7 @@ def _export(
 
 
 def _name_output(graph: onnx_ir.Graph, name: str) -> None:
-    """Name the only output; torch calls the result of every token lookup `embedding`, and names must be unique."""
+    """Name the only output; torch also calls the result of every token lookup `embedding`, and names must be unique."""
     for node in graph:
         for value in node.outputs:
             if value.name == name:
@@ -240,9 +245,9 @@ def _name_output(graph: onnx_ir.Graph, name: str) -> None:
 
 
 def _cast_before_relu(graph: onnx_ir.Graph) -> None:
-    """Rewrite Relu -> Cast to float32 as Cast -> Relu, which is the same function.
+    """Replace Relu -> Cast to float32 by Cast -> Relu, which is the same function.
 
-    ONNX Runtime's CPU provider runs a float16 Relu in float16 if a Cast reads it, and rounds there.
+    If a Cast follows a float16 Relu, ONNX Runtime's CPU provider runs the Relu in float16 and rounds.
     """
     for cast in [node for node in graph if node.op_type == "Cast"]:
         narrow, wide = cast.inputs[0], cast.outputs[0]
@@ -264,7 +269,7 @@ def _cast_before_relu(graph: onnx_ir.Graph) -> None:
 
 
 def _strip_notes(model: onnx_ir.Model) -> None:
-    """Drop stack traces and other notes: they name local paths, and equal models must give equal bytes."""
+    """Remove stack traces and other metadata: they contain local paths, and equal models must give equal bytes."""
     for part in (model, model.graph, *model.graph, *model.graph.inputs, *model.graph.outputs):
         part.metadata_props.clear()
         part.doc_string = None
@@ -275,7 +280,7 @@ def _strip_notes(model: onnx_ir.Model) -> None:
 
 @contextmanager
 def _plain_attention(graph: nn.Module) -> Iterator[None]:
-    """Write out the attention of transformers' models: exported, torch's fused one looks for NaN after each softmax."""
+    """Use transformers' eager attention, because torch's fused one is exported with NaN checks after each softmax."""
     fused = [
         module
         for module in graph.modules()
@@ -292,7 +297,7 @@ def _plain_attention(graph: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the exporter's notes on optional packages and on its own deprecations."""
+    """Suppress the exporter's messages about optional packages and its own deprecations."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

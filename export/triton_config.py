@@ -1,4 +1,4 @@
-"""The `config.pbtxt` of every model in the repository: protobuf text that Triton reads as it is."""
+"""Writes the `config.pbtxt` of every model in the repository, protobuf text that Triton reads unchanged."""
 
 import hashlib
 import json
@@ -8,25 +8,25 @@ from string import Template
 
 from export.tensorrt_check.profiles import BATCH, LENGTH, MAX_BATCH, USUAL_BATCH, Profile, profile_of
 
-# Where ONNX Runtime keeps what TensorRT built. It makes the last folder of the path only, so the one above must exist,
-# as /tmp does in every container.
+# Cache folder of ONNX Runtime for TensorRT engines. It creates only the last folder of the path, so the parent must
+# exist. /tmp exists in every container.
 ENGINES = "/tmp/musicsearch-tensorrt"
 PADDED_LENGTHS = (16, 32, 77)  # tokens, as in model_repository/text_tokenizer/1/model.py
-WORKSPACE_BYTES = 4 * 2**30  # at most, while an engine is built and run
+WORKSPACE_BYTES = 4 * 2**30  # maximum while an engine is built and run
 
-# What one request may hold. Both are model parameters, so that who runs a server can change them in config.pbtxt.
-TEXT_LIMITS = {"max_text_bytes": 16_384}  # dozens of times what fits a model: longer is no query
+# Limits of one request. They are model parameters, so the operator of a server can change them in config.pbtxt.
+TEXT_LIMITS = {"max_text_bytes": 16_384}  # dozens of times what a model can read; no query is longer
 AUDIO_LIMITS = {
-    "max_audio_bytes": 64 * 2**20,  # what Triton's HTTP endpoint takes by default
+    "max_audio_bytes": 64 * 2**20,  # the default limit of Triton's HTTP endpoint
     "max_audio_s": 3600,
 }
 
 
 @dataclass(frozen=True)
 class ModelParameters:
-    """What client and server must agree on; travels as model parameters in both encoders' `config.pbtxt`.
+    """The values that client and server must agree on: model parameters in both encoders' `config.pbtxt`.
 
-    `parity_cosine` is for people: the worst cosine with PyTorch in float32 that the gate saw (`export.parity`).
+    `parity_cosine` is for people. It is the worst cosine with PyTorch in float32 in the parity check (`export.parity`).
     """
 
     sample_rate_hz: int
@@ -39,21 +39,21 @@ class ModelParameters:
 
 
 def padded_lengths(max_tokens: int) -> tuple[int, ...]:
-    """What `text_tokenizer` pads to, in tokens: PADDED_LENGTHS that are shorter than the model's longest, and that."""
+    """Return the lengths in tokens that `text_tokenizer` pads to: the PADDED_LENGTHS below the maximum, then that."""
     return (*(length for length in PADDED_LENGTHS if length < max_tokens), max_tokens)
 
 
 def fingerprint(audio_graph: bytes, text_graph: bytes, tokenizer: bytes) -> str:
-    """SHA-256, in hex, of the three files' own SHA-256 digests in this order."""
+    """Return the SHA-256, in hex, of the SHA-256 digests of the three files in this order."""
     digests = [hashlib.sha256(content).digest() for content in (audio_graph, text_graph, tokenizer)]
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -> dict[str, str]:
-    """Model name -> the text of its `config.pbtxt`.
+    """Return the text of each model's `config.pbtxt` by model name.
 
     Args:
-        text_tensorrt: on a GPU, run the text graph on TensorRT too, and not on the CUDA provider.
+        text_tensorrt: on a GPU, run the text graph on TensorRT too, instead of the CUDA provider.
     """
     audio = profile_of({"waveform": (BATCH, parameters.window_samples)}, max_tokens=1)
     tokens = {"input_ids": (BATCH, LENGTH), "attention_mask": (BATCH, LENGTH)}
@@ -91,7 +91,7 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
 
 
 def _accelerator(profile: Profile, *, engines: str) -> str:
-    """The `optimization` that gives a graph to TensorRT; `engines` begins the names of its files."""
+    """Write the `optimization` block that runs a graph on TensorRT; `engines` is the prefix of its cache files."""
     options = {
         "max_workspace_size_bytes": WORKSPACE_BYTES,
         "trt_engine_cache_enable": "true",
@@ -108,7 +108,7 @@ def _accelerator(profile: Profile, *, engines: str) -> str:
 
 
 def _warmup(inputs: dict[str, tuple[str, int]], *, batch_size: int) -> str:
-    """Zeros in the shapes of a call: {"waveform": ("FP32", 160_000)} and a batch size."""
+    """Write a warm-up request with zeros, from {"waveform": ("FP32", 160_000)} and a batch size."""
     shapes = ", ".join(f"{name} {batch_size}x{length}" for name, (_, length) in inputs.items())
     lines = [
         f'  inputs {{ key: "{name}" value: {{ data_type: TYPE_{kind} dims: [ {length} ] zero_data: true }} }}\n'
@@ -141,7 +141,7 @@ _TEXT_ON_CUDA = """\
 # `to_onnx.py --text-tensorrt` chooses TensorRT.
 """
 
-# What every model's file says in the same words.
+# A block that is the same in every model's file.
 _VERSION = """\
 # The newest version alone: an older one beside it would hold its weights a second time, and an index knows one model.
 version_policy { latest { num_versions: 1 } }

@@ -1,15 +1,19 @@
 """`python -m serve`: serve a model repository with the real tritonserver, on CPU, to this machine only.
 
-It binds 127.0.0.1 and refuses every other address: the Triton release in the wheel `nvidia-pytriton` has
+The server binds 127.0.0.1 and refuses every other address: the Triton release in the wheel `nvidia-pytriton` has
 published critical vulnerabilities (see `serve.server`). To serve other machines, use NVIDIA's container.
 
-`--check` starts it on free ports, calls every model once, prints what each answered, and stops.
+`--check` starts the server on free ports, calls every model once, prints each answer, and stops.
 
-`--restart` starts it again when it dies. Callers' deadlines at overload may end Triton 24.10, whose gRPC front end has
-races with cancelled calls (mended by triton-inference-server/server #7840 of December 2024 and #8078 of March 2025).
+`--restart` starts the server again when it dies. Triton 24.10 may crash under overload when callers' deadlines expire.
+Its gRPC front end has race conditions with cancelled calls (fixed by triton-inference-server/server #7840 of December
+2024 and #8078 of March 2025).
 
-Exit codes: 0 stopped by Ctrl-C, SIGTERM or SIGHUP, or every model answered; 1 the server died or a model's process did,
-or a model failed; 2 it could not start.
+Exit codes:
+
+* 0: stopped by Ctrl-C, SIGTERM or SIGHUP, or every model answered.
+* 1: the server or a model's process died, or a model failed.
+* 2: the server could not start.
 """
 
 import argparse
@@ -27,7 +31,7 @@ from serve.server import Ports, ServeError, Server, is_running, running_server
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STARTER = Path(__file__).resolve().parents[1] / "model_repository"  # beside this package, in a checkout or a wheel
 _MOST_DEATHS, _DEATHS_WITHIN_S = 3, 60
-# tritonserver's own, and what people try first.
+# The address options of tritonserver, and those that people try first.
 _ADDRESS_OPTIONS = ("--http-address", "--grpc-address", "--metrics-address", "--host", "--address", "--bind")
 
 
@@ -77,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
             with running_server(repository, ports=Ports(0, 0, 0) if options.check else ports) as server:
                 if options.check:
                     return _check(server)
-                processes = server.model_processes()  # before anybody knows that they may be called
+                processes = server.model_processes()  # before the banner invites calls
                 print(_banner(server), flush=True)
                 died = _wait_for_a_death(server, processes)
                 deaths.append(time.monotonic())
@@ -97,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _wait_for_a_death(server: Server, processes: Mapping[int, str]) -> str:
-    """Who died: tritonserver, or one of the models' `processes`, which Triton would not miss."""
+    """Wait until tritonserver or one of `processes` dies; return which. Triton does not notice that a model died."""
     while server.is_alive():
         for pid, model in processes.items():
             if not is_running(pid):
@@ -107,7 +111,7 @@ def _wait_for_a_death(server: Server, processes: Mapping[int, str]) -> str:
 
 
 def _check(server: Server) -> int:
-    from serve.check import call_models  # its imports need the installed wheel, whose absence has an error of its own
+    from serve.check import call_models  # it imports the wheel, and a missing wheel has its own error
 
     calls = list(call_models(server))
     rows = [("model", "ms", "answer")]

@@ -1,4 +1,4 @@
-"""Call every served model once, with an example of its own input."""
+"""Calls every served model once with an example input."""
 
 import io
 import time
@@ -14,16 +14,16 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 from serve.server import Server
 
 TIMEOUT_S = 60.0  # of one call
-LENGTH = 16  # of an axis that the model leaves open: the fewest tokens that the tokenizer pads to
+LENGTH = 16  # size of a dynamic axis: the shortest length that the tokenizer pads to
 
 
 @dataclass(frozen=True)
 class Call:
-    """One model's answer.
+    """The answer of one model.
 
     Attributes:
-        milliseconds: from the request to the answer.
-        answer: its outputs and their shapes, or what the model said instead.
+        milliseconds: time from the request to the answer.
+        answer: its outputs and their shapes, or the error message.
     """
 
     model: str
@@ -48,7 +48,7 @@ def call_models(server: Server) -> Iterator[Call]:
 
 
 def _input(tensor: dict[str, Any], *, batched: bool) -> triton.InferInput:
-    """A second of sound, a query, noise or the first token, as the model's configuration asks for it."""
+    """Make an input for the model's configuration: a second of sound, a query, noise or the first token."""
     shape = [1] * batched + [LENGTH if size == -1 else size for size in tensor["dims"]]
     kind = tensor["data_type"].removeprefix("TYPE_")
     if kind == "STRING":
@@ -62,7 +62,7 @@ def _input(tensor: dict[str, Any], *, batched: bool) -> triton.InferInput:
 
 
 def _second_of_sound() -> bytes:
-    """440 Hz as a WAV file."""
+    """Make one second of 440 Hz as a WAV file."""
     rate_hz = 16_000
     content = io.BytesIO()
     with wave.open(content, "wb") as file:

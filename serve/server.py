@@ -1,12 +1,12 @@
-"""Start, watch and stop the tritonserver that the `nvidia-pytriton` wheel carries.
+"""Starts, watches and stops the tritonserver in the `nvidia-pytriton` wheel.
 
-**Loopback only.** That wheel is Triton 2.51 (24.10), which has published critical vulnerabilities (fixed in 25.07 to
-26.07), among them remote code execution without authentication. It is for development: HTTP, gRPC and metrics
-are bound to 127.0.0.1, and nothing here takes another address. Production is NVIDIA's container, 26.07 or newer.
+**Loopback only.** That wheel is Triton 2.51 (24.10). It has published critical vulnerabilities (fixed in 25.07 to
+26.07), among them remote code execution without authentication. It is for development. HTTP, gRPC and metrics are bound
+to 127.0.0.1, and no option changes the address. In production use NVIDIA's container, 26.07 or newer.
 
-The wheel has Triton's Python backend but not its ONNX Runtime backend, so at start a folder of backends is
-assembled in which `backends/onnxruntime/model.py` answers to the C++ backend's name (see there). The model repository
-is served as it is, and nothing is written into it.
+The wheel has Triton's Python backend but not its ONNX Runtime backend. So a folder of backends is built at start. In
+it, `backends/onnxruntime/model.py` takes the name of the C++ backend (see there). The model repository is served
+unchanged, and nothing is written into it.
 """
 
 import contextlib
@@ -30,20 +30,20 @@ from pathlib import Path
 from typing import Any
 
 LOOPBACK = "127.0.0.1"
-EXIT_TIMEOUT_S = 10  # Triton waits so long for requests in flight, and so long again for models to unload
-STOP_TIMEOUT_S = 25.0  # then it is killed
-CACHE_BYTES = 64 * 2**20  # for models with a response cache: some 50,000 queries; the least recently used one goes
+EXIT_TIMEOUT_S = 10  # Triton waits this long for requests in flight, then this long again for models to unload
+STOP_TIMEOUT_S = 25.0  # after this time it is killed
+CACHE_BYTES = 64 * 2**20  # size of the LRU response cache: some 50,000 queries
 SHARED_MEMORY = Path("/dev/shm")
 WORKSPACE_PREFIX = "musicsearch-serve-"
 
 
 class ServeError(RuntimeError):
-    """The server cannot be started; the message says why and what to do."""
+    """The server cannot be started. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """TCP ports on 127.0.0.1; 0 stands for any free one."""
+    """TCP ports on 127.0.0.1; 0 means any free port."""
 
     http: int = 8000
     grpc: int = 8001
@@ -52,7 +52,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Wheel:
-    """What is used of the installed `nvidia-pytriton`: files only, never its Python API."""
+    """The files that are used from the installed `nvidia-pytriton`; its Python API is never used."""
 
     tritonserver: Path
     python_backend: Path  # folder
@@ -66,7 +66,7 @@ class Server:
 
     Attributes:
         ports: the ports it listens on, all on 127.0.0.1.
-        pid: of tritonserver; it leads a process group of its own that its Python models belong to.
+        pid: process id of tritonserver. It leads its own process group, which includes its Python models.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], *, ports: Ports, repository: Path, workspace: Path) -> None:
@@ -82,16 +82,16 @@ class Server:
 
     @property
     def grpc_url(self) -> str:
-        """As `client.MusicSearch(encoder=…)` takes it."""
+        """The URL in the form that `client.MusicSearch(encoder=…)` takes."""
         return f"grpc://{LOOPBACK}:{self.ports.grpc}"
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def model_processes(self) -> dict[int, str]:
-        """pid -> model, of the live processes that run the models, one for each instance.
+        """Return pid -> model of the live model processes, one for each instance.
 
-        When one ends, Triton stays "ready", fails the calls that would have been its own, and starts no other.
+        When one ends, Triton stays "ready", fails the calls for that process, and does not restart it.
         """
         processes = {}
         for folder in Path("/proc").glob("[0-9]*"):
@@ -101,25 +101,25 @@ class Server:
         return processes
 
     def log(self) -> str:
-        """All that tritonserver and the models have written so far."""
+        """Return the complete output of tritonserver and the models so far."""
         log = (self._workspace / "triton.log").read_text(errors="replace")
         return log.replace(f"{self._workspace}/repository", str(self._repository))
 
     def is_ready(self) -> bool:
-        """Whether every model in the repository can be called."""
+        """Tell whether every model in the repository can be called."""
         try:
             return self._request("GET", "/v2/health/ready")[0] == 200
         except (OSError, http.client.HTTPException):  # not listening yet
             return False
 
     def models(self) -> list[dict[str, Any]]:
-        """The configuration of each served model, as Triton understood it, by name."""
+        """Return the configuration of each served model as Triton parsed it, sorted by name."""
         index = json.loads(self._request("POST", "/v2/repository/index")[1])
         names = sorted({model["name"] for model in index})
         return [json.loads(self._request("GET", f"/v2/models/{name}/config")[1]) for name in names]
 
     def _request(self, method: str, path: str) -> tuple[int, bytes]:
-        # http.client and not urllib: a proxy of the environment must not see loopback.
+        # http.client, not urllib: requests to loopback must not go through a proxy from the environment.
         connection = http.client.HTTPConnection(LOOPBACK, self.ports.http, timeout=5)
         try:
             connection.request(method, path)
@@ -130,12 +130,12 @@ class Server:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process, and not only a zombie of it."""
+    """Tell whether the process exists and is not a zombie."""
     return bool(_command_line(pid))
 
 
 def _command_line(pid: int) -> str:
-    """Its arguments, a NUL after each; none of a zombie, a kernel thread or a process that is gone."""
+    """Return its arguments, each followed by NUL; "" for a zombie, a kernel thread or a process that has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
@@ -148,28 +148,28 @@ def running_server(
 ) -> Iterator[Server]:
     """Serve a model repository on 127.0.0.1 until the block ends.
 
-    On every way out of the block, and when the start fails, tritonserver, its model processes, its shared-memory
-    segments and its temporary folder are gone. When this process is killed, Triton stops by itself, and the
-    next start removes the folder. (The kernel watches the *thread* that entered the block: it must live as long
-    as the server.)
+    When the block ends for any reason, or the start fails, everything is cleaned up: tritonserver, its model processes,
+    its shared-memory segments and its temporary folder. If this process is killed, Triton stops by itself, and the next
+    start removes the folder. The kernel watches the *thread* that entered the block, so that thread must live as long
+    as the server.
 
     Args:
-        repository: a folder with one folder a model.
+        repository: a folder with one folder per model.
         ports: where to listen.
-        ready_timeout_s: how long loading and warming the models may take.
+        ready_timeout_s: maximum time for loading and warming up the models.
 
     Yields:
         The server, with every model ready.
 
     Raises:
-        ServeError: no wheel, no stub for this Python, no such repository or only a part of one, a port in use, a
-            model that does not load (with Triton's own words), or not ready in time.
+        ServeError: there is no wheel, no stub for this Python, no such repository or only a part of one, a port is in
+            use, a model does not load (with Triton's own message), or the server is not ready in time.
     """
     repository = Path(repository).resolve()
     if not any(repository.glob("*/config.pbtxt")):
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
     if (repository / "audio_embedding").is_dir() and not (repository / "audio_encoder").is_dir():
-        # Triton knows what an ensemble needs, but not whom a Python model calls.
+        # Triton checks what an ensemble needs, but it does not know which model a Python model calls.
         raise ServeError(f"{repository} has audio_embedding without audio_encoder, which it calls: export it again")
     wheel = find_wheel()
     ports = claim(ports)
@@ -185,10 +185,10 @@ def running_server(
 
 @contextlib.contextmanager
 def _marked_as_served(repository: Path) -> Iterator[None]:
-    """Hold a shared advisory lock on the folder: an export refuses to replace it meanwhile."""
+    """Hold a shared advisory lock on the folder, so that no export replaces it meanwhile."""
     descriptor = os.open(repository, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems know no locks
+        with contextlib.suppress(OSError):  # some network file systems do not support locks
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
@@ -196,7 +196,7 @@ def _marked_as_served(repository: Path) -> Iterator[None]:
 
 
 def find_wheel() -> Wheel:
-    """The installed wheel; ServeError if there is none, or none for this Python."""
+    """Find the installed wheel; raises ServeError if it is missing or does not support this Python."""
     try:
         wheel = importlib.metadata.distribution("nvidia-pytriton")
     except importlib.metadata.PackageNotFoundError:
@@ -223,12 +223,12 @@ def find_wheel() -> Wheel:
 
 
 def claim(ports: Ports) -> Ports:
-    """Replace each 0 by a free port; ServeError if a wanted one is taken, or wanted twice."""
+    """Replace each 0 by a free port; raises ServeError if a port is in use or given twice."""
     wanted = [port for port in vars(ports).values() if port]
     if len({*wanted}) < len(wanted):
         named = ", ".join(f"{name} {port}" for name, port in vars(ports).items())
         raise ServeError(f"two ports are equal ({named}): give each its own, or 0 for a free one")
-    with contextlib.ExitStack() as stack:  # all stay bound until all are known, so that no two are equal
+    with contextlib.ExitStack() as stack:  # keep all bound until the end, so that no two ports are equal
         claimed = {}
         for name, port in vars(ports).items():
             probe = stack.enter_context(socket.socket())
@@ -246,7 +246,7 @@ def claim(ports: Ports) -> Ports:
 
 @contextlib.contextmanager
 def _workspace() -> Iterator[Path]:
-    """A temporary folder, locked while anything uses it, whose name is also its shared-memory prefix."""
+    """Make a temporary folder that is locked while it is in use; its name is also the shared-memory prefix."""
     _sweep()
     workspace = Path(tempfile.mkdtemp(prefix=WORKSPACE_PREFIX))
     try:
@@ -261,17 +261,17 @@ def _workspace() -> Iterator[Path]:
 
 
 def _lock(workspace: Path) -> int:
-    """Open and lock `workspace/lock`; the lock lasts until every process that inherited it has ended."""
+    """Open and lock `workspace/lock`. The lock lasts until every process that inherited it has ended."""
     descriptor = os.open(workspace / "unlocked", os.O_CREAT | os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    (workspace / "unlocked").rename(workspace / "lock")  # so that _sweep never sees it unlocked
+    (workspace / "unlocked").rename(workspace / "lock")  # after locking, so that _sweep never sees it unlocked
     return descriptor
 
 
 def _sweep() -> None:
-    """Discard the workspaces of servers that were killed before they could."""
+    """Remove the workspaces of servers that were killed before they could clean up."""
     for lock in Path(tempfile.gettempdir()).glob(f"{WORKSPACE_PREFIX}*/lock"):
-        with contextlib.suppress(OSError), lock.open("r+") as file:  # in use, another user's, or just gone
+        with contextlib.suppress(OSError), lock.open("r+") as file:  # in use, another user's, or already removed
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _discard(lock.parent)
 
@@ -286,8 +286,9 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
     environment = environment_of(wheel)
     _check_stub(wheel.stub, environment=environment)
     assemble_backends(workspace / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
-    # Folders of ours with links to the repository's files: Triton passes the path to a shell unquoted, so it must not
-    # be the user's, and Python writes a __pycache__ beside each model.py (the stub ignores PYTHON* variables).
+    # Link the repository's files into folders of our own, for two reasons. Triton passes the path to a shell unquoted,
+    # so it must not be the user's path. And Python writes a __pycache__ beside each model.py (the stub ignores PYTHON*
+    # variables).
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(repository, workspace / "repository", copy_function=os.symlink, ignore=ignored)
     command: list[str | Path] = [
@@ -297,12 +298,12 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
         *(f"--http-address={LOOPBACK}", f"--http-port={ports.http}"),
         *(f"--grpc-address={LOOPBACK}", f"--grpc-port={ports.grpc}"),
         *(f"--metrics-address={LOOPBACK}", f"--metrics-port={ports.metrics}"),
-        # On where AIP_MODE=PREDICTION is set, and then on every address.
+        # Both are switched on, on every address, if AIP_MODE=PREDICTION is set.
         *("--allow-vertex-ai=false", "--allow-sagemaker=false"),
         *(f"--cache-directory={wheel.caches}", f"--cache-config=local,size={CACHE_BYTES}"),
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         "--allow-gpu-metrics=false",
-        # `onnxruntime` inherits the settings of `python`, on which it is built.
+        # `onnxruntime` is built on `python` and inherits its settings.
         f"--backend-config=python,shm-region-prefix-name={workspace.name}-",
     ]
     lock = _lock(workspace)
@@ -315,29 +316,29 @@ def _start(wheel: Wheel, *, repository: Path, ports: Ports, workspace: Path) -> 
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=[lock],
-                start_new_session=True,  # Ctrl-C reaches this process only, which then stops Triton in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which then stops Triton cleanly
             )
     finally:
         os.close(lock)
 
 
 def environment_of(wheel: Wheel) -> dict[str, str]:
-    """The variables of tritonserver and, inherited from it, of the stubs."""
+    """Return the environment variables of tritonserver, which the stubs inherit."""
     libraries = [wheel.libraries, sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix, "lib")]
     inherited = os.environ.get("LD_LIBRARY_PATH")
     return os.environ | {
         "LD_LIBRARY_PATH": ":".join(str(path) for path in [*libraries, inherited] if path),
-        # The stub embeds libpython, which takes the site-packages of the first python3 in PATH.
+        # The stub embeds libpython, which uses the site-packages of the first python3 in PATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "ORT_DISABLE_TELEMETRY": "1",  # since 1.29, ONNX Runtime's Linux wheels report to Microsoft unless told not to
-        "MALLOC_ARENA_MAX": "2",  # or glibc keeps what each of Triton's many threads has freed for that thread
-        "CUDA_VISIBLE_DEVICES": "-1",  # where there is a GPU, KIND_AUTO would place instances on it
+        "MALLOC_ARENA_MAX": "2",  # otherwise glibc keeps the freed memory of each of Triton's many threads
+        "CUDA_VISIBLE_DEVICES": "-1",  # otherwise KIND_AUTO places instances on a GPU if there is one
     }
 
 
 def _check_stub(stub: Path, *, environment: dict[str, str]) -> None:
-    """ServeError if the stub's libpython is missing: Triton itself would wait for ever and say nothing."""
-    # Without arguments it only exits; 127 is the dynamic linker's.
+    """Raise ServeError if the stub's libpython is missing; Triton itself would wait forever without a message."""
+    # Without arguments the stub only exits. Exit code 127 comes from the dynamic linker.
     started = subprocess.run([stub], env=environment, capture_output=True, text=True, errors="replace")
     if started.returncode == 127:
         name = f"libpython{stub.parent.name}.so.1.0"
@@ -348,12 +349,12 @@ def _check_stub(stub: Path, *, environment: dict[str, str]) -> None:
 
 
 def assemble_backends(folder: Path, *, python_backend: Path, stub: Path) -> None:
-    """Fill `folder` with the wheel's Python backend and, built on it, our `onnxruntime`."""
+    """Fill `folder` with the wheel's Python backend and our `onnxruntime` backend, which is built on it."""
     for backend in ("python", "onnxruntime"):
-        # Copies: Triton may chmod the stub.
+        # Copies, because Triton may chmod the stub.
         shutil.copytree(python_backend, folder / backend, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(stub, folder / backend)
-    # Without a library of its own name, a folder with a model.py is a backend written in Python.
+    # A folder with a model.py and no library of its own name is a backend written in Python.
     shutil.copy(Path(__file__).parent / "backends/onnxruntime/model.py", folder / "onnxruntime")
 
 
@@ -368,9 +369,9 @@ def _wait_until_ready(server: Server, *, timeout_s: float) -> None:
 
 
 def _reason(log: str) -> str:
-    """The lines of Triton's log that say why it failed: its errors, or else its last lines."""
+    """Return the lines of Triton's log that say why it failed: its errors, or else its last lines."""
     errors = re.findall(r'^E\d{4} [^\]]*\] "(.*)"$|(Error parsing text-format .*)$', log, re.MULTILINE)
-    # CUDA is missing on purpose; the second is said again with the model's name; the third is a consequence.
+    # CUDA is missing on purpose. The second message is repeated with the model's name. The third is a consequence.
     noise = re.compile("cuda|Failed to create instance|which has no loaded version", re.IGNORECASE)
     texts = ["".join(groups).partition(r"\n\nAt:")[0] for groups in errors]  # without the Python traceback
     causes = [text for text in dict.fromkeys(texts) if not noise.search(text)]
@@ -378,10 +379,10 @@ def _reason(log: str) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let requests in flight finish, then leave no process of the server's group."""
+    """Let requests in flight finish, then kill all remaining processes of the server's group."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
-    with contextlib.suppress(ProcessLookupError):  # nobody is left, as it should be
+    with contextlib.suppress(ProcessLookupError):  # the normal case: no process is left
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""Every checkpoint that can be exported, ours or made elsewhere, as a `Source`: one file per kind."""
+"""Loads every checkpoint that can be exported as a `Source`; each kind has its own file."""
 
 import re
 from pathlib import Path
@@ -19,16 +19,16 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pt)(?<!\.pth)(?<!\.tar)(?<!\.safete
 
 
 def load_source(name: str | Path, *, tokenizer: str | None = None) -> Source:
-    """Load whatever checkpoint `name` is.
+    """Load the checkpoint `name`, whatever its kind.
 
     Args:
-        name: a file: the `ckpt.pt` of `python -m train`, or the official MusCALL repository's `best_model.pth.tar`.
-            A folder, or the Hugging Face hub name, of a `ClapModel` or of a MuQ-MuLan.
-        tokenizer: the `tokenizer.json` of a checkpoint that carries none, MusCALL's: the file, or a folder or hub name
-            that has it.
+        name: a file: the `ckpt.pt` of `python -m train`, or the official MusCALL repository's `best_model.pth.tar`. Or
+            the folder or Hugging Face hub name of a `ClapModel` or a MuQ-MuLan.
+        tokenizer: the `tokenizer.json` for a checkpoint without its own tokenizer (MusCALL): the file, or a folder or
+            hub name that has it.
 
     Raises:
-        CheckpointError: there is no such checkpoint, it cannot be used, or it needs no `tokenizer`.
+        CheckpointError: the checkpoint does not exist or cannot be used, or `tokenizer` is given and not needed.
     """
     path = Path(name)
     if path.is_dir() or (not path.exists() and HUB_NAME.fullmatch(str(name))):

@@ -1,13 +1,14 @@
-"""transformers' `ClapModel` (Wu et al. 2023): HTSAT for audio, RoBERTa for text, CLAP's own features in the graph.
+"""transformers' `ClapModel` (Wu et al. 2023): HTSAT for audio, RoBERTa for text, with CLAP's features in the graph.
 
-A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at most one window (10 s at 48 kHz), but:
+A vector equals that of `ClapProcessor` and `ClapModel` for the same clip of at most one window (10 s at 48 kHz), with
+two exceptions:
 
-* Fused checkpoints take clips of any length: one longer than a window becomes a shrunk copy and three random crops. Our
-  clip is one window, so `is_longer` is always False and the branch that fuses the crops falls away. transformers sets
-  it for one clip at random where no clip of a batch is longer, hence for every clip that is processed alone; ours must
-  not depend on chance or on other clips.
-* A client pads a short clip with zeros, so its length is taken to end at its last sample that is not zero. A track
-  whose window falls silent, to the bit, before its half is thus repeated as well.
+* Fused checkpoints take clips of any length. They turn a clip that is longer than a window into a shrunk copy and three
+  random crops. Our clip is one window, so `is_longer` is always False and the branch that fuses the crops is removed.
+  If no clip of a batch is longer, transformers sets `is_longer` for one clip at random, so always for a clip that is
+  processed alone. Our vectors must not depend on chance or on other clips.
+* A client pads a short clip with zeros. So the clip is taken to end at its last sample that is not zero. A track whose
+  window becomes exactly silent before its middle is therefore repeated as well.
 """
 
 from pathlib import Path
@@ -32,25 +33,25 @@ from train.data.tokenizer import TextTokenizer
 from train.hub import published_folder
 from train.towers.text_bert import MASKED
 
-# The files of either tokenizer that transformers reads; with neither it makes one that knows no words.
+# The files of the two tokenizers that transformers reads. Without them it makes a tokenizer that knows no words.
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 WRAPPERS = {r"(?<![^.])((module|_orig_mod)\.)+": ""}  # as `train.checkpoint.unwrap_names`
 CONFIGURATION, SAFE_WEIGHTS, PICKLED_WEIGHTS = ("*.json", "*.txt"), "*.safetensors", "pytorch_model*.bin"
 
-# Buffers that older files lack, and that the configuration determines.
+# Buffers that older files do not have. The configuration determines them.
 COUNTED = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
 
-MIN_COSINE = 0.9999  # with transformers' own pipeline
+MIN_COSINE = 0.9999  # compared with transformers' own pipeline
 TEXTS = ("drums", "calm solo piano at night", "An electric guitar, bass and drums, recorded live in 1969!")
 
 
 class ClapFrontend(nn.Module):
-    """`ClapFeatureExtractor` for a window: float32 [batch, samples] -> decibels float32 [batch, 1, frames, n_mels]."""
+    """`ClapFeatureExtractor` of a window: float32 [batch, samples] -> decibels float32 [batch, 1, frames, n_mels]."""
 
     def __init__(self, extractor: ClapFeatureExtractor) -> None:
         super().__init__()
         self.pad = RepeatPad(extractor.nb_max_samples, whole=True)  # "repeatpad"
-        # HTK's scale without area normalisation for fused checkpoints, Slaney's with it for all others.
+        # Fused checkpoints use the HTK scale without area normalisation, all others the Slaney scale with it.
         filters = extractor.mel_filters if extractor.truncation == "fusion" else extractor.mel_filters_slaney
         self.decibels = MelDecibels(torch.from_numpy(filters.T), hop_samples=extractor.hop_length)
 
@@ -60,9 +61,9 @@ class ClapFrontend(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Of `ClapAudioPatchEmbed`, what a clip of one window needs: [batch, 1, height, width] -> [batch, patches, width].
+    """The part of `ClapAudioPatchEmbed` for one window: [batch, 1, height, width] -> [batch, patches, width].
 
-    The convolution may run in float16; all after it is float32.
+    The convolution may run in float16. Everything after it is float32.
     """
 
     def __init__(self, original: ClapAudioPatchEmbed) -> None:
@@ -75,11 +76,11 @@ class PatchEmbed(nn.Module):
 
 
 class ClapAudio(nn.Module):
-    """decibels float32 [batch, 1, frames, n_mels] -> features float32 [batch, width].
+    """Maps decibels float32 [batch, 1, frames, n_mels] to features float32 [batch, width].
 
-    transformers stretches the frames to its tower's, 1,001 to 1,024, by bicubic interpolation, which TensorRT does not
-    have. It is linear, so what it makes of the identity is its matrix; and as the weights of a frame add up to 1, it
-    may come before the tower's batch norm.
+    transformers stretches the frames to the size of its tower, 1,001 to 1,024, by bicubic interpolation. TensorRT does
+    not support that. The interpolation is linear, so the result for the identity is its matrix. The weights of a frame
+    add up to 1, so the matrix may be applied before the tower's batch norm.
     """
 
     stretch: Tensor
@@ -99,9 +100,9 @@ class ClapAudio(nn.Module):
 
 
 class ClapText(nn.Module):
-    """(input_ids, attention_mask) int [batch, length] -> features float32 [batch, width].
+    """Maps (input_ids, attention_mask) int [batch, length] to features float32 [batch, width].
 
-    A token's position is counted from the start, after the padding id, as RoBERTa does; padding comes last and is
+    As in RoBERTa, positions are counted from the start and begin after the padding id. Padding comes last and is
     masked, so its position does not matter.
     """
 
@@ -120,7 +121,7 @@ class ClapText(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         features: Tensor = self.text_model(
             input_ids=input_ids,
-            # A mask of four axes is taken by transformers as it is.
+            # transformers uses a mask with four axes unchanged.
             attention_mask=(1.0 - attention_mask.float()[:, None, None, :]) * MASKED,
             token_type_ids=torch.zeros_like(input_ids),
             position_ids=self.positions[:, : input_ids.shape[1]],
@@ -129,10 +130,10 @@ class ClapText(nn.Module):
 
 
 def load_clap(name: str) -> Source:
-    """A `ClapModel` by its folder or hub name, e.g. `laion/clap-htsat-unfused` or `laion/larger_clap_general`.
+    """Load a `ClapModel` from a folder or by hub name: `laion/clap-htsat-unfused`, `laion/larger_clap_general`, …
 
     Raises:
-        CheckpointError: it cannot be fetched, or is incomplete.
+        CheckpointError: the model cannot be fetched, is incomplete or cannot be exported.
     """
     folder = published_folder(name, patterns=(*CONFIGURATION, SAFE_WEIGHTS))
     if not any(folder.glob(SAFE_WEIGHTS)):
@@ -182,7 +183,7 @@ def load_clap(name: str) -> Source:
 
 
 def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
-    logging.set_verbosity_error()  # what it would report is checked below
+    logging.set_verbosity_error()  # its warnings are checked below
     logging.disable_progress_bar()
     try:
         processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
@@ -197,7 +198,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
         )
     except Exception as exc:  # transformers, safetensors, tokenizers and pickle each raise their own
         raise CheckpointError(f"{name} holds no complete CLAP: {_reason(exc)}; copy or download it again") from exc
-    # What `output_loading_info` makes of the result, its type does not say.
+    # The type does not say that `output_loading_info` makes the result a pair.
     clap, report = cast(tuple[ClapModel, dict[str, Any]], loaded)
     missing = sorted(key for key in report["missing_keys"] if not key.endswith(COUNTED))
     unknown = sorted(report["unexpected_keys"])
@@ -216,12 +217,12 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
 
 
 def _reason(exc: Exception) -> str:
-    """Its first line."""
+    """Return the first line of the message."""
     return next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__).strip().rstrip(".")
 
 
 def _clips(window: AudioWindow) -> list[NDArray[np.float32]]:
-    """float32 [samples]: noise and a sweep of a whole window, and a third of the sweep, which CLAP repeats."""
+    """Make clips, float32 [samples]: noise and a sweep of a whole window, and a third of the sweep, to be repeated."""
     time_s = np.arange(window.samples) / window.sample_rate_hz
     noise = 0.1 * np.random.default_rng(0).standard_normal(window.samples)
     sweep = 0.5 * np.sin(2 * np.pi * (100 + 400 * time_s) * time_s)
@@ -230,11 +231,11 @@ def _clips(window: AudioWindow) -> list[NDArray[np.float32]]:
 
 @torch.inference_mode()
 def _embed(clap: ClapModel, clips: list[NDArray[np.float32]], *, processor: ClapProcessor) -> Tensor:
-    """transformers' own vectors of the clips and of TEXTS, one at a time: float32 [items, dim], unit L2 norm."""
+    """Embed the clips and TEXTS with transformers, one at a time: float32 [items, dim], unit L2 norm."""
     extractor, vectors = processor.feature_extractor, []
     for clip in clips:
         features = extractor(clip, sampling_rate=extractor.sampling_rate, return_tensors="pt")
-        features["is_longer"] = torch.zeros(1, 1, dtype=torch.bool)  # see above
+        features["is_longer"] = torch.zeros(1, 1, dtype=torch.bool)  # see the module docstring
         vectors.append(clap.get_audio_features(**features).pooler_output)
     for text in TEXTS:
         vectors.append(clap.get_text_features(**processor.tokenizer(text, return_tensors="pt")).pooler_output)
@@ -250,7 +251,7 @@ def _compare(
     tokenizer: TextTokenizer,
     name: str,
 ) -> None:
-    """Raises CheckpointError where `model` does not give what transformers gave, if that was a number."""
+    """Raise CheckpointError if `model` differs from transformers, unless transformers' vectors are not finite."""
     padded = np.stack([np.pad(clip, (0, len(clips[0]) - len(clip))) for clip in clips])
     found = torch.cat([model.embed_audio(torch.from_numpy(padded)), model.embed_text(*tokenizer(TEXTS))])
     cosines = (found * expected).sum(dim=1)
@@ -263,7 +264,7 @@ def _compare(
 
 
 def _tokenizer(processor: ClapProcessor, *, max_tokens: int) -> TextTokenizer:
-    """Its file says how to pad, because the id of RoBERTa's padding is neither 0 nor that of "[PAD]"."""
+    """Save the padding in the tokenizer file: the id of RoBERTa's padding is neither 0 nor that of "[PAD]"."""
     backend = processor.tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.enable_padding(pad_id=processor.tokenizer.pad_token_id, pad_token=processor.tokenizer.pad_token)

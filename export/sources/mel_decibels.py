@@ -1,7 +1,8 @@
-"""Waveform -> mel spectrogram in decibels as torchaudio, librosa and transformers compute it, fit for export.
+"""Mel spectrogram in decibels as torchaudio, librosa and transformers compute it, in a form that can be exported.
 
-Frames are centred on multiples of the hop, the ends are reflected, the Hann window is periodic, the spectrum is one of
-power, 0 dB is a power of 1. The Fourier transform is a convolution, for the reasons in `train.frontend`.
+Frames are centred on multiples of the hop. The ends are padded by reflection. The Hann window is periodic. The spectrum
+is a power spectrum, and 0 dB is a power of 1. The Fourier transform is a convolution, for the reasons in
+`train.frontend`.
 """
 
 import math
@@ -14,12 +15,12 @@ POWER_FLOOR = 1e-10  # -100 dB
 
 
 class MelDecibels(nn.Module):
-    """float32 [batch, samples] in -1…1 -> decibels, float32 [batch, n_mels, 1 + samples // hop_samples].
+    """Maps float32 [batch, samples] in -1…1 to decibels, float32 [batch, n_mels, 1 + samples // hop_samples].
 
     Args:
         filters: float [n_mels, n_fft / 2 + 1], the weight of each bin's power in each mel cell.
-        hop_samples: from frame to frame.
-        top_db: what lies further below the loudest cell of its own window is raised to there; None: nothing is.
+        hop_samples: distance from frame to frame.
+        top_db: range below the loudest cell of the window; quieter cells are raised to its lower end. None: no limit.
     """
 
     dft: Tensor

@@ -1,16 +1,16 @@
-"""MuQ-MuLan as the package `muq` publishes it: `OpenMuQ/MuQ-MuLan-large`, or a folder of that layout.
+"""MuQ-MuLan as the package `muq` publishes it: `OpenMuQ/MuQ-MuLan-large`, or a folder with the same layout.
 
-Its folder holds a `config.json` and the weights of both towers. What the towers were started from are two more
-published models that it names, MuQ and XLM-RoBERTa; of these only the configurations and the tokenizer are fetched, as
-their weights are among its own. Sizes are read from the tensors, the rest from the configurations.
+The folder holds a `config.json` and the weights of both towers. The config names the two published models that the
+towers were initialised from, MuQ and XLM-RoBERTa. Only their configurations and the tokenizer are fetched, because the
+folder has all weights. Sizes are read from the tensors, everything else from the configurations.
 
-A vector is that of `muq.MuQMuLan` for a clip of half a window (of 10 s at 24 kHz) up to one, or for a text alone; see
-`export.sources.muq_towers` for texts in a batch. But:
+A vector equals that of `muq.MuQMuLan` for a clip of half a window to one window (of 10 s at 24 kHz), or for a text
+alone. For texts in a batch see `export.sources.muq_towers`. There are two exceptions:
 
-* A client pads a short clip with zeros, so its length is taken to end at its last sample that is not zero. A window
-  that ends in silence, to the bit, is thus repeated as well.
-* Of a longer recording, the package fills the last window with the recording's start. Ours sees one window, so it
-  repeats what is there.
+* A client pads a short clip with zeros. So the clip is taken to end at its last sample that is not zero. A window that
+  ends in exact silence is therefore repeated as well.
+* In a longer recording, the package fills the last window with the start of the recording. Ours sees one window only,
+  so it repeats the content of that window.
 """
 
 import re
@@ -45,10 +45,11 @@ from train.hub import published_file, published_folder
 PUBLISHED = "OpenMuQ/MuQ-MuLan-large"
 LICENCES = {"OpenMuQ/": "CC BY-NC 4.0, as OpenMuQ publishes the weights: not for commercial use"}
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "model.safetensors", "pytorch_model.bin"
-BLOCK_STRIDES = {25: (2, 2), 50: (2, 1)}  # of the frames, by the steps a second that MuQ makes of 100
+BLOCK_STRIDES = {25: (2, 2), 50: (2, 1)}  # strides over the frames, by steps per second; MuQ has 100 frames per second
 AUDIO, MUQ, TEXT = "mulan.audio.", "mulan.audio.model.model.", "mulan.text."
 
-# Of training, of MuQ's own (what it predicts, and a convolution that it never calls), and what is determined.
+# Tensors of the training, tensors that MuQ itself does not need (prediction targets and a convolution that it never
+# calls), and buffers that the configuration determines.
 UNUSED = re.compile(
     r"mulan\.(contrast|multi_layer_contrastive_learning|(text|audio)_layers_indices|audio\.aggregator)\b"
     rf"|{re.escape(MUQ)}(linear|cls_token|quantizer\w*|rvq|recon_proj|conformer\.(pos_conv_embed|embed_positions))\b"
@@ -97,25 +98,25 @@ POINTWISE = ("pointwise_conv1.weight", "pointwise_conv2.weight")  # convolutions
 
 
 def describes_muq_mulan(config: Mapping[str, Any]) -> bool:
-    """Whether this is the content of a MuQ-MuLan's `config.json`."""
+    """Tell whether this is the content of a MuQ-MuLan's `config.json`."""
     return all(isinstance(config.get(part), Mapping) for part in ("mulan", "audio_model", "text_model"))
 
 
 def describes_muq(config: Mapping[str, Any]) -> bool:
-    """Whether this is the content of the `config.json` of a MuQ, the audio tower that a MuQ-MuLan starts from."""
+    """Tell whether this is the content of the `config.json` of a MuQ, the audio tower that a MuQ-MuLan starts from."""
     return "w2v2_config" in config and "conv_dim" in config
 
 
 def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
-    """A MuQ-MuLan by its folder or hub name.
+    """Load a MuQ-MuLan from its folder or by hub name.
 
     Args:
-        config: the content of its `config.json`. What it names, MuQ and XLM-RoBERTa, may lie in its folder under these
-            names; else they are folders or hub names themselves.
+        config: the content of its `config.json`. It names a MuQ and an XLM-RoBERTa. Both may lie in its folder under
+            these names. Otherwise the names are folders or hub names.
 
     Raises:
-        CheckpointError: something cannot be fetched, is of another kind, or tensors are missing, unknown or of sizes
-            that contradict each other.
+        CheckpointError: a part cannot be fetched or is of another kind, or tensors are missing, unknown or have
+            contradicting sizes.
     """
     settings = _Settings(config, f"{name}/config.json")
     rate, seconds = settings.number("mulan.sr"), settings.number("mulan.clip_secs")
@@ -193,7 +194,7 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
 
 
 class _Settings:
-    """Values of a configuration by dotted names."""
+    """Reads values of a configuration by dotted names."""
 
     def __init__(self, content: Mapping[str, Any], file: str) -> None:
         self.content, self.file = content, file
@@ -223,13 +224,13 @@ class _Settings:
 
 
 def _inside(name: str, part: str) -> str:
-    """`part` within the folder `name`, or as it is where there is none."""
+    """Return the path of `part` in the folder `name`, or `part` itself if it is not there."""
     inside = Path(name) / part
     return str(inside) if inside.is_dir() else part
 
 
 def _roberta(name: str) -> tuple[XLMRobertaConfig, int]:
-    """Its configuration, and the id of its padding."""
+    """Return the configuration and the id of the padding token."""
     content = read_configuration(name)
     if content.get("model_type") != "xlm-roberta":
         raise CheckpointError(f"{name} is a model of type {content.get('model_type')!r}; expected 'xlm-roberta'")
@@ -243,7 +244,7 @@ def _roberta(name: str) -> tuple[XLMRobertaConfig, int]:
 
 
 def _tokenizer(name: str, *, vocab_size: int, padding_id: int) -> str:
-    """The text of its `tokenizer.json`, which says how to pad."""
+    """Return the text of its `tokenizer.json`, with the padding settings."""
     path = published_file(name, "tokenizer.json")
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -261,7 +262,7 @@ def _tokenizer(name: str, *, vocab_size: int, padding_id: int) -> str:
 
 
 def _tensors(name: str) -> tuple[dict[str, Tensor], Path]:
-    """What its weights hold, by name, and the folder that they lie in."""
+    """Return the tensors by name, and the folder of the weights file."""
     folder = published_folder(name, patterns=(SAFE_WEIGHTS,))
     if not (folder / SAFE_WEIGHTS).is_file():
         folder = published_folder(name, patterns=(PICKLED_WEIGHTS,))
@@ -269,7 +270,7 @@ def _tensors(name: str) -> tuple[dict[str, Tensor], Path]:
     if safe.is_file():
         try:
             return unwrap_names(load_file(safe), path=safe), folder
-        except Exception as exc:  # of the library's own kinds
+        except Exception as exc:  # safetensors raises its own exceptions
             raise CheckpointError(f"{safe} holds no complete weights: {exc}; copy or download it again") from exc
     if not pickled.is_file():
         raise CheckpointError(f"{name} has neither {SAFE_WEIGHTS} nor {PICKLED_WEIGHTS}; give the whole folder")
@@ -290,7 +291,7 @@ def _linear(tensors: Mapping[str, Tensor], name: str) -> nn.Linear:
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbers follow `prefix` in the names."""
+    """Count the different numbers that follow `prefix` in the tensor names."""
     pattern = re.compile(rf"{re.escape(prefix)}(\d+)\.")
     return len({match[1] for match in map(pattern.match, tensors) if match})
 
@@ -316,7 +317,7 @@ def _blocks(tensors: Mapping[str, Tensor], *, strides: tuple[int, ...]) -> list[
 def _conformer(
     tensors: Mapping[str, Tensor], muq: _Settings, *, index: int
 ) -> tuple[list[ConformerLayer], nn.LayerNorm | nn.Identity]:
-    """The layers that make state `index` of all that MuQ returns: what enters each layer, and what leaves it."""
+    """Build the layers that compute hidden state `index` of MuQ: the input of each layer, then the last output."""
     positions = muq.text("w2v2_config.position_embeddings_type")
     if positions != "rotary":
         raise CheckpointError(f"{muq.file} gives {positions!r} positions; only 'rotary' ones can be exported")
@@ -356,7 +357,7 @@ def _transformer(tensors: Mapping[str, Tensor], prefix: str) -> list[CosineLayer
 
 
 def _names(model: AssembledDualEncoder) -> dict[str, str]:
-    """Of each tensor of the model: ours -> theirs."""
+    """Map the name of each of our tensors to theirs."""
     beginnings = {
         "audio_tower.flatten.": f"{MUQ}conv.linear.",
         "audio_tower.conformer_norm.": f"{MUQ}conformer.layer_norm.",
@@ -383,14 +384,14 @@ def _names(model: AssembledDualEncoder) -> dict[str, str]:
 
 
 def _length(model: AssembledDualEncoder, name: str) -> int:
-    """How many modules a sequence of them has."""
+    """Return the number of modules in a sequence."""
     return len(list(model.get_submodule(name).children()))
 
 
 def _load_tensors(model: AssembledDualEncoder, tensors: Mapping[str, Tensor], *, name: str) -> None:
     names = _names(model)
     missing = sorted(set(names.values()) - set(tensors))
-    # Layers after the one that is used have weights too.
+    # Layers above the one that is used also have weights.
     above = re.compile(rf"{re.escape(MUQ)}conformer\.(layers\.(\d+)|layer_norm)\.")
     layers = _length(model, "audio_tower.conformer")
     unknown = []
@@ -414,4 +415,4 @@ def _load_tensors(model: AssembledDualEncoder, tensors: Mapping[str, Tensor], *,
                 f"other tensors make it {tuple(parameter.shape)}: copy or download all of them again"
             )
     with torch.no_grad():
-        model.load_state_dict(loaded, strict=False)  # but for counters of batches, nothing is missing
+        model.load_state_dict(loaded, strict=False)  # only the batch counters are missing

@@ -1,9 +1,9 @@
-"""The towers of MuQ-MuLan (Zhu et al. 2025, arXiv 2501.01108), in the shape that exports.
+"""The towers of MuQ-MuLan (Zhu et al. 2025, arXiv 2501.01108), in a form that can be exported.
 
-Audio: a mel spectrogram in decibels, brought to zero mean and unit variance by two numbers; two residual blocks of
-convolutions, which make one step of four frames; MuQ's Conformer (Gulati et al. 2020) with rotary positions (Su et al.
-2021); and a Transformer whose queries and keys have unit norm (Dehghani et al. 2023). Text: XLM-RoBERTa and another
-such Transformer. Both end in the mean over their steps.
+The audio tower takes a mel spectrogram in decibels, which two numbers normalise to zero mean and unit variance. Two
+residual blocks of convolutions turn four frames into one step. MuQ's Conformer (Gulati et al. 2020) with rotary
+positions (Su et al. 2021) follows, then a Transformer whose queries and keys have unit norm (Dehghani et al. 2023). The
+text tower is XLM-RoBERTa and another such Transformer. Both towers end in the mean over their steps.
 """
 
 import torch
@@ -18,16 +18,17 @@ from export.sources.repeat_pad import RepeatPad
 from train.towers.text_bert import MASKED
 
 SAMPLE_RATE_HZ, N_FFT, N_MELS = 24_000, 2048, 128
-ATTENTION_SCALE = 8.0  # of the cosine of a query and a key
+ATTENTION_SCALE = 8.0  # factor of the cosine of a query and a key
 
 
 class MuqFrontend(nn.Module):
-    """float32 [batch, samples] in -1…1 -> float32 [batch, 1, 128, samples // hop_samples], as MuQ was trained on.
+    """MuQ's front end: float32 [batch, samples] in -1…1 -> float32 [batch, 1, 128, samples // hop_samples].
 
     Args:
-        samples: of the window; a clip that ends before it is repeated to its end.
-        hop_samples: from frame to frame.
-        mean, std: of the decibels of MuQ's training music.
+        samples: length of the window. A shorter clip is repeated up to the end of the window.
+        hop_samples: distance from frame to frame.
+        mean: mean of the decibels of MuQ's training music.
+        std: standard deviation of the decibels of MuQ's training music.
     """
 
     def __init__(self, *, samples: int, hop_samples: int, mean: float, std: float) -> None:
@@ -45,7 +46,7 @@ class MuqFrontend(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """[batch, channels_in, mels, frames] -> [batch, channels, mels / 2, frames / stride]."""
+    """Maps [batch, channels_in, mels, frames] to [batch, channels, mels / 2, frames / stride]."""
 
     def __init__(self, channels_in: int, channels: int, *, stride: int) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ class ConformerFeedForward(nn.Sequential):
 
 
 class RotaryAttention(nn.Module):
-    """Self-attention whose queries and keys are made of steps that were rotated by their place, each head alone."""
+    """Self-attention with rotary positions: each head's steps are rotated before the query and key projections."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class RotaryAttention(nn.Module):
 
 
 class ConformerConvolution(nn.Module):
-    """A gated projection, a convolution of each channel along the steps, and a projection."""
+    """A gated projection, a depthwise convolution along the steps, and a projection."""
 
     def __init__(self, width: int, *, kernel: int, activation: str) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class ConformerConvolution(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """[batch, steps, width] -> the same shape."""
+    """One Conformer layer: [batch, steps, width] -> the same shape."""
 
     def __init__(self, width: int, *, hidden: int, heads: int, kernel: int, activation: str) -> None:
         super().__init__()
@@ -132,7 +133,10 @@ class ConformerLayer(nn.Module):
 
 
 class CosineLayer(nn.Module):
-    """Attention by the cosine of query and key, each channel scaled, and a gated feed-forward; norms have no bias."""
+    """Attention by the cosine of query and key, then a gated feed-forward.
+
+    Each channel of query and key has a scale. The norms have no bias.
+    """
 
     def __init__(self, width: int, *, head_width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -147,7 +151,10 @@ class CosineLayer(nn.Module):
         self.narrow = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor, scores_mask: Tensor | None) -> Tensor:
-        """x [batch, steps, width]; scores_mask [batch, 1, 1, steps] is added to the scores, None: all steps count."""
+        """Map x [batch, steps, width] to the same shape; scores_mask [batch, 1, 1, steps] is added to the scores.
+
+        Without a mask, all steps count.
+        """
         normed = self.attention_norm(x)
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -163,14 +170,14 @@ class CosineLayer(nn.Module):
 
 
 class MuqAudio(nn.Module):
-    """normalised decibels float32 [batch, 1, 128, frames] -> features float32 [batch, width].
+    """Maps normalised decibels float32 [batch, 1, 128, frames] to features float32 [batch, width].
 
     Args:
-        blocks: of convolutions.
+        blocks: the residual blocks of convolutions.
         conformer: its layers, up to the one whose output is used.
-        conformer_norm: what that output goes through, if it is the last layer's.
-        steps: that the blocks leave of a window.
-        rotary_base: of the slowest rotation, in steps, times 2 pi.
+        conformer_norm: the norm of that output if it is the last layer's, otherwise the identity.
+        steps: number of steps that the blocks make of a window.
+        rotary_base: period of the slowest rotation, in steps, divided by 2 pi.
     """
 
     def __init__(
@@ -198,7 +205,7 @@ class MuqAudio(nn.Module):
         self.register_buffer("rotation", torch.stack([angle.cos(), angle.sin()]), persistent=False)
 
     def forward(self, decibels: Tensor) -> Tensor:
-        # Float32 before the axes move, for the reason in `export.towers`.
+        # Convert to float32 before the axes are permuted, for the reason in `export.towers`.
         x: Tensor = self.flatten(self.blocks(decibels).float().permute(0, 3, 1, 2).flatten(2))
         for layer in self.conformer:
             x = layer(x, self.rotation)
@@ -209,10 +216,10 @@ class MuqAudio(nn.Module):
 
 
 class MulanText(nn.Module):
-    """(input_ids, attention_mask) int [batch, length] -> features float32 [batch, width].
+    """Maps (input_ids, attention_mask) int [batch, length] to features float32 [batch, width].
 
-    The package's second Transformer and its mean take the padding of a batch for words; here a text is as the package
-    sees it alone. Positions are counted as in `export.sources.clap.ClapText`.
+    The package's second Transformer and its mean treat the padding of a batch as words. Here padding is masked, so a
+    text gets the vector that the package gives it alone. Positions are counted as in `export.sources.clap.ClapText`.
     """
 
     positions: Tensor

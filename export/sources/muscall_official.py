@@ -1,23 +1,27 @@
-"""The `best_model.pth.tar` of the MusCALL authors' own repository (Manco et al. 2022).
+"""Loads the `best_model.pth.tar` of the MusCALL authors' own repository (Manco et al. 2022).
 
-It carries tensors only: sizes are read from their shapes, all else must be known. That repository says: 16 kHz, n_fft
-1024, hop 512, 128 mels up to 11,025 Hz on HTK's scale (those above 8,000 Hz hear nothing), a spectrum divided by the
-root of its window's energy, decibels no further than 100 below the loudest cell, which the audio tower sees as they
-are; its attention pool has 8 heads at any width. The decibels have a channel axis when they are clamped, so torchaudio
-clamps each window by its own loudest cell. The text tower is causal, with queries, keys and values without bias and
-GELU as it is defined; its vector is the state at the end-of-text token, the highest id of CLIP's vocabulary. It stores
-a `ln_final` that it never applies.
+The file holds tensors only. Sizes are read from their shapes. Everything else comes from that repository:
 
-No such file was at hand when this was written. Its tensors leave two things open:
+* The front end has 16 kHz, n_fft 1024, hop 512 and 128 mels up to 11,025 Hz on the HTK scale. The mels above 8,000 Hz
+  are empty.
+* The spectrum is divided by the root of its window's energy. Decibels are limited to 100 dB below the loudest cell. The
+  audio tower gets them without normalisation.
+* The decibels have a channel axis when they are clamped, so torchaudio clamps each window by its own loudest cell.
+* The attention pool has 8 heads at any width.
+* The text tower is causal. Its queries, keys and values have no bias, and its GELU is the exact one. Its vector is the
+  state at the end-of-text token, the highest id of CLIP's vocabulary. It stores a `ln_final` that it never applies.
+
+No such file was available when this was written. Its tensors leave two things open:
 
 * The text tower has 8 heads, as that repository's configuration sets them.
-* The window is the shortest whole number of seconds that leaves as many cells as the attention pool has positions (19
-  of 32 frames and 4 of 32 mels each are 20 s).
+* The window is the shortest whole number of seconds that gives as many cells as the attention pool has positions (19 of
+  32 frames and 4 of 32 mels each are 20 s).
 
-Its tower sees plain decibels, of which float16 keeps sixteenths, and most of them is what its norms take away again.
-After 48 steps of training, with all in float16, a chord, silence and music that ends in zeros had cosines of 0.9955,
-0.9965 and 0.9985 with float32, and some music 0.9994. What a stage in float32 does not round, the later ones cannot
-magnify: the stem alone, 3 % of the tower's products, left 0.9997 and better; 24 steps on, it took two stages too.
+The audio tower gets plain decibels, which float16 stores in steps of a sixteenth. Its norms remove most of their value
+again. After 48 training steps, with everything in float16, a chord, silence and music that ends in zeros had cosines of
+0.9955, 0.9965 and 0.9985 with float32, and some music 0.9994. If a stage runs in float32, it adds no rounding error
+that later stages can amplify. The stem alone in float32, 3 % of the tower's products, gave 0.9997 and better. After 24
+more training steps, two stages were needed as well.
 """
 
 import math
@@ -43,8 +47,8 @@ from train.towers.audio_resnet import AudioResNet
 from train.towers.text_transformer import TextTransformer
 
 SAMPLE_RATE_HZ, N_FFT, HOP_SAMPLES, N_MELS, F_MAX_HZ, TOP_DB = 16_000, 1024, 512, 128, 11_025.0, 100.0
-HEADS = 8  # of the attention pool and of the text tower
-CELL = 32  # mels, or frames, that the tower's strides and poolings make one cell of
+HEADS = 8  # in the attention pool and in the text tower
+CELL = 32  # mels or frames per cell, after all strides and poolings of the tower
 LONGEST_WINDOW_S = 120
 CONTAINERS = ("state_dict", "model")
 BLOCK = re.compile(r"audio_backbone\.layer([1-4])\.(\d+)\.")
@@ -52,12 +56,12 @@ LAYER = re.compile(r"textual_head\.transformer\.layers\.(\d+)\.")
 TRANSFORM = re.compile(r"(^|\.)(spectrogram\.window|mel_scale\.fb)$")  # torchaudio's own buffers
 POSITIONS = "audio_backbone.attnpool.positional_embedding"
 TEXT_POSITIONS = "textual_head.position_embedding.weight"
-# Of the loss, of a norm that is never applied, and of training with SimCLR's loss beside, which is over.
+# Tensors of the loss, of a norm that is never applied, and of SimCLR, an additional loss that only training needs.
 UNUSED = re.compile(r"logit_scale$|textual_head\.ln_final\.|audio_ssl\.")
 
 
 class MuscallFrontend(nn.Module):
-    """float32 [batch, samples] in -1…1 -> decibels, float32 [batch, 1, 128, 1 + samples // 512]."""
+    """Maps float32 [batch, samples] in -1…1 to decibels, float32 [batch, 1, 128, 1 + samples // 512]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,20 +74,21 @@ class MuscallFrontend(nn.Module):
 
 
 def holds_muscall(content: Any) -> bool:
-    """Whether what `torch.load` gave is a checkpoint of that repository."""
+    """Tell whether the result of `torch.load` is a checkpoint of that repository."""
     return any("textual_head." in name for name in _tensors(content))
 
 
 def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
-    """The dual encoder that its tensors make, with CLIP's tokenizer.
+    """Build the dual encoder from the tensors, with CLIP's tokenizer.
 
     Args:
-        content: what `torch.load` gave for `path`.
-        tokenizer: CLIP's `tokenizer.json`, or a folder or hub name with it; None: that of the training recipes.
+        content: the result of `torch.load` for `path`.
+        tokenizer: CLIP's `tokenizer.json`, or a folder or hub name with it; None: the tokenizer of the training
+            recipes.
 
     Raises:
-        CheckpointError: tensors are missing, unknown or of sizes that contradict each other, or the tokenizer cannot
-            be had or has another vocabulary.
+        CheckpointError: tensors are missing, unknown or have contradicting sizes, or the tokenizer cannot be loaded or
+            has another vocabulary.
     """
     tensors = unwrap_names(_tensors(content), path=path)
     _check_transform(tensors)
@@ -115,7 +120,7 @@ def load_muscall(content: Any, *, path: Path, tokenizer: str | None) -> Source:
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
-    """The tensors by name, out of the key that holds them; {} if there are none."""
+    """Return the tensors by name, from the key that holds them; {} if there are none."""
     for key in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -125,7 +130,7 @@ def _tensors(content: Any) -> dict[str, Tensor]:
 
 
 def _stages(blocks: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
-    """The names of the stem, and of the blocks of each stage."""
+    """Return the names of the stem, then of the blocks of each stage."""
     groups: list[tuple[str, ...]] = [("audio_tower.stem",)]
     first = 0
     for count in blocks:
@@ -146,7 +151,7 @@ def _audio_sizes(tensors: Mapping[str, Tensor]) -> AudioResNetConfig:
 
 
 def _window(tensors: Mapping[str, Tensor]) -> AudioWindow:
-    """The shortest of whole seconds that fills the attention pool; one position is that of the mean of all cells."""
+    """Return the shortest window of whole seconds that fills the attention pool; one position is for the mean."""
     cells = _shape(tensors, POSITIONS, axes=2)[0] - 1
     for seconds in range(1, LONGEST_WINDOW_S + 1):
         window = AudioWindow(SAMPLE_RATE_HZ, seconds * SAMPLE_RATE_HZ)
@@ -196,7 +201,7 @@ def _linear(tensors: Mapping[str, Tensor], name: str) -> nn.Linear:
 
 
 def _names(blocks: tuple[int, ...], *, layers: int) -> dict[str, str]:
-    """Our module (or parameter) -> theirs."""
+    """Map our module or parameter to theirs."""
     names = {"audio_projection": "audio_projection", "text_projection": "text_projection"}
     for place in (1, 2, 3):  # of the stem
         names |= _convolution(f"audio_tower.stem.{2 * (place - 1)}", f"audio_backbone.{{}}{place}")
@@ -239,7 +244,7 @@ def _names(blocks: tuple[int, ...], *, layers: int) -> dict[str, str]:
 
 
 def _convolution(ours: str, theirs: str) -> dict[str, str]:
-    """A convolution and its batch norm; `theirs` has a gap for the kind."""
+    """Map a convolution and its batch norm; `theirs` has a placeholder for "conv" or "bn"."""
     return {f"{ours}.0": theirs.format("conv"), f"{ours}.1": theirs.format("bn")}
 
 
@@ -266,7 +271,7 @@ def _load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, names: Map
 def _filters() -> Tensor:
     """float32 [n_fft / 2 + 1, 128]."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the filters above Nyquist are empty: theirs are
+        warnings.simplefilter("ignore")  # torchaudio warns that the filters above Nyquist are empty, as in MusCALL
         filters: Tensor = melscale_fbanks(
             N_FFT // 2 + 1, 0.0, F_MAX_HZ, N_MELS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk"
         )
@@ -274,7 +279,7 @@ def _filters() -> Tensor:
 
 
 def _check_transform(tensors: Mapping[str, Tensor]) -> None:
-    """Where the checkpoint holds its window and mel filters, they must be the ones that we know."""
+    """Raise CheckpointError if the checkpoint holds a window or mel filters that differ from the known ones."""
     expected = {"window": torch.hann_window(N_FFT), "fb": _filters()}
     for name, tensor in tensors.items():
         if not (match := TRANSFORM.search(name)):

@@ -1,4 +1,4 @@
-"""The `ckpt.pt` of `python -m train`."""
+"""Loads the `ckpt.pt` of `python -m train`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from train.towers.audio_musicnn import drop_dead_filters
 
 
 def load_ours(content: Any, *, path: Path) -> Source:
-    """What `read_tensors` gave for `path`; raises CheckpointError where it cannot be used."""
+    """Turn the result of `read_tensors(path)` into a Source; raises CheckpointError if it cannot be used."""
     checkpoint = check_content(content, path=path)
     config = checkpoint.config.model
     model = checkpoint.build_model()

@@ -1,4 +1,4 @@
-"""A published model's configuration, and what people take for a checkpoint and is a part or another form of one."""
+"""Reads a published model's configuration; rejects files that are only a part or another form of a checkpoint."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ PUBLISHED = "laion/clap-htsat-unfused or laion/larger_clap_general"
 
 
 def read_configuration(name: str) -> dict[str, Any]:
-    """The `config.json` of the folder or hub model `name`.
+    """Read the `config.json` of the folder or hub model `name`.
 
     Raises:
-        CheckpointError: there is none, it cannot be fetched, or it is no JSON object.
+        CheckpointError: it does not exist, cannot be fetched, or is no JSON object.
     """
     path = published_file(name, "config.json")
     try:
@@ -33,7 +33,7 @@ def read_configuration(name: str) -> dict[str, Any]:
 
 
 def refuse_weights_alone(path: Path) -> None:
-    """Raise CheckpointError where `path` is a file of safetensors, which never says what its tensors make."""
+    """Raise CheckpointError if `path` is a safetensors file, because such a file does not describe the model."""
     if path.suffix == SAFE_WEIGHTS and path.is_file():
         if (path.parent / ADAPTER).is_file():
             refuse_adapter(path.parent)
@@ -41,7 +41,7 @@ def refuse_weights_alone(path: Path) -> None:
 
 
 def refuse_other_forms(content: Any, *, path: Path) -> None:
-    """Raise CheckpointError where `content`, what `read_tensors` gave for `path`, is a CLAP in a form of its own."""
+    """Raise CheckpointError if `content`, the result of `read_tensors(path)`, is a CLAP in another format."""
     tensors = content.get("state_dict", content) if isinstance(content, dict) else {}
     names = [name for name, value in tensors.items() if isinstance(name, str) and isinstance(value, Tensor)]
     parts = {name.removeprefix("module.").partition(".")[0] + "." for name in names}
@@ -55,7 +55,7 @@ def refuse_other_forms(content: Any, *, path: Path) -> None:
 
 
 def refuse_adapter(folder: Path) -> None:
-    """Raise CheckpointError where `folder` holds what PEFT adds to a model, with or without a copy of that model."""
+    """Raise CheckpointError if `folder` holds a PEFT adapter, with or without a copy of the base model."""
     path = folder / ADAPTER
     if not path.is_file():
         return

@@ -1,4 +1,4 @@
-"""A clip that ends before its window, repeated as published models want it, though a client pads with zeros."""
+"""Repeats a clip that is shorter than its window, as published models expect, although a client pads with zeros."""
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 class RepeatPad(nn.Module):
     """Repeat a clip that is followed by zeros: float32 [batch, samples] -> the same shape.
 
-    Its length is taken to end at its last sample that is not zero. Indices are float32 until the last step, which is
-    exact below 2**24, and half a sample is added before a division so that no rounding of the quotient, on any device,
-    reaches the next whole number.
+    The clip is taken to end at its last sample that is not zero. Indices are float32 until the last step. That is exact
+    below 2**24. Half a sample is added before a division, so that rounding cannot reach the next whole number on any
+    device.
 
     Args:
-        samples: of the window.
-        whole: only as often as it fits whole, and zeros after that, so that a clip of more than half the window stays
-            as it is; else to the window's end.
+        samples: length of the window.
+        whole: True: repeat only whole copies and fill the rest with zeros, so a clip of more than half the window stays
+            as it is. False: repeat up to the end of the window.
     """
 
     place: Tensor

@@ -1,4 +1,4 @@
-"""What can be exported: a dual encoder and all that its users must know, whatever made it."""
+"""The data that an export needs: a dual encoder and everything that its users must know, whatever made it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ class Source:
     """A trained dual encoder.
 
     Args:
-        model: has the modules `audio_tower` and `text_tower`, whose weights may become float16, and
-            `embed_audio(waveform)`, float32 [batch, window.samples] in -1…1 -> float32 [batch, embedding_dim], and
-            `embed_text(input_ids, attention_mask)`, int [batch, length] twice -> the same, both of unit L2 norm.
-            In eval mode, on the CPU, in float32.
-        metrics: what its training measured.
+        model: has the modules `audio_tower` and `text_tower`, whose weights may become float16, and two methods.
+            `embed_audio(waveform)` maps float32 [batch, window.samples] in -1…1 to float32 [batch, embedding_dim].
+            `embed_text(input_ids, attention_mask)` maps int [batch, length] twice to the same shape. Both give unit L2
+            norm. The model is in eval mode, on the CPU, in float32.
+        metrics: the measurements of its training.
         provenance: what it was made from.
-        float32: groups of names of modules of the audio tower, from the waveform on, as many of which stay float32 as a
-            checkpoint needs when the rest becomes float16 (`export.parity.float32_needed`).
+        float32: groups of module names of the audio tower, in order from the waveform. When the rest becomes float16,
+            as many of the first groups stay float32 as the checkpoint needs (`export.parity.float32_needed`).
     """
 
     model: Model
@@ -50,5 +50,5 @@ class Source:
 
 
 def first_names(names: Sequence[str]) -> str:
-    """The first three, for an error, and how many more there are; "none" if there are none."""
+    """Return the first three names and how many more there are, for an error message; "none" if there are none."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"

@@ -1,8 +1,8 @@
-"""Can TensorRT run a graph as it stands? Found out without TensorRT and without a GPU.
+"""Checks without TensorRT and without a GPU whether TensorRT can run a graph unchanged.
 
-`check_graph` gives the findings; `python -m export.tensorrt_check GRAPH` shows them. Where it finds none, a parser of
-TensorRT 10 or 11 takes every node, so that the graph becomes one engine: no part of it falls back to another
-provider, and the shape profile of its inputs is all that the engine needs.
+`check_graph` returns the findings; `python -m export.tensorrt_check GRAPH` shows them. If there are none, the parser of
+TensorRT 10 or 11 accepts every node, so the graph becomes one engine. No part of it falls back to another provider. The
+engine needs only the shape profile of the inputs.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ __all__ = ["Finding", "check_graph", "refuse_unready"]
 
 
 def check_graph(model: onnx.ModelProto, *, items: Mapping[str, Item] | None = None) -> list[Finding]:
-    """What keeps TensorRT 10 or 11 from running `model`; an empty list where nothing does.
+    """Return the reasons why TensorRT 10 or 11 cannot run `model`; an empty list if there are none.
 
     Args:
-        model: opset 9 or newer.
-        items: for the ranges of float16: the graph's inputs, arrays by name, by the name of the item. Without them
-            ranges are not checked.
+        model: an ONNX model with opset 9 or newer.
+        items: the graph's inputs, arrays by name, by the name of the item. They are needed to measure the float16
+            ranges. Without them the ranges are not checked.
 
     Raises:
         ExportError: the types or shapes of the graph cannot be inferred.
@@ -37,7 +37,7 @@ def check_graph(model: onnx.ModelProto, *, items: Mapping[str, Item] | None = No
 
 
 def refuse_unready(name: str, findings: list[Finding]) -> None:
-    """Raises ExportError with the first finding, where there is one."""
+    """Raise ExportError with the first finding, if there is one."""
     if findings:
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         raise ExportError(f"{name} is not ready for TensorRT: {findings[0]}{more}")

@@ -1,4 +1,4 @@
-"""What a check has to say."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ class Finding:
 
     Attributes:
         kind: "operator", "type", "opset", "data-dependent shape", "INT64 compute", "dynamic axis" or "float16 range".
-        node: the offending node, or the input.
-        module: the part of the torch model that it came from, "" where it is not known.
+        node: the node or input with the problem.
+        module: the torch module that the node came from, "" if it is not known.
         message: what was found and what was expected.
     """
 

@@ -1,4 +1,4 @@
-"""A graph as its checks see it: the types of its values, who makes them, and which part of the torch model they are."""
+"""Wraps a graph for the checks: the types of its values, the node that makes each, and the torch module of a node."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,7 +35,7 @@ class Graph:
         self._makers: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output}
 
     def element_type(self, value: str) -> int:
-        """A TensorProto type; UNDEFINED where it is not known."""
+        """Return the TensorProto type; UNDEFINED if it is not known."""
         if value in self._initializers:
             return self._initializers[value].data_type
         return self._types[value].elem_type if value in self._types else TensorProto.UNDEFINED
@@ -47,10 +47,11 @@ class Graph:
         return len(self._types[value].shape.dim) if known else None
 
     def module(self, node: NodeProto) -> str:
-        """The torch module that a node came from, such as `audio_tower.stages.0.body.0.0`.
+        """Return the torch module that a node came from, such as `audio_tower.stages.0.body.0.0`.
 
-        It is the scope in the node's name where it has one (`scope/name`). Else it is told by the parameters that the
-        node reads, or those of the nearest node before it that reads one, or after it.
+        This is the scope in the node's name, if it has one (`scope/name`). Otherwise it is the module of the parameters
+        that the node reads. If it reads none, the nearest node before it that reads parameters decides, then the
+        nearest after it.
         """
         scope, slash, _ = node.name.rpartition("/")
         if slash:
@@ -64,7 +65,7 @@ class Graph:
         return ""
 
     def _walk(self, start: NodeProto, neighbours: Callable[[NodeProto], list[NodeProto]]) -> Iterator[NodeProto]:
-        """Nodes by their distance from `start`, itself the first."""
+        """Yield the nodes by their distance from `start`, beginning with `start`."""
         queue, seen = [start], {start.output[0]}
         for node in queue:
             yield node
@@ -81,7 +82,7 @@ class Graph:
 
 
 def subgraph_nodes(node: NodeProto) -> Iterator[NodeProto]:
-    """The nodes in the bodies of an If, Loop or Scan, at any depth."""
+    """Yield the nodes in the bodies of an If, Loop or Scan, at any depth."""
     for attribute in node.attribute:
         for body in (attribute.g, *attribute.graphs):
             for inner in body.node:

@@ -1,7 +1,7 @@
-"""Operators, types and opsets against what the ONNX parsers of TensorRT 10 and 11 support.
+"""Checks operators, types and opsets against the support tables of the ONNX parsers of TensorRT 10 and 11.
 
-`operators.json` holds the support tables with their sources; of a table's restrictions it holds those that can be told
-from a graph.
+`operators.json` holds these tables with their sources. Of the restrictions in a table, it holds those that a graph
+alone can show.
 """
 
 import json
@@ -29,12 +29,12 @@ TYPE_NAMES: dict[int, str] = {
     TensorProto.DOUBLE: "FP64",
     TensorProto.BOOL: "BOOL",
 }
-# Their first input is a shape or a length; the table's types are those of what they make.
+# The first input of these operators is a shape or a length. The table lists the types of their output.
 _TYPED_BY_OUTPUT = {"BlackmanWindow", "ConstantOfShape", "HammingWindow", "HannWindow"}
 
 
 def check_operators(graph: Graph) -> Iterator[Finding]:
-    """Findings of the kinds "opset", "operator" and "type"."""
+    """Yield findings of the kinds "opset", "operator" and "type"."""
     version = graph.opsets.get("", 0)
     for major, release in _TABLE["releases"].items():
         lowest, highest = release["opsets"]
@@ -98,12 +98,12 @@ def _wrong_type(node: NodeProto, *, graph: Graph) -> str | None:
 
 
 def _typed_values(node: NodeProto, *, opset: int) -> list[str]:
-    """The values whose type an entry of the table speaks of."""
+    """Return the values whose type the table restricts."""
     if not node.input or node.op_type in _TYPED_BY_OUTPUT:
         return list(node.output)
     schema = onnx.defs.get_schema(node.op_type, opset, "")
     formal = [schema.inputs[min(place, len(schema.inputs) - 1)].type_str for place in range(len(node.input))]
-    # The condition of a Where is BOOL whatever it chooses between.
+    # The condition of a Where is always BOOL, so its second input decides.
     main = formal[1] if node.op_type == "Where" else formal[0]
     values = [name for name, type_name in zip(node.input, formal, strict=True) if name and type_name == main]
     return [*values, *node.output] if node.op_type in ("Cast", "CastLike") else values

@@ -1,4 +1,4 @@
-"""The inputs of a graph in an exported repository, made from captioned music."""
+"""Makes inputs for a graph in an exported repository from music with captions."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,11 +17,12 @@ LONGEST_PADDING = 77  # tokens; the longest that text_tokenizer pads to, whateve
 
 
 def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
-    """Windows for a graph that has `waveform` as its input, token ids for the others, by name.
+    """Load windows for a graph with the input `waveform`, token ids for other graphs, by name.
 
     Raises:
-        ExportError: `graph` does not lie in an exported repository, or the manifest has too little.
-        ManifestError, AudioDecodeError: the manifest or an audio file cannot be read.
+        ExportError: `graph` is not in an exported repository, or the manifest has too few items.
+        ManifestError: the manifest cannot be read.
+        AudioDecodeError: an audio file cannot be read.
     """
     config = _read_config(graph)
     if config is None:
@@ -47,7 +48,7 @@ def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
 
 
 def token_items(texts: Iterable[str], *, tokenizer: TextTokenizer) -> dict[str, Item]:
-    """The inputs of the text graph, without padding, by the number and the beginning of each text."""
+    """Return the inputs of the text graph, without padding; the names are the number and the start of each text."""
     items: dict[str, Item] = {}
     for place, text in enumerate(texts):
         ids, mask = (part.numpy().astype(np.int32) for part in tokenizer([text]))
@@ -56,7 +57,7 @@ def token_items(texts: Iterable[str], *, tokenizer: TextTokenizer) -> dict[str, 
 
 
 def max_tokens_of(graph: Path) -> int:
-    """The model's parameter, or LONGEST_PADDING for a graph outside a repository."""
+    """Return the model's parameter `max_text_tokens`, or LONGEST_PADDING for a graph outside a repository."""
     config = _read_config(graph)
     if config is None or "max_text_tokens" not in config.parameters:
         return LONGEST_PADDING

@@ -1,4 +1,4 @@
-"""The shapes that an engine is built for: TensorRT wants the smallest, the usual and the largest of every input."""
+"""The shape profiles of an engine: TensorRT needs the smallest, the usual and the largest shape of every input."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import onnx
 
 from export.tensorrt_check.finding import Finding
 
-MAX_BATCH = 64  # what Triton batches at most
-USUAL_BATCH = 32  # what the client sends while it indexes
-USUAL_TOKENS = 16  # the shortest length that text_tokenizer pads to, and most queries fit it
+MAX_BATCH = 64  # Triton's maximum batch size
+USUAL_BATCH = 32  # the client's batch size during indexing
+USUAL_TOKENS = 16  # the shortest length that text_tokenizer pads to; most queries fit
 BATCH, LENGTH = "batch", "length"  # the only dynamic axes: the first of every input, the second of token ids
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Shapes as TensorRT's tools and ONNX Runtime's options write them: `name:1x16,other:1x16`."""
+    """Shapes in the format of TensorRT's tools and ONNX Runtime's options: `name:1x16,other:1x16`."""
 
     minimum: str
     usual: str
@@ -23,7 +23,12 @@ class Profile:
 
 
 def profile_of(inputs: Mapping[str, Sequence[int | str]], *, max_tokens: int) -> Profile:
-    """Args: inputs: the shape of each by its name, with BATCH and LENGTH where an axis is dynamic."""
+    """Return the profile of a graph.
+
+    Args:
+        inputs: the shape of each input by its name, with BATCH and LENGTH for the dynamic axes.
+        max_tokens: the largest LENGTH.
+    """
     usual = min(USUAL_TOKENS, max_tokens)
     return Profile(
         _shapes(inputs, {BATCH: 1, LENGTH: 1}),
@@ -33,7 +38,7 @@ def profile_of(inputs: Mapping[str, Sequence[int | str]], *, max_tokens: int) ->
 
 
 def input_shapes(model: onnx.ModelProto) -> dict[str, list[int | str]]:
-    """Each input's axes: a size, or the name of a dynamic axis ("" where it has none)."""
+    """Return the axes of each input: a size, or the name of a dynamic axis ("" if it has no name)."""
     return {
         value.name: [
             axis.dim_value if axis.HasField("dim_value") else axis.dim_param
@@ -44,7 +49,7 @@ def input_shapes(model: onnx.ModelProto) -> dict[str, list[int | str]]:
 
 
 def check_inputs(model: onnx.ModelProto) -> Iterator[Finding]:
-    """Findings of the kind "dynamic axis"."""
+    """Yield findings of the kind "dynamic axis"."""
     for name, shape in input_shapes(model).items():
         for axis, size in enumerate(shape):
             if isinstance(size, str) and (axis, size) not in ((0, BATCH), (1, LENGTH)):

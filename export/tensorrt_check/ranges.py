@@ -1,8 +1,8 @@
-"""How near a graph's float16 values come to the largest that float16 holds.
+"""Measures how close a graph's float16 values come to the largest float16 number.
 
-ONNX Runtime's CPU provider computes float16 in float32 and hides an overflow; a GPU gives infinity. So the graph is
-widened to float32, where every value keeps its size, and the largest magnitude of what is float16 in the original is
-read off.
+ONNX Runtime's CPU provider computes float16 in float32 and hides an overflow. On a GPU the overflow gives infinity. So
+the graph is widened to float32, which keeps the size of every value. Then the largest magnitude of each value that is
+float16 in the original is measured.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Item = Mapping[str, NDArray[np.float32] | NDArray[np.int32]]  # the inputs of a 
 
 @dataclass(frozen=True)
 class Range:
-    """The largest magnitude that a node's float16 output reached, and the item on which it did."""
+    """The largest magnitude of a node's float16 output, and the item that caused it."""
 
     node: str
     module: str
@@ -33,7 +33,7 @@ class Range:
 
 
 def measure_ranges(model: onnx.ModelProto, items: Mapping[str, Item]) -> list[Range]:
-    """Run the graph on each item; largest ranges first, none for a graph without float16."""
+    """Run the graph on each item and return the ranges, largest first; none for a graph without float16."""
     graph = Graph(model)
     nodes = [node for node in graph.nodes if graph.element_type(node.output[0]) == TensorProto.FLOAT16]
     if not nodes:
@@ -47,7 +47,7 @@ def measure_ranges(model: onnx.ModelProto, items: Mapping[str, Item]) -> list[Ra
         )
         widened.graph.output.append(helper.make_tensor_value_info(f"largest_{place}", TensorProto.FLOAT, []))
     content = widened.SerializeToString()
-    del widened  # of a large model, each copy is gigabytes
+    del widened  # for a large model, each copy is gigabytes
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     del content
     largest = np.stack([session.run(None, dict(item)) for item in items.values()])  # [items, nodes]
@@ -61,7 +61,7 @@ def measure_ranges(model: onnx.ModelProto, items: Mapping[str, Item]) -> list[Ra
 
 
 def check_ranges(ranges: list[Range]) -> list[Finding]:
-    """Findings of the kind "float16 range"."""
+    """Return findings of the kind "float16 range"."""
     return [
         Finding(
             "float16 range",
@@ -75,7 +75,7 @@ def check_ranges(ranges: list[Range]) -> list[Finding]:
 
 
 def widen(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that holds and computes in float32 whatever was float16."""
+    """Return a copy that stores and computes in float32 everything that was float16."""
     widened = onnx.ModelProto()
     widened.CopyFrom(model)
     graph = widened.graph

@@ -1,8 +1,8 @@
-"""Shapes that depend on data, and arithmetic on INT64 values that do.
+"""Finds shapes that depend on data, and INT64 arithmetic on data.
 
-TensorRT fixes all memory from the shapes of the inputs alone, so no shape may depend on what is in them. INT64 is what
-ONNX computes shapes with; there it costs nothing, as TensorRT does that on the host. On data it would be slow on a GPU
-(and TensorRT before 10 has no INT64 at all), where INT32 does.
+TensorRT plans all memory from the shapes of the inputs alone. So no shape may depend on the content of the inputs. ONNX
+computes shapes in INT64. That costs nothing, because TensorRT computes shapes on the host. On data, INT64 is slow on a
+GPU, and TensorRT before 10 does not support it at all. INT32 is enough for data.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from onnx import NodeProto, TensorProto
 from export.tensorrt_check.finding import Finding
 from export.tensorrt_check.graph import Graph
 
-SHAPE_READERS = {"Shape", "Size"}  # what they make depends on no data, whatever they read
-SHAPE_MAKERS = {"NonZero", "Unique", "Compress", "NonMaxSuppression"}  # how much they make depends on the data
-# Operator -> the inputs that decide the shape of what it makes.
+SHAPE_READERS = {"Shape", "Size"}  # their output never depends on data, only on shapes
+SHAPE_MAKERS = {"NonZero", "Unique", "Compress", "NonMaxSuppression"}  # the size of their output depends on data
+# For each operator, the inputs that decide the shape of its output.
 SHAPE_INPUTS = {
     "ConstantOfShape": (0,),
     "Expand": (1,),
@@ -39,7 +39,7 @@ INDEX_INPUTS = {
     "ScatterElements": (1,),
     "ScatterND": (1,),
 }
-# They move values and compute none.
+# Operators that move values but compute none.
 MOVES = {
     *("Cast", "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Shape"),
     *("Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
@@ -47,7 +47,7 @@ MOVES = {
 
 
 def check_shapes(graph: Graph) -> Iterator[Finding]:
-    """Findings of the kind "data-dependent shape"."""
+    """Yield findings of the kind "data-dependent shape"."""
     data = _data(graph)
     for node in graph.nodes:
         if node.op_type in SHAPE_MAKERS:
@@ -62,7 +62,7 @@ def check_shapes(graph: Graph) -> Iterator[Finding]:
 
 
 def check_integers(graph: Graph) -> Iterator[Finding]:
-    """Findings of the kind "INT64 compute": shape arithmetic, and indices into something, are none."""
+    """Yield findings of the kind "INT64 compute", except for shape arithmetic and for indices."""
     data = _data(graph)
     for node in graph.nodes:
         if node.op_type in MOVES:
@@ -76,7 +76,7 @@ def check_integers(graph: Graph) -> Iterator[Finding]:
 
 
 def _data(graph: Graph) -> set[str]:
-    """The values that depend on what is in the inputs, and not on their shapes alone."""
+    """Return the values that depend on the content of the inputs, not only on their shapes."""
     data = set(graph.inputs) - graph.constants
     for node in graph.nodes:
         if node.op_type not in SHAPE_READERS and data.intersection(node.input):

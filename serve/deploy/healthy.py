@@ -1,6 +1,7 @@
-"""Exit 0 when every model can be called, 1 when not (yet), 3 when the process of a Python model died.
+"""Exits with 0 if every model can be called, 1 if not (yet), 3 if the process of a Python model died.
 
-Triton stays "ready" without that process and starts no other; since the releases of 2026, the model's own path says so.
+Triton stays "ready" without that process and does not restart it. Since the releases of 2026, the model's own path
+reports it.
 """
 
 import http.client
@@ -10,7 +11,7 @@ PYTHON_MODELS = ("audio_embedding", "text_tokenizer")
 
 
 def is_ready(path: str) -> bool:
-    # http.client and not urllib: a proxy of the environment must not see loopback.
+    # http.client, not urllib: requests to loopback must not go through a proxy from the environment.
     connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=3)
     connection.request("GET", path)
     return connection.getresponse().status == 200

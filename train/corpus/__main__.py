@@ -17,7 +17,7 @@ from .voices.speech import check_synthesisers
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m train.corpus", description="Compose, render and caption synthetic music."
     )

@@ -1,4 +1,4 @@
-"""What a rendered clip is like, derived from the notes that are in it: the ground truth of its captions."""
+"""Derives the attributes of a rendered clip from its notes: the ground truth of its captions."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,17 +7,17 @@ from .compose.harmony import BRIGHT_MODES, DARK_MODES
 from .compose.instruments import INSTRUMENTS
 from .compose.score import Part, Score
 
-# Felt pulse in beats a minute -> tempo class; the last class has no upper end.
+# Felt pulse in beats per minute -> tempo class; the last class has no upper end.
 TEMPO_CLASSES = ((72, "slow"), (102, "moderate"), (136, "upbeat"), (178, "fast"), (10_000, "very fast"))
-# Where a style's notated beat is not what a listener calls fast or slow: a waltz counts in bars, the dances
-# below are written in sixteenths that are felt as eighths.
+# Factors for styles whose notated beat is not the pulse that a listener feels. A waltz is felt in bars. Some of the
+# dances are written in sixteenths that are felt as eighths.
 FELT_TEMPO = {"romantic waltz": 0.7, "mariachi ranchera": 0.7, "salsa": 1.4, "samba": 1.3, "bluegrass": 1.25,
               "balkan brass": 1.1, "celtic jig": 1.15, "polka": 1.15, "drum and bass": 1.05}  # fmt: skip
-# Melodic onsets a second (simultaneous notes count once).
+# Melodic onsets per second (simultaneous notes count once).
 SPARSE_BELOW_HZ, BUSY_ABOVE_HZ = 2.0, 7.5
-# Sounding share of the time from one onset to the next, in the part that leads.
+# Share of the time between two onsets in which the leading part sounds.
 STACCATO_BELOW, LEGATO_ABOVE = 0.5, 0.9
-# Feels that are made by a drummer, and feels that one instrument alone still conveys.
+# Rhythm feels that need a drummer, and feels that a single instrument can convey.
 DRUM_RHYTHMS = {
     "four-on-the-floor",
     "backbeat",
@@ -30,7 +30,7 @@ DRUM_RHYTHMS = {
 SOLO_RHYTHMS = {"swing", "shuffle", "triplet", "waltz", "jig", "odd-meter", "flowing", "floating", "free",
                 "interlocking", "hypnotic", "polyrhythmic", "lilting", "dainty", "percussive"}  # fmt: skip
 
-# What a style adds to the moods that mode and activity suggest.
+# Styles that change the energy or the mood that mode and activity suggest.
 LOUD_STYLES = {
     "hard rock",
     "heavy metal",
@@ -71,7 +71,7 @@ CHILL_STYLES = {
     "modal vibraphone jazz",
 }
 CHEERFUL_STYLES = {"ragtime", "dixieland", "polka", "ska", "calypso steel drums", "mariachi ranchera"}
-# A minor scale is not sad in these: dancers and listeners hear a party or a groove.
+# A minor scale is not sad in these styles, because listeners hear a party or a groove.
 FESTIVE_STYLES = {
     "salsa",
     "samba",
@@ -122,17 +122,17 @@ class Attributes:
 
     @property
     def instrumental(self) -> bool:
-        """Whether there is no voice at all, an instrument's imitation included."""
+        """Tell whether there is no voice at all, not even an instrument that imitates one."""
         return self.voice is None and not any(INSTRUMENTS[n].family == "voices" for n in self.lead + self.comping)
 
     @property
     def a_cappella(self) -> bool:
-        """Whether there is nothing but voices."""
+        """Tell whether there are only voices."""
         return self.voice is not None and not self.instruments
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Style first, then every instrument and every other fact, each in words that no other fact uses."""
+        """The style, then every instrument and every other fact; no two facts share the same words."""
         classes = {"tempo": self.tempo, "key": self.tonality, "texture": self.density, "lines": self.articulation,
                    "rhythm": self.rhythm, "energy": self.energy, "mood": self.mood, "time": self.meter}  # fmt: skip
         facts = [f"{value} {name}" for name, value in classes.items() if value]
@@ -143,7 +143,7 @@ class Attributes:
 
 
 def describe(score: Score) -> Attributes:
-    """Derive the attributes of a score from its parts; nothing that does not sound is listed."""
+    """Derive the attributes of a score from its parts; everything listed can be heard."""
     by_role: dict[str, list[Part]] = {"lead": [], "comping": [], "bass": [], "drums": []}
     for part in score.parts:
         by_role[part.role].append(part)
@@ -156,7 +156,7 @@ def describe(score: Score) -> Attributes:
         ensemble = "group"
     felt_bpm = score.tempo_bpm * FELT_TEMPO.get(score.style, 1.0)
     tempo = next(name for limit, name in TEMPO_CLASSES if felt_bpm < limit)
-    if score.rhythm == "floating":  # no pulse to hear
+    if score.rhythm == "floating":  # there is no audible pulse
         tempo = "slow"
     melodic = [part for part in score.parts if part.role != "drums"] or list(score.parts)
     if score.vocals and not score.parts:
@@ -194,7 +194,7 @@ def describe(score: Score) -> Attributes:
 
 
 def _onsets(parts: list[Part]) -> int:
-    """Onsets at distinct moments, to 50 ms."""
+    """Count the onsets at distinct moments, rounded to 50 ms."""
     return len({round(note.start / 0.05) for part in parts for note in part.notes})
 
 

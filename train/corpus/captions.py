@@ -1,10 +1,14 @@
-"""Captions from attributes: sentences, tag lists and playlist titles, as in MuLan's Table 1.
+"""Writes captions from attributes: sentences, tag lists and playlist titles, as in MuLan's Table 1.
 
-What the grammar covers: style (by name, kind of piece, and indirectly by the place where one would hear
-it), instruments by role, ensemble size and solos, tempo in words and in beats a minute, mood, major and
-minor, meter, rhythm feel, density, articulation, energy, room, presence and absence of drums and bass, and
-use. A caption names a random part of these, never anything that does not sound: a phrase that mentions an
-absent instrument is not used.
+The grammar covers:
+
+* style: by name, by kind of piece, or indirectly by the place where one would hear it;
+* instruments by role, ensemble size and solos;
+* tempo in words and in beats per minute, mood, major and minor, meter, rhythm feel, density, articulation, energy;
+* room, presence and absence of drums and bass, and use.
+
+A caption names a random part of these and nothing that does not sound. A phrase that mentions an absent instrument is
+not used.
 """
 
 import re
@@ -19,20 +23,21 @@ from .compose.instruments import INSTRUMENTS
 from .templates import FAMILIES
 
 CHANCE_OF_OPTIONAL = 0.55
-# Of the captions of a clip with a voice: people name a singer first. Of the others: few say that nobody sings.
+# Share of captions that name the voice. If there is a voice, people name the singer first. If there is none, few people
+# say so.
 CHANCE_OF_VOICE, CHANCE_OF_NO_VOICE = 0.6, 0.18
-# A slot that says more than one fact: all instruments, or an association, which stands for a whole style.
+# Slots that state more than one fact: all instruments, or an association, which stands for a whole style.
 FACTS = {"all": 2, "association": 4}
 MIN_FACTS = {"sentence": 4, "tags": 4, "title": 2}
 MAX_TRIES = 200
 
-_ENDINGS = ("_s", "_ies")  # slots that make a verb agree, not facts
+_ENDINGS = ("_s", "_ies")  # slots for verb endings, which are not facts
 _NOT_FACTS = ("title_noun", "lead_s", "lead_ies", "comp_s", "drums_s", "voice_ies")
-# One name, many players: nobody would call it a solo.
+# One name for many players, so nobody would call it a solo.
 _SECTIONS = {"string section", "slow strings", "tremolo strings", "pizzicato strings", "synth strings", "brass section",
              "choir", "humming voices", "steel drums"}  # fmt: skip
 
-# A word in a phrase -> the instruments of which one must sound for the phrase to be true.
+# A word in a phrase -> instrument families. The phrase is true only if one of them sounds.
 _FAMILY_WORDS: dict[str, tuple[str, ...]] = {
     "strings?": ("strings",), "brass": ("brass",), "organ": ("organ",), "guitars?": ("guitar",), "vocal": ("voices",),
     "voices": ("voices",), "choir": ("voices",), "chorus": ("voices",), "choral": ("voices",),
@@ -46,14 +51,17 @@ class Caption(NamedTuple):
 
     text: str
     kind: str  # sentence, tags or title
-    template: str  # its family and place, such as "test/title/3"
+    template: str  # its family and index, such as "test/title/3"
 
 
 def write_captions(attributes: Attributes, *, split: str, count: int, rng: Random) -> list[Caption]:
-    """Write different captions of a track; the first is a sentence, and all three kinds appear from three on.
+    """Write different captions of a track; the first is a sentence, and three or more include all three kinds.
 
     Args:
+        attributes: the facts about the track.
         split: the template family: train, val or test.
+        count: number of captions.
+        rng: makes all random choices.
     """
     kinds = ["sentence", "tags", "title", "sentence"][:count]
     kinds += [rng.choice(("sentence", "sentence", "tags", "title")) for _ in range(count - len(kinds))]
@@ -75,7 +83,7 @@ def _write(attributes: Attributes, split: str, kind: str, rng: Random) -> Captio
     chance = CHANCE_OF_VOICE if attributes.voice else CHANCE_OF_NO_VOICE * attributes.instrumental
     named = [place for place, template in enumerate(templates) if about_voice.search(template)]
     unnamed = [place for place in range(len(templates)) if place not in named]
-    # Nothing else may be there to speak of: then every try may name the voice.
+    # There may be nothing else to say, so later tries draw again whether to name the voice.
     for attempt in range(MAX_TRIES):
         if attempt % 20 == 0:
             places = named if rng.random() < chance else unnamed
@@ -87,7 +95,7 @@ def _write(attributes: Attributes, split: str, kind: str, rng: Random) -> Captio
 
 
 def _expand(template: str, slots: "_Slots", rng: Random, min_facts: int) -> str | None:
-    """Choose alternatives and options and fill the slots; None where the track cannot fill one."""
+    """Choose alternatives and options and fill the slots; None if the track cannot fill a slot."""
 
     def optional(match: re.Match[str]) -> str:
         names = re.findall(r"{(\w+)}", match[1])
@@ -104,7 +112,7 @@ def _expand(template: str, slots: "_Slots", rng: Random, min_facts: int) -> str 
     if facts < min_facts:
         return None
     heard = [value.lower() for name, value in values.items() if value and not name.endswith(_ENDINGS)]
-    if len(set(heard)) < len(heard):  # "bittersweet ... bittersweet"
+    if len(set(heard)) < len(heard):  # a repetition such as "bittersweet ... bittersweet"
         return None
     return re.sub(r"{(\w+)}", lambda match: values[match[1]] or "", chosen)
 
@@ -113,7 +121,7 @@ _AN = re.compile(r"\b([Aa]) (?=[aeiouAEIOU]|8-bit|808)(?![Uu]kulele|[Uu]ni|[Uu]s
 
 
 def _polish(text: str, kind: str, rng: Random) -> str:
-    text = re.sub(r"\b([Aa]n?) (?=(?:a|an|the) )", "", text)  # two articles met
+    text = re.sub(r"\b([Aa]n?) (?=(?:a|an|the) )", "", text)  # remove a doubled article
     text = _AN.sub(r"\1n ", text)
     if kind == "title":
         small = {"for", "and", "with", "of", "the", "a", "an", "on", "at", "in"}
@@ -140,7 +148,7 @@ def _listed(names: list[str]) -> str:
 
 
 class _Slots:
-    """The phrases that one caption uses; each slot keeps the phrase that it drew."""
+    """The phrases of one caption; each slot keeps the phrase that it drew."""
 
     def __init__(self, attributes: Attributes, rng: Random):
         self._attributes = attributes
@@ -152,7 +160,7 @@ class _Slots:
         self._is_solo = one and names[0] in INSTRUMENTS and names[0] not in _SECTIONS
 
     def get(self, slot: str) -> str | None:
-        """The phrase of a slot, or None where the track has nothing to say there."""
+        """Return the phrase of a slot, or None if the track has nothing to say there."""
         if slot not in self._drawn:
             self._drawn[slot] = self._draw(slot)
         return self._drawn[slot]
@@ -263,9 +271,9 @@ class _Slots:
 
 
 def mentions_absent(phrase: str, attributes: Attributes) -> bool:
-    """Whether a phrase about style, rhythm or use names an instrument that does not play.
+    """Tell whether a phrase about style, rhythm or use names an instrument that does not play.
 
-    Genre names that only contain such a word ("drum and bass") do not count.
+    Genre names that contain such a word ("drum and bass") do not count.
     """
     text = phrase.lower().replace("drum and bass", "").replace("drum'n'bass", "")
     names = attributes.instruments

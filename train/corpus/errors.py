@@ -2,4 +2,4 @@
 
 
 class CorpusError(RuntimeError):
-    """Something outside the corpus generator is missing or unusable; the message says what to do."""
+    """Something outside the corpus generator is missing or unusable. The message says what to do."""

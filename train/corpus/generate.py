@@ -1,4 +1,4 @@
-"""Produce tracks in parallel, each from its own seed, and write the manifest."""
+"""Makes tracks in parallel, each from its own seed, and writes the manifest."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ from .templates import SPLITS
 from .voices import Voices
 
 CAPTIONS_PER_TRACK = 12
-# Of every twenty tracks in a row the last two are held out: 90 / 5 / 5 %.
+# The last two of every twenty consecutive tracks are held out: 90 / 5 / 5 %.
 _AUTO_CYCLE = ("train",) * 18 + ("val", "test")
 TRACKS_PER_TASK = 4
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What a run produces.
+    """The settings of a run.
 
     Raises:
         ValueError: a number is out of range or the split is unknown.
@@ -56,11 +56,11 @@ class CorpusConfig:
             raise ValueError("no sound font; give at least one")
 
     def split_of(self, index: int) -> str:
-        """The split of track `index`, whatever the number of tracks."""
+        """Return the split of track `index`; it does not depend on the number of tracks."""
         return _AUTO_CYCLE[index % len(_AUTO_CYCLE)] if self.split == "auto" else self.split
 
     def style_of(self, index: int) -> str:
-        """The style of track `index`: each block of as many tracks as there are styles has every style once."""
+        """Return the style of track `index`; each block of len(STYLES) tracks has every style once."""
         block, place = divmod(index, len(STYLES))
         return Random(f"styles/{self.seed}/{self.split}/{block}").sample(sorted(STYLES), len(STYLES))[place]
 
@@ -69,7 +69,8 @@ def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict[str, Any]]:
     """Write the tracks' audio and yield their manifest rows in order; the caller writes the manifest.
 
     Args:
-        workers: processes; 1 works in this one.
+        config: the settings of the run.
+        workers: number of processes; 1: work in this process.
 
     Raises:
         CorpusError: FluidSynth, a sound font or a speech synthesiser is not usable.
@@ -77,13 +78,13 @@ def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict[str, Any]]:
     if workers <= 1:
         yield from map(TrackMaker(config).make, range(config.tracks))
         return
-    # spawn: FluidSynth and NumPy may hold threads, which a fork would copy half-way.
+    # Use spawn, because FluidSynth and NumPy may have threads, and a fork would copy them in an unfinished state.
     with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (config,)) as pool:
         yield from pool.imap(_make_track, range(config.tracks), chunksize=TRACKS_PER_TASK)
 
 
 def write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write rows as JSON Lines; a reader sees the old file or the whole new one."""
+    """Write rows as JSON Lines; a reader sees either the old file or the complete new one."""
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -92,7 +93,7 @@ def write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 class TrackMaker:
-    """Makes tracks one by one and keeps the sound fonts that they drew loaded."""
+    """Makes tracks one by one; keeps the sound fonts that were used loaded."""
 
     def __init__(self, config: CorpusConfig):
         self._config = config
@@ -123,7 +124,7 @@ class TrackMaker:
             "split": split,
             "labels": list(attributes.labels),
             "caption_styles": [caption.kind for caption in captions],
-            "attributes": json.loads(json.dumps(asdict(attributes))),  # tuples as a reader gets them
+            "attributes": json.loads(json.dumps(asdict(attributes))),  # as a reader gets them: tuples become lists
             "soundfont": sound_font.name,
         }
 

@@ -31,35 +31,35 @@ from train.data.manifest import Row, write_manifest
 from train.data.processes import ProcessDiedError, each
 from train.data.progress import shown
 
-SHORTEST_S = 20.0  # what is shorter in a game is no music, but the sound of something
+SHORTEST_S = 20.0  # shorter files of a game are not music but sound effects
 VAL_SHARE = 0.05
-ARCHIVE_SUFFIXES = frozenset((".zip", ".pk3", ".pk4"))  # games keep their data in zip files by these names
+ARCHIVE_SUFFIXES = frozenset((".zip", ".pk3", ".pk4"))  # zip files in which games keep their data
 CREDIT_TAGS = ("title", "artist", "album", "genre", "copyright", "license")
 DEBIAN_PACKAGES = tuple((Path(__file__).parent / "debian_music.txt").read_text(encoding="utf-8").split())
 
 
 class RecordedError(RuntimeError):
-    """Music that cannot be had; the message is one sentence for the user."""
+    """The music cannot be fetched or read. The message is one sentence for the user."""
 
 
 class UnknownPackageError(RecordedError):
-    """A package that apt-get does not know."""
+    """apt-get does not know the package."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Rows in the order of their files, and the files left out, each with the reason."""
+    """The rows in the order of their files, and the files left out, each with the reason."""
 
     rows: list[Row]
     left_out: list[tuple[Path, str]]
 
 
 def fetch_package(name: str, *, packages: Path) -> Path:
-    """The folder `packages / name` with a Debian package's audio and its copyright file; fetched where it is missing.
+    """Return the folder `packages / name` with a Debian package's audio and copyright file; fetch it if missing.
 
     Raises:
         UnknownPackageError: apt-get does not know the package.
-        RecordedError: no apt-get or dpkg-deb, no network, or no room.
+        RecordedError: there is no apt-get or dpkg-deb, no network, or no disk space.
     """
     if (packages / name).is_dir():
         return packages / name
@@ -86,13 +86,13 @@ def fetch_package(name: str, *, packages: Path) -> Path:
 
 
 def unpack_package(deb: Path, *, packages: Path) -> Path:
-    """The folder `packages / NAME` with the audio of a .deb file, its copyright file, and its control file.
+    """Unpack the audio of a .deb file, its copyright file and its control file into `packages / NAME`; return it.
 
-    Audio in zip archives is unpacked into folders by their names. Nothing else is written, and no script of the package
-    is run.
+    Audio in a zip archive goes into a folder with the archive's name. Nothing else is written, and no script of the
+    package is run.
 
     Raises:
-        RecordedError: no dpkg-deb, or the file is no Debian package.
+        RecordedError: there is no dpkg-deb, or the file is no Debian package.
     """
     if shutil.which("dpkg-deb") is None:
         raise RecordedError(f"there is no dpkg-deb here, which unpacks {deb}; unpack it elsewhere and give the folder")
@@ -127,19 +127,19 @@ def unpack_package(deb: Path, *, packages: Path) -> Path:
 def collect(
     folders: Sequence[Path], *, packages: Sequence[Path], out: Path, workers: int = 1, console: Console | None = None
 ) -> Collected:
-    """Decode every audio file of these folders, and make rows of what is music.
+    """Decode every audio file of these folders, and make rows of the music files.
 
-    A file that decodes to the same samples as one before it is left out, whatever its format and tags.
+    A file is left out if it decodes to the same samples as an earlier file, whatever its format and tags.
 
     Args:
-        folders: of music.
+        folders: folders of music.
         packages: folders that `unpack_package` wrote.
-        out: the manifest's folder; a track_id is its file's path from there.
-        workers: decoding processes; 1 decodes in this one.
-        console: shows how far it is; None shows nothing.
+        out: the manifest's folder; a track_id is its file's path relative to it.
+        workers: number of decoding processes; 1: decode in this process.
+        console: shows progress; None: shows nothing.
 
     Raises:
-        RecordedError: a folder is missing, or there is no music in any.
+        RecordedError: a folder is missing, or none of them has music.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -175,7 +175,7 @@ def collect(
 
 
 def _keep(content: IO[bytes], member: str, *, folder: Path, name: str) -> None:
-    """Write a member of a package if it is wanted."""
+    """Write a member of a package if it is audio, the copyright file or an archive with audio."""
     path = PurePosixPath(member)
     target = _within(folder, path)
     suffix = path.suffix.lower()
@@ -197,7 +197,7 @@ def _keep(content: IO[bytes], member: str, *, folder: Path, name: str) -> None:
 
 
 def _within(folder: Path, member: PurePosixPath) -> Path:
-    """Where a member of an archive goes: never outside of `folder`."""
+    """Return the target path of an archive member; it is never outside of `folder`."""
     return folder.joinpath(*(part for part in member.parts if part not in ("/", ".", "..")))
 
 
@@ -216,7 +216,7 @@ def _audio_files(folder: Path) -> Iterator[Path]:
 
 
 def _unfit(sound: Sound) -> str:
-    """Why a file is not taken; "" where it is."""
+    """Return why a file is left out; "" if it is kept."""
     if sound.problem not in ("", "too_short"):
         return f"{sound.problem}: {sound.detail}" if sound.detail else sound.problem
     if sound.seconds < SHORTEST_S:
@@ -242,15 +242,15 @@ def _parse_control(text: str) -> dict[str, str]:
 
 
 def _credits(path: Path) -> dict[str, Any]:
-    """What the file's own tags say of its makers: licences ask for it."""
+    """Return the file's tags about its makers, because licences require that they are named."""
     try:
         with path.open("rb") as file, open_container(file) as container:
             tags = dict(container.metadata)
             for stream in container.streams.audio:
                 tags |= stream.metadata
-    except DecodeError:  # what stands before its sound hides it from FFmpeg
+    except DecodeError:  # data before the sound can hide it from FFmpeg
         return {}
-    # Bytes that are no UTF-8 come as surrogates, which JSON in UTF-8 cannot hold.
+    # Bytes that are not UTF-8 become surrogates, which JSON in UTF-8 cannot hold.
     texts = {
         key.lower(): value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for key, value in tags.items()
     }
@@ -259,7 +259,7 @@ def _credits(path: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 2 for music that cannot be had."""
+    """Run the command line and return the exit status: 2 if the music cannot be fetched or read."""
     parser = argparse.ArgumentParser(prog="python -m train.corpus.recorded", description=__doc__)
     parser.add_argument("sources", nargs="*", type=Path, metavar="FOLDER", help="folder of music, or a .deb file")
     parser.add_argument("--out", type=Path, required=True, help="folder for packages/ and manifest.jsonl")

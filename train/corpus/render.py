@@ -1,6 +1,6 @@
-"""Render a score with FluidSynth to a mono waveform.
+"""Renders a score with FluidSynth to a mono waveform.
 
-FluidSynth plays dry, at 32 kHz or more; room, tone and the step down to the output rate are one
+FluidSynth plays without effects, at 32 kHz or more. Room, tone and the conversion to the output rate are one
 multiplication of spectra here. The same score and seed give the same samples, whatever was rendered before.
 """
 
@@ -28,23 +28,23 @@ SYSTEM_SOUND_FONTS = (
     "/usr/share/soundfonts/default.sf2",
     "/opt/homebrew/share/soundfonts/default.sf2",
 )
-MIN_RENDER_RATE_HZ = 32_000  # below, the aliases of resampled instrument samples become audible
+MIN_RENDER_RATE_HZ = 32_000  # below this, the aliasing of resampled instrument samples is audible
 BLOCK_SAMPLES = 64  # FluidSynth applies events at multiples of this: 2 ms at 32 kHz
 DRUM_CHANNEL = 9
-POLYPHONY = 128  # voices; the quietest are dropped beyond, which keeps dense clips fast
+POLYPHONY = 128  # voices; FluidSynth drops the quietest ones beyond this, which keeps dense clips fast
 LOUDNESS_DBFS = (-24.0, -14.0)  # range of the random RMS level
 PEAK_LIMIT = 0.95
-LEVEL_BLOCK = 1600  # samples over which the level of voice and accompaniment is taken: 50 ms at 32 kHz
-SOUNDING_SHARE = 0.01  # of a voice's loudest block: above, it sounds
+LEVEL_BLOCK = 1600  # samples per block in which the level of voice and accompaniment is measured: 50 ms at 32 kHz
+SOUNDING_SHARE = 0.01  # share of the loudest block's power; a voice sounds in all blocks above it
 SILENT_POWER, ALONE_POWER = 1e-8, 1e-3
 TILT_DB = 4.0  # largest random spectral tilt, at the ends of the band
 
 
 def find_sound_font() -> Path:
-    """The first of SYSTEM_SOUND_FONTS that exists.
+    """Return the first of SYSTEM_SOUND_FONTS that exists.
 
     Raises:
-        CorpusError: none does.
+        CorpusError: none of them exists.
     """
     for path in map(Path, SYSTEM_SOUND_FONTS):
         if path.is_file():
@@ -70,12 +70,12 @@ def _fluidsynth() -> ModuleType:
 class Renderer:
     """FluidSynth with one sound font that stays loaded across tracks.
 
-    A synthesiser that has played keeps traces (in 2.3 even after a system reset, up to -40 dB), so each
-    track gets a new one, which takes under 1 ms; what is slow is loading the font, and that is shared.
+    A synthesiser that has played keeps traces of the sound (up to -40 dB in version 2.3, even after a system reset). So
+    each track gets a new one, which takes under 1 ms. Loading the font is slow, so the font is shared.
 
     Args:
         sound_font: an .sf2 or .sf3 file with the General MIDI presets.
-        sample_rate_hz: rate of the waveforms returned.
+        sample_rate_hz: sample rate of the output.
 
     Raises:
         CorpusError: libfluidsynth is missing, the file is no sound font, or it lacks a preset.
@@ -94,12 +94,12 @@ class Renderer:
             return bound
 
         pointer, integer = fluidsynth.c_void_p, fluidsynth.c_int
-        # Float output: the 16-bit one is dithered from a running table, so it depends on the past.
+        # Use float output, because the dither of the 16-bit output depends on what was played before.
         self._write_float = bind("fluid_synth_write_float", pointer, integer, *(pointer, integer, integer) * 2)
         self._add_font = bind("fluid_synth_add_sfont", pointer, pointer)
         self._remove_font = bind("fluid_synth_remove_sfont", pointer, pointer)
         set_log = bind("fluid_set_log_function", integer, pointer, pointer)
-        for level in (1, 2):  # errors, which become CorpusError, and warnings that a new synth has no font
+        for level in (1, 2):  # silence errors, which become CorpusError, and warnings that a new synth has no font
             set_log(level, None, None)
 
         self._owner = self._new_synth()
@@ -119,8 +119,9 @@ class Renderer:
         """Play a score.
 
         Args:
-            seed: chance of the room, the tone and the level.
-            voice: what the score's vocals sound like, float32 [samples] at speech.RATE_HZ: it is mixed in at
+            score: the score.
+            seed: for the random room, tone and level.
+            voice: the sound of the score's vocals, float32 [samples] at speech.RATE_HZ; it is mixed in at
                 `score.vocals.level_db`.
 
         Returns:
@@ -150,7 +151,7 @@ class Renderer:
         )
 
     def _play(self, score: Score) -> NDArray[np.float32]:
-        """float32 [at least score.seconds of samples at the render rate], the two channels' mean."""
+        """Play the parts: float32 [at least score.seconds of samples at the render rate], the mean of two channels."""
         synth = self._new_synth()
         font_id = self._add_font(synth.synth, self._font)
         events: list[tuple[int, int, int, int, int]] = []  # block, 0 off / 1 on, channel, key, velocity
@@ -197,23 +198,24 @@ class Renderer:
         self._write_float(synth.synth, (end - start) * BLOCK_SAMPLES, left, first, 1, right, first, 1)
 
     def _mix(self, dry: NDArray[np.float32], voice: NDArray[np.float32], *, level_db: float) -> NDArray[np.float32]:
-        """Add a voice, `level_db` over the rest where it sounds. float32 [samples] at the render rate."""
+        """Add a voice, `level_db` over the rest while it sounds; float32 [samples] at the render rate."""
         sung: NDArray[np.float32] = soxr.resample(voice, VOICE_RATE_HZ, self._render_rate_hz)[: len(dry)]
         sung = np.pad(sung, (0, len(dry) - len(sung)))
         level = _level(sung)
         sounding = level > level.max() * SOUNDING_SHARE
         voice_power = float(np.mean(level[sounding]))
         rest_power = float(np.mean(_level(dry)[sounding]))
-        if rest_power < SILENT_POWER:  # a cappella, or the others pause
+        if rest_power < SILENT_POWER:  # a cappella, or all instruments pause
             return sung * math.sqrt(ALONE_POWER / voice_power)
         return dry + sung * math.sqrt(rest_power / voice_power * 10 ** (level_db / 10))
 
     def _produce(
         self, dry: NDArray[np.float32], *, score: Score, samples: int, rng: np.random.Generator
     ) -> NDArray[np.float64]:
-        """Down-sample, add the room and a spectral tilt: one product of spectra. float64 [samples]."""
+        """Down-sample and add the room and a spectral tilt in one product of spectra; float64 [samples]."""
         room = _room(score.reverb_s, score.reverb_mix, self.sample_rate_hz, rng)
-        # Circular convolution must not wrap: pad to both lengths, rounded up to an easy FFT size.
+        # Pad to the sum of both lengths, so that the circular convolution does not wrap, and round up to a fast FFT
+        # size.
         size = math.ceil((samples + len(room)) / 4096) * 4096
         bins = size // 2 + 1
         spectrum = np.fft.rfft(dry.astype(np.float64), size * self._decimation)[:bins] / self._decimation
@@ -227,7 +229,7 @@ class Renderer:
 
 
 def _level(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean power in blocks of LEVEL_BLOCK samples: float64 [blocks]."""
+    """Return the mean power in blocks of LEVEL_BLOCK samples: float64 [blocks]."""
     blocks = len(waveform) // LEVEL_BLOCK
     split = waveform[: blocks * LEVEL_BLOCK].reshape(blocks, LEVEL_BLOCK).astype(np.float64)
     power: NDArray[np.float64] = np.mean(split**2, axis=1)
@@ -235,7 +237,7 @@ def _level(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _room(rt60_s: float, mix: float, sample_rate_hz: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Impulse response: the direct sound, then noise that falls by 60 dB in rt60_s, dark as rooms are."""
+    """Make an impulse response: the direct sound, then low-passed noise that falls by 60 dB in rt60_s."""
     count = max(1, int(rt60_s * sample_rate_hz))
     noise = rng.standard_normal(count)
     noise[1:] = 0.4 * noise[1:] + 0.6 * noise[:-1]

@@ -1,4 +1,4 @@
-"""The General MIDI sound fonts of Debian's packages, and how to find those that this machine has."""
+"""The General MIDI sound fonts of Debian's packages; finds those that are installed."""
 
 import mmap
 import struct
@@ -10,7 +10,7 @@ from .compose.score import Score
 from .errors import CorpusError
 
 DRUM_BANK = 128
-_PRESET_BYTES = 38  # of a record of the phdr chunk: name, program, bank and 14 bytes more (SoundFont 2.04, 7.2)
+_PRESET_BYTES = 38  # size of a record of the phdr chunk: name, program, bank and 14 more bytes (SoundFont 2.04, 7.2)
 
 
 class SoundFont(NamedTuple):
@@ -18,7 +18,7 @@ class SoundFont(NamedTuple):
 
     package: str
     path: str
-    silent: tuple[str, ...] = ()  # instruments that a preset has but whose upper keys are silent
+    silent: tuple[str, ...] = ()  # instruments with a preset whose upper keys are silent
 
 
 DEBIAN_SOUND_FONTS = (
@@ -33,10 +33,10 @@ _SILENT = {Path(font.path).name: font.silent for font in DEBIAN_SOUND_FONTS}
 
 
 def find_all_sound_fonts() -> tuple[list[Path], list[str]]:
-    """Every complete General MIDI font of DEBIAN_SOUND_FONTS that is installed.
+    """Find every installed font of DEBIAN_SOUND_FONTS that is complete.
 
     Returns:
-        The fonts, and a sentence on each that is installed but lacks presets.
+        The fonts, and a sentence for each installed font that lacks presets.
 
     Raises:
         CorpusError: none is installed and complete.
@@ -61,7 +61,7 @@ def find_all_sound_fonts() -> tuple[list[Path], list[str]]:
 
 
 def check_sound_font(path: Path) -> None:
-    """Raise CorpusError unless `path` is a file that starts as an .sf2 or .sf3 does."""
+    """Raise CorpusError unless `path` is a file that begins like an .sf2 or .sf3 file."""
     if not path.is_file():
         raise CorpusError(f"sound font {path} does not exist; give an .sf2 or .sf3 file")
     with path.open("rb") as file:
@@ -71,7 +71,7 @@ def check_sound_font(path: Path) -> None:
 
 
 def missing_presets(path: Path) -> list[str]:
-    """Names of the instruments and kits that a font has no preset for, read from its header alone.
+    """Return the names of the instruments and kits without a preset in the font; reads only its list of presets.
 
     Raises:
         CorpusError: the file is no sound font, or has no list of presets.
@@ -84,9 +84,9 @@ def missing_presets(path: Path) -> list[str]:
 
 
 def _presets(path: Path) -> set[tuple[int, int]]:
-    """(bank, program) of each preset."""
+    """Return (bank, program) of each preset."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        # Chunks are not walked: .sf3 files do not pad compressed samples to even lengths.
+        # Search instead of walking the chunks, because .sf3 files do not pad compressed samples to even lengths.
         start = content.rfind(b"pdtaphdr") + 12
         size = int.from_bytes(content[start - 4 : start], "little")
         if start < 12 or start + size > len(content):
@@ -96,6 +96,6 @@ def _presets(path: Path) -> set[tuple[int, int]]:
 
 
 def can_play(sound_font: Path, score: Score) -> bool:
-    """Whether a font sounds in all that a score asks for; fonts of other makers are taken at their word."""
+    """Tell whether a font sounds for all instruments of a score; True for fonts that are not Debian's."""
     silent = _SILENT.get(sound_font.name, ())
     return not any(part.instrument in silent for part in score.parts)

@@ -1,1 +1,1 @@
-"""From manifest rows to batches."""
+"""Turns manifest rows into batches."""

@@ -253,7 +253,7 @@ def _adapt_texts(args: argparse.Namespace) -> int:
 
 
 def _with_labels_apart(rows: Sequence[Row], *, name: str) -> list[Row]:
-    """The rows whose text was the list of their labels with these as texts (MuLan §3.4)."""
+    """Return the rows with labels as separate texts, where the text was the list of labels (MuLan §3.4)."""
     listed = [bool(row.labels) and row.captions == tag_list(row.labels) for row in rows]
     if not any(listed):
         raise AdapterError(f"no text of {name} is a list of labels; leave --labels-apart out")
@@ -369,7 +369,8 @@ def _clean(args: argparse.Namespace) -> int:
     return _write_edited(args, edited)
 
 
-# The filters are imported where they are used: they take torch and transformers along, which the rest does without.
+# The filters import torch and transformers, which no other command needs. So they are imported only where they are
+# used.
 
 
 def _music(args: argparse.Namespace) -> int:
@@ -432,7 +433,7 @@ def _rows_to_rewrite(args: argparse.Namespace) -> list[Row]:
 
 
 def _prepare_out(out: Path, *, manifests: Sequence[Path]) -> None:
-    """Make its folder; `out` must not be one of the files that were read."""
+    """Make the folder of `out`; raises ManifestError if `out` is one of the input files."""
     for manifest in manifests:
         if out.exists() and out.samefile(manifest):
             raise ManifestError(f"--out is {manifest} itself; choose another file, so that nothing is lost")

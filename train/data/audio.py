@@ -1,4 +1,4 @@
-"""One crop of an audio file, read as the client and the server read it."""
+"""Reads one crop of an audio file, in the same way as the client and the server."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,11 +13,11 @@ from train.data.member import Member, open_audio
 
 
 class AudioDecodeError(RuntimeError):
-    """An audio file that cannot be read; the message names it."""
+    """An audio file cannot be read. The message names it."""
 
 
 class Crop(NamedTuple):
-    """A part of a recording, float32 [samples] in -1…1, zero-padded at the end, and the sample that it starts at."""
+    """A part of a recording, float32 [samples] in -1…1, zero-padded at the end, and its first sample's index."""
 
     waveform: NDArray[np.float32]
     start: int
@@ -26,24 +26,25 @@ class Crop(NamedTuple):
 def load_crop(
     path: Path | Member, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
 ) -> NDArray[np.float32]:
-    """`cut_crop`'s waveform."""
+    """Return the waveform of `cut_crop`."""
     return cut_crop(path, sample_rate_hz=sample_rate_hz, samples=samples, place=place, window=window).waveform
 
 
 def cut_crop(
     path: Path | Member, *, sample_rate_hz: int, samples: int, place: float | None = None, window: int = 0
 ) -> Crop:
-    """Decode little more than the wanted part, as mono; see `audio.Recording`.
+    """Decode a crop as mono, with little more than the wanted part; see `audio.Recording`.
 
     Args:
-        path: of a recording, or its place in a shard.
+        path: path of a recording, or its place in a shard.
+        sample_rate_hz: sample rate of the result.
         samples: length of the result at `sample_rate_hz`.
-        place: where the crop lies, from 0 (earliest) to 1 (latest), 0.5 in the centre; None takes window number
-            `window`, counted from the start of the file in steps of `samples`.
+        place: position of the crop, from 0 (earliest) to 1 (latest), 0.5 in the centre; None: use `window`.
+        window: number of the window, counted from the start of the file in steps of `samples`.
 
     Raises:
-        AudioDecodeError: the file is missing, not audio, shorter than that window begins, or, where all of it had to be
-            read, damaged for more than half of it.
+        AudioDecodeError: the file is missing, is not audio, or ends before that window begins. Or the whole file had to
+            be read and more than half of it is damaged.
         ValueError: `place` or `window` is out of its range.
     """
     if window < 0 or (place is not None and not 0 <= place <= 1):
@@ -60,7 +61,7 @@ def cut_crop(
 
 
 def length(path: Path | Member, *, sample_rate_hz: int) -> int:
-    """Of what decodes, in samples at this rate.
+    """Return the length of the part that decodes, in samples at this rate.
 
     Raises:
         AudioDecodeError: see `load_crop`.
@@ -102,13 +103,13 @@ def _head(blocks: Iterator[NDArray[np.float32]], samples: int) -> NDArray[np.flo
 
 
 def _extent(path: Path | Member) -> Extent | None:
-    """None where only decoding all of it tells."""
+    """Return the extent, or None if only decoding the whole file can tell."""
     return (path.extent if isinstance(path, Member) else None) or _measure(path)
 
 
 @lru_cache(2**17)
 def _measure(path: Path | Member) -> Extent | None:
-    """Kept, as an epoch comes back to the same files."""
+    """Measure a recording; cached, because every epoch reads the same files."""
     try:
         with open_audio(path) as source:
             return Recording(source).measure()

@@ -1,4 +1,4 @@
-"""Change or drop captions of a manifest; a row that loses all of them leaves, one that never had any stays."""
+"""Changes or drops captions of a manifest; a row that loses all its captions is left out."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from train.data.manifest import Row
 
 @dataclass(frozen=True)
 class Edited:
-    """The rows that are left, and how many captions were looked at, changed and dropped, and rows left out."""
+    """The remaining rows, the numbers of captions that were checked, changed and dropped, and of rows left out."""
 
     rows: list[Row]
     captions: int
@@ -20,11 +20,13 @@ class Edited:
 def edit_captions(
     rows: Sequence[Row], edit: Callable[[Sequence[str]], Sequence[str]], *, sources: Collection[str]
 ) -> Edited:
-    """Put `edit` to all distinct captions of rows of these sources; other rows stay as they are.
+    """Apply `edit` to all distinct captions of rows with these sources; other rows do not change.
+
+    A row that never had captions stays.
 
     Args:
-        edit: texts -> as many texts; "" drops one.
-        sources: of `Row.source`; "" means rows that name none.
+        edit: maps texts to the same number of texts; "" drops a text.
+        sources: values of `Row.source`; "" means rows without a source.
     """
     texts = list(dict.fromkeys(text for row in rows if row.source in sources for text in row.captions))
     edited = dict(zip(texts, edit(texts), strict=True))

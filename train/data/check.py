@@ -1,4 +1,4 @@
-"""What in a manifest would hurt a run or spoil an evaluation. Every recording is decoded once, in parallel."""
+"""Finds problems in a manifest that would hurt a run or an evaluation; decodes every recording once, in parallel."""
 
 import hashlib
 import json
@@ -33,11 +33,11 @@ KINDS = {
 """Kinds of findings, worst first."""
 
 HARMLESS = frozenset({"shared_caption"})
-"""Tag lists and playlist titles repeat by nature; a person must judge."""
+"""Tag lists and playlist titles repeat by nature, so a person must judge these findings."""
 
 
 class Finding(NamedTuple):
-    """One thing found: a key of `KINDS`, the lines of the manifest (from 1) that it concerns, and a detail."""
+    """One problem: a key of `KINDS`, the lines of the manifest (from 1) that have it, and a detail."""
 
     kind: str
     lines: tuple[int, ...]
@@ -46,8 +46,14 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found, worst first; `seconds` is the length of all distinct recordings that decode, `uncaptioned`
-    the number of rows without captions, which train what needs none."""
+    """The result of a check, worst findings first.
+
+    Attributes:
+        rows: number of usable rows.
+        uncaptioned: number of rows without captions. They only train objectives that need no captions.
+        seconds: total length of all distinct recordings that decode.
+        findings: the problems.
+    """
 
     rows: int
     uncaptioned: int
@@ -56,18 +62,24 @@ class Report:
 
     @property
     def hurts(self) -> bool:
-        """Whether there is anything to repair before a run."""
+        """Tell whether anything must be repaired before a run."""
         return any(finding.kind not in HARMLESS for finding in self.findings)
 
     def counts(self) -> dict[str, int]:
-        """Findings of each kind that occurs, worst first."""
+        """Return the number of findings of each kind that occurs, worst first."""
         counted = Counter(finding.kind for finding in self.findings)
         return {kind: counted[kind] for kind in KINDS if counted[kind]}
 
 
 class Sound(NamedTuple):
-    """What decoding one file showed: the kind of what is wrong with it ("" for nothing) and a detail, its length, and
-    a SHA-256 of its decoded samples, as mono at its own rate ("" where they cannot all be had)."""
+    """The result of decoding one file.
+
+    Attributes:
+        problem: the kind of problem, "" for none.
+        detail: text about the problem.
+        seconds: length of the decoded audio.
+        fingerprint: SHA-256 of the decoded samples, as mono at the file's own rate; "" if not all samples decode.
+    """
 
     problem: str
     detail: str
@@ -78,15 +90,16 @@ class Sound(NamedTuple):
 def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None = None) -> Report:
     """Read every line and decode every recording to its end.
 
-    An empty caption is reported, and its row checked without it. Two files are the same audio if they decode to the
+    An empty caption is reported, and its row is checked without it. Two files are the same audio if they decode to the
     same samples, whatever their formats and tags.
 
     Args:
-        workers: decoding processes; 1 decodes in this one.
-        console: shows a progress bar if it is a terminal, else a line each tenth of the way; None shows nothing.
+        manifest: the manifest file.
+        workers: number of decoding processes; 1: decode in this process.
+        console: shows a progress bar on a terminal, otherwise a line per tenth of the work; None: shows nothing.
 
     Raises:
-        ManifestError: no such file, or no line in it.
+        ManifestError: the file does not exist or has no line.
         ProcessDiedError: a decoding process died.
     """
     rows, findings = _read(manifest)
@@ -110,7 +123,7 @@ def check_manifest(manifest: Path, *, workers: int = 1, console: Console | None 
 
 
 def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
-    """Usable rows by line number, and what is wrong with the other lines and with single captions."""
+    """Return the usable rows by line number, and the findings in other lines and in single captions."""
     rows: dict[int, Row] = {}
     findings = []
     for number, text in manifest_lines(manifest):
@@ -127,7 +140,7 @@ def _read(manifest: Path) -> tuple[dict[int, Row], list[Finding]]:
 
 
 def _without_empty_captions(line: str) -> tuple[str, int]:
-    """The line without captions that hold no letter or digit, and how many those were."""
+    """Return the line without captions that hold no letter or digit, and the number of removed captions."""
     try:
         values = json.loads(line)
         captions = values["captions"]
@@ -164,7 +177,7 @@ def decode(path: Path) -> Sound:
 
 
 def _same_audio(rows: Mapping[int, Row], sounds: Mapping[Path, Sound]) -> Iterator[Finding]:
-    """A finding for each set of rows whose recordings decode to the same samples."""
+    """Yield a finding for each group of rows whose recordings decode to the same samples."""
     groups = defaultdict(list)
     for line, row in rows.items():
         if fingerprint := sounds[row.file].fingerprint:
@@ -181,7 +194,7 @@ def _same_audio(rows: Mapping[int, Row], sounds: Mapping[Path, Sound]) -> Iterat
 
 
 def _shared_captions(rows: Mapping[int, Row]) -> Iterator[Finding]:
-    """A finding for each caption, whatever its capitals and spaces, that training and test rows have in common."""
+    """Yield a finding for each caption in both training and test rows; case and spaces are ignored."""
     lines_of: dict[str, dict[str, list[int]]] = {"train": defaultdict(list), "test": defaultdict(list)}
     for line, row in rows.items():
         if row.split in lines_of:

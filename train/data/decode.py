@@ -1,7 +1,7 @@
-"""Recordings decoded once and for all, for runs that draw crops from each of them many times.
+"""Decodes recordings once, for runs that draw many crops from each of them.
 
-A crop of a long MP3 or Vorbis file costs a seek, the decoding of what lies before, and the resampling; of a FLAC that
-has the model's sample rate already it costs a tenth of that.
+A crop of a long MP3 or Vorbis file costs a seek, decoding of the part before it, and resampling. A crop of a FLAC file
+that already has the model's sample rate costs a tenth of that.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from train.data.manifest import Row
 from train.data.processes import each
 from train.data.progress import shown
 
-COMPRESSION = 0.2  # of 0 to 1: what more saves little and costs much
+COMPRESSION = 0.2  # from 0 to 1; a higher value saves little space and costs much time
 
 
 class Clip(NamedTuple):
-    """A part of a recording; what ends within it gives less."""
+    """A part of a recording; shorter if the recording ends within it."""
 
     start_s: float
     length_s: float
@@ -40,17 +40,19 @@ def decode_rows(
     workers: int = 1,
     console: Console | None = None,
 ) -> tuple[list[Row], dict[Path, str]]:
-    """Write each recording as mono FLAC of 16 bits; what is there already, and newer than the recording, stays.
+    """Write each recording as mono FLAC of 16 bits; an existing file that is newer than the recording is kept.
 
     Args:
-        out: folder that gets `audio/`, with a file for each recording, however many rows it has.
-        clip: which part of each; None takes all. MuLan's is of 30 s, from 30 s on (§3.4).
-        workers: processes; 1 decodes in this one.
-        console: shows how far it is; None shows nothing.
+        rows: rows of a manifest.
+        out: folder of the new `audio/` folder. A recording gets one file, however many rows it has.
+        sample_rate_hz: sample rate of the new files.
+        clip: the part of each recording to keep; None: all. MuLan uses 30 s, from 30 s on (§3.4).
+        workers: number of processes; 1: decode in this process.
+        console: shows progress; None: shows nothing.
 
     Returns:
-        The rows with the new files as their audio, and the recordings that do not decode or end before the clip, whose
-        rows are left out, each with the reason.
+        The rows with the new files as their audio, and the reason for each recording that does not decode or ends
+        before the clip. The rows of those recordings are left out.
 
     Raises:
         ProcessDiedError: a decoding process died.
@@ -68,14 +70,14 @@ def decode_rows(
 
 
 def _file_of(path: Path, *, out: Path, sample_rate_hz: int, clip: Clip | None) -> Path:
-    """Named after the recording and, as two may have one name, its folder, and by what is made of it."""
+    """Name the file after the recording and a hash of its path and settings, as two recordings may share a name."""
     made = f"{path.resolve()} {sample_rate_hz}" + (f" {clip.start_s:g} {clip.length_s:g}" if clip else "")
     digest = hashlib.sha256(made.encode()).hexdigest()[:12]
     return out / "audio" / f"{path.stem[:60]}-{digest}.flac"
 
 
 def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None) -> str:
-    """Why the first file cannot become the second; empty if it did."""
+    """Decode the first file into the second; return the reason if that fails, otherwise ""."""
     path, file = files
     if not path.is_file():
         return "no such file"
@@ -95,13 +97,13 @@ def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None)
 
 
 def write_flac(path: Path, file: Path | BinaryIO, *, sample_rate_hz: int, clip: Clip | None = None) -> int:
-    """Write a recording, or a part of it, as mono FLAC of 16 bits; what is above full scale is clipped.
+    """Write a recording, or a part of it, as mono FLAC of 16 bits; samples above full scale are clipped.
 
     Returns:
         The number of samples written.
 
     Raises:
-        DecodeError: it does not decode.
+        DecodeError: the recording does not decode.
     """
     written = 0
     with soundfile.SoundFile(
@@ -115,7 +117,7 @@ def write_flac(path: Path, file: Path | BinaryIO, *, sample_rate_hz: int, clip: 
 
 
 def _part(blocks: Iterable[NDArray[np.float32]], *, clip: Clip, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
-    """What of the blocks lies in the clip; what follows it is not decoded."""
+    """Yield the part of the blocks inside the clip; nothing after the clip is decoded."""
     start, end = (round(time_s * sample_rate_hz) for time_s in (clip.start_s, clip.start_s + clip.length_s))
     position = 0
     for block in blocks:

@@ -1,14 +1,14 @@
-"""Texts of which a person said whether they describe music."""
+"""Texts that a person labelled as describing music or not."""
 
 import json
 from pathlib import Path
 from typing import NamedTuple
 
-MIN_OF_A_KIND = 5  # so that at least one of each kind is held out
+MIN_OF_A_KIND = 5  # so that at least one text of each kind is held out
 
 
 class TextFilterError(ValueError):
-    """Labelled texts or a filter folder that cannot be used; the message is one sentence for the user."""
+    """The labelled texts or a filter folder cannot be used. The message is one sentence for the user."""
 
 
 class Labelled(NamedTuple):
@@ -19,10 +19,11 @@ class Labelled(NamedTuple):
 
 
 def read_labelled(path: Path) -> list[Labelled]:
-    """Lines of {"text": "...", "is_music": true|false}.
+    """Read lines of {"text": "...", "is_music": true|false}.
 
     Raises:
-        TextFilterError: no such file, another kind of line (its number), or too few texts of a kind.
+        TextFilterError: the file does not exist, a line has another form (the message names its number), or there are
+            too few texts of a kind.
     """
     if not path.is_file():
         raise TextFilterError(f'no labelled texts at {path}; expected JSON Lines of {{"text": ..., "is_music": ...}}')

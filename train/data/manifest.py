@@ -1,8 +1,8 @@
-"""The manifest: JSON Lines, one track a line, of which only `audio` is required.
+"""The manifest: JSON Lines, one track per line; only `audio` is required.
 
-A row without captions trains what needs none; one without labels says nothing about labels, unless it says `"labels":
-[]`: that none of the set's labels fits, which makes it a negative of each of them in an evaluation. A "note" of a row,
-such as what is known against its data set, is shown beside an evaluation of labels.
+A row without captions only trains objectives that need none. A row without labels says nothing about labels. A row with
+`"labels": []` says that none of the set's labels fits, so it is a negative of each label in an evaluation. A row may
+have a "note", for example about known faults of its data set. The note is shown with an evaluation of labels.
 """
 
 import hashlib
@@ -17,17 +17,19 @@ from train.data.member import Member
 
 SPLITS = ("train", "val", "test")
 SOURCES = ("short_form", "long_form", "playlist", "labels", "recorded")
-"""Of texts, as MuLan mixes them (§3.4), and of recordings without any."""
+"""Kinds of texts, as MuLan mixes them (§3.4), and recordings without texts ("recorded")."""
 
 
 class ManifestError(ValueError):
-    """A manifest that cannot be used; the message is one sentence with the line number."""
+    """The manifest cannot be used. The message is one sentence with the line number."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One track: where its audio lies, its split, and what is said about it: captions, labels, source, if any; and
-    whether its labels are known to be none."""
+    """One track: its audio, its split, its optional captions, labels and source.
+
+    `no_label` says that the labels are known to be none.
+    """
 
     audio: Path | Member
     captions: tuple[str, ...]
@@ -40,10 +42,10 @@ class Row:
 
     @property
     def file(self) -> Path:
-        """The recording, of a row that was read from a manifest.
+        """The recording's file, for a row that was read from a manifest.
 
         Raises:
-            ManifestError: it lies in a shard.
+            ManifestError: the recording lies in a shard.
         """
         if isinstance(self.audio, Member):
             raise ManifestError(f"{self.audio} lies in a shard; expected a recording that a manifest names")
@@ -51,37 +53,40 @@ class Row:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether it says which labels it has, which may be none."""
+        """Tell whether the row states its labels, which may be none."""
         return bool(self.labels) or self.no_label
 
 
 def read_manifest(path: str | Path, *, split: str | None = None, having: str | None = None) -> list[Row]:
-    """Rows in file order, of one split or of all; `audio` becomes a path beside the manifest.
+    """Read the rows of one split, or of all, in file order; `audio` is resolved relative to the manifest.
 
     Args:
-        having: "captions" leaves out the rows that have none, "labels" those that say nothing about labels.
+        path: the manifest file.
+        split: the split to read; None: all.
+        having: "captions" leaves out rows without captions, "labels" leaves out rows that do not state their labels.
 
     Raises:
-        ManifestError: no such file, a line that is no JSON object or lacks a field, or no such row in the split.
+        ManifestError: the file does not exist, a line is no JSON object or lacks a field, or no such row is in the
+            split.
     """
     return select_rows(read_rows(Path(path)), split=split, having=having, of=path)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows in file order; raises as `read_manifest`, but for a manifest without any."""
+    """Read all rows in file order; raises like `read_manifest`, but accepts a manifest without rows."""
     return [parse_row(line, where=f"{path}, line {n}", folder=path.parent) for n, line in manifest_lines(path)]
 
 
 def select_rows(
     rows: Sequence[Row], *, split: str | None = None, having: str | None = None, of: str | Path
 ) -> list[Row]:
-    """Those of one split or of all; `having` as for `read_manifest`.
+    """Select the rows of one split, or of all; `having` is the same as in `read_manifest`.
 
     Args:
-        of: what the rows were read from, for the error.
+        of: the source of the rows, for the error message.
 
     Raises:
-        ManifestError: there are none.
+        ManifestError: there are no such rows.
     """
     chosen = [row for row in rows if split is None or row.split == split]
     if not chosen:
@@ -99,33 +104,33 @@ def select_rows(
 
 
 def manifest_sha256(path: Path) -> str:
-    """The digest, in hex, by which a run knows its manifest again."""
+    """Return the digest, in hex, by which a run recognises its manifest."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, text) of each line that is not blank.
+    """Yield (number from 1, text) of each line that is not blank.
 
     Raises:
-        ManifestError: no such file, or not UTF-8.
+        ManifestError: the file does not exist or is not UTF-8.
     """
     if not path.is_file():
         raise ManifestError(f"no manifest at {path}; expected a JSON Lines file, one track a line")
     try:
-        with path.open(encoding="utf-8") as file:  # unlike str.splitlines, it leaves U+2028 inside a caption alone
+        with path.open(encoding="utf-8") as file:  # unlike str.splitlines, this does not split at U+2028 in a caption
             yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
     except UnicodeDecodeError as exc:
         raise ManifestError(f"{path} is not UTF-8 text ({exc.reason}); expected a JSON Lines file") from exc
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows so that `read_manifest` gives them back, audio relative to the manifest, as `write_json_lines`."""
+    """Write rows that `read_manifest` reads back, with audio relative to the manifest, like `write_json_lines`."""
     folder = path.parent.resolve()
     write_json_lines(path, (_line(row, folder=folder) for row in rows))
 
 
 def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
-    """One object a line; the file is the old or the whole new one."""
+    """Write one object per line; the file is either the complete old one or the complete new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
@@ -136,13 +141,13 @@ def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 
 def _line(row: Row, *, folder: Path) -> dict[str, Any]:
-    # Links are followed as the reader's ".." will follow them, but for a recording that is one itself.
+    # Resolve links in the folder as the reader's ".." will, but not the recording itself if it is a link.
     audio = row.file.parent.resolve() / row.file.name
     return row_values(row, audio=Path(os.path.relpath(audio, folder)).as_posix())
 
 
 def row_values(row: Row, *, audio: str) -> dict[str, Any]:
-    """What stands in a line of a manifest, from which `make_row` makes the row again."""
+    """Return the values of a row's manifest line, from which `make_row` makes the row again."""
     values: dict[str, Any] = {"audio": audio, "track_id": row.track_id, "split": row.split}
     values |= {"captions": list(row.captions)} if row.captions else {}
     values |= {"labels": list(row.labels)} if row.is_labelled else {}
@@ -151,11 +156,12 @@ def row_values(row: Row, *, audio: str) -> dict[str, Any]:
 
 
 def parse_row(line: str, *, where: str, folder: Path) -> Row:
-    """The row of one line.
+    """Parse one line into a row.
 
     Args:
-        where: file and line number, for the error.
-        folder: the manifest's, which `audio` is relative to.
+        line: the text of the line.
+        where: file and line number, for the error message.
+        folder: the manifest's folder, to which `audio` is relative.
 
     Raises:
         ManifestError: the line is no JSON object, or a field is missing or of the wrong kind.
@@ -170,7 +176,7 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
 
 
 def make_row(values: dict[str, Any], *, audio: Path | Member, where: str) -> Row:
-    """The row of a line's values, of which "audio" is there; `audio` is where that lies.
+    """Make a row from the values of a line, which must include "audio"; `audio` is its resolved location.
 
     Raises:
         ManifestError: a field is of the wrong kind.

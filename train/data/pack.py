@@ -1,4 +1,4 @@
-"""Write a manifest's recordings as shards that `train.data.shards` reads, and the package `webdataset` too."""
+"""Writes a manifest's recordings as shards that `train.data.shards` and the package `webdataset` can read."""
 
 import hashlib
 import io
@@ -26,22 +26,22 @@ from train.data.shards import INDEX_SUFFIX, SUFFIX, index_path, make_index
 
 ENCODINGS = ("flac", "opus")
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
-OPUS_BITS_PER_SAMPLE = 3  # 48 kbit/s at 16 kHz: Opus hardly changes music of that band
-OPUS_OPTIONS = {"frame_duration": "60"}  # ms, of a packet: the longest, as each costs the reader something
+OPUS_BITS_PER_SAMPLE = 3  # 48 kbit/s at 16 kHz, where Opus hardly changes music
+OPUS_OPTIONS = {"frame_duration": "60"}  # ms per packet; the longest, because every packet costs the reader time
 SUMMARY = "index.json"
-_KEY_CHARACTERS = 60  # of a track_id in a key: with a number before it and a suffix behind, a tar's header holds it
+_KEY_CHARACTERS = 60  # of a track_id in a key, so that number, key and suffix fit into a tar header
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 class Encoding(NamedTuple):
-    """How recordings are encoded anew: one of `ENCODINGS`, as mono of this rate."""
+    """How recordings are re-encoded: with one of `ENCODINGS`, as mono at this sample rate."""
 
     codec: str
     sample_rate_hz: int
 
 
 class Packed(NamedTuple):
-    """A shard that was written: its name and size, its rows by split, and what was left out of it, with the reason."""
+    """A shard that was written: name, size, digest, its rows by split, and the reason for each recording left out."""
 
     name: str
     bytes: int
@@ -59,19 +59,22 @@ def pack_rows(
     workers: int = 1,
     console: Console | None = None,
 ) -> list[Packed]:
-    """Write shards of the rows in their order, an index beside each, and `index.json`, which counts their rows.
+    """Write the rows in order as shards, each with an index, and `index.json`, which counts the rows.
 
-    The same rows, recordings and settings give the same bytes, whatever the workers. A row's files are named by its
-    number, from 0, and by its track_id without what a key must not hold; the JSON has the track_id as it is.
+    The same rows, recordings and settings give the same bytes, whatever the number of workers. A row's files are named
+    by its number, from 0, and its track_id without the characters that a key must not hold. The JSON has the original
+    track_id.
 
     Args:
+        rows: rows of a manifest.
         out: a folder without shards.
-        shard_bytes: a shard is closed once its recordings, as they are, take so many bytes.
-        encoding: None keeps the files as they are.
-        workers: processes, each of which writes a shard at a time.
+        shard_bytes: a shard is closed when the original files of its recordings reach this size.
+        encoding: None: keep the files unchanged.
+        workers: number of processes; each writes one shard at a time.
+        console: shows progress; None: shows nothing.
 
     Raises:
-        ManifestError: `out` holds shards, or not one recording can be packed.
+        ManifestError: `out` already holds shards, or no recording can be packed.
         ProcessDiedError: a process died.
         OSError: a file cannot be written.
     """
@@ -95,13 +98,13 @@ def pack_rows(
 
 
 def pattern_of(packed: Sequence[Packed]) -> str:
-    """The names of these shards, such as `{000..063}.tar`."""
+    """Return a pattern for the names of these shards, such as `{000..063}.tar`."""
     first, last = (shard.name.removesuffix(SUFFIX) for shard in (packed[0], packed[-1]))
     return f"{first if first == last else f'{{{first}..{last}}}'}{SUFFIX}"
 
 
 def make_key(number: int, track_id: str) -> str:
-    """The name of a row's files, up to their suffixes.
+    """Make the name of a row's files, without their suffixes.
 
     >>> make_key(17, "a/Song No. 1.mp3")
     '00000017-a_Song_No_1_mp3'
@@ -111,13 +114,15 @@ def make_key(number: int, track_id: str) -> str:
 
 
 def write_opus(path: Path, file: BinaryIO, *, sample_rate_hz: int) -> None:
-    """Write a recording as mono Ogg Opus, the same bytes each time.
+    """Write a recording as mono Ogg Opus; the same recording gives the same bytes.
 
     Args:
+        path: the recording.
+        file: the file to write.
         sample_rate_hz: one of `OPUS_RATES_HZ`.
 
     Raises:
-        DecodeError: it does not decode.
+        DecodeError: the recording does not decode.
     """
     position = 0
     with av.open(file, "w", format="ogg", options={"fflags": "+bitexact"}) as target:
@@ -135,7 +140,7 @@ def write_opus(path: Path, file: BinaryIO, *, sample_rate_hz: int) -> None:
 
 
 def _parts(rows: Sequence[Row], *, shard_bytes: int) -> Iterator[list[tuple[int, Row]]]:
-    """The rows of each shard, with their numbers."""
+    """Yield the rows of each shard, with their numbers."""
     part: list[tuple[int, Row]] = []
     filled = 0
     for number, row in enumerate(rows):
@@ -175,7 +180,7 @@ def _pack(shard: tuple[Path, Sequence[tuple[int, Row]]], *, encoding: Encoding |
 
 
 def _add(tar: tarfile.TarFile, row: Row, *, key: str, encoding: Encoding | None, folder: Path) -> str:
-    """Add a row's two files; else return why its recording cannot be read. `folder` has room for one."""
+    """Add a row's two files, or return why its recording cannot be read; `folder` is used for a temporary file."""
     if encoding:
         suffix = f".{encoding.codec}"
     else:
@@ -201,7 +206,7 @@ def _add(tar: tarfile.TarFile, row: Row, *, key: str, encoding: Encoding | None,
 
 
 def _add_file(tar: tarfile.TarFile, name: str, file: BinaryIO) -> None:
-    """With nothing in its header that depends on the day or the user."""
+    """Add a file; its tar header does not depend on the date or the user."""
     info = tarfile.TarInfo(name)
     info.size = file.seek(0, io.SEEK_END)
     file.seek(0)

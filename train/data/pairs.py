@@ -1,4 +1,4 @@
-"""(audio crop, caption) pairs for training and for evaluation, and the order in which an epoch takes them."""
+"""(audio crop, caption) pairs for training and evaluation, and their order in an epoch."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from train.data.manifest import ManifestError, Row
 from train.data.member import Member, fetched_ahead
 from train.teacher import TeacherTargets
 
-Key = tuple[int, int, int]  # epoch, place of the row, how often the epoch took that row before
-MAX_DRAWS = 100  # of rows for one item, before its audio is given up
-CENTRE = 0.5  # a crop's place: as much before it as after it
+Key = tuple[int, int, int]  # epoch, place of the row, number of times the epoch already took this row
+MAX_DRAWS = 100  # number of rows that are tried for one item before it becomes silence
+CENTRE = 0.5  # place of the central crop
 
 
 class Unreadable(NamedTuple):
@@ -29,9 +29,17 @@ class Unreadable(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One item: float32 waveform [samples], two augmented views [2, samples] where asked for, caption ("" where the row
-    has none), its row, what a teacher hears in it, float32 [tags], where asked for, and the rows that could not be
-    decoded before this one was taken in their place."""
+    """One item.
+
+    Attributes:
+        waveform: float32 [samples].
+        views: two augmented views [2, samples], if requested.
+        caption: "" if the row has none.
+        place: the index of its row.
+        targets: a teacher's output for it, float32 [tags], if requested.
+        unreadable: rows that could not be decoded before this one replaced them.
+        silent: whether the item is silence because no row could be decoded.
+    """
 
     waveform: Tensor
     views: Tensor | None
@@ -43,15 +51,15 @@ class Pair(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a step takes."""
+    """The input of one training step."""
 
     waveforms: Tensor  # float32 [n, samples]
     views: Tensor | None  # float32 [n, 2, samples]
     captions: list[str]  # "" for a row without any
     places: Tensor  # int64 [n], the rows
-    targets: Tensor | None  # float32 [n, tags], a teacher's; NaN where it has heard nothing
+    targets: Tensor | None  # float32 [n, tags], a teacher's; NaN for an item without teacher output
     unreadable: list[Unreadable]
-    silent: bool  # whether an item is silence, because nothing could be decoded in its place
+    silent: bool  # whether an item is silence because no row could be decoded
 
 
 def collate(pairs: Sequence[Pair]) -> Batch:
@@ -72,19 +80,24 @@ def collate(pairs: Sequence[Pair]) -> Batch:
 class PairDataset(Dataset[Pair]):
     """One item per track: a crop of one window, one caption and the place of its row.
 
-    In training crop and caption are drawn at random from the seed and the key, and so are the augmentations: the data
-    of an epoch depend neither on the workers nor on where a run was resumed. In evaluation the key is the place of the
-    row alone, the crop is the central window (MusCALL §4.2), and the caption is drawn from (seed, place).
+    In training, the crop, the caption and the augmentations are drawn at random from the seed and the key. So the data
+    of an epoch do not depend on the number of workers or on where a run was resumed. In evaluation the key is only the
+    place of the row, the crop is the central window (MusCALL §4.2), and the caption is drawn from (seed, place).
 
-    In training a row that cannot be decoded is replaced by one drawn in the same way, up to `MAX_DRAWS` times, so every
-    batch is full. Where that fails, and in evaluation, the item is silence, it says so, and its `unreadable` says why:
-    the caller decides.
+    In training, a row that cannot be decoded is replaced by another random row, up to `MAX_DRAWS` times, so every batch
+    is full. If that fails, and in evaluation, the item is silence with `silent` set, and `unreadable` has the reasons.
+    The caller decides what to do.
 
     Args:
-        augment: of waveforms, in training; None leaves them as they are.
-        views: "crop" adds two augmented views of the crop, "track" one of it and one of another crop of the recording.
-        targets: what a teacher hears in these rows, where items are to have it.
-        random_crops: whether training takes a random crop, else the central window.
+        rows: the tracks.
+        frontend: gives the sample rate and the length of a crop.
+        seed: of all random choices.
+        training: whether items are for training or for evaluation.
+        augment: augmentation of waveforms in training; None: no augmentation.
+        views: "crop" adds two augmented views of the crop; "track" adds one of the crop and one of another crop of the
+            same recording.
+        targets: a teacher's output for these rows, if items need it.
+        random_crops: whether training takes a random crop instead of the central window.
     """
 
     def __init__(
@@ -108,7 +121,7 @@ class PairDataset(Dataset[Pair]):
 
     def __getitem__(self, key: int | Key) -> Pair:
         epoch, first, taken = key if isinstance(key, tuple) else (0, key, 0)
-        rng = np.random.default_rng((self.seed, epoch, first, taken, 1))  # apart from that of `_read`
+        rng = np.random.default_rng((self.seed, epoch, first, taken, 1))  # independent of the generator in `_read`
         unreadable: list[Unreadable] = []
         place = first
         for _ in range(MAX_DRAWS if self.training else 1):
@@ -123,7 +136,7 @@ class PairDataset(Dataset[Pair]):
         return Pair(silence, views, "", first, targets, tuple(unreadable), silent=True)
 
     def __getitems__(self, keys: Sequence[int | Key]) -> list[Pair]:
-        """The items of a batch, for which a loader asks together: a store is asked for all their recordings at once."""
+        """Return the items of a batch, which a loader requests together; its recordings are fetched in parallel."""
         places = [key[1] if isinstance(key, tuple) else key for key in keys]
         with fetched_ahead([self.rows[place].audio for place in places]):
             return [self[key] for key in keys]
@@ -158,18 +171,24 @@ class PairDataset(Dataset[Pair]):
 def epoch_order(
     rows: Sequence[Row], *, mixture: Mapping[str, float], seed: int, epoch: int, shuffle_shards: int = 0
 ) -> list[Key]:
-    """The keys of an epoch in order, as many as there are rows.
+    """Return the keys of an epoch in order, as many as there are rows.
 
-    Without a mixture it is a permutation. With one, such as MuLan's {"short_form": 2, "long_form": 2, "playlist": 1,
-    "labels": 1} (§3.4), every part of it, such as a batch, has the sources in these proportions, but for rounding, and
-    a source goes round as often as needed. A source that the mixture does not name takes no part.
+    Without a mixture the order is a permutation. A mixture gives the proportions of the sources, such as MuLan's
+    {"short_form": 2, "long_form": 2, "playlist": 1, "labels": 1} (§3.4). Every part of the epoch, such as a batch, has
+    these proportions, except for rounding. A source repeats as often as needed. A source that is not in the mixture is
+    not used.
 
     Args:
-        shuffle_shards: rows of only so many shards, drawn at random, are mixed at a time, for a disk or a cache that is
-            read shard by shard; of each source apart, where there is a mixture. 0 mixes all rows.
+        rows: the training rows.
+        mixture: weight of each source; empty: no mixture.
+        seed: of the order.
+        epoch: number of the epoch.
+        shuffle_shards: number of random shards whose rows are shuffled together, for a disk or a cache that is read
+            shard by shard. With a mixture, this applies to each source separately. 0: shuffle all rows.
 
     Raises:
-        ManifestError: the mixture names a source that no row has, or `shuffle_shards` is asked for without shards.
+        ManifestError: the mixture names a source that no row has, or `shuffle_shards` is set and the rows are not in
+            shards.
     """
     shards = [row.audio.shard for row in rows if isinstance(row.audio, Member)]
     if shuffle_shards and len(shards) < len(rows):
@@ -195,10 +214,10 @@ def epoch_order(
 def _shuffle_by_shards(
     places: Sequence[int], shards: Sequence[str], *, at_once: int, rng: np.random.Generator
 ) -> list[int]:
-    """The places of some rows, those of `at_once` shards mixed, then those of the next; 0 mixes all.
+    """Shuffle rows in groups of `at_once` shards, one group after the other; 0 shuffles all rows together.
 
     Args:
-        shards: each row's; not read for 0.
+        shards: the shard of each row; not used if `at_once` is 0.
     """
     if not at_once:
         mixed: list[int] = rng.permutation(places).tolist()
@@ -217,9 +236,9 @@ def _shuffle_by_shards(
 
 
 def _interleave(weights: Sequence[float], *, length: int) -> list[int]:
-    """`length` numbers of sources, each as often as its weight says, and evenly spread.
+    """Return `length` source numbers, each as often as its weight says and evenly spread.
 
-    The k-th of the c places of a source would lie at (k + 1/2) / c of the way; they are taken in that order.
+    The k-th of a source's c items has the position (k + 1/2) / c; the items are sorted by position.
 
     >>> _interleave([2, 1, 1], length=8)
     [0, 1, 2, 0, 0, 1, 2, 0]

@@ -1,4 +1,4 @@
-"""One function over many recordings, in several processes."""
+"""Applies a function to many recordings in several processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,16 +11,17 @@ Result = TypeVar("Result")
 
 
 class ProcessDiedError(RuntimeError):
-    """A process that ended before its work; the message is one sentence for the user."""
+    """A process died before it finished. The message is one sentence for the user."""
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int, at_once: int = 8) -> Iterator[Result]:
-    """`work`, which decodes, on each of the items, in their order.
+    """Apply the decoding function `work` to each item and yield the results in order.
 
     Args:
-        work: a function that can be pickled, as can what it takes and gives.
-        workers: processes; 1 works in this one.
-        at_once: items that a process is given at a time.
+        work: a function that can be pickled, and so can its argument and result.
+        items: the arguments.
+        workers: number of processes; 1: work in this process.
+        at_once: number of items that a process gets at a time.
 
     Raises:
         ProcessDiedError: a process died.
@@ -30,7 +31,7 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int,
         yield from map(work, items)
         return
     try:
-        # Spawned: a forked child would inherit the locks of whatever threads the caller runs.
+        # Use spawn, because a forked child would inherit locks that the caller's threads hold.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield from pool.map(work, items, chunksize=at_once)
     except BrokenProcessPool as exc:

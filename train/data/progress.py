@@ -1,4 +1,4 @@
-"""How long work on data shows how far it is."""
+"""Shows the progress of long work on data."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -10,12 +10,13 @@ T = TypeVar("T")
 
 
 def shown(items: Iterable[T], *, total: int, doing: str, console: Console | None) -> Iterator[T]:
-    """The same items, with a bar and the time left on a terminal, and elsewhere a line each tenth of the way.
+    """Yield the same items; show a bar and the time left on a terminal, otherwise a line per tenth of the work.
 
     Args:
+        items: the items.
         total: number of items.
         doing: what is done to them, such as "decoded".
-        console: None shows nothing.
+        console: None: shows nothing.
     """
     if console is not None and console.is_terminal:
         yield from track(items, description=doing, total=total, console=console)

@@ -1,4 +1,4 @@
-"""The rows that a run or an evaluation is about: of a manifest, or of shards."""
+"""Reads the rows of a run or an evaluation from a manifest or from shards."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,22 +9,22 @@ from train.data.store import is_url
 
 
 class Data(NamedTuple):
-    """All rows of all splits, and a digest, in hex, by which a run knows them again."""
+    """All rows of all splits, and a digest, in hex, by which a run recognises them."""
 
     rows: list[Row]
     sha256: str
 
 
 def is_shards(source: str | Path) -> bool:
-    """Whether it names shards, such as `shards/{000..063}.tar`."""
+    """Tell whether `source` names shards, such as `shards/{000..063}.tar`."""
     return str(source).endswith(SUFFIX)
 
 
 def read_data(source: str | Path) -> Data:
-    """Read a manifest, or the indices of shards here or in a store.
+    """Read a manifest, or the indices of local or remote shards.
 
     Raises:
-        ManifestError: it cannot be read, or holds what is no row.
+        ManifestError: the source cannot be read, or holds something that is not a row.
     """
     if is_shards(source):
         return Data(*read_shards(str(source)))
@@ -36,5 +36,5 @@ def read_data(source: str | Path) -> Data:
 
 
 def read_split(source: str | Path, *, split: str | None = None, having: str | None = None) -> list[Row]:
-    """The rows of one split, or all; see `train.data.manifest.select_rows`."""
+    """Read the rows of one split, or of all; see `train.data.manifest.select_rows`."""
     return select_rows(read_data(source).rows, split=split, having=having, of=source)

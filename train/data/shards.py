@@ -1,11 +1,12 @@
-"""Training data as WebDataset shards: tars of recordings, each with a JSON of what is said about it.
+"""Training data as WebDataset shards: tar files of recordings, each with a JSON file about it.
 
-A shard has an index beside it, `000.jsonl` beside `000.tar`: a line for each row with the place of its recording in the
-tar, and its length, which would otherwise be measured before its first crop. So a run reads what it needs where it
-lies, in the order of a run on the manifest, whatever the shards' sizes; from a store it asks for these bytes alone. A
-tar without an index, such as one that another program wrote, is read through once to make it, in memory.
+A shard has an index: `000.jsonl` belongs to `000.tar`. The index has a line for each row with the place of its
+recording in the tar and the recording's length. Without it the length must be measured before the first crop. So a run
+reads only the bytes that it needs, in the same order as from the manifest, whatever the sizes of the shards. From a
+store it requests only these bytes. A tar without an index, for example from another program, is read once completely to
+make the index in memory.
 
-The format is WebDataset's: files of one row follow each other, and have one name up to its first dot.
+The format is WebDataset's: the files of one row follow each other and have the same name up to the first dot.
 """
 
 import hashlib
@@ -25,39 +26,40 @@ from train.data.member import Member, MemberFile
 from train.data.store import is_url, read_file, size_of
 
 SUFFIX, INDEX_SUFFIX = ".tar", ".jsonl"
-INDICES_AT_ONCE = 16  # that are asked for: a store answers many as fast as one
+INDICES_AT_ONCE = 16  # parallel requests; a store answers many as fast as one
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 class Shard(NamedTuple):
-    """A shard's rows, and a digest of them and their places."""
+    """A shard's rows, and a digest of the rows and their places."""
 
     rows: list[Row]
     sha256: bytes
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """The names that a pattern stands for: `{000..063}` is a range, `{a,b}` a choice; several may stand in it.
+    """List the names that a pattern stands for: `{000..063}` is a range, `{a,b}` a choice; several are allowed.
 
     Raises:
-        ManifestError: a range or a choice that is empty.
+        ManifestError: a range or a choice is empty.
 
     >>> expand_braces("{a,b}/{08..10}.tar")
     ['a/08.tar', 'a/09.tar', 'a/10.tar', 'b/08.tar', 'b/09.tar', 'b/10.tar']
     """
-    parts = _BRACES.split(pattern)  # text and what is in braces, by turns
+    parts = _BRACES.split(pattern)  # alternates between text and the content of braces
     choices = [_choices(part, pattern) if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
 def read_shards(pattern: str) -> tuple[list[Row], str]:
-    """The rows of all shards that a pattern names, in their order, and a digest of what they say, in hex.
+    """Read the rows of all shards that a pattern names, in their order, and a digest of them, in hex.
 
-    The digest is the same wherever the shards lie.
+    The digest does not depend on the location of the shards.
 
     Raises:
-        ManifestError: a shard is missing, was cut short, holds no rows or two with one key, or its index is damaged.
+        ManifestError: a shard is missing, was cut short, holds no rows or two with the same key, or its index is
+            damaged.
     """
     places = expand_braces(pattern)
     with ThreadPoolExecutor(INDICES_AT_ONCE) as pool:
@@ -76,16 +78,17 @@ def read_shards(pattern: str) -> tuple[list[Row], str]:
 
 
 def index_path(place: str) -> str:
-    """Where a shard's index lies."""
+    """Return the path of a shard's index."""
     return place.removesuffix(SUFFIX) + INDEX_SUFFIX
 
 
 def make_index(file: BinaryIO, *, shard: str, measured: bool = False) -> bytes:
-    """What a shard holds, by its headers and its JSONs: lines of `member`, `offset`, `size` and the `row`.
+    """Make the index of a shard from its headers and JSON files: lines of `member`, `offset`, `size` and `row`.
 
     Args:
-        shard: the name of the file, for errors.
-        measured: whether recordings are read too, for their `extent`.
+        file: the shard.
+        shard: the name of the file, for error messages.
+        measured: whether recordings are also read, to add their `extent`.
 
     Raises:
         ManifestError: see `read_shards`.
@@ -115,7 +118,7 @@ _MISSING = object()
 
 
 def _size(place: str) -> Any:
-    """In bytes, None where a store does not tell it, or `_MISSING`."""
+    """Return the size in bytes, None if a store does not tell it, or `_MISSING`."""
     try:
         return size_of(place) if is_url(place) else Path(place).stat().st_size
     except FileNotFoundError:
@@ -166,7 +169,7 @@ def _index_of(place: str) -> bytes:
 
 
 def _measure(file: BinaryIO, info: tarfile.TarInfo) -> Extent | None:
-    """As a run would; None where only decoding all of it tells, or nothing."""
+    """Measure as a run would; None if only decoding the whole recording can tell, or if it does not decode."""
     member = MemberFile(file, info.offset_data, info.offset_data + info.size, name=info.name)
     try:
         return Recording(member).measure()
@@ -175,7 +178,7 @@ def _measure(file: BinaryIO, info: tarfile.TarInfo) -> Extent | None:
 
 
 def _samples(file: BinaryIO, *, shard: str) -> Iterator[tuple[str, list[tarfile.TarInfo]]]:
-    """Each key and its files, which follow each other."""
+    """Yield each key and its files, which follow each other in the tar."""
     keys: set[str] = set()
     for key, files in itertools.groupby(_files(file, shard=shard), key=_key):
         sample = list(files)
@@ -187,7 +190,7 @@ def _samples(file: BinaryIO, *, shard: str) -> Iterator[tuple[str, list[tarfile.
 
 
 def _key(info: tarfile.TarInfo) -> str:
-    """A name up to the first dot after its folders."""
+    """Return a file's name up to the first dot after its folders."""
     folder, slash, name = info.name.rpartition("/")
     return folder + slash + name.partition(".")[0]
 
@@ -217,7 +220,7 @@ def _content(file: BinaryIO, info: tarfile.TarInfo) -> bytes:
 def _values(content: bytes, *, where: str) -> dict[str, Any]:
     try:
         values = json.loads(content)
-    except ValueError as exc:  # also what is no UTF-8
+    except ValueError as exc:  # also raised if the content is not UTF-8
         raise ManifestError(f"{where}: not JSON ({exc}); expected an object") from exc
     if not isinstance(values, dict):
         raise ManifestError(f"{where}: no JSON object; expected one")

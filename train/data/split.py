@@ -1,4 +1,4 @@
-"""A manifest's rows divided at random into training, validation and test."""
+"""Splits a manifest's rows at random into training, validation and test."""
 
 import math
 from collections.abc import Sequence
@@ -12,20 +12,22 @@ from train.data.manifest import SPLITS, ManifestError, Row
 from train.data.member import Member
 
 SHARES = (80.0, 10.0, 10.0)
-"""Of training, validation and test, in percent (MusCALL §4.1)."""
+"""Shares of training, validation and test, in percent (MusCALL §4.1)."""
 
 
 def split_rows(rows: Sequence[Row], *, shares: Sequence[float] = SHARES, seed: int = 0) -> list[Row]:
-    """The rows in their order with new splits, whatever they had.
+    """Return the rows in their order with new splits; existing splits are ignored.
 
-    A row's split depends on `seed` and its track_id alone: it stays when others are added. Rows of one recording stay
-    together, by the track_id of the first.
+    A row's split depends only on `seed` and its track_id, so it stays when other rows are added. Rows of one recording
+    stay together; the track_id of the first one decides.
 
     Args:
-        shares: of `SPLITS`, in any unit, not negative, more than 0 in all.
+        rows: rows of a manifest.
+        shares: shares of `SPLITS`, in any unit, not negative, with a sum above 0.
+        seed: changes all splits.
 
     Raises:
-        ManifestError: other shares, or so few rows that one with a share gets none.
+        ManifestError: the shares are invalid, or there are so few rows that a split with a share gets none.
     """
     if len(shares) != len(SPLITS) or min(shares) < 0 or not 0 < sum(shares) < math.inf:
         raise ManifestError(f"shares are {list(shares)}; expected three numbers of 0 or more, such as 80 10 10")

@@ -1,4 +1,4 @@
-"""Bytes of files that lie here or in a store, such as s3://bucket/file, which fsspec reads."""
+"""Reads bytes of local files or of files in a store, such as s3://bucket/file, with fsspec."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from fsspec.core import url_to_fs
 
 
 class StoreError(OSError):
-    """A store that cannot be read; the message is one clause that names the file."""
+    """A store cannot be read. The message is one clause that names the file."""
 
 
 class Range(NamedTuple):
-    """The bytes of a file from `begin` to before `end`."""
+    """The bytes of a file from `begin` up to, but not including, `end`."""
 
     place: str
     begin: int
@@ -20,15 +20,15 @@ class Range(NamedTuple):
 
 
 def is_url(place: str) -> bool:
-    """Whether it names a file in a store, and none here."""
+    """Tell whether it names a file in a store, not a local file."""
     return "://" in place
 
 
 def size_of(place: str) -> int | None:
-    """In bytes; None where the store does not tell.
+    """Return the size of a file in bytes; None if the store does not tell.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
         StoreError: the store cannot be read.
     """
     system, path = _open_store(place)
@@ -38,7 +38,7 @@ def size_of(place: str) -> int | None:
 
 
 def read_file(place: str) -> bytes:
-    """All of a file; raises as `size_of`."""
+    """Read a whole file; raises like `size_of`."""
     system, path = _open_store(place)
     with _translated(place):
         content: bytes = system.cat_file(path)
@@ -46,7 +46,10 @@ def read_file(place: str) -> bytes:
 
 
 def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
-    """Several parts of files of one store, at once where it can; less at a file's end, an error for what fails."""
+    """Read several ranges from one store, in parallel if possible; a range that fails gives an error as its result.
+
+    A range beyond the end of a file gives fewer bytes.
+    """
     if not ranges:
         return []
     system, _ = _open_store(ranges[0].place)
@@ -60,10 +63,10 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
 
 
 def _open_store(place: str) -> tuple[Any, str]:
-    """fsspec's file system, which it keeps for each process, and the path in it."""
+    """Return fsspec's file system, which it caches per process, and the path in it."""
     try:
         opened: tuple[Any, str] = url_to_fs(place)
-    except Exception as exc:  # a protocol that is unknown, or lacks its package; no access
+    except Exception as exc:  # an unknown protocol, a protocol whose package is missing, or no access
         raise StoreError(f"{place} cannot be opened ({_first_line(exc)})") from exc
     return opened
 
@@ -74,7 +77,7 @@ def _translated(place: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except Exception as exc:  # stores' errors have no common class
+    except Exception as exc:  # the errors of stores have no common class
         raise StoreError(f"{place} cannot be read ({_first_line(exc)})") from exc
 
 

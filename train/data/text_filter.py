@@ -1,6 +1,7 @@
-"""A BERT that tells texts that describe music from other texts, fitted on a few hundred labelled ones.
+"""A BERT classifier that finds texts that describe music, fine-tuned on a few hundred labelled texts.
 
-MuLan (§3.4) keeps those sentences of its long texts, descriptions and comments, that such a classifier accepts.
+MuLan (§3.4) splits its long texts, descriptions and comments, into sentences. It keeps the sentences that such a
+classifier accepts.
 """
 
 import json
@@ -26,7 +27,7 @@ from train.data.tokenizer import TextTokenizer
 from train.pretrained import pretrained_folder
 
 LONG_SOURCES = ("long_form", "")
-"""Sources of texts that the classifier judges, with "" for rows that name none."""
+"""Sources of texts that the classifier judges; "" means rows without a source."""
 
 MAX_TOKENS = 128
 BATCH_SIZE = 16
@@ -42,12 +43,12 @@ class TextFilter:
 
     def __init__(self, model: BertForSequenceClassification, tokenizer_json: str) -> None:
         self.model = model.eval()
-        module: nn.Module = model  # transformers' own `to` is typed as a function, not as a method
+        module: nn.Module = model  # transformers types its `to` as a function, not as a method
         module.to("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = TextTokenizer(tokenizer_json, max_tokens=min(MAX_TOKENS, model.config.max_position_embeddings))
 
     def logits(self, texts: Sequence[str]) -> Tensor:
-        """float32 [n, 2]: not music, music."""
+        """Return float32 [n, 2]: not music, music."""
         ids, mask = self.tokenizer(texts)
         device = self.model.device
         logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
@@ -55,10 +56,10 @@ class TextFilter:
 
     @torch.inference_mode()
     def probabilities(self, texts: Sequence[str], *, console: Console | None = None) -> NDArray[np.float32]:
-        """Probability that each text describes music, float32 [n]."""
+        """Return the probability that each text describes music, float32 [n]."""
         self.model.eval()
         result = np.zeros(len(texts), np.float32)
-        # Texts of like length go together, so that little is padding.
+        # Batches of texts with similar lengths need little padding.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
         for batch in shown(batches, total=len(batches), doing="batches judged:", console=console):
@@ -67,7 +68,7 @@ class TextFilter:
         return result
 
     def keep(self, texts: Sequence[str], *, threshold: float, console: Console | None = None) -> list[str]:
-        """What of each text describes music: its sentences of at least this probability; "" where there is none."""
+        """Keep the sentences of each text that have at least this probability of describing music; "" if none has."""
         sentences = [split_sentences(text) for text in texts]
         distinct = list(dict.fromkeys(sentence for own in sentences for sentence in own))
         is_kept = dict(zip(distinct, self.probabilities(distinct, console=console) >= threshold, strict=True))
@@ -84,10 +85,10 @@ class TextFilter:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+        """Read a folder that `save` wrote.
 
         Raises:
-            TextFilterError: the folder holds no filter, or one of another version, or it is damaged.
+            TextFilterError: the folder holds no filter, holds one of another version, or is damaged.
         """
         about = folder / "filter.json"
         if not about.is_file():
@@ -113,18 +114,20 @@ def fit_text_filter(
     """Fine-tune a BERT with a two-class head (Devlin et al. 2019, §4.1) on four fifths of the texts.
 
     Args:
-        labelled: at least 5 of each kind.
-        init_from: a BERT folder, or a name as `train.pretrained.pretrained_folder` takes it.
-        learning_rate: peak of AdamW's, after a linear warm-up and before a linear decay to 0.
-        seed: of the held-out fifth (drawn from each kind), the new head and the order.
+        labelled: at least 5 texts of each kind.
+        init_from: a BERT folder, or a name that `train.pretrained.pretrained_folder` accepts.
+        epochs: number of passes over the training texts.
+        learning_rate: peak of AdamW's learning rate, after a linear warm-up and before a linear decay to 0.
+        seed: for the held-out fifth (drawn from each kind), the new head and the order.
+        console: shows progress; None: shows nothing.
 
     Returns:
-        The filter, and of the held-out texts: their number `texts`, and `accuracy`, `precision` and `recall` of
-        "describes music" at a probability of 0.5, fractions in [0, 1].
+        The filter, and its results on the held-out texts: their number `texts`, and `accuracy`, `precision` and
+        `recall` of "describes music" at a probability of 0.5, fractions in [0, 1].
 
     Raises:
         TextFilterError: the folder is no BERT with a tokenizer, or the loss is not finite.
-        ConfigError: nothing by the name `init_from` can be had.
+        ConfigError: no model with the name `init_from` can be loaded.
     """
     if epochs < 1 or learning_rate <= 0:
         raise TextFilterError(f"epochs is {epochs} and learning_rate {learning_rate}; expected at least 1 and above 0")
@@ -154,10 +157,11 @@ def fit_text_filter(
 
 
 def binary_metrics(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> dict[str, float]:
-    """Accuracy, precision and recall of the positive class, and the number of texts.
+    """Compute accuracy, precision and recall of the positive class, and the number of texts.
 
     Args:
-        said, true: bool [n], n >= 1; precision is 0 where nothing was said to be positive, as recall where nothing is.
+        said: predictions, bool [n], n >= 1; precision is 0 if none is positive.
+        true: true classes, bool [n]; recall is 0 if none is positive.
 
     >>> binary_metrics(np.array([True, True, False]), np.array([True, False, False]))["precision"]
     0.5
@@ -172,7 +176,7 @@ def binary_metrics(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> dict[str
 
 
 def _held_out(labelled: Sequence[Labelled], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Sorted places of a fifth of each kind."""
+    """Return the sorted places of a random fifth of each kind."""
     kinds = np.array([entry.is_music for entry in labelled])
     places = [rng.permutation(np.flatnonzero(kinds == kind)) for kind in (True, False)]
     return np.sort(np.concatenate([kind[: round(HELD_OUT_SHARE * len(kind))] for kind in places]))
@@ -183,16 +187,16 @@ def _batches(order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 
 
 def _read_bert(folder: Path) -> tuple[BertForSequenceClassification, str]:
-    """A BERT with a two-class head, new where the folder has none, and the text of its tokenizer.json."""
+    """Load a BERT with a two-class head, a new head if the folder has none, and the text of its tokenizer.json."""
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
         words = Tokenizer.from_str(tokenizer_json).get_vocab_size()
-    except Exception as exc:  # tokenizers raises bare Exception
+    except Exception as exc:  # tokenizers raises plain Exception
         raise TextFilterError(f"{folder} is no BERT folder with config.json and tokenizer.json ({exc})") from exc
     if kind != "bert":
         raise TextFilterError(f"{folder} holds a model of type {kind!r}; expected a BERT")
-    logging.set_verbosity_error()  # else it reports the new head as a finding
+    logging.set_verbosity_error()  # otherwise transformers warns about the new head
     logging.disable_progress_bar()
     try:
         model = BertForSequenceClassification.from_pretrained(folder, num_labels=2)

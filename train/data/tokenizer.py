@@ -1,4 +1,4 @@
-"""Texts -> padded token ids, by the same `tokenizer.json` that is exported and served."""
+"""Turns texts into padded token ids, with the same `tokenizer.json` that is exported and served."""
 
 from collections.abc import Sequence
 
@@ -19,6 +19,6 @@ class TextTokenizer:
         self._tokenizer.enable_padding(pad_id=self.pad_id)
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Two int64 tensors [n, length]: ids, and the mask with 1 for a token; padded to the longest text."""
+        """Return two int64 tensors [n, length], ids and mask (1 for a token), padded to the longest text."""
         encoded = self._tokenizer.encode_batch(list(texts))
         return torch.tensor([e.ids for e in encoded]), torch.tensor([e.attention_mask for e in encoded])

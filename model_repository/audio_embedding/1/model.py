@@ -1,12 +1,13 @@
 """Triton model: an audio file -> the embedding of the track and of each of its windows.
 
-Input `audio` BYTES [1]: the bytes of one file, of any format that FFmpeg decodes. Outputs, float32: `embedding` [dim],
-the normalised mean of the windows' (MuLan §4.1.1); `window_embeddings` [windows, dim]; `window_start_s` [windows].
-Both embeddings have unit L2 norm. What is decoded, cut, averaged and refused, and the words of a refusal, are those of
-the project's Python client, as the folder `audio` beside this file is the one that it reads with. The model parameters
-add limits: `max_audio_bytes` and `max_audio_s`. A file is decoded as its windows are embedded, `windows_per_call` at a
-time, so that its length costs no memory; one that is longer than the limit is refused, at once where its header can be
-trusted to say so.
+Input `audio` BYTES [1]: the bytes of one file, in any format that FFmpeg decodes. Outputs, float32: `embedding` [dim],
+the normalised mean of the windows' embeddings (MuLan §4.1.1); `window_embeddings` [windows, dim]; `window_start_s`
+[windows]. Both embeddings have unit L2 norm.
+
+Decoding, windows, averaging, refusals and error messages are the same as in the project's Python client, because the
+client uses the same code (the folder `audio` beside this file). The model parameters add two limits: `max_audio_bytes`
+and `max_audio_s`. The model embeds a file while it decodes it, `windows_per_call` windows at a time. So a long file
+needs no more memory. A file above the limit is refused, and at once if its header gives a reliable length.
 
 Runs in Triton's own Python, which needs numpy, av and soxr.
 """
@@ -21,7 +22,7 @@ from .audio import DecodeError, WindowReader, heard
 
 
 class EncoderError(Exception):
-    """audio_encoder refused or failed; `args[0]` is the TritonError to answer with."""
+    """audio_encoder refused or failed. `args[0]` is the TritonError of the answer."""
 
 
 class TritonPythonModel:
@@ -58,7 +59,7 @@ class TritonPythonModel:
         )
 
     def _embed(self, content):
-        """Bytes of a file -> float32 [windows, dim], and of each window where it starts and its power."""
+        """Turn the bytes of a file into float32 [windows, dim] and the start time and power of each window."""
         parts, starts_s, powers, batch = [], [], [], []
         for window in self._windows(content):
             starts_s.append(window.start_s)
@@ -91,23 +92,23 @@ class TritonPythonModel:
 
 
 def _encode(waveforms):
-    """float32 [windows, window_samples] -> float32 [windows, dim], by a call to audio_encoder."""
+    """Call audio_encoder: float32 [windows, window_samples] -> float32 [windows, dim]."""
     request = pb_utils.InferenceRequest(
         model_name="audio_encoder",
         requested_output_names=["embedding"],
         inputs=[pb_utils.Tensor("waveform", waveforms)],
-        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),  # also where a GPU computes it
+        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),  # even if a GPU computes it
     )
     response = request.exec()
     if response.has_error():
         error = response.error()
-        # Triton calls these "internal" when a model is the caller: a full queue, a wait in it that was too long, a
-        # model that still loads or was unloaded, a server that stops, a process that died.
+        # Triton reports these errors as "internal" if the caller is a model: a full queue, a timeout in the queue, a
+        # model that is loading or was unloaded, a server that is stopping, a process that died.
         passing = ("maximum queue size", "timeout expired", "is not ready", "Server is stopping", "is not healthy")
         if any(words in error.message() for words in passing):
             error = pb_utils.TritonError(error.message(), pb_utils.TritonError.UNAVAILABLE)
         raise EncoderError(error)
-    # A copy: the response takes its memory with it.
+    # A copy, because the memory is freed with the response.
     embeddings = pb_utils.get_output_tensor_by_name(response, "embedding").as_numpy().copy()
     if not np.isfinite(embeddings).all():
         raise EncoderError(pb_utils.TritonError("audio_encoder returned NaN or infinity"))

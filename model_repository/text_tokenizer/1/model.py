@@ -1,10 +1,11 @@
 """Triton model: texts -> token ids and attention masks, with the `tokenizer.json` beside this file.
 
 Input `text` [batch, 1] UTF-8. Outputs `input_ids` and `attention_mask`, int32 [batch, length], and `token_count`, int32
-[batch, 1]. A text is truncated to the model parameter `max_text_tokens`, which `token_count`, that of the whole text,
-tells the caller; and refused beyond `max_text_bytes`. `length` is the smallest of 16, 32, 77 and `max_text_tokens`
-that holds the longest text of the request. A few lengths instead of any: Triton batches the requests of equal shape
-together.
+[batch, 1]. A text is truncated to the model parameter `max_text_tokens`. `token_count` counts the whole text, so the
+caller can tell. A text of more than `max_text_bytes` is refused.
+
+`length` is the smallest of 16, 32, 77 and `max_text_tokens` that holds the longest text of the request. There are only
+a few lengths, because Triton batches only requests of equal shape.
 
 Runs in Triton's own Python, so it imports nothing but numpy and tokenizers.
 """
@@ -56,9 +57,9 @@ class TritonPythonModel:
         ]
 
     def _tensors(self, encodings):
-        """One encoding a text -> the three output tensors of one request."""
+        """Turn one encoding per text into the three output tensors of one request."""
         token_ids = [encoding.ids for encoding in encodings]
-        # What was cut off is in `overflowing`, in parts that have special tokens of their own.
+        # `overflowing` holds the parts that were cut off. Each part has its own special tokens.
         overflows = [sum(len(part.ids) - self._special for part in encoding.overflowing) for encoding in encodings]
         token_count = np.array([[len(ids) + over] for ids, over in zip(token_ids, overflows, strict=True)], np.int32)
         longest = max(map(len, token_ids))
@@ -73,7 +74,7 @@ class TritonPythonModel:
 
 
 def _texts(tensor, *, max_bytes):
-    """bytes [batch, 1] -> list of str; ValueError for one that is too long, not UTF-8 or has nothing in it."""
+    """Turn bytes [batch, 1] into a list of str; raises ValueError for a text that is too long, not UTF-8 or empty."""
     texts = []
     for row, content in enumerate(tensor.reshape(-1)):
         if len(content) > max_bytes:

@@ -1,23 +1,25 @@
-"""Triton backend `onnxruntime` in Python: serves the C++ backend's `config.pbtxt` where only Triton's CPU build exists.
+"""Triton backend `onnxruntime` in Python: replaces the C++ backend where only Triton's CPU build exists.
 
-Triton runs this file once for each instance of each model whose configuration says `backend: "onnxruntime"`. It opens
-`<repository>/<model>/<version>/model.onnx` on the CPU. A configuration loads here if it loads there, on a CPU, and is
-refused here if it is refused there (https://github.com/triton-inference-server/onnxruntime_backend, src/onnxruntime.cc
-and onnxruntime_utils.cc):
+Triton loads this file once for each instance of each model whose configuration says `backend: "onnxruntime"`. It opens
+`<repository>/<model>/<version>/model.onnx` on the CPU. It accepts and refuses the same `config.pbtxt` files as the C++
+backend on a CPU (https://github.com/triton-inference-server/onnxruntime_backend, src/onnxruntime.cc and
+onnxruntime_utils.cc):
 
-* names and types of the tensors must be the graph's, and `dims` (or `reshape`) its axes: after the batch axis, which
-  must be open, where `max_batch_size` is above 0, and all of them where it is 0. Where the graph leaves an axis open,
-  an input may say any size, and an output says -1;
-* of `parameters`, the thread counts are read as C++ reads an integer ("2 cores" is 2, and what is not above 0 leaves
-  the choice to ONNX Runtime), `execution_mode` is 0 or 1, and switches are "true", "on", "1" or their opposites. Other
-  parameters are the model's users';
-* of `optimization`, an accelerator for a CPU that is not there refuses the model: here none is. Those for a GPU, where
-  the C++ backend also refuses unknown options of TensorRT, are for instances on a GPU only. `graph` is passed over.
+* Names and types of the tensors must be those of the graph. `dims` (or `reshape`) must be its axes. If `max_batch_size`
+  is above 0, they are the axes after the batch axis, which must be dynamic. If it is 0, they are all axes. Where an
+  axis of the graph is dynamic, an input may give any size, and an output gives -1.
+* In `parameters`, the thread counts are parsed like an integer in C++: "2 cores" is 2. For values of 0 or less, ONNX
+  Runtime chooses. `execution_mode` is 0 or 1. Switches are "true", "on", "1" or their opposites. Other parameters
+  belong to the model's users.
+* In `optimization`, an unavailable accelerator for a CPU refuses the model; none is available here. Accelerators for a
+  GPU apply to instances on a GPU only. For those, the C++ backend also refuses unknown options of TensorRT. `graph` is
+  ignored.
 
-Not here: strings, ragged batches, sequences, custom operators, and sessions that instances share.
+Not supported: strings, ragged batches, sequences, custom operators, and sessions that instances share.
 
-The requests that Triton batched, which are of equal shape beside the batch axis, are one run of the graph. Where it
-fails, all of them fail, as they do there: a graph must refuse nothing that one caller may send (`export/towers.py`).
+The requests of a batch from Triton have the same shape except for the batch axis, and are one run of the graph. If the
+run fails, all of them fail, as in the C++ backend. So a graph must accept everything that a caller may send
+(`export/towers.py`).
 """
 
 import json
@@ -48,7 +50,7 @@ class TritonPythonModel:
         return [response for run in runs for response in self._respond(run)]
 
     def _respond(self, requests: Sequence[Any]) -> list[Any]:
-        """Requests of one run of the graph, joined along the batch axis -> a response to each."""
+        """Join the requests along the batch axis, run the graph once, and return a response to each request."""
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
             for request in requests
@@ -79,14 +81,14 @@ class TritonPythonModel:
 
 
 def _options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
-    """SessionOptions; ValueError for what the C++ backend refuses too."""
+    """Return the SessionOptions; raises ValueError for everything that the C++ backend refuses too."""
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
     for accelerator in accelerators.get("cpu_execution_accelerator", []):
         raise ValueError(f"unknown Execution Accelerator '{accelerator['name']}' is requested: the CPU has none here")
     parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(0, _integer(parameters, "intra_op_thread_count"))
-    # Every instance is a process of its own on the same cores: threads that spin after a run keep the next one waiting.
+    # Every instance is a process on the same cores. Threads that spin after a run would delay the next one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = max(0, _integer(parameters, "inter_op_thread_count"))
     mode = _integer(parameters, "execution_mode")
@@ -100,7 +102,7 @@ def _options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
 
 
 def _integer(parameters: Mapping[str, str], name: str) -> int:
-    """As C++'s std::stoi reads it, from the text's beginning; 0 if it is absent."""
+    """Parse the start of the text like C++'s std::stoi; 0 if the parameter is absent."""
     text = parameters.get(name, "0")
     number = re.match(r"\s*([+-]?[0-9]+)", text)
     if not number or not -(2**31) <= int(number[1]) < 2**31:
@@ -118,7 +120,7 @@ def _switch(parameters: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def _check_inputs(declared: Sequence[Mapping[str, Any]], graph: Sequence[Any], *, batched: bool) -> None:
-    """Raise ValueError where config.pbtxt and the graph's inputs disagree: at load, not at the first call."""
+    """Raise ValueError if config.pbtxt does not match the graph's inputs, at load time, not at the first call."""
     for tensor in declared:
         if batched and tensor.get("optional"):
             raise ValueError(f"config.pbtxt calls the input {tensor['name']!r} optional, in a model that batches")
@@ -129,7 +131,7 @@ def _check_inputs(declared: Sequence[Mapping[str, Any]], graph: Sequence[Any], *
 
 
 def _check_outputs(declared: Sequence[Mapping[str, Any]], graph: Sequence[Any], *, batched: bool) -> None:
-    """The same for outputs, of which a graph may have more."""
+    """Raise ValueError if config.pbtxt does not match the graph's outputs; the graph may have more outputs."""
     for tensor in declared:
         _check_tensor(tensor, graph, batched=batched, exactly=True)
 

@@ -1,4 +1,4 @@
-"""Compose music from descriptions of styles. No audio and no files here: notes only."""
+"""Composes music from descriptions of styles: notes only, no audio and no files."""
 
 from .composer import compose
 from .score import Note, Part, Score

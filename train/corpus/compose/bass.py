@@ -6,18 +6,18 @@ from .harmony import near
 from .rhythm import steps, velocity
 from .score import Note, Pattern, Song
 
-# Semitones above the root for the degrees whose size does not depend on the chord.
+# Semitones above the root, for the degrees that do not depend on the chord.
 _FIXED = {"1": 0, "2": 2, "4": 5, "8": 12, "s": 7, "l": -5, "6": 9}
 
 
 def line(*grids: str, gate: float = 0.9, accent: int = 96) -> Pattern:
-    """A bass line on chord degrees, one of `grids` per track.
+    """Make a pattern that plays a bass line on chord degrees, with one of `grids` per track.
 
-    Symbols: 1 root, 2, 3, 4, 5, 6, 7, 8 octave (3, 5 and 7 are the chord's own), `l` the fifth below,
-    `a` a semitone below the next root, `t` the tonic whatever the chord.
+    Symbols: 1 root, 2, 3, 4, 5, 6, 7, 8 octave (3, 5 and 7 are the chord's own), `l` the fifth below, `a` a semitone
+    below the next root, `t` the tonic whatever the chord.
 
     Args:
-        gate: sounding share of each step, 0 to 1.
+        gate: share of each step in which the note sounds, 0 to 1.
     """
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
@@ -32,7 +32,7 @@ def line(*grids: str, gate: float = 0.9, accent: int = 96) -> Pattern:
                 elif step.symbol == "t":
                     pitch = near(song.tonic, centre)
                 elif step.symbol in "357":
-                    # A power chord has no third: its fifth then stands in.
+                    # A power chord has no third, so its fifth is used instead.
                     order = {"3": 1, "5": 2, "7": 3}[step.symbol]
                     interval = chord.intervals[min(order, len(chord.intervals) - 1)]
                     pitch = root + interval % 12
@@ -47,7 +47,7 @@ def line(*grids: str, gate: float = 0.9, accent: int = 96) -> Pattern:
 
 
 def walking(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Jazz quarter notes: root on each change, scale or chord steps between, a half step into the next."""
+    """Walk in quarter notes: the root on each change, then scale or chord tones, a semitone into the next root."""
     notes = []
     pitch = near(song.tonic + song.bars[0].chords[0].root, centre)
     for bar in song.bars:
@@ -65,13 +65,13 @@ def walking(song: Song, rng: Random, centre: int) -> list[Note]:
                 tones += [near(song.tonic + step, pitch) for step in song.scale]
                 pitch = rng.choice([tone for tone in tones if 0 < abs(tone - pitch) <= 5] or tones)
             notes.append(Note(bar.start + beat, 0.92, pitch, velocity("", rng, base=94)))
-            if rng.random() < 0.1:  # the skip: a ghosted off-beat
+            if rng.random() < 0.1:  # a skip: a ghost note on the off-beat
                 notes.append(Note(bar.start + beat + 0.5, 0.3, pitch, velocity("o", rng)))
     return notes
 
 
 def drone(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Tonic, sometimes with its fifth, held and struck again every other bar."""
+    """Hold the tonic, sometimes with its fifth, and play it again every other bar."""
     root = near(song.tonic, centre)
     with_fifth = rng.random() < 0.5
     notes = []
@@ -82,7 +82,7 @@ def drone(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def held_roots(song: Song, rng: Random, centre: int) -> list[Note]:
-    """One long root a chord."""
+    """Play one long root per chord."""
     notes = []
     for bar in song.bars:
         share = bar.beats / len(bar.chords)

@@ -9,16 +9,17 @@ from .score import Note, Pattern, Song
 
 def chords(*grids: str, gate: float = 0.9, voicing: str = "close", strum: float = 0.0,
            vary: bool = False) -> Pattern:  # fmt: skip
-    """Chords on a step grid.
+    """Make a pattern that plays chords on a step grid.
 
-    Symbols: X, x, o as in rhythm.VELOCITIES; `d` and `u` are a guitar's down and up strokes (up strokes
-    reach only the top strings and are lighter); `?` is sometimes played.
+    Symbols: X, x, o as in rhythm.VELOCITIES. `d` and `u` are a guitar's down and up strokes; up strokes are lighter and
+    reach only the top strings. `?` is sometimes played.
 
     Args:
         grids: one is drawn per track, or per bar if `vary`.
-        gate: sounding share of each step, 0 to 1.
+        gate: share of each step in which the chord sounds, 0 to 1.
         voicing: see harmony.voice.
         strum: beats between neighbouring strings.
+        vary: draw a grid for each bar.
     """
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
@@ -45,9 +46,9 @@ def chords(*grids: str, gate: float = 0.9, voicing: str = "close", strum: float 
 
 def broken(*grids: str, gate: float = 1.0, voicing: str = "close", ring: bool = False,
            octave: int = 0) -> Pattern:  # fmt: skip
-    """Broken chords: digits pick tones of the voicing from below, beyond its top they go on an octave up.
+    """Make a pattern of broken chords: digits count the tones of the voicing from below, then an octave higher.
 
-    `b` is the root and `f` the fifth an octave or so below: a thumb, or the left hand.
+    `b` is the root and `f` the fifth, about an octave below, for a thumb or the left hand.
 
     Args:
         ring: tones sound to the end of their chord, as on a harp or with the pedal down.
@@ -78,7 +79,10 @@ def broken(*grids: str, gate: float = 1.0, voicing: str = "close", ring: bool = 
 
 
 def boom_chick(*grids: str, gate: float = 0.5, voicing: str = "close") -> Pattern:
-    """Bass note and chord in turn: stride, oom-pah, waltz, country. `b` root, `f` fifth, `x` chord."""
+    """Make a pattern of bass notes and chords in turn, as in stride, oom-pah, waltz and country.
+
+    Symbols: `b` root, `f` fifth, `x` chord.
+    """
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         grid = rng.choice(grids)
@@ -101,7 +105,7 @@ def boom_chick(*grids: str, gate: float = 0.5, voicing: str = "close") -> Patter
 
 
 def pad(*, voicing: str = "close", base: int = 72) -> Pattern:
-    """Chords held from one change to the next."""
+    """Make a pattern of chords that are held from one change to the next."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         notes = []
@@ -118,7 +122,7 @@ def pad(*, voicing: str = "close", base: int = 72) -> Pattern:
 
 
 def tremolo(*, rate: float = 6.0, base: int = 78) -> Pattern:
-    """Each chord tone struck `rate` times a beat, in waves of loudness: mandolins, shivering strings."""
+    """Make a pattern that repeats each chord `rate` times a beat, in waves of loudness: mandolins, tremolo strings."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         notes = []
@@ -136,7 +140,7 @@ def tremolo(*, rate: float = 6.0, base: int = 78) -> Pattern:
 
 
 def montuno(song: Song, rng: Random, centre: int) -> list[Note]:
-    """The salsa pianist's two-bar figure in octaves, off the beat throughout."""
+    """Play the salsa pianist's two-bar figure in octaves, off the beat throughout."""
     grid = rng.choice(("x.21.31.21.31.2.|.31.21.31.21.31.", "x.12.13.12.13.1.|.21.31.21.32.12."))
     notes = []
     for bar in song.bars:
@@ -152,7 +156,7 @@ def montuno(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def rasgueado(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Flamenco strumming: accented strokes, some of them rolled into a burst by the fingers."""
+    """Strum as in flamenco: accented strokes, some of them rolled into a burst by the fingers."""
     notes = []
     for bar in song.bars:
         count = int(bar.beats * 2)
@@ -170,7 +174,7 @@ def rasgueado(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def chorale(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Four voices in half notes with passing tones: a hymn."""
+    """Play four voices in half notes with passing tones, like a hymn."""
     notes = []
     for bar in song.bars:
         halves = 2 if bar.beats >= 4 else 1

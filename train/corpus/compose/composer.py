@@ -1,4 +1,4 @@
-"""Compose one clip: draw a style, players, a key and a tempo, let the patterns write, cut a window."""
+"""Composes one clip: draws the players, a key and a tempo, lets the patterns write notes, and cuts a window."""
 
 import math
 from dataclasses import replace
@@ -12,20 +12,20 @@ from .style import CENTRES, LEVELS, METERS, Layer, Style
 from .styles import STYLES
 from .vocals import write_vocals
 
-MAX_START_BARS = 16  # a clip starts up to here in the form
-MIN_PART_NOTES = 2  # a part that plays less in the clip is not there for a listener
+MAX_START_BARS = 16  # a clip starts at one of the first bars of the form
+MIN_PART_NOTES = 2  # a listener does not notice a part with fewer notes
 MAX_SILENT_START_S = 0.4
 MIN_NOTE_S = 0.05
-MAX_MELODIC_PARTS = 15  # MIDI channels other than the drums'
-# Where somebody sings, the instruments' tune mostly gives way.
+MAX_MELODIC_PARTS = 15  # number of MIDI channels without the drums' channel
+# With a singer, the instrumental lead is usually left out.
 LEAD_BESIDE_VOICE, LEAD_LEVEL_BESIDE_VOICE = 0.3, -22
 
 
 def compose(rng: Random, *, seconds: float, style: str) -> Score:
-    """Write a clip.
+    """Compose a clip.
 
     Args:
-        rng: all chance comes from it: the same state gives the same score.
+        rng: makes all random choices; the same state gives the same score.
         seconds: length of the clip.
         style: a key of STYLES.
 
@@ -75,7 +75,7 @@ def _compose(rng: Random, style: Style, seconds: float) -> Score:
         if vocals is not None:
             parts = [] if alone else _make_room(parts, rng)
     first = min((note.start for notes in _all_notes(parts, vocals) for note in notes), default=0.0)
-    if first > MAX_SILENT_START_S:  # a clip that would open with silence starts with its first note
+    if first > MAX_SILENT_START_S:  # do not let the clip start with silence
         parts = [replace(part, notes=_earlier(part.notes, first)) for part in parts]
         vocals = vocals and replace(vocals, notes=_earlier(vocals.notes, first))
     return Score(
@@ -108,10 +108,10 @@ def _bars(progression: list[tuple[Chord, ...]], count: int, beats: float, phrase
 
 
 def _players(rng: Random, style: Style) -> list[Layer]:
-    """Who plays: each layer by its chance, or with the chance `style.solo` a single melodic one."""
+    """Draw the players: each layer by its chance, or with the chance `style.solo` a single melodic one."""
     melodic = [layer for layer in style.layers if layer.role in ("lead", "comping")]
     if melodic and rng.random() < style.solo:
-        # Harmony stands alone more easily than a line does.
+        # An accompaniment sounds better alone than a melody line does.
         weights = [3 if layer.role == "comping" else 2 for layer in melodic]
         first = rng.choices(melodic, weights)[0]
         return [first] + [
@@ -125,7 +125,7 @@ def _players(rng: Random, style: Style) -> list[Layer]:
 
 
 def _playable_centre(centre: int, instrument: str) -> int:
-    """Move a register by octaves until the instrument has it."""
+    """Move a register by octaves into the instrument's range."""
     low, high = INSTRUMENTS[instrument].low, INSTRUMENTS[instrument].high
     while centre + 7 > high and centre - 12 >= low:
         centre -= 12
@@ -141,11 +141,11 @@ def _swing(note: Note, ratio: float, unit: float) -> Note:
 
 
 def _clip(notes: list[Note], beat_s: float, from_s: float, seconds: float) -> list[Note]:
-    """From beats to seconds, and only what sounds inside the window."""
+    """Convert beats to seconds and keep only the notes that sound inside the window."""
     inside = []
     for note in notes:
         start, end = note.start * beat_s - from_s, (note.start + note.length) * beat_s - from_s
-        if start < 0 and end > 2 * MIN_NOTE_S:  # held over from before
+        if start < 0 and end > 2 * MIN_NOTE_S:  # the note is held over from before the window
             start = 0.0
         if 0 <= start < seconds - MIN_NOTE_S:
             inside.append(note._replace(start=start, length=end - start))
@@ -153,7 +153,7 @@ def _clip(notes: list[Note], beat_s: float, from_s: float, seconds: float) -> li
 
 
 def _finish(notes: list[Note], instrument: str, timing_s: float, seconds: float, rng: Random) -> list[Note]:
-    """Humanise the timing, fold notes into the instrument's range, and part notes that share a key."""
+    """Humanise the timing, fold notes into the instrument's range, and separate notes of the same key."""
     low, high = (0, 127) if instrument in KITS else INSTRUMENTS[instrument][1:3]
     ready = []
     for note in notes:
@@ -166,7 +166,7 @@ def _finish(notes: list[Note], instrument: str, timing_s: float, seconds: float,
         length = max(MIN_NOTE_S, note.length)
         ready.append(Note(start, min(length, seconds - start), pitch, max(1, min(127, note.velocity))))
     ready.sort()
-    # A key that is struck again while it sounds is released just before.
+    # If a key is struck again while it sounds, release it just before.
     last: dict[int, int] = {}
     parted: list[Note] = []
     for note in ready:
@@ -175,7 +175,7 @@ def _finish(notes: list[Note], instrument: str, timing_s: float, seconds: float,
         before = last.get(note.pitch)
         if before is not None:
             gap = note.start - parted[before].start
-            if gap < MIN_NOTE_S:  # a unison doubled by two voices
+            if gap < MIN_NOTE_S:  # two voices in unison
                 continue
             if parted[before].length > gap:
                 parted[before] = parted[before]._replace(length=gap - 0.005)
@@ -185,7 +185,7 @@ def _finish(notes: list[Note], instrument: str, timing_s: float, seconds: float,
 
 
 def _make_room(parts: list[Part], rng: Random) -> list[Part]:
-    """Most tunes give way to a voice; one that stays steps back."""
+    """Usually remove the leads beside a voice; a lead that stays becomes softer."""
     if len(parts) > 1 and any(part.role != "lead" for part in parts) and rng.random() >= LEAD_BESIDE_VOICE:
         return [part for part in parts if part.role != "lead"]
     return [

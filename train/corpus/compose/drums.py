@@ -1,4 +1,4 @@
-"""Drum patterns: grooves written as step grids, with fills at the ends of phrases."""
+"""Drum patterns: grooves as step grids, with fills at the ends of phrases."""
 
 from collections.abc import Callable
 from random import Random
@@ -6,7 +6,7 @@ from random import Random
 from .rhythm import CHANCE_OF_OPTIONAL, steps, velocity
 from .score import Bar, Note, Pattern, Song
 
-# General MIDI drum keys by the names that grooves use.
+# General MIDI drum keys by the names in grooves.
 DRUMS = {
     "kick": 36, "kick2": 35, "stick": 37, "snare": 38, "clap": 39, "snare2": 40, "hat": 42, "pedal": 44,
     "open": 46, "crash": 49, "ride": 51, "bell": 53, "tambourine": 54, "cowbell": 56, "bongo_high": 60,
@@ -25,7 +25,7 @@ def _hit(bar: Bar, offset: float, drum: str, strength: int) -> Note:
 
 
 def tom_fill(bar: Bar, rng: Random) -> list[Note]:
-    """Sixteenths down the toms over the last beat or two, with gaps."""
+    """Play sixteenths down the toms over the last beat or two, with gaps."""
     beats = rng.choice((1, 2))
     toms = ["snare", "snare", "tom1", "tom1", "tom2", "tom3", "tom4", "tom5"][-4 * beats :]
     first = bar.beats - beats
@@ -37,37 +37,37 @@ def tom_fill(bar: Bar, rng: Random) -> list[Note]:
 
 
 def snare_fill(bar: Bar, rng: Random) -> list[Note]:
-    """A snare roll that grows over the last beat or two."""
+    """Play a snare roll that gets louder over the last beat or two."""
     beats = rng.choice((1, 2))
     return [_hit(bar, bar.beats - beats + i / 4, "snare", 58 + 50 * i // (4 * beats)) for i in range(4 * beats)]
 
 
 def build_fill(bar: Bar, rng: Random) -> list[Note]:
-    """The dance-music build: a bar of snare sixteenths from quiet to loud."""
+    """Play a dance-music build-up: a bar of snare sixteenths from quiet to loud."""
     count = int(bar.beats * 4)
     return [_hit(bar, i / 4, "snare2", 40 + 65 * i // count) for i in range(count)]
 
 
 def triplet_fill(bar: Bar, rng: Random) -> list[Note]:
-    """Jazz triplets around the kit over the last beat or two."""
+    """Play jazz triplets around the kit over the last beat or two."""
     beats = rng.choice((1, 2))
     drums = [rng.choice(("snare", "snare", "tom1", "tom3", "kick")) for _ in range(3 * beats)]
     return [_hit(bar, bar.beats - beats + i / 3, drum, rng.randint(55, 100)) for i, drum in enumerate(drums)]
 
 
 def conga_fill(bar: Bar, rng: Random) -> list[Note]:
-    """A run on congas and timbales over the last two beats."""
+    """Play a run on congas and timbales over the last two beats."""
     drums = [rng.choice(("conga", "conga_low", "timbale", "timbale_low", "bongo_high")) for _ in range(8)]
     return [_hit(bar, bar.beats - 2 + i / 4, drum, rng.randint(70, 110)) for i, drum in enumerate(drums)]
 
 
 def groove(*fills: Fill, every_crash: bool = False, **voices: str) -> Pattern:
-    """A kit playing one step grid a drum; in the last bar of a phrase one of `fills` takes over its end.
+    """Make a pattern with one step grid per drum; one of `fills` may end the last bar of a phrase.
 
     Args:
-        fills: what may end a phrase; none keeps the groove running.
-        every_crash: a crash cymbal opens the bar after a fill.
-        voices: a grid for each drum of DRUMS; see rhythm.py. `?` hits come and go, `o` are ghost notes.
+        fills: possible ends of a phrase; without any, the groove continues.
+        every_crash: whether a crash cymbal opens the bar after a fill.
+        voices: a grid for each drum of DRUMS; see rhythm.py. `?` hits are optional, `o` are ghost notes.
     """
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
@@ -93,7 +93,7 @@ def groove(*fills: Fill, every_crash: bool = False, **voices: str) -> Pattern:
 
 
 def drum_solo(song: Song, rng: Random, centre: int) -> list[Note]:
-    """A drummer alone: a foot ostinato under bursts, rolls and rests around the kit."""
+    """Play a drum solo: a foot ostinato under bursts, rolls and rests around the kit."""
     notes = []
     for bar in song.bars:
         for beat in range(int(bar.beats)):

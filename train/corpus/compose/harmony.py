@@ -24,7 +24,7 @@ SCALES: dict[str, tuple[int, ...]] = {
     "chromatic": tuple(range(12)),
 }
 
-# How a mode sounds to a listener; the two lists are complete, what is in neither is ambiguous.
+# How a mode sounds to a listener. Both lists are complete; a mode in neither list is ambiguous.
 BRIGHT_MODES = {"major", "lydian", "mixolydian", "major pentatonic"}
 DARK_MODES = {"minor", "harmonic minor", "dorian", "phrygian", "locrian", "minor pentatonic", "hirajoshi"}
 
@@ -52,7 +52,7 @@ class Chord(NamedTuple):
 
 @cache
 def parse_chord(symbol: str) -> Chord:
-    """Read one Roman numeral; degrees count on the major scale whatever the mode, as in `bVII`.
+    """Read one Roman numeral; degrees refer to the major scale in every mode, as in `bVII`.
 
     Raises:
         ValueError: the symbol is not a Roman numeral with a known quality.
@@ -74,7 +74,7 @@ def parse_chord(symbol: str) -> Chord:
 
 
 def parse_progression(text: str) -> list[tuple[Chord, ...]]:
-    """Read a progression: bars separated by spaces, chords inside a bar by commas; `x4` repeats a bar.
+    """Read a progression: spaces separate bars, commas separate chords inside a bar, `x4` repeats a bar.
 
     >>> [len(bar) for bar in parse_progression("ii7,V7 Imaj7x2")]
     [2, 1, 1]
@@ -87,17 +87,17 @@ def parse_progression(text: str) -> list[tuple[Chord, ...]]:
 
 
 def near(pitch_class: int, centre: int) -> int:
-    """The MIDI key of a pitch class that lies closest to `centre` (in [centre - 6, centre + 5])."""
+    """Return the MIDI key of a pitch class that is closest to `centre` (in [centre - 6, centre + 5])."""
     return centre - 6 + (pitch_class - centre + 6) % 12
 
 
 def voice(chord: Chord, *, tonic: int, centre: int, voicing: str = "close") -> list[int]:
-    """Spread a chord over MIDI keys, ascending.
+    """Voice a chord as ascending MIDI keys.
 
     Args:
-        voicing: "close": every tone as near to `centre` as it goes, so that common tones stay and the
-            others move little; "root": stacked on the root; "open": root and fifth below, the rest close;
-            "shell": third and seventh (or third and fifth) only; "power": root, fifth, octave.
+        voicing: "close": every tone as close to `centre` as possible, so common tones stay and the others move little;
+            "root": stacked on the root; "open": root and fifth below, the rest close; "shell": only third and seventh
+            (or third and fifth); "power": root, fifth, octave.
     """
     root = tonic + chord.root
     tones = [root + interval for interval in chord.intervals]
@@ -113,5 +113,5 @@ def voice(chord: Chord, *, tonic: int, centre: int, voicing: str = "close") -> l
     if voicing == "open":
         low = near(root, centre - 12)
         return sorted({low, low + 7, *(near(tone, centre) for tone in tones[1:])})
-    # Rootless from five tones up: the bass has the root.
+    # Chords of five or more tones omit the root, because the bass plays it.
     return sorted({near(tone, centre) for tone in (tones[1:] if len(tones) > 4 else tones)})

@@ -1,4 +1,4 @@
-"""Instruments by the names that captions use, with their General MIDI programs and ranges."""
+"""Instruments by their names in captions, with their General MIDI programs and ranges."""
 
 from typing import NamedTuple
 
@@ -109,6 +109,6 @@ KITS: dict[str, int] = {
     "jazz kit": 32,
     "brush kit": 40,
     "orchestra kit": 48,
-    # Hand percussion lives in the standard kit; the name says which of its drums the style plays.
+    # Hand percussion is part of the standard kit. This name tells that the style plays only those drums.
     "hand percussion": 0,
 }

@@ -16,15 +16,15 @@ def _chord_tone_near(song: Song, offset_chord: Chord, pitch: int) -> int:
 
 def phrases(*grids: str, leap: float = 0.2, rest: float = 0.15, gate: float = 0.95, length: int = 4,
             span: int = 9, accent: int = 96) -> Pattern:  # fmt: skip
-    """A tune: a motif of a few bars, repeated with variation (a a' b a), on chord tones where it is strong.
+    """Make a tune: a motif of a few bars, repeated with variation (a a' b a), with chord tones on strong places.
 
     Args:
-        grids: rhythms, drawn anew for each bar of the motif; any symbol is a note.
-        leap: chance that a step goes by a third to a fifth instead of a second.
-        rest: chance that a bar of the motif stays empty.
-        gate: sounding share of each note; below 0.5 is staccato, above 1 overlaps.
-        length: bars in the motif.
-        span: semitones the tune strays from its centre.
+        grids: rhythms, drawn again for each bar of the motif; any symbol is a note.
+        leap: chance that a step is a third to a fifth instead of a second.
+        rest: chance that a bar of the motif is empty.
+        gate: share of each note's step in which it sounds; below 0.5 is staccato, above 1 overlaps.
+        length: number of bars in the motif.
+        span: maximum distance of the tune from its centre, in semitones.
     """
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
@@ -66,7 +66,7 @@ def phrases(*grids: str, leap: float = 0.2, rest: float = 0.15, gate: float = 0.
 
 
 def long_notes(*, hold: int = 2, base: int = 82) -> Pattern:
-    """Chord tones held for `hold` bars each: a slow line over everything."""
+    """Make a slow line of chord tones, held for `hold` bars each."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         notes = []
@@ -76,7 +76,7 @@ def long_notes(*, hold: int = 2, base: int = 82) -> Pattern:
             pitch = near(song.tonic + chord.root + rng.choice(chord.intervals), pitch + rng.choice((-3, 0, 3)))
             pitch = max(centre - 12, min(centre + 12, pitch))
             length = bar.beats * hold
-            if rng.random() < 0.35:  # lean into the next note by step
+            if rng.random() < 0.35:  # approach the next note by step
                 scale = song.scale_pitches(low=pitch + 1, high=pitch + 4) or [pitch]
                 notes.append(Note(bar.start + length * 0.75, length * 0.25, scale[0], base - 6))
                 length *= 0.75
@@ -89,7 +89,7 @@ def long_notes(*, hold: int = 2, base: int = 82) -> Pattern:
 
 def riff(*grids: str, gate: float = 0.7, on_chord: bool = False, octave_jump: float = 0.1,
          accent: int = 100) -> Pattern:  # fmt: skip
-    """One or two bars repeated without mercy, on low scale degrees; a hook.
+    """Make a hook: one or two bars that repeat without change, on low scale degrees.
 
     Args:
         on_chord: transpose the riff with the chord's root instead of staying on the tonic.
@@ -121,7 +121,7 @@ def riff(*grids: str, gate: float = 0.7, on_chord: bool = False, octave_jump: fl
 
 
 def bebop_line(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Long strings of eighths: arpeggios up, scales down, half-step enclosures of the next chord tone."""
+    """Play long strings of eighths: arpeggios up, scales down, semitone approaches to the next chord tone."""
     notes = []
     pitch = centre
     resting = 0
@@ -138,7 +138,7 @@ def bebop_line(song: Song, rng: Random, centre: int) -> list[Note]:
             if i % 2 == 0:  # on the beat: a chord tone
                 direction = 3 if pitch < centre - 5 else -3 if pitch > centre + 8 else rng.choice((-3, 2, 3))
                 pitch = _chord_tone_near(song, chord, pitch + direction)
-            elif i % 4 == 3 and rng.random() < 0.5:  # a half step away from where it goes next
+            elif i % 4 == 3 and rng.random() < 0.5:  # a semitone approach
                 pitch += rng.choice((-1, 1))
             else:
                 choices = song.scale_pitches(low=pitch - 3, high=pitch + 3)
@@ -153,7 +153,7 @@ def bebop_line(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def blues_licks(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Short calls on the blues scale with grace notes from below, then silence for an answer."""
+    """Play short calls on the blues scale with grace notes from below, then leave silence for an answer."""
     blue = Song(song.tonic, (0, 3, 5, 6, 7, 10), song.bars).scale_pitches(low=centre - 9, high=centre + 10)
     notes = []
     for bar in song.bars:
@@ -165,7 +165,7 @@ def blues_licks(song: Song, rng: Random, centre: int) -> list[Note]:
             place = max(0, min(len(blue) - 1, place + rng.choice((-2, -1, -1, 0, 1))))
             pitch = blue[place]
             start = bar.start + step.offset
-            if rng.random() < 0.3:  # the bend: scooped from a half step below
+            if rng.random() < 0.3:  # a bend from a semitone below
                 notes.append(Note(start, 0.1, pitch - 1, velocity("", rng, base=84)))
                 start += 0.1
             notes.append(Note(start, max(0.15, step.length * 0.85), pitch, velocity("", rng, base=100)))
@@ -173,12 +173,12 @@ def blues_licks(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def runs(*, division: int = 4, turn: float = 0.25, accent_every: int = 4, rest: float = 0.03) -> Pattern:
-    """Unbroken even notes that run up and down the scale and turn on chord tones: jigs, reels, virtuosi.
+    """Make a line of even notes that run up and down the scale and turn on chord tones: jigs, reels, virtuosi.
 
     Args:
-        division: notes a beat.
+        division: notes per beat.
         turn: chance of a change of direction at each note.
-        accent_every: notes from one accent to the next.
+        accent_every: number of notes from one accent to the next.
     """
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
@@ -209,7 +209,7 @@ def runs(*, division: int = 4, turn: float = 0.25, accent_every: int = 4, rest: 
 
 
 def ornamented(tune: Pattern, *, grace: float = 0.35, trill: float = 0.15, interval: int = 2) -> Pattern:
-    """Another lead with grace notes before and trills on its notes."""
+    """Add grace notes and trills to another lead."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         notes = []
@@ -233,7 +233,7 @@ def ornamented(tune: Pattern, *, grace: float = 0.35, trill: float = 0.15, inter
 
 
 def calls(tune: Pattern, *, bars: int = 2) -> Pattern:
-    """Another lead that speaks for `bars` bars and is silent for as many: half of a dialogue."""
+    """Let another lead play for `bars` bars and pause for as many: half of a dialogue."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         silent = [(bar.start, bar.start + bar.beats) for bar in song.bars if bar.index // bars % 2]
@@ -244,7 +244,7 @@ def calls(tune: Pattern, *, bars: int = 2) -> Pattern:
 
 
 def harmonised(tune: Pattern, *, interval: int = 2) -> Pattern:
-    """Another lead doubled `interval` scale steps above: thirds in brass, twin guitars, fiddles."""
+    """Double another lead `interval` scale steps above, as in brass, twin guitars and fiddles."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         notes = tune(song, rng, centre)
@@ -261,7 +261,7 @@ def harmonised(tune: Pattern, *, interval: int = 2) -> Pattern:
 
 
 def sequence(*grids: str, octave: int = 0, gate: float = 0.6) -> Pattern:
-    """A sequencer: chord tones 1 to 9 over a grid that never varies, velocity like a machine."""
+    """Make a sequencer pattern: chord tones 1 to 9 on a grid that never varies, with mechanical velocity."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         grid = rng.choice(grids)
@@ -280,7 +280,7 @@ def sequence(*grids: str, octave: int = 0, gate: float = 0.6) -> Pattern:
 
 
 def interlocking(*, division: int = 4, fraction: float = 0.55) -> Pattern:
-    """Ostinati of two hands that fill each other's gaps: gamelan, kalimba, marimba minimalism."""
+    """Make ostinati of two hands that fill each other's gaps: gamelan, kalimba, marimba minimalism."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         scale = song.scale_pitches(low=centre - 7, high=centre + 9)
@@ -290,7 +290,7 @@ def interlocking(*, division: int = 4, fraction: float = 0.55) -> Pattern:
         high = [rng.choice(scale[len(scale) // 2 :]) for _ in range(cycle)]
         notes = []
         for bar in song.bars:
-            if bar.index % 4 == 3:  # the pattern evolves by one note each phrase
+            if bar.index % 4 == 3:  # change one note of the pattern in each phrase
                 high[rng.randrange(cycle)] = rng.choice(scale[len(scale) // 2 :])
             for i in range(cycle):
                 pitch = low[i] if left[i] else high[i]
@@ -303,7 +303,7 @@ def interlocking(*, division: int = 4, fraction: float = 0.55) -> Pattern:
 
 
 def canon(tune: Pattern, *, delay_bars: int = 1, shift: int = -12) -> Pattern:
-    """Another lead and its imitation `delay_bars` later, `shift` semitones away: two-part counterpoint."""
+    """Add an imitation to another lead, `delay_bars` later and `shift` semitones away: two-part counterpoint."""
 
     def play(song: Song, rng: Random, centre: int) -> list[Note]:
         notes = tune(song, rng, centre)
@@ -315,7 +315,7 @@ def canon(tune: Pattern, *, delay_bars: int = 1, shift: int = -12) -> Pattern:
 
 
 def fanfare(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Bugle calls: repeated notes and leaps through the triad, dotted and tripleted."""
+    """Play bugle calls: repeated notes and leaps through the triad, in dotted rhythms and triplets."""
     notes = []
     for bar in song.bars:
         keys = sorted(near(song.tonic + bar.chords[0].root + i, centre) for i in bar.chords[0].intervals[:3])
@@ -330,7 +330,7 @@ def fanfare(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def free_line(song: Song, rng: Random, centre: int) -> list[Note]:
-    """Unmeasured: a held note, a flourish of quick steps, a breath; as in an alap or a taqsim."""
+    """Play without meter, as in an alap or a taqsim: a held note, a flourish of quick steps, a pause."""
     scale = song.scale_pitches(low=centre - 8, high=centre + 12)
     beat, end = 0.0, song.bars[-1].start
     place = len(scale) // 3
@@ -350,7 +350,7 @@ def free_line(song: Song, rng: Random, centre: int) -> list[Note]:
 
 
 def waltz_tune(song: Song, rng: Random, centre: int) -> list[Note]:
-    """A sweeping line in three: long first beat, two lighter steps, an arch over eight bars."""
+    """Play a wide line in three: a long first beat, two lighter steps, an arch over eight bars."""
     scale = song.scale_pitches(low=centre - 12, high=centre + 14)
     notes = []
     for bar in song.bars:

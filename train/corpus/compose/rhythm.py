@@ -1,8 +1,8 @@
-"""Step grids, the notation in which every rhythm of the corpus is written.
+"""Step grids, the notation of every rhythm in the corpus.
 
-A grid is a string that divides one bar into equal steps: sixteen steps make sixteenths in 4/4, twelve
-make triplets. `|` separates bars that alternate; spaces only help the eye. A `.` lets the last event
-ring, a `-` silences it; any other character starts an event that the reading pattern interprets.
+A grid is a string that divides one bar into equal steps: sixteen steps are sixteenths in 4/4, twelve are triplets. `|`
+separates bars that alternate. Spaces have no meaning. A `.` lets the last event ring, a `-` silences it. Any other
+character starts an event, and the pattern that reads the grid interprets it.
 
     "x..x..x...x.x..."        son clave over one bar
     "1...5...|1...5.a."       a bass line of two bars
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .score import Bar
 
-# Strength of a hit by symbol; `?` plays only sometimes.
+# Strength of a hit by symbol; `?` is only sometimes played.
 VELOCITIES = {"X": 112, "x": 92, "o": 52, "?": 66}
 CHANCE_OF_OPTIONAL = 0.4
 
@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 def steps(grid: str, bar: Bar) -> Iterator[Step]:
-    """Yield the events that a grid has in one bar."""
+    """Yield the events of a grid in one bar."""
     bars = grid.replace(" ", "").split("|")
     cells = bars[bar.index % len(bars)]
     width = bar.beats / len(cells)
@@ -40,7 +40,7 @@ def steps(grid: str, bar: Bar) -> Iterator[Step]:
 
 
 def velocity(symbol: str, rng: Random, *, base: int = 92, spread: int = 5) -> int:
-    """MIDI velocity of an event: its symbol's strength (or `base`), a little uneven as hands are."""
+    """Draw the MIDI velocity of an event: its symbol's strength (or `base`) with a small human variation."""
     return max(1, min(127, round(rng.gauss(VELOCITIES.get(symbol, base), spread))))
 
 

@@ -1,4 +1,4 @@
-"""What composing produces and what patterns read: notes, bars, songs, parts, scores."""
+"""The data of the composer: notes, bars, songs, parts, scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from .harmony import Chord
 
 
 class Note(NamedTuple):
-    """One note. Patterns write beats from the start of the piece, a finished Score holds seconds."""
+    """One note. Patterns write beats from the start of the piece; a finished Score holds seconds."""
 
     start: float
     length: float
-    pitch: int  # MIDI key; on the drum part the General MIDI drum
+    pitch: int  # MIDI key; on the drum part, the General MIDI drum
     velocity: int  # 1 to 127
 
 
@@ -29,26 +29,26 @@ class Bar:
     is_fill: bool  # the last bar of a phrase: drummers play a fill here
 
     def chord_at(self, offset: float) -> Chord:
-        """The chord that sounds `offset` beats into the bar."""
+        """Return the chord that sounds `offset` beats into the bar."""
         part = int(offset / self.beats * len(self.chords) + 1e-6)
         return self.chords[min(part, len(self.chords) - 1)]
 
 
 @dataclass(frozen=True)
 class Song:
-    """The plan every pattern of one track reads."""
+    """The plan that every pattern of one track reads."""
 
     tonic: int  # pitch class 0 to 11, 0 is C
     scale: tuple[int, ...]  # semitones above the tonic, ascending, first is 0
     bars: tuple[Bar, ...]
 
     def scale_pitches(self, *, low: int, high: int) -> list[int]:
-        """MIDI keys of the scale in [low, high], ascending."""
+        """Return the MIDI keys of the scale in [low, high], ascending."""
         classes = {(self.tonic + step) % 12 for step in self.scale}
         return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]
 
 
-# (song, rng, centre) -> notes in beats. `centre` is the MIDI key around which a part lies.
+# (song, rng, centre) -> notes in beats. `centre` is the MIDI key around which the part plays.
 Pattern = Callable[[Song, Random, int], list[Note]]
 
 
@@ -65,13 +65,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Vocals:
-    """What is sung, rapped, hummed or said, in seconds from the start of the clip."""
+    """Singing, rap, humming or speech, in seconds from the start of the clip."""
 
     who: str  # male, female or choir
     manner: str  # one of vocals.MANNERS
     language: str  # of the words
-    notes: tuple[Note, ...]  # a syllable each; a line each where it is rap or spoken word
-    level_db: float  # over the accompaniment, where the voice sounds
+    notes: tuple[Note, ...]  # one per syllable; one per line for rap and spoken word
+    level_db: float  # level over the accompaniment while the voice sounds
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Score:
 
     style: str
     seconds: float
-    tempo_bpm: float  # felt pulse a minute
+    tempo_bpm: float  # felt beats per minute
     meter: str
     mode: str  # a key of harmony.SCALES
     tonic: int

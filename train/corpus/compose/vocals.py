@@ -1,4 +1,4 @@
-"""Who sings in a style, and what: lines, chords of a choir, bars of rap."""
+"""Draws who sings in a style, and writes the notes: lines, choir chords, bars of rap."""
 
 import math
 from random import Random
@@ -10,10 +10,10 @@ from .rhythm import steps, velocity
 from .score import Note, Song, Vocals
 
 MANNERS = ("singing", "rap", "spoken word", "humming", "vocalise")
-# The MIDI key around which a voice sings, and the range that it has; and the key at which it speaks.
+# (MIDI key around which a voice sings, lowest key, highest key), and the range of keys at which it speaks.
 RANGES = {"male": (55, 43, 69), "female": (66, 55, 81), "choir": (62, 43, 81)}
 SPOKEN_KEYS = {"male": (42, 49), "female": (53, 59)}
-LEVEL_DB = (-2.0, 5.0)  # voice over accompaniment, where the voice sounds
+LEVEL_DB = (-2.0, 5.0)  # level of the voice over the accompaniment while the voice sounds
 SYLLABLES_PER_S = (1.3, 3.6)
 SPOKEN_LINE_S = 3.2
 
@@ -21,7 +21,7 @@ SPOKEN_LINE_S = 3.2
 class Singing(NamedTuple):
     """How a style is sung."""
 
-    chance: float  # that anybody sings
+    chance: float  # chance that there is a voice
     who: tuple[int, int, int] = (1, 1, 0)  # weights of male, female, choir
     manner: tuple[int, int, int, int, int] = (12, 0, 0, 1, 1)  # weights of MANNERS
     alone: float = 0.0  # chance that the voice has no accompaniment
@@ -111,7 +111,7 @@ def write_vocals(style: str, song: Song, rng: Random, *, beat_s: float) -> tuple
     """Draw whether and how a clip of a style is sung, and write the notes in beats.
 
     Returns:
-        The vocals and whether they are alone; None where nobody sings.
+        The vocals and whether they are alone; None if nobody sings.
     """
     singing = SINGING.get(style)
     if singing is None or rng.random() >= singing.chance:
@@ -131,7 +131,7 @@ def write_vocals(style: str, song: Song, rng: Random, *, beat_s: float) -> tuple
 
 
 def _line(song: Song, rng: Random, who: str, *, beat_s: float, wordless: bool) -> list[Note]:
-    """A tune of as many syllables a second as people sing, with rests to breathe."""
+    """Write a tune with a natural number of syllables per second and rests to breathe."""
     centre = RANGES[who][0] + rng.randint(-4, 5)
     if wordless and rng.random() < 0.4:
         return _fold(long_notes(hold=1 if song.bars[0].beats * beat_s > 1.5 else 2)(song, rng, centre), who)
@@ -142,7 +142,7 @@ def _line(song: Song, rng: Random, who: str, *, beat_s: float, wordless: bool) -
 
 
 def _grid(rng: Random, beats: float, syllables_per_beat: float) -> str:
-    """A bar in eighths (sixteenths where the beat is slow): onsets drawn, strong places first; a rest at its end."""
+    """Write a bar in eighths (sixteenths for slow beats): random onsets, mostly on strong places; may end in a rest."""
     division = 4 if syllables_per_beat > 1.6 else 2
     places = round(beats * division)
     count = max(1, min(places - 1, round(beats * syllables_per_beat * rng.uniform(0.7, 1.2))))
@@ -158,7 +158,7 @@ def _grid(rng: Random, beats: float, syllables_per_beat: float) -> str:
 
 
 def _chorus(song: Song, rng: Random, *, beat_s: float) -> list[Note]:
-    """Chords in close harmony, all in one rhythm."""
+    """Write chords in close harmony, all in the same rhythm."""
     centre = RANGES["choir"][0] + rng.randint(-3, 3)
     rate = rng.uniform(0.5, 1.8)
     grids = [_grid(rng, song.bars[0].beats, rate * beat_s) for _ in range(3)]
@@ -173,7 +173,7 @@ def _chorus(song: Song, rng: Random, *, beat_s: float) -> list[Note]:
 
 
 def _spoken(song: Song, rng: Random, who: str, *, beat_s: float, in_time: bool) -> list[Note]:
-    """One note a line: every bar or two in time with the beat, or with pauses between."""
+    """Write one note per line: every bar or two in time with the beat, or freely with pauses."""
     low, high = SPOKEN_KEYS[who]
     key = rng.randint(low, high)
     notes = []

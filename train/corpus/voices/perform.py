@@ -1,4 +1,4 @@
-"""Perform the vocals of a score: syllables on notes, lines on bars."""
+"""Performs the vocals of a score: syllables on notes, lines on bars."""
 
 from dataclasses import replace
 from itertools import groupby, pairwise
@@ -13,19 +13,19 @@ from .vocoder import Track, Unison, synthesise
 from .words import HUMS, LINES, SYLLABLES, VOCALISES
 
 FRAMES_PER_S = RATE_HZ / FRAME_SAMPLES
-POOL_SYLLABLES = 8  # different ones in a clip: a chorus comes back to its words
-ONSET_S, CODA_S = 0.14, 0.16  # the most that consonants take before a vowel and after it
+POOL_SYLLABLES = 8  # different syllables in a clip, because a chorus repeats its words
+ONSET_S, CODA_S = 0.14, 0.16  # maximum length of the consonants before and after a vowel
 GLIDE_S = 0.07  # from one note to the next
 PHRASE_GAP_S = 0.3  # a longer rest ends a phrase
-EFFORT_DB = (-3.0, 5.0)  # how much louder than it speaks a voice sings, see speech.Singer
+EFFORT_DB = (-3.0, 5.0)  # difference in effort between singing and speaking, see speech.Singer
 BREATH_S, BREATH_LOG = 0.22, -3.2  # before a phrase; log amplitude next to a vowel
-DRIFT_FRAMES, DRIFT_KEYS = 40, 0.08  # how far and how slowly a voice strays
-CHOIR_UNISON = 4  # singers on each tone of a choir's chord
+DRIFT_FRAMES, DRIFT_KEYS = 40, 0.08  # interval and standard deviation of a voice's slow pitch drift
+CHOIR_UNISON = 4  # singers per tone of a choir's chord
 MAX_CHOIR_TONES = 4
 
 
 class Voices:
-    """Singers that perform scores; what they have once spoken stays in memory.
+    """Singers that perform scores; everything that they have spoken is cached.
 
     Raises:
         CorpusError: a synthesiser is missing.
@@ -38,10 +38,11 @@ class Voices:
         """Sing, rap, hum or speak a score's vocals.
 
         Args:
-            seed: chance of the singers, the words and the expression.
+            score: a score with vocals.
+            seed: for the random singers, words and expression.
 
         Returns:
-            float32 [about score.seconds at speech.RATE_HZ], mono; silence where nobody sings.
+            float32 [about score.seconds at speech.RATE_HZ], mono; silence while nobody sings.
 
         Raises:
             ValueError: the score has no vocals.
@@ -63,7 +64,7 @@ class Voices:
 
 
 def _cast(vocals: Vocals, rng: Random, gender: str | None = None) -> Singer:
-    """A singer of the right gender and, where there is one, of the right language."""
+    """Draw a singer of the right gender and, if there is one, of the right language."""
     able = [singer for singer in SINGERS if singer.gender == (gender or vocals.who)]
     if vocals.manner in ("rap", "spoken word"):
         able = [singer for singer in able if singer.language in LINES]
@@ -75,7 +76,7 @@ def _cast(vocals: Vocals, rng: Random, gender: str | None = None) -> Singer:
 
 
 def _text(vocals: Vocals, singer: Singer, rng: Random) -> list[str]:
-    """The syllables of a clip, in the order in which they are sung, over and over."""
+    """Draw the syllables of a clip in the order in which they are sung; the list repeats."""
     if vocals.manner == "vocalise":
         return list(rng.choice(VOCALISES))
     if vocals.manner == "humming":
@@ -114,7 +115,7 @@ def _sing(
 
 
 def _place(track: Track, utterance: Utterance, start: int, end: int, *, loudness: float) -> None:
-    """Lay a syllable on frames start to end: the vowel starts on time and is stretched, consonants are not."""
+    """Place a syllable on frames start to end; the vowel starts on time and is stretched, the consonants are not."""
     vowel_start, vowel_end = utterance.nucleus
     onset = min(vowel_start, round(ONSET_S * FRAMES_PER_S), start)
     coda = min(len(utterance) - vowel_end, round(CODA_S * FRAMES_PER_S), (end - start) // 3)
@@ -142,7 +143,7 @@ def _fill(track: Track, utterance: Utterance, index: NDArray[np.int64], at: slic
 
 
 def _breathe(track: Track, breath: Utterance, start: int) -> None:
-    """Draw breath before frame `start`: the sound of an h, rising."""
+    """Add a breath before frame `start`: the sound of an h that gets louder."""
     length = min(round(BREATH_S * FRAMES_PER_S), start)
     if length < 10:
         return
@@ -155,7 +156,7 @@ def _breathe(track: Track, breath: Utterance, start: int) -> None:
 
 
 def _melody(notes: list[Note], ends: list[float], frames: int, late_s: float, rng: Random) -> NDArray[np.float32]:
-    """Pitch in MIDI keys by frame: glides, a scoop into phrases, drift, and vibrato on what is held."""
+    """Make the pitch in MIDI keys by frame: glides, a scoop into phrases, drift, and vibrato on held notes."""
     pitch = np.full(frames, float(notes[0].pitch), np.float32)
     vibrato = np.zeros(frames, np.float32)
     rate_hz, depth = rng.uniform(4.8, 6.4), rng.uniform(0.12, 0.45)
@@ -182,7 +183,7 @@ def _melody(notes: list[Note], ends: list[float], frames: int, late_s: float, rn
 
 
 def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator) -> NDArray[np.float32]:
-    """Several on each tone of the chords, none quite together."""
+    """Sing each tone of the chords with several singers who are slightly apart."""
     chords = [
         sorted(chord, key=lambda note: note.pitch)
         for _, chord in groupby(sorted(vocals.notes), key=lambda n: round(n.start, 2))
@@ -191,7 +192,7 @@ def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator
     text: list[str] | None = None
     sound = np.zeros(1, np.float32)
     for desk in range(desks):
-        # Desk 0 has the lowest tone; where a chord has fewer tones than desks, the upper ones share.
+        # Desk 0 has the lowest tone. If a chord has fewer tones than there are desks, several desks share a tone.
         notes = [chord[min(len(chord) - 1, desk * len(chord) // desks)] for chord in chords]
         middle = sorted(note.pitch for note in notes)[len(notes) // 2]
         singer = _cast(vocals, rng, "female" if middle >= 60 else "male")
@@ -214,7 +215,7 @@ def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator
 
 
 def _say(vocals: Vocals, score: Score, singer: Singer, rng: Random) -> Track:
-    """Each note is a line: rapped in the time of its bar, or spoken at its own pace."""
+    """Say one line per note: rapped in the time of its bar, or spoken at its own pace."""
     track = Track.silent(score.seconds)
     frames = len(track.pitch)
     lines = list(LINES[singer.language])
@@ -229,7 +230,7 @@ def _say(vocals: Vocals, score: Score, singer: Singer, rng: Random) -> Track:
         _fill(track, utterance, index, at, loudness=(note.velocity / 96) ** 1.5)
         voiced = np.flatnonzero(utterance.f0_hz > 0)
         contour = np.interp(index, voiced, 69 + 12 * np.log2(utterance.f0_hz[voiced] / 440))
-        # A rapper speaks flatter and with more stress; both keep the contour of speech.
+        # Rap has a flatter contour than speech; both keep its shape.
         liveliness = 0.7 if vocals.manner == "rap" else 1.0
         track.pitch[at] = note.pitch + liveliness * (contour - np.median(contour))
         fade = min(10, len(index))
@@ -238,7 +239,7 @@ def _say(vocals: Vocals, score: Score, singer: Singer, rng: Random) -> Track:
 
 
 def _on_the_grid(utterance: Utterance, room: int, sixteenth: float) -> NDArray[np.int64]:
-    """Frames of a line such that its syllables fall on sixteenths and it fills `room` frames."""
+    """Map the frames of a line so that its syllables fall on sixteenths and it fills `room` frames."""
     loud = np.convolve(np.where(utterance.f0_hz > 0, utterance.energy_db, -60.0), np.ones(9) / 9, mode="same")
     peaks = [
         i for i in range(8, len(loud) - 8) if loud[i] == loud[i - 8 : i + 9].max() and loud[i] > loud.max() - 25

@@ -1,7 +1,7 @@
-"""Speak a text and take the sound apart: spectral envelope, noise and pitch, frame by frame.
+"""Speaks a text and analyses the sound: spectral envelope, noise and pitch by frame.
 
-The synthesisers are Debian's `flite` (voices made from recordings) and `espeak-ng` (formants, many languages).
-Both give the same bytes for the same text. The analysis is WORLD's (Morise, Yokomori and Ozawa 2016).
+The synthesisers are Debian's `flite` (voices from recordings) and `espeak-ng` (formant synthesis, many languages). Both
+give the same bytes for the same text. The analysis is WORLD's (Morise, Yokomori and Ozawa 2016).
 """
 
 import io
@@ -22,10 +22,10 @@ from ..errors import CorpusError
 
 RATE_HZ = 16_000
 FRAME_SAMPLES = 80  # 5 ms
-BINS = 257  # of a spectrum: 0 to 8 kHz
-_WORLD_FFT = 1024  # the shortest that WORLD takes down to 71 Hz; every second bin is kept
-SILENCE_DB = -40.0  # below the loudest frame: cut off at both ends
-NUCLEUS_DB = -9.0  # the vowel: voiced frames around the loudest, down to this
+BINS = 257  # bins of a spectrum: 0 to 8 kHz
+_WORLD_FFT = 1024  # the shortest FFT with which WORLD reaches down to 71 Hz; every second bin is kept
+SILENCE_DB = -40.0  # relative to the loudest frame; quieter frames at both ends are cut off
+NUCLEUS_DB = -9.0  # relative to the loudest frame; voiced frames around it down to this level are the vowel
 CACHED_UTTERANCES = 1024  # some 100 kB each
 
 
@@ -34,17 +34,17 @@ class Singer:
     """One voice of one synthesiser."""
 
     program: str  # flite or espeak-ng
-    voice: str  # as the program names it
+    voice: str  # name of the voice in the program
     gender: str  # male or female
     language: str  # a key of words.SYLLABLES
-    formants: float = 1.0  # factor on the spectral envelope's frequencies: above 1 a smaller head
-    effort_db: float = 0.0  # rise of the spectrum from 0.5 to 3 kHz: who sings louder sounds brighter
+    formants: float = 1.0  # factor on the spectral envelope's frequencies; above 1 is a smaller head
+    effort_db: float = 0.0  # rise of the spectrum from 0.5 to 3 kHz, because louder singing sounds brighter
 
 
-# The recordings behind flite's voices are of quiet reading, and its averaged spectra are duller still.
+# flite's voices were recorded from quiet reading, and averaging made their spectra duller still.
 _READING_DB = 10.0
 
-# eSpeak NG 1.51 silently drops the variant after `en-gb` and `fr-fr`, and speaks as its usual man.
+# After `en-gb` and `fr-fr`, eSpeak NG 1.51 silently ignores the variant and uses its default male voice.
 SINGERS = (
     Singer("flite", "slt", "female", "en", 1.0, _READING_DB),
     Singer("flite", "slt", "female", "en", 1.06, _READING_DB),
@@ -91,7 +91,7 @@ class Utterance:
 
 
 def check_synthesisers() -> None:
-    """Raise CorpusError unless both speech synthesisers and the vocoder's library are there."""
+    """Raise CorpusError unless both speech synthesisers and the vocoder's library are installed."""
     missing = [program for program in ("espeak-ng", "flite") if shutil.which(program) is None]
     if missing:
         raise CorpusError(
@@ -111,9 +111,9 @@ def _world() -> ModuleType:
 
 
 def utter(singer: Singer, text: str) -> Utterance:
-    """Speak and analyse a text with the singer's own formants; what was spoken before is kept.
+    """Speak and analyse a text with the synthesiser's unchanged voice; results are cached.
 
-    `Singer.formants` and `Singer.effort_db` are for the vocoder: one recording serves several singers.
+    The vocoder applies `Singer.formants` and `Singer.effort_db`, so one recording serves several singers.
 
     Raises:
         CorpusError: the synthesiser is missing or fails.
@@ -127,7 +127,7 @@ def _spoken(program: str, voice: str, text: str) -> Utterance:
 
 
 def _speak(program: str, voice: str, text: str) -> NDArray[np.float64]:
-    """float64 [samples] at RATE_HZ."""
+    """Speak a text: float64 [samples] at RATE_HZ."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
         if program == "flite":
@@ -169,7 +169,7 @@ def _analyse(waveform: NDArray[np.float64]) -> Utterance:
 
 
 def _nucleus(energy_db: NDArray[np.float64], voiced: NDArray[np.bool_]) -> tuple[int, int]:
-    """The frames around the loudest voiced one (or the loudest, where none is voiced)."""
+    """Find the frames around the loudest voiced one (or around the loudest one if none is voiced)."""
     candidates = np.where(voiced, energy_db, -np.inf) if voiced.any() else energy_db
     peak = int(candidates.argmax())
     good = candidates > candidates[peak] + NUCLEUS_DB

@@ -1,4 +1,4 @@
-"""Source and filter: pulses and noise through the spectral envelopes of speech."""
+"""Source-filter synthesis: pulses and noise through the spectral envelopes of speech."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from .speech import BINS, FRAME_SAMPLES, RATE_HZ
 _FFT = 2 * (BINS - 1)
 EFFORT_HZ = (500, 3000)
 DB_PER_NEPER = 20 / np.log(10)
-HIGH_PASS_BINS = 2  # up to 62 Hz: pulses have a mean, voices have none
+HIGH_PASS_BINS = 2  # removes up to 62 Hz, because pulses have a mean and voices have none
 
 
 @dataclass
 class Track:
-    """What one voice, or several in unison, do in each frame; a performance fills it."""
+    """The controls of one voice, or of several in unison, in each frame; a performance fills them."""
 
     log_envelope: NDArray[np.float32]  # [frames, BINS]
     noise: NDArray[np.float32]  # [frames, BINS], share of noise, 0 to 1
@@ -26,7 +26,7 @@ class Track:
 
     @classmethod
     def silent(cls, seconds: float) -> "Track":
-        """A track that is `seconds` long."""
+        """Make a silent track of `seconds` seconds."""
         frames = round(seconds * RATE_HZ / FRAME_SAMPLES)
         return cls(
             np.full((frames, BINS), -10, np.float32),
@@ -37,10 +37,10 @@ class Track:
 
 @dataclass(frozen=True)
 class Unison:
-    """How one of several singers of a track differs from what is written."""
+    """The deviation of one of several singers from the written notes."""
 
     cents: float = 0.0
-    delay_s: float = 0.0  # of the pitch
+    delay_s: float = 0.0  # delay of the pitch
     vibrato_hz: float = 0.0
     vibrato_cents: float = 0.0
     vibrato_phase: float = 0.0  # in turns
@@ -49,10 +49,12 @@ class Unison:
 def synthesise(
     track: Track, singers: list[Unison], rng: np.random.Generator, *, formants: float = 1.0, effort_db: float = 0.0
 ) -> NDArray[np.float32]:
-    """Sound of a track.
+    """Synthesise the sound of a track.
 
     Args:
-        singers: one or more; their pulses add up, the envelope is one.
+        track: the controls by frame.
+        singers: one or more; their pulses are added, and they share the envelope.
+        rng: for noise and irregular pulses.
         formants: factor on the envelope's frequencies, see speech.Singer.
         effort_db: rise of the spectrum, see speech.Singer.
 
@@ -75,7 +77,7 @@ def synthesise(
     spectrum *= track.gain[:, None]
     spectrum[:, :HIGH_PASS_BINS] = 0
     pieces = fft.irfft(spectrum, _FFT, axis=1)
-    # Overlap-add in blocks of a frame: piece i starts one frame before frame i.
+    # Overlap-add in blocks of one frame; piece i starts one frame before frame i.
     blocks = -(-_FFT // FRAME_SAMPLES)
     padded = np.zeros((frames, blocks * FRAME_SAMPLES), np.float32)
     padded[:, :_FFT] = pieces
@@ -86,7 +88,7 @@ def synthesise(
 
 
 def _pulses(pitch: NDArray[np.float32], singer: Unison, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Pulses once a period, of unit power on average, float32 [frames * FRAME_SAMPLES]."""
+    """Make one pulse per period, with unit power on average: float32 [frames * FRAME_SAMPLES]."""
     frames = len(pitch)
     times = np.arange(frames) * (FRAME_SAMPLES / RATE_HZ)
     moved = np.roll(pitch, round(singer.delay_s * RATE_HZ / FRAME_SAMPLES))
@@ -99,7 +101,7 @@ def _pulses(pitch: NDArray[np.float32], singer: Unison, rng: np.random.Generator
     step = phase[before + 1] - phase[before]
     place = before + (np.floor(phase[before + 1]) - phase[before]) / step
     period = RATE_HZ / f0_hz[before]
-    place += period * 0.004 * rng.standard_normal(len(place))  # no larynx is a clock
+    place += period * 0.004 * rng.standard_normal(len(place))  # human jitter
     place = np.clip(place, 0, len(phase) - 2)
     strength = np.sqrt(period) * (1 + 0.04 * rng.standard_normal(len(place)))
     low = place.astype(int)
@@ -111,7 +113,7 @@ def _pulses(pitch: NDArray[np.float32], singer: Unison, rng: np.random.Generator
 
 
 def _frames(signal: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """Spectra of frames of two hops under a Hann window whose copies add up to 1: complex64 [frames, BINS]."""
+    """Compute spectra of two-hop frames under Hann windows that add up to 1: complex64 [frames, BINS]."""
     window = np.hanning(2 * FRAME_SAMPLES + 1)[:-1].astype(np.float32)
     padded = np.concatenate([np.zeros(FRAME_SAMPLES, np.float32), signal])
     views = np.lib.stride_tricks.sliding_window_view(padded, 2 * FRAME_SAMPLES)[::FRAME_SAMPLES]
@@ -120,7 +122,7 @@ def _frames(signal: NDArray[np.float32]) -> NDArray[np.complex64]:
 
 
 def _warp(log_envelope: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Move all that is at f to factor * f."""
+    """Move the spectrum at frequency f to factor * f."""
     if factor == 1.0:
         return log_envelope
     source = np.minimum(np.arange(BINS) / factor, BINS - 1)
@@ -132,7 +134,7 @@ def _warp(log_envelope: NDArray[np.float32], factor: float) -> NDArray[np.float3
 
 
 def _minimum_phase(log_envelope: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """The causal filter with this amplitude: the cepstrum folded onto its positive half. complex64 [frames, BINS]."""
+    """Make the causal filter with this amplitude by folding the cepstrum: complex64 [frames, BINS]."""
     cepstrum = fft.irfft(log_envelope, _FFT, axis=1)
     cepstrum[:, 1 : BINS - 1] *= 2
     cepstrum[:, BINS:] = 0

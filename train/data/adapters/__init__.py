@@ -1,4 +1,4 @@
-"""Public data sets, each in its own published layout -> manifest rows."""
+"""Turns public data sets in their published layouts into manifest rows."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,9 +27,14 @@ SEEDED = "90/5/5 by seed"
 
 
 class Adapter(NamedTuple):
-    """How to read a data set: (root, *, audio, seed) -> rows, whose audio may be missing and whose captions may be
-    none; where its splits come from, for the user; of a set that only compares its tracks, root -> what
-    `train.evaluate pairs` reads; and whether a copy of the set is known to hold a file that does not decode."""
+    """Describes how to read a data set.
+
+    Attributes:
+        read: (root, *, audio, seed) -> rows. Their audio file may be missing and they may have no captions.
+        splits: where the splits come from, for the user.
+        comparisons: root -> the input of `train.evaluate pairs`, for a set that only compares its tracks.
+        has_broken: whether a copy of the set is known to hold a file that does not decode.
+    """
 
     read: Callable[..., Iterable[Row]]
     splits: str
@@ -53,14 +58,21 @@ ADAPTERS = {
 }
 
 TRIPLETS = {"audioset_ontology": make_ontology_triplets}
-"""Sets of texts alone: (root, *, seed) -> triplets to evaluate a text encoder with, and no rows."""
+"""Data sets of texts only: (root, *, seed) -> triplets to evaluate a text encoder with, and no rows."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """The usable rows of a data set, the tracks left out: without an audio file, without any text, or, of a set that is
-    known for it, with a file that does not decode; and of a set that compares its tracks the comparisons of those that
-    are not left out."""
+    """The result of reading a data set.
+
+    Attributes:
+        rows: the usable rows.
+        without_audio: tracks that were left out because they have no audio file.
+        without_text: tracks that were left out because they have no text.
+        undecodable: tracks that were left out because their file does not decode; checked only for sets that are known
+            to have such files.
+        comparisons: for a set that compares its tracks, the comparisons of the usable rows.
+    """
 
     rows: list[Row]
     without_audio: list[str]
@@ -78,22 +90,24 @@ def adapt(
     top_labels: int | None = None,
     keep_unlabelled: bool = False,
 ) -> Adapted:
-    """Read a data set's own files; a track whose audio file is missing or empty, or that nothing is said about, is
-    left out and listed; so is one of GTZAN whose file does not decode, as an evaluation would stop at it.
+    """Read the files of a data set into rows.
+
+    A track is left out and listed if its audio file is missing or empty, or if it has no text. A track of GTZAN is also
+    left out if its file does not decode, because an evaluation would stop there.
 
     Args:
         name: a key of `ADAPTERS`.
         root: the folder of the set's annotations, or one of the set's annotation files.
-        audio: the folder of its recordings; None takes `root / "audio"`, or `root` where there is no such folder.
-        seed: of the splits where the set defines none.
-        top_labels: keep this many labels only, the most frequent of all the set's rows, such as MagnaTagATune's usual
-            50; a track without any of them, and of which nothing else is said, is left out. None keeps all.
-        keep_unlabelled: keep the tracks that have none of the labels, and say so in their rows: a negative of each
-            label in an evaluation of tags, and nothing to train with.
+        audio: the folder of its recordings; None: `root / "audio"`, or `root` if there is no such folder.
+        seed: for the splits if the set defines none.
+        top_labels: keep only this many labels, the most frequent of all rows of the set, such as MagnaTagATune's usual
+            50. A track that has none of them and no other text is left out. None: keep all labels.
+        keep_unlabelled: keep the tracks that have none of the labels and mark their rows. They are negatives of each
+            label in a tag evaluation and cannot be trained on.
 
     Raises:
-        AdapterError: an unknown name, a root or audio folder that is not this set's, no usable track, `top_labels`
-            below 1, or `keep_unlabelled` of a set without labels.
+        AdapterError: an unknown name, a root or audio folder that does not belong to this set, no usable track,
+            `top_labels` below 1, or `keep_unlabelled` for a set without labels.
     """
     if name not in ADAPTERS:
         raise AdapterError(f"unknown data set {name!r}; expected one of {', '.join(ADAPTERS)}")
@@ -139,7 +153,7 @@ def adapt(
 
 
 def _with_top_labels(rows: Sequence[Row], *, count: int) -> list[Row]:
-    """The rows with their frequent labels only, in the caption too where it is the list of labels."""
+    """Keep only the frequent labels of each row, also in the caption if it is the list of labels."""
     frequent = {label for label, _ in Counter(label for row in rows for label in row.labels).most_common(count)}
     kept = []
     for row in rows:

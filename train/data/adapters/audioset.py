@@ -1,4 +1,4 @@
-"""AudioSet (Gemmeke et al. 2017): ten-second YouTube clips with labels of an ontology of 527."""
+"""AudioSet (Gemmeke et al. 2017): ten-second YouTube clips with labels from an ontology of 527."""
 
 import csv
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ SEGMENTS = ("balanced_train_segments.csv", "unbalanced_train_segments.csv", "eva
 
 
 def read_audioset(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """Rows of the segment tables that are there: the evaluation set is the test split, 5 % of the rest validation.
+    """Read the existing segment tables: the evaluation set is the test split, 5 % of the rest validation.
 
-    Clips are found by their YouTube id. Labels are the names that `class_labels_indices.csv` gives.
+    Clips are found by their YouTube id. The labels are the names in `class_labels_indices.csv`.
     """
     tables = [root / name for name in SEGMENTS if (root / name).is_file()]
     if not tables:
@@ -37,7 +37,7 @@ def read_audioset(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 
 def _read(path: Path, *, names: dict[str, str], names_file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(YouTube id, label names) of each `YTID, start, end, "label,label"`; the table starts with comments."""
+    """Read (YouTube id, label names) from each `YTID, start, end, "label,label"`; the table starts with comments."""
     with path.open(encoding="utf-8", newline="") as file:
         for number, cells in enumerate(csv.reader(file, skipinitialspace=True), start=1):
             if not cells or cells[0].startswith("#"):

@@ -1,6 +1,6 @@
-"""AudioSet's ontology (Gemmeke et al. 2017) as text triplets: each class's label against descriptions (MuLan §4.1.4).
+"""AudioSet's ontology (Gemmeke et al. 2017) as text triplets: labels of classes and descriptions (MuLan §4.1.4).
 
-It needs no recordings. The file, `ontology.json`, is published under CC BY-SA 4.0 and does not come with this project.
+No recordings are needed. The file `ontology.json` is published under CC BY-SA 4.0 and is not part of this project.
 """
 
 import json
@@ -14,12 +14,12 @@ from train.data.adapters.layout import AdapterError, draw, find_file
 
 ROOT = "Music"
 NEGATIVES = 5
-"""Triplets a class (MuLan §4.1.4)."""
+"""Number of triplets per class (MuLan §4.1.4)."""
 
 
 @dataclass(frozen=True)
 class SoundClass:
-    """A class of the ontology; its `description` has a source in the file (`cited`), or is the file's own."""
+    """A class of the ontology; `cited` tells whether the file names a source for the description."""
 
     id: str
     name: str
@@ -30,19 +30,19 @@ class SoundClass:
 
 
 def make_ontology_triplets(root: Path, *, seed: int) -> list[dict[str, str]]:
-    """Five triplets for each of `music_classes`: its label, its description and that of another, drawn by `seed`.
+    """Make five triplets for each of `music_classes`: its label, its description, and another one drawn by `seed`.
 
     Returns:
-        {"anchor", "positive", "negative"}, what `train.evaluate triplet` reads.
+        {"anchor", "positive", "negative"}, the input of `train.evaluate triplet`.
 
     Raises:
-        AdapterError: another file, or too few classes to draw from.
+        AdapterError: the file is not the ontology, or there are too few classes to draw from.
     """
     path = find_file(root, "ontology.json")
     classes = music_classes(read_ontology(path), path=path)
     triplets = []
     for own in classes:
-        # A description that says the same is no negative.
+        # An equal description is not a negative.
         others = [other for other in classes if other.description != own.description]
         if len(others) < NEGATIVES:
             raise AdapterError(
@@ -58,12 +58,13 @@ def make_ontology_triplets(root: Path, *, seed: int) -> list[dict[str, str]]:
 
 
 def music_classes(classes: Mapping[str, SoundClass], *, path: Path) -> list[SoundClass]:
-    """The classes below "Music", itself not among them, without restriction, whose description has a cited source.
+    """Return the unrestricted classes below "Music", without "Music", whose description has a cited source.
 
-    Of the published file these are 141, as many as MuLan takes (§4.1.1, §4.1.4), which does not say which. Of the 189
-    of the subtree, "Music" among them, the file marks 37 as abstract or blacklisted; of the 151 others the ten
-    without a source are the seven moods, "Birthday music", "Electronic music" and "Traditional music". Other rules
-    come to 141 too, such as those 151 without the ten of "Music role", so this one is a choice, not MuLan's word.
+    In the published file these are 141 classes. MuLan uses the same number (§4.1.1, §4.1.4) but does not say which. The
+    subtree has 189 classes, "Music" included. The file marks 37 of them as abstract or blacklisted. Of the other 151,
+    ten have no source: the seven moods, "Birthday music", "Electronic music" and "Traditional music". Other rules also
+    give 141, for example those 151 without the ten of "Music role". So this rule is our choice and is not taken from
+    MuLan.
 
     Raises:
         AdapterError: there is no class "Music".
@@ -73,7 +74,7 @@ def music_classes(classes: Mapping[str, SoundClass], *, path: Path) -> list[Soun
         raise AdapterError(
             f"{path}: none of its {len(classes)} classes is called {ROOT!r}; give AudioSet's ontology.json"
         )
-    below: dict[str, SoundClass] = {}  # two classes are reached by two ways
+    below: dict[str, SoundClass] = {}  # by id, because two classes can be reached in two ways
     waiting = list(above.children)
     while waiting:
         one = classes[waiting.pop(0)]
@@ -84,10 +85,11 @@ def music_classes(classes: Mapping[str, SoundClass], *, path: Path) -> list[Soun
 
 
 def read_ontology(path: Path) -> dict[str, SoundClass]:
-    """Class id -> class.
+    """Read the classes by id.
 
     Raises:
-        AdapterError: no JSON, another kind of entry, a class twice, a child that there is not, or a class below itself.
+        AdapterError: the file is no JSON, an entry is of another kind, a class appears twice, a child does not exist,
+            or a class is below itself.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))

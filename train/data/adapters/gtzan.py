@@ -1,9 +1,9 @@
-"""GTZAN (Tzanetakis & Cook 2002): ten folders of a hundred 30 s clips, one a genre.
+"""GTZAN (Tzanetakis & Cook 2002): ten folders with a hundred 30 s clips each, one folder per genre.
 
-The set defines no split. Some of its clips are there twice, or distorted, and few artists make up a genre: 35 of the
-hundred clips of reggae are Bob Marley's (Sturm 2012, 2013). So there is a fault-filtered split (Kereliuk et al. 2015),
-of 443, 197 and 290 clips, which leaves out 70 and is to have no artist in two parts; its names come with torchaudio
-(BSD-2-Clause). Within a part artists repeat all the same.
+The set defines no split. Some clips are duplicated or distorted, and a genre has few artists: 35 of the hundred reggae
+clips are by Bob Marley (Sturm 2012, 2013). So there is a fault-filtered split (Kereliuk et al. 2015) of 443, 197 and
+290 clips. It leaves out 70 clips and should have no artist in two parts. Its file names come with torchaudio
+(BSD-2-Clause). Within a part, artists still repeat.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,11 @@ NOTE_ALL = f"{NOTE} Split by seed, it also has some artists and recordings in se
 
 
 def read_gtzan(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """A row for each clip of the fault-filtered split, from `genre/`, `genres/genre/` or `genres_original/genre/`; the
-    genre is the label. A copy that is much used has a file that does not decode, jazz.00054."""
-    # Here, since it takes torch along, which the other adapters do without.
+    """Read the clips of the fault-filtered split from `genre/`, `genres/genre/` or `genres_original/genre/`.
+
+    The genre is the label. A widely used copy has a file that does not decode, jazz.00054.
+    """
+    # A late import, because it imports torch, which the other adapters do not need.
     from torchaudio.datasets.gtzan import filtered_test, filtered_train, filtered_valid
 
     files = {path.stem: path for path in _find(audio)}
@@ -31,8 +33,10 @@ def read_gtzan(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 
 def read_gtzan_all(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """A row for each file, the faulty ones too, split 90/5/5 by seed; its folder's name is the label. Figures are
-    comparable with those of the same seed only."""
+    """Read all files, the faulty ones too, with a 90/5/5 split by seed; the folder's name is the label.
+
+    Results are comparable only with those of the same seed.
+    """
     for path in _find(audio):
         split = seeded_split(path.stem, seed=seed)
         yield _row(path, path.stem, genre=path.parent.name, split=split, note=NOTE_ALL)

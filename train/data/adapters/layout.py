@@ -1,4 +1,4 @@
-"""What the adapters share: finding a set's files, reading its tables, and drawing splits where it defines none."""
+"""Shared by the adapters: finds a set's files, reads its tables, and draws splits if the set defines none."""
 
 import csv
 import hashlib
@@ -13,17 +13,17 @@ BRACKETED_ID = re.compile(r"\[([\w-]{11})\]", re.ASCII)
 
 
 class AdapterError(ValueError):
-    """A folder that is not the data set it should be; the message is one sentence for the user."""
+    """The folder is not the expected data set. The message is one sentence for the user."""
 
 
 def audio_folder(root: Path) -> Path:
-    """Where the recordings lie when the user names no folder: `audio` in the root, or the root itself."""
+    """Return the default folder of the recordings: `audio` in the root, or the root itself."""
     folder = root if root.is_dir() else root.parent
     return folder / "audio" if (folder / "audio").is_dir() else folder
 
 
 def has_content(path: Path) -> bool:
-    """Whether a file exists and is not empty (MagnaTagATune ships three empty ones)."""
+    """Tell whether a file exists and is not empty (MagnaTagATune has three empty ones)."""
     try:
         return path.is_file() and path.stat().st_size > 0
     except OSError:
@@ -31,7 +31,7 @@ def has_content(path: Path) -> bool:
 
 
 def decodes(path: Path) -> bool:
-    """Whether the beginning of a recording decodes, which a file of another kind or with a broken header does not."""
+    """Tell whether the start of a recording decodes; not so for other kinds of files and broken headers."""
     try:
         return next(Recording(path).blocks(), None) is not None
     except DecodeError:
@@ -39,10 +39,10 @@ def decodes(path: Path) -> bool:
 
 
 def find_file(root: Path, *places: str) -> Path:
-    """`root` itself if it is a file, else the first of `places` below it.
+    """Return `root` itself if it is a file, else the first of `places` that exists below it.
 
     Raises:
-        AdapterError: none of them exists; the message says what was looked for, and where.
+        AdapterError: none of them exists; the message says which files were searched, and where.
     """
     if root.is_file():
         return root
@@ -53,10 +53,10 @@ def find_file(root: Path, *places: str) -> Path:
 
 
 def read_table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
-    """Rows of a table with a header line, as dicts.
+    """Read the rows of a table with a header line, as dicts.
 
     Raises:
-        AdapterError: a wanted column is missing, or a line has too few cells.
+        AdapterError: a required column is missing, or a line has too few cells.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
@@ -75,7 +75,7 @@ def read_table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> I
 
 
 def youtube_clips(folder: Path, *, ids: Collection[str]) -> dict[str, Path]:
-    """The file of each wanted YouTube id that has one below `folder`, whatever the downloader wrote around the id."""
+    """Find the file of each wanted YouTube id below `folder`, whatever text the downloader put around the id."""
     wanted = set(ids)
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -86,36 +86,40 @@ def youtube_clips(folder: Path, *, ids: Collection[str]) -> dict[str, Path]:
 
 
 def _youtube_ids(name: str) -> list[str]:
-    """What may be the id in a name that a downloader gave: ID, ID_30-40, YID (AudioSet's tools), [ID]-[30-40] or
-    "title [ID]"; ids have 11 characters, among them - and _, so only the data set knows which it is."""
+    """List the possible ids in a downloader's file name.
+
+    Known forms are ID, ID_30-40, YID (AudioSet's tools), [ID]-[30-40] and "title [ID]". An id has 11 characters and may
+    contain - and _, so only the data set can tell which one is right.
+    """
     return [name[:11], *([name[1:12]] if name.startswith("Y") else []), *BRACKETED_ID.findall(name)]
 
 
 def draw(key: str, *, seed: int) -> float:
-    """A number in [0, 1) that depends on (seed, key) alone."""
+    """Draw a number in [0, 1) that depends only on (seed, key)."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:7], "big") / 2**56
 
 
 def seeded_split(key: str, *, seed: int) -> str:
-    """90/5/5 by hash: a track stays in its split when others are added or found missing.
+    """Draw a 90/5/5 split by hash: a track stays in its split when others are added or missing.
 
     Args:
-        key: of the track, or of what must not be divided between splits, such as its artist.
+        key: the track, or a group that must stay in one split, such as its artist.
+        seed: changes all splits.
     """
     place = draw(key, seed=seed)
     return "train" if place < 0.9 else "val" if place < 0.95 else "test"
 
 
 def held_out_of_train(key: str, *, seed: int) -> str:
-    """ "val" for 5 % and "train" for the rest, where a set defines its test split only."""
+    """Draw "val" for 5 % and "train" for the rest, if a set defines only its test split."""
     return "val" if draw(key, seed=seed) < 0.05 else "train"
 
 
 def tag_list(labels: Sequence[str]) -> tuple[str, ...]:
-    """The one caption of a track that has labels only: them, joined by commas; none where there are none."""
+    """Make the only caption of a track that has just labels: the labels joined by commas; none without labels."""
     return (", ".join(labels),) if labels else ()
 
 
 def unique(texts: Sequence[str]) -> tuple[str, ...]:
-    """Stripped, without empty ones and repetitions, in order."""
+    """Return the stripped texts in order, without empty ones and duplicates."""
     return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))

@@ -41,20 +41,24 @@ SYNONYMS = {
     "vocal": ["vocals", "voice", "voices"],
     "strange": ["weird"],
 }
-"""Tag -> what is merged into it, as K. Choi proposed for this set (magnatagatune-list) and others took over; 134 tags
-are left."""
+"""Tag -> the tags that are merged into it, as K. Choi proposed for this set (magnatagatune-list); others use it too.
+
+134 tags are left.
+"""
 
 MERGED_INTO = {other: tag for tag, others in SYNONYMS.items() for other in others}
 
 
 def read_magnatagatune(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """Rows of `annotations_final.csv` (tab-separated, a column of 0 and 1 a tag).
+    """Read the rows of `annotations_final.csv` (tab-separated, one column of 0 and 1 per tag).
 
-    The split is the usual one, by the first character of the path, a hexadecimal digit: 0 to b train, c validation,
-    d to f test (van den Oord et al. 2014). Papers take the 50 most frequent tags, `top_labels` of `adapt`, or all
-    (MuLan §4.1.1 both; MusCALL does not say). They differ in the clips without any of these: some leave them out, as
-    Lee and Nam (2017) do, and so does `adapt`, since nothing is said of them to train with; to others they are
-    negatives of every tag, `keep_unlabelled`. Three of the clips are empty files.
+    The split is the usual one. It uses the first character of the path, a hexadecimal digit: 0 to b train, c
+    validation, d to f test (van den Oord et al. 2014). Papers use the 50 most frequent tags (`top_labels` of `adapt`)
+    or all tags. MuLan (§4.1.1) reports both; MusCALL does not say.
+
+    Papers also differ in the clips without any of these tags. Some leave them out, such as Lee and Nam (2017). `adapt`
+    does the same, because these clips have no text to train with. In other papers they are negatives of every tag
+    (`keep_unlabelled`). Three of the clips are empty files.
     """
     path = find_file(root, "annotations_final.csv")
     for line in read_table(path, columns=("clip_id", "mp3_path"), delimiter="\t"):
@@ -65,8 +69,10 @@ def read_magnatagatune(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 
 def read_magnatagatune_merged(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """The same with `SYNONYMS` merged, so that a clip is not wrong for "beat" because it was called "beats". Figures of
-    MuLan, whose larger set is all 188, are of the tags as they are."""
+    """Read the same rows with `SYNONYMS` merged, so that a clip labelled "beats" is also correct for "beat".
+
+    MuLan's results use the unmerged tags; its larger set is all 188.
+    """
     for row in read_magnatagatune(root, audio=audio, seed=seed):
         tags = _merge(row.labels)
         yield replace(row, labels=tags, captions=tag_list(tags))

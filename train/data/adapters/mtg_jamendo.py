@@ -11,11 +11,11 @@ SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 
 def read_mtg_jamendo(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """Rows of `autotagging-{train,validation,test}.tsv`, or of `autotagging.tsv` split 90/5/5 by artist.
+    """Read the rows of `autotagging-{train,validation,test}.tsv`, or of `autotagging.tsv` split 90/5/5 by artist.
 
-    Both are looked for in `root` and, as in the set's repository, in `data/splits/split-0` and `data`. Another subset,
-    such as `autotagging_moodtheme-train.tsv`, is taken by giving one of its files as `root`. A tag's category is
-    cut off: `genre---rock` is the label "rock".
+    The files are searched in `root` and, as in the set's repository, in `data/splits/split-0` and `data`. To read
+    another subset, such as `autotagging_moodtheme-train.tsv`, give one of its files as `root`. A tag's category is
+    removed: `genre---rock` becomes the label "rock".
     """
     first = find_file(
         root,
@@ -58,6 +58,6 @@ def _read(path: Path, *, audio: Path, split: str | None, seed: int) -> Iterator[
 
 
 def _recording(audio: Path, path: str) -> Path:
-    """The full recording, or the smaller one that the set also offers, named `12/345.low.mp3`."""
+    """Return the smaller recording that the set also offers, named `12/345.low.mp3`, or else the full one."""
     small = audio / Path(path).with_suffix(".low.mp3")
     return small if has_content(small) else audio / path

@@ -1,7 +1,7 @@
-"""MusAV (Bogdanov et al. 2022): pairs of tracks, and which is higher in arousal or valence, by three people each.
+"""MusAV (Bogdanov et al. 2022): pairs of tracks, each judged by three people: which is higher in arousal or valence.
 
-Its repository holds the judgments, under CC BY-NC-SA 4.0; the recordings are to be had for research. It is made for
-validation, so every track is in the test split, and nothing else is said of a track.
+Its repository holds the judgments, under CC BY-NC-SA 4.0. The recordings are available for research. The set is made
+for validation, so every track is in the test split. Tracks have no other text.
 """
 
 import ast
@@ -17,14 +17,17 @@ from train.data.manifest import Row
 ATTRIBUTES = ("arousal", "valence")
 HIGHER = {"a": "first", "b": "second", "ab": "equal"}
 AGREEMENTS = {"full-agreement": "full agreement", "majority-agreement": "majority agreement"}
-"""All three say the same; or two do, and the third does not say the opposite. Other pairs are no ground truth."""
+"""Full agreement: all three say the same. Majority: two agree and the third does not say the opposite.
+
+Other pairs are not ground truth.
+"""
 
 CONSISTENT = "consistent triplet"
-"""All three pairs of a triplet are ground truth, and no two of them contradict the third."""
+"""All three pairs of a triplet are ground truth, and they do not contradict each other."""
 
 
 def read_musav(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """A row a track of `read_musav_comparisons`; the recordings are found by their Spotify id, in whatever folder."""
+    """Read one row for each track of `read_musav_comparisons`; recordings are found in any folder by Spotify id."""
     ids = dict.fromkeys(pair[key] for pair in read_musav_comparisons(root) for key in ("first", "second"))
     found = {path.stem: path for path in sorted(audio.rglob("*")) if path.suffix.lower() in AUDIO_EXTENSIONS}
     for track_id in ids:
@@ -32,15 +35,17 @@ def read_musav(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 
 def read_musav_comparisons(root: Path) -> list[dict[str, Any]]:
-    """The pairs of `annotations.{arousal,valence}.all.agreement.gt`, which are looked for in `root`, `annotations` and
-    `data/annotations`; the paper's own, without the tracks of another set, lie in `annotations/ismir2022`.
+    """Read the pairs of `annotations.{arousal,valence}.all.agreement.gt`.
+
+    The files are searched in `root`, `annotations` and `data/annotations`. The paper's own pairs, without the tracks of
+    another set, are in `annotations/ismir2022`.
 
     Returns:
-        what `train.evaluate pairs` reads: {"first", "second", "attribute", "higher", "subsets"}, where the subsets are
+        The input of `train.evaluate pairs`: {"first", "second", "attribute", "higher", "subsets"}. The subsets are
         those that the paper reports: by agreement, by consistency, and by both.
 
     Raises:
-        AdapterError: a file is missing, or a line of it is no such pair.
+        AdapterError: a file is missing, or one of its lines is not such a pair.
     """
     folder = root if root.is_dir() else root.parent
     comparisons = []
@@ -71,7 +76,7 @@ def _subsets(pair: Mapping[str, str]) -> list[str]:
 
 
 def _parse(line: str, *, where: str) -> dict[str, str]:
-    """Most lines are JSON; some are what Python prints of a dict."""
+    """Parse a line. Most lines are JSON; some are printed Python dicts."""
     try:
         pair = json.loads(line)
     except ValueError:

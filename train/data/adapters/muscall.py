@@ -1,5 +1,7 @@
-"""The format that the authors of MusCALL released code for: `dataset_{train,val,test}.json`, a list of captioned
-recordings. Their own 250,000 pairs (Manco et al. 2022, §4.1) are not public."""
+"""The format of MusCALL's released code: `dataset_{train,val,test}.json`, a list of recordings with captions.
+
+The authors' own 250,000 pairs (Manco et al. 2022, §4.1) are not public.
+"""
 
 import json
 from collections.abc import Iterator
@@ -12,9 +14,9 @@ KEYS = ("audio_id", "caption", "audio_path")
 
 
 def read_muscall(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """Rows of every split whose file is there; captions of one `audio_id` go together.
+    """Read every split whose file exists; the captions of one `audio_id` become one row.
 
-    The released example points at `.npy` arrays, which say no sample rate and are no audio files: they are refused.
+    The released example points to `.npy` arrays. They have no sample rate and are not audio files, so they are refused.
     """
     files = {split: root / f"dataset_{split}.json" for split in SPLITS}
     if not any(path.is_file() for path in files.values()):

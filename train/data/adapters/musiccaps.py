@@ -1,4 +1,4 @@
-"""MusicCaps (Agostinelli et al. 2023): 5,521 ten-second YouTube clips, a caption and a list of aspects each."""
+"""MusicCaps (Agostinelli et al. 2023): 5,521 ten-second YouTube clips, each with a caption and a list of aspects."""
 
 import ast
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ COLUMNS = ("ytid", "start_s", "end_s", "audioset_positive_labels", "aspect_list"
 
 
 def read_musiccaps(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """The clips of AudioSet's evaluation set are the test split; 5 % of the rest, drawn by seed, are validation.
+    """Read the clips; AudioSet's evaluation set is the test split, 5 % of the rest, drawn by seed, are validation.
 
-    The audio files are the cut clips, not whole videos, found by their `ytid`. The aspects become `labels`; AudioSet's
-    label identifiers are kept as `audioset_labels`.
+    The audio files are the cut clips, not whole videos. They are found by their `ytid`. The aspects become `labels`.
+    AudioSet's label identifiers are kept as `audioset_labels`.
     """
     path = find_file(root, "musiccaps-public.csv")
     lines = list(read_table(path, columns=COLUMNS))
@@ -41,7 +41,7 @@ def read_musiccaps(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 
 def _aspects(text: str, *, where: str) -> tuple[str, ...]:
-    """The cell is a Python list of texts."""
+    """Parse the cell, a Python list of texts."""
     try:
         aspects = ast.literal_eval(text)
     except (ValueError, SyntaxError) as exc:

@@ -1,4 +1,4 @@
-"""A folder of .m3u and .m3u8 playlists: a track's texts are the titles of the playlists that hold it (MuLan §4.1)."""
+"""A folder of .m3u and .m3u8 playlists: a track's texts are the titles of its playlists (MuLan §4.1)."""
 
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
@@ -9,9 +9,9 @@ from train.data.manifest import Row
 
 
 def read_playlists(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """A row for each file that some playlist names; a playlist's title is its `#PLAYLIST:` line, or its file name.
+    """Read one row for each file in a playlist; a playlist's title is its `#PLAYLIST:` line, or its file name.
 
-    Paths are relative to the playlist or to the audio folder; streams are passed over. Splits are 90/5/5 by seed.
+    Paths are relative to the playlist or to the audio folder. Streams are ignored. Splits are 90/5/5 by seed.
     """
     playlists = sorted(path for path in root.rglob("*") if path.suffix.lower() in (".m3u", ".m3u8"))
     if not playlists:
@@ -29,7 +29,7 @@ def read_playlists(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
 
 
 def _read(path: Path) -> tuple[str, list[str]]:
-    """(title, entries). An .m3u8 is UTF-8; an .m3u may be in the encoding of an old Windows."""
+    """Return (title, entries). An .m3u8 is UTF-8; an .m3u may be in an old Windows encoding."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")

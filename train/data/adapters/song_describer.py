@@ -1,6 +1,6 @@
 """The Song Describer Dataset (Manco et al. 2023): two-minute excerpts of MTG-Jamendo, up to five captions a track.
 
-It is made for evaluation, so every track is in the test split; its recordings are also in MTG-Jamendo.
+The set is made for evaluation, so every track is in the test split. Its recordings are also in MTG-Jamendo.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ COLUMNS = ("track_id", "caption", "is_valid_subset", "artist_id", "album_id", "p
 
 
 def read_song_describer(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """All captions of `song_describer.csv`."""
+    """Read all captions of `song_describer.csv`."""
     return _read(root, audio=audio, valid_only=False)
 
 
 def read_song_describer_valid(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
-    """The captions of the set's validated subset only, the ones that are usually reported."""
+    """Read only the captions of the set's validated subset, which papers usually report."""
     return _read(root, audio=audio, valid_only=True)
 
 
@@ -39,6 +39,6 @@ def _read(root: Path, *, audio: Path, valid_only: bool) -> Iterator[Row]:
 
 
 def _excerpt(audio: Path, path: str) -> Path:
-    """The table names `00/123.mp3`; the archive holds `00/123.2min.mp3`."""
+    """Return the excerpt: the table names `00/123.mp3`, the archive holds `00/123.2min.mp3`."""
     excerpt = audio / Path(path).with_suffix(".2min.mp3")
     return excerpt if has_content(excerpt) else audio / path
