@@ -111,14 +111,20 @@ def average_precision(
 def mean_roc_auc(
     scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """Unweighted (macro) mean of `roc_auc` over the columns of scores and relevant [n, columns]; see `_column_mean`."""
+    """Macro (unweighted) mean of `roc_auc` over the columns of scores and relevant, both [n, columns].
+
+    Columns where it is NaN are left out of the mean. The result is NaN if it is NaN in all columns.
+    """
     return _column_mean(roc_auc, scores, relevant, weights)
 
 
 def mean_average_precision(
     scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """mAP, the macro mean of `average_precision` over the columns of scores and relevant [n, columns]; macro PR-AUC."""
+    """mAP (macro PR-AUC): mean of `average_precision` over the columns of scores and relevant, both [n, columns].
+
+    Columns where it is NaN are left out of the mean. The result is NaN if it is NaN in all columns.
+    """
     return _column_mean(average_precision, scores, relevant, weights)
 
 
