@@ -1,4 +1,4 @@
-"""The `ckpt.pt` format: a plain dict, read by `torch.load(weights_only=True)`, that is enough to rebuild the model."""
+"""The `ckpt.pt` format: a plain dict for `torch.load(weights_only=True)` that is enough to rebuild the model."""
 
 import os
 import pickle

@@ -155,7 +155,7 @@ def _lost(problem: str) -> str:
 
 
 def _common_store() -> dist.Store:
-    """The store of all processes, over a connection of our own: the process group's connection waits in collectives."""
+    """The store of all processes, over a separate connection: that of the process group waits in collectives."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=LOST_S))
     # torchrun keeps the store when it starts the processes again.

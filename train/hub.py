@@ -1,4 +1,4 @@
-"""Published models: a local folder, or a name on the Hugging Face hub. The hub's cache also works without a network."""
+"""Published models: a local folder, or a name on the Hugging Face hub. The hub's cache works without a network."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

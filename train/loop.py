@@ -700,13 +700,13 @@ def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
 
 
 def _drop_lines_after(metrics: Path, *, epoch: int) -> None:
-    """Drop the lines of epochs after `epoch`: the line is written before the state, and a kill may fall in between."""
+    """Drop the lines of epochs after `epoch`. The line is written before the state; a kill may fall in between."""
     if metrics.exists():
         os.truncate(metrics, sum(map(len, metrics.read_bytes().splitlines(keepends=True)[:epoch])))
 
 
 def _provenance(config: Config, manifest: str, device: torch.device, *, digest: str) -> dict[str, Any]:
-    """What this run was made from. Names and digests but no paths, because a checkpoint is copied to other machines."""
+    """What this run was made from: names and digests. No paths, because a checkpoint is copied to other machines."""
     return {
         "manifest": manifest,
         "manifest_sha256": digest,

@@ -64,7 +64,10 @@ def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.float3
 
 
 def _entries(index: bytes, block: Block) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of a block. An entry is: shared length, rest length, value length, rest of the key, value."""
+    """The keys and values of a block.
+
+    An entry holds the length of the shared prefix, of the rest of the key and of the value, then that rest and the value.
+    """
     content = index[block.offset : block.offset + block.size]
     if index[block.offset + block.size]:
         raise ValueError("a block is compressed")
