@@ -66,7 +66,7 @@ def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.float3
 def _entries(index: bytes, block: Block) -> Iterator[tuple[bytes, bytes]]:
     """The keys and values of a block.
 
-    An entry holds the length of the shared prefix, of the rest of the key and of the value, then that rest and the value.
+    An entry holds: length of the shared prefix, length of the rest, length of the value, rest of the key, value.
     """
     content = index[block.offset : block.offset + block.size]
     if index[block.offset + block.size]:
