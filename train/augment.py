@@ -1,4 +1,4 @@
-"""Augmentations in training: of one waveform, and of a batch of log-mel spectrograms."""
+"""Training augmentations of one waveform, and of a batch of log-mel spectrograms."""
 
 import math
 from fractions import Fraction
@@ -15,11 +15,11 @@ NOISE_SNR_DB = (10.0, 40.0)
 GAIN_DB = (-12.0, 6.0)
 PITCH_SEMITONES = (-4, 4)
 VOCODER_FFT, VOCODER_HOP = 512, 128
-REVERB_S = (0.2, 1.5)  # time for the tail to fall by 60 dB
+REVERB_S = (0.2, 1.5)  # reverberation time: the tail falls by 60 dB in it
 LOW_PASS_HZ = (2_000.0, 7_000.0)
 HIGH_PASS_HZ = (80.0, 800.0)
-DRIVE_DB = (3.0, 15.0)  # how far above full scale a master is driven
-CODEC_BITS = (1.0, 4.0)  # a sample: of 44.1 kHz in stereo, as joint codecs spend it, about 64 to 256 kbit/s
+DRIVE_DB = (3.0, 15.0)  # gain before saturation, above full scale
+CODEC_BITS = (1.0, 4.0)  # per sample; about 64 to 256 kbit/s for 44.1 kHz joint stereo
 
 
 def augment_waveform(
@@ -27,15 +27,18 @@ def augment_waveform(
 ) -> Tensor:
     """Apply waveform augmentations, each with its own probability, from `rng` (MusCALL §4.2).
 
-    The paper names noise and pitch shift and leaves their ranges open; polarity, gain, filters and reverb are of the
-    work that it follows (Spijkervet & Burgoyne 2021), saturation and lossy codecs ours, and so are all ranges. They
-    come as they do in real files: what is played, the master, the room and the microphone, the encoder.
+    The paper names noise and pitch shift, without their ranges. Polarity, gain, filters and reverb come from the work
+    that it follows (Spijkervet & Burgoyne 2021). Saturation and lossy codecs are our own, and so are all ranges. The
+    order is that of real recordings: the music, the master, the room and the microphone, the encoder.
 
     Args:
-        waveform: float32 [samples] in -1…1.
+        waveform: float32 [samples] in -1…1, mono.
+        config: the probability of each augmentation.
+        sample_rate_hz: sample rate of the waveform.
+        rng: draws which augmentations apply, and their parameters.
 
     Returns:
-        float32 [samples], within -1…1: scaled down where it would clip.
+        float32 [samples] within -1…1. The waveform is scaled down if it would clip.
     """
     if rng.random() < config.pitch_shift:
         steps = int(rng.integers(PITCH_SEMITONES[0], PITCH_SEMITONES[1] + 1))
@@ -71,16 +74,16 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _saturate(waveform: Tensor, *, drive_db: float, hard: bool) -> Tensor:
-    """Louder at the same peak, as a limiter makes it: by clipping, or by tanh, as tape and valves do."""
+    """Make it louder at the same peak: by clipping (`hard`), or by tanh, as tape and valves do."""
     peak, drive = waveform.abs().max().clamp_min(1e-9), 10 ** (drive_db / 20)
     driven = drive * waveform / peak
     return peak * (driven.clamp(-1.0, 1.0) if hard else driven.tanh() / math.tanh(drive))
 
 
 def _shift_pitch(waveform: Tensor, semitones: int) -> Tensor:
-    """Stretch by a phase vocoder, then resample to the old length; off by less than a cent.
+    """Stretch with a phase vocoder, then resample to the old length. The pitch error is less than a cent.
 
-    torchaudio's own pitch_shift takes the exact ratio, for which its resampler builds a filter of over a gigabyte.
+    torchaudio's own pitch_shift uses the exact ratio. Its resampler then builds a filter of more than a gigabyte.
     """
     ratio = Fraction(2 ** (semitones / 12)).limit_denominator(64)
     if ratio == 1:
@@ -97,7 +100,7 @@ def _shift_pitch(waveform: Tensor, semitones: int) -> Tensor:
 
 
 def _reverberate(waveform: Tensor, *, tail_s: float, sample_rate_hz: int, rng: np.random.Generator) -> Tensor:
-    """Convolve with a room of exponentially decaying noise, half as loud as the direct sound; the level is kept."""
+    """Convolve with exponentially decaying noise, half as loud as the direct sound, and keep the level."""
     samples = min(round(tail_s * sample_rate_hz), len(waveform))
     time_s = torch.arange(samples) / sample_rate_hz
     room = torch.from_numpy(rng.standard_normal(samples, dtype=np.float32)) * 10 ** (-3.0 * time_s / tail_s)
@@ -112,7 +115,9 @@ def augment_log_mel(log_mel: Tensor, *, config: AugmentConfig, frontend: Fronten
     """Random broad-band filter per item, then SpecAugment masks (Park et al. 2019, without time warping).
 
     Args:
-        log_mel: float32 [batch, 1, n_mels, frames], a `LogMel`'s.
+        log_mel: float32 [batch, 1, n_mels, frames], from `LogMel`.
+        config: the number and sizes of the masks, and the filter's range.
+        frontend: the front end that computed `log_mel`.
 
     Returns:
         A new tensor of the same shape; masked cells hold `frontend.floor`.
@@ -120,7 +125,8 @@ def augment_log_mel(log_mel: Tensor, *, config: AugmentConfig, frontend: Fronten
     batch, _, n_mels, frames = log_mel.shape
     device = log_mel.device
     if config.filter_db > 0:
-        # Gains at five points from low to high, linear in between: other rooms, microphones and masterings.
+        # Random gains at five points from low to high frequencies, linear in between. This imitates other rooms,
+        # microphones and masterings.
         gain = config.filter_db * (2 * torch.rand(batch, 1, 5, device=device) - 1)
         curve = torch.nn.functional.interpolate(gain, size=n_mels, mode="linear", align_corners=True)
         log_mel = (log_mel + frontend.per_decibel * curve.unsqueeze(-1)).clamp(frontend.floor, frontend.ceiling)
@@ -135,7 +141,7 @@ def augment_log_mel(log_mel: Tensor, *, config: AugmentConfig, frontend: Fronten
 
 
 def _span_mask(batch: int, size: int, longest: int, *, device: torch.device) -> Tensor:
-    """bool [batch, size], True on one span per row of uniform length 0…longest at a uniform place."""
+    """bool [batch, size], True on one span per row; its length (0…longest) and its place are uniformly random."""
     length = torch.rand(batch, 1, device=device) * min(longest, size)
     start = torch.rand(batch, 1, device=device) * (size - length)
     place = torch.arange(size, device=device).unsqueeze(0)

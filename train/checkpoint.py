@@ -1,4 +1,4 @@
-"""The `ckpt.pt` format: a plain dict that `torch.load(weights_only=True)` reads, and that rebuilds the model alone."""
+"""The `ckpt.pt` format: a plain dict for `torch.load(weights_only=True)` that is enough to rebuild the model."""
 
 import os
 import pickle
@@ -17,8 +17,8 @@ from train.dual_encoder import DualEncoder
 
 FORMAT_VERSION = 1
 KEYS = ("format_version", "config", "state_dict", "tokenizer", "metrics", "provenance")
-WRAPPERS = {"module", "_orig_mod"}  # what DistributedDataParallel and torch.compile call the module that they wrap
-# A measured number is often left as NumPy's, which is no code; its function moved in NumPy 2.
+WRAPPERS = {"module", "_orig_mod"}  # names that DistributedDataParallel and torch.compile give the wrapped module
+# Metrics are often NumPy scalars. These are plain values, not code. The function that rebuilds them moved in NumPy 2.
 NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 HARMLESS: list[Any] = [
     *((NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
@@ -27,7 +27,7 @@ HARMLESS: list[Any] = [
 
 
 class CheckpointError(ValueError):
-    """A file that is no usable checkpoint; the message is one sentence for the user."""
+    """A file is not a usable checkpoint; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Checkpoint:
         """The model in eval mode, on the CPU, in float32.
 
         Raises:
-            CheckpointError: weights and configuration disagree.
+            CheckpointError: the weights do not fit the configuration.
         """
         model = DualEncoder(self.config.model)
         try:
@@ -59,7 +59,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write atomically: the file is either the old one or the whole new one."""
+    """Write atomically: after a crash, the file is either the old one or the complete new one."""
     write_atomically(
         path,
         {
@@ -74,10 +74,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """`torch.save` to a neighbouring file, flushed to disk, then renamed over `path`.
+    """`torch.save` to a temporary file in the same folder, flush it to disk, then rename it to `path`.
 
     Raises:
-        OSError: it cannot be written; the old file is still there.
+        OSError: the file cannot be written. The old file is still there.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -86,28 +86,28 @@ def write_atomically(path: Path, content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except RuntimeError as exc:  # torch.save may end so where a write failed; the failure is then its context
+    except RuntimeError as exc:  # torch.save may raise this when a write fails; the OSError is then its context
         raise OSError(*getattr(exc.__context__, "args", exc.args)) from exc
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint without running any code that it may carry.
+    """Read a checkpoint without running any code that it may contain.
 
     Raises:
-        CheckpointError: what `read_tensors` and `check_content` refuse.
+        CheckpointError: `read_tensors` or `check_content` refuses it.
     """
     path = Path(path)
     return check_content(read_tensors(path), path=path)
 
 
 def check_content(content: Any, *, path: Path) -> Checkpoint:
-    """The checkpoint that `read_tensors` gave for `path`.
+    """Check what `read_tensors` read from `path`, and return it as a `Checkpoint`.
 
     Raises:
-        CheckpointError: not a checkpoint, other format version, missing or unknown keys, or a configuration that this
-            version does not understand.
+        CheckpointError: not a checkpoint, another format version, missing or unknown keys, a configuration that this
+            version does not understand, weights that are not tensors, or no usable tokenizer.
     """
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(
@@ -134,19 +134,19 @@ def check_content(content: Any, *, path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} has a state_dict that is not all tensors; it was edited: copy or train it again")
     try:
         Tokenizer.from_str(content["tokenizer"])
-    except Exception as exc:  # the library raises no narrower one
+    except Exception as exc:  # the library raises no narrower exception
         raise CheckpointError(f"{path} holds no usable tokenizer; it was edited: copy or train it again") from exc
     weights = unwrap_names(weights, path=path)
     return Checkpoint(config, weights, content["tokenizer"], content["metrics"], content["provenance"])
 
 
 def unwrap_names(state_dict: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
-    """The same tensors, without what DistributedDataParallel and torch.compile put into their names.
+    """The same tensors, without the parts that DistributedDataParallel and torch.compile add to their names.
 
-    Either may wrap the other, and a part of the model as well as the whole.
+    Each of the two may wrap the other, and may wrap a part of the model or the whole model.
 
     Raises:
-        CheckpointError: a tensor is there both ways.
+        CheckpointError: a tensor is there with and without these parts.
     """
     unwrapped = {}
     for name, tensor in state_dict.items():
@@ -161,7 +161,11 @@ def unwrap_names(state_dict: Mapping[str, Tensor], *, path: Path) -> dict[str, T
 
 
 def read_tensors(path: Path) -> Any:
-    """`torch.load(weights_only=True)` on the CPU, its errors as one `CheckpointError` sentence."""
+    """Run `torch.load(weights_only=True)` on the CPU.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, or it contains code. The message is one sentence.
+    """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt that `python -m train` wrote")
     try:

@@ -1,4 +1,4 @@
-"""What a lossy codec leaves of a waveform: encoded in memory, and read back as every file is read."""
+"""Encode a waveform with a lossy codec in memory, and decode it with the project's usual reader."""
 
 import io
 from collections.abc import Iterable
@@ -20,16 +20,16 @@ _FFMPEG: dict[str, tuple[_Encoder, str]] = {  # encoder, container
 }
 CODECS = (*_FFMPEG, "vorbis")
 
-# Half of what Opus's default costs to encode; what it gives is hardly another.
+# Encodes in half the time of Opus's default, and the result is almost the same.
 _OPTIONS = {"opus": {"compression_level": "5"}}
-# libsndfile's Vorbis takes a quality; that of the lowest and of the highest of these bits a sample.
+# libsndfile's Vorbis takes a quality instead of a bit rate: these bits per sample need about these qualities.
 _VORBIS_BITS, _VORBIS_QUALITY = (1.6, 4.0), (0.0, 0.8)
 _BLOCK = 16_384
 
 
 @cache
 def codecs_at(sample_rate_hz: int) -> tuple[str, ...]:
-    """Those of `CODECS` that take this rate as it is: Opus knows 8, 12, 16, 24 and 48 kHz only."""
+    """The codecs in `CODECS` that support this sample rate. Opus supports only 8, 12, 16, 24 and 48 kHz."""
     return tuple(codec for codec in CODECS if codec == "vorbis" or sample_rate_hz in _rates(_FFMPEG[codec][0]))
 
 
@@ -41,10 +41,11 @@ def through_codec(
     Args:
         waveform: float32 [samples] in -1…1, mono.
         codec: one of `codecs_at(sample_rate_hz)`.
-        bits_per_sample: the bit rate over the sample rate, such as 2; encoders come only near it.
+        bits_per_sample: bit rate divided by sample rate, such as 2. Encoders reach it only approximately.
+        sample_rate_hz: sample rate of the waveform.
 
     Returns:
-        float32 [samples] in -1…1, in time with the waveform: encoders' delays are cut off.
+        float32 [samples] in -1…1, aligned with the input: the encoder's delay is cut off.
     """
     encoded = io.BytesIO()
     if codec == "vorbis":
@@ -64,7 +65,7 @@ def _encode(
     frame.sample_rate, frame.pts = sample_rate_hz, 0
     with av.open(file, "w", format=container) as target:
         stream = target.add_stream(encoder, rate=sample_rate_hz, layout="mono", options=_OPTIONS.get(codec, {}))
-        stream.codec_context.thread_count = 1  # loaders' processes share the cores already
+        stream.codec_context.thread_count = 1  # the loader's workers already use all cores
         stream.bit_rate = round(bits_per_sample * sample_rate_hz)
         for packets in (stream.encode(frame), stream.encode(None)):
             target.mux(packets)
@@ -73,12 +74,12 @@ def _encode(
 def _encode_vorbis(
     waveform: NDArray[np.float32], file: io.BytesIO, *, bits_per_sample: float, sample_rate_hz: int
 ) -> None:
-    """By libsndfile: FFmpeg in PyAV's wheels has no libvorbis, and its own encoder is of another quality."""
+    """Encode with libsndfile: FFmpeg in PyAV's wheels has no libvorbis, and its own encoder differs in quality."""
     quality = float(np.interp(bits_per_sample, _VORBIS_BITS, _VORBIS_QUALITY))
     with soundfile.SoundFile(
         file, "w", sample_rate_hz, 1, format="OGG", subtype="VORBIS", compression_level=1 - quality
     ) as target:
-        for start in range(0, len(waveform), _BLOCK):  # it keeps a block on the stack
+        for start in range(0, len(waveform), _BLOCK):  # libsndfile keeps a block on the stack
             target.write(waveform[start : start + _BLOCK])
 
 

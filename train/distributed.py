@@ -1,14 +1,16 @@
-"""Several processes, one batch: `torchrun --nproc-per-node N -m train ...`.
+"""Data-parallel training in several processes with `torchrun --nproc-per-node N -m train ...`.
 
-Each process embeds its share of every batch, all embeddings are gathered (the negatives of a pair are those of all
-processes), each takes the loss of the whole batch, and the gradients are averaged: what one process with the whole
-batch would compute, but for what is drawn at random (dropout, masks) and for batch statistics. BatchNorm's are of all
-processes' items on GPUs (`share_batch_statistics`) and of each process's own on CPUs, as in every data-parallel run
-without SyncBatchNorm; the running ones that are saved are then the first process's.
+Each process embeds its share of every batch. All embeddings are gathered, so the negatives of a pair come from all
+processes. Each process computes the loss of the whole batch, and the gradients are averaged. The result is the same as
+that of one process with the whole batch, except for random numbers (dropout, masks) and batch statistics.
 
-A process that dies closes its connections, which the others notice at once, or its torchrun does. A machine that loses
-its power or its network says nothing: so each process shows in their common store that it lives, and ends where another
-has not done so for `LOST_S`.
+BatchNorm uses the items of all processes on GPUs (`share_batch_statistics`). On CPUs it uses the items of each process
+alone, as in every data-parallel run without SyncBatchNorm. The saved running statistics are then those of the first
+process.
+
+When a process dies, its connections close, and the other processes or its torchrun notice at once. When a machine loses
+its power or its network, nothing closes. Each process therefore sends a heartbeat to a common store. A process ends
+when another one has sent no heartbeat for `LOST_S`.
 """
 
 import atexit
@@ -27,23 +29,23 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
-# The other processes wait in the next epoch's first collective while the first one validates and writes; a large split
-# on a slow disk takes longer than NCCL's default of 10 minutes.
+# While the first process validates and writes, the others wait in the next epoch's first collective. With a large split
+# on a slow disk, this takes longer than NCCL's default timeout of 10 minutes.
 TIMEOUT = timedelta(hours=6)
 BEAT_S = 5.0
-LOST_S = 60.0  # a process that is alive comes to beat in this time, however busy its machine
+LOST_S = 60.0  # a living process sends a heartbeat within this time, even on a busy machine
 LEFT = "left"
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class LostProcessError(RuntimeError):
-    """Another process of the run is gone; the message is one sentence for the user."""
+    """Another process of the run has ended; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all; a single one needs no launcher."""
+    """This process and how many there are. A single process needs no launcher."""
 
     rank: int = 0
     size: int = 1
@@ -57,7 +59,7 @@ class World:
 
 
 def join_world() -> World:
-    """Find the other processes by the environment that torchrun sets; alone where there is none."""
+    """Join the other processes, using torchrun's environment variables. Without these, this is the only process."""
     on_gpu = torch.cuda.is_available()
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
@@ -72,14 +74,14 @@ def join_world() -> World:
 
 
 class Watch:
-    """Shows the other processes that this one lives, and ends it once one of them has shown nothing for `LOST_S`.
+    """Sends heartbeats, and ends this process when another one has sent no heartbeat for `LOST_S`.
 
-    From threads of its own, as a process whose partner is silent waits inside a collective, which nothing interrupts.
+    It runs in its own threads. A process whose partner is gone waits inside a collective, and nothing interrupts that.
     """
 
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
-        self._heard = dict.fromkeys(set(range(size)) - {rank}, time.monotonic())  # when each last showed something
+        self._heard = dict.fromkeys(set(range(size)) - {rank}, time.monotonic())  # time of each one's last heartbeat
         self._has_left = False
         self._is_over = Event()
         self._threads = [Thread(target=work, daemon=True) for work in (self._beat, self._judge)]
@@ -88,12 +90,12 @@ class Watch:
         atexit.register(self._end)
 
     def leave(self) -> None:
-        """This process has done its part, and shows nothing more."""
+        """Tell the others that this process has finished, and stop the heartbeats."""
         self._has_left = True
         self._end()
 
     def _end(self) -> None:
-        # A thread that comes back from the store into an interpreter that ends would take it down.
+        # A thread that returns from the store while the interpreter shuts down would crash it.
         self._is_over.set()
         for thread in self._threads:
             thread.join(BEAT_S)
@@ -112,7 +114,7 @@ class Watch:
                         del self._heard[other]
                     elif value != shown.get(other, b""):
                         shown[other], self._heard[other] = value, time.monotonic()
-            except RuntimeError:  # the store's own process may be the one that is gone
+            except RuntimeError:  # the process that holds the store may be the one that ended
                 pass
             if is_last:
                 return
@@ -120,7 +122,7 @@ class Watch:
             self._is_over.wait(BEAT_S)
 
     def _judge(self) -> None:
-        """Apart from `_beat`, which waits for the store, and forever where that one's machine is gone."""
+        """Look for silent processes, in a separate thread: `_beat` waits forever if the store's machine is gone."""
         while not self._is_over.wait(BEAT_S):
             silent = [rank for rank, since in list(self._heard.items()) if time.monotonic() - since > LOST_S]
             if silent:
@@ -131,10 +133,10 @@ class Watch:
 
 @contextmanager
 def naming_lost_processes() -> Iterator[None]:
-    """Says in one sentence that another process is gone, where a collective fails for it.
+    """Replace the error of a collective by one sentence that says that another process has ended.
 
     Raises:
-        LostProcessError: it does.
+        LostProcessError: a collective failed in the block.
     """
     try:
         yield
@@ -153,7 +155,7 @@ def _lost(problem: str) -> str:
 
 
 def _common_store() -> dist.Store:
-    """Where processes find each other, by a connection of our own: the process group's waits inside collectives."""
+    """The store of all processes, over a separate connection: that of the process group waits in collectives."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=LOST_S))
     # torchrun keeps the store when it starts the processes again.
@@ -161,7 +163,7 @@ def _common_store() -> dist.Store:
 
 
 def share_batch_statistics(module: Module, *, world: World) -> Module:
-    """The module with BatchNorm over the items of all processes; on GPUs alone, as PyTorch has it."""
+    """The module with SyncBatchNorm, which uses the items of all processes. PyTorch supports it only on GPUs."""
     if world.size == 1 or world.device.type != "cuda":
         return module
     shared: Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -169,7 +171,7 @@ def share_batch_statistics(module: Module, *, world: World) -> Module:
 
 
 def gather(tensor: Tensor, *, world: World) -> Tensor:
-    """Concatenate the processes' tensors of equal shape along the first axis; gradients flow back to each."""
+    """Concatenate the tensors of all processes, of equal shape, along the first axis. Gradients flow back to each."""
     if world.size == 1:
         return tensor
     if tensor.requires_grad:
@@ -180,7 +182,7 @@ def gather(tensor: Tensor, *, world: World) -> Tensor:
 
 
 def average_gradients(modules: Iterable[nn.Module], *, world: World) -> None:
-    """Replace each gradient by its mean over the processes, in one message."""
+    """Replace each gradient by its mean over the processes, with one all-reduce."""
     if world.size == 1:
         return
     gradients = [p.grad for module in modules for p in module.parameters() if p.grad is not None]
@@ -192,7 +194,7 @@ def average_gradients(modules: Iterable[nn.Module], *, world: World) -> None:
 
 
 def wait_for_first(world: World) -> None:
-    """Return once the first process, and so each, has come here."""
+    """Barrier: return when all processes have called this."""
     if world.size > 1:
         dist.barrier()
 

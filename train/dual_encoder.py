@@ -11,15 +11,17 @@ from train.frontend import LogMel
 from train.towers import build_audio_tower, build_text_tower
 from train.towers.text_bert import TextBert
 
-ABSENT = 1e4  # taken off a token's score where there is none
+ABSENT = 1e4  # subtracted from the scores of padding, so that the maximum over tokens ignores it
 
 
 class DualEncoder(nn.Module):
-    """Two towers into one space (MusCALL §3.2 and §3.4, MuLan §3.1), and beside them, where configured, published ones.
+    """An audio tower and a text tower that embed into one space (MusCALL §3.2 and §3.4, MuLan §3.1).
 
-    The towers may run in float16 (`model.audio_tower.half()`); the front end, both projections and the L2 norm
-    are always float32, so both embeddings leave as float32. A training step sees the learned half of an embedding
-    alone: `project_audio` and `project_text`.
+    With `ModelConfig.beside`, published audio towers extend the learned embedding (see `Beside`). A training step uses
+    only the learned half of an embedding: `project_audio` and `project_text`.
+
+    The towers may run in float16 (`model.audio_tower.half()`). The front end, both projections and the L2 norm are
+    always float32, so both embeddings are float32.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -36,7 +38,7 @@ class DualEncoder(nn.Module):
             self.beside = Beside(config.beside, text_width=self.text_tower.width, dim=config.embedding_dim)
 
     def train(self, mode: bool = True) -> Self:
-        """As any module, but a frozen audio tower and what is beside stay in eval mode."""
+        """Set the training mode, except that a frozen audio tower and `beside` stay in eval mode."""
         super().train(mode)
         if getattr(self.config.audio, "frozen", False):
             self.audio_tower.eval()
@@ -55,7 +57,7 @@ class DualEncoder(nn.Module):
         return self.project_audio(self.audio_features(log_mel))
 
     def audio_features(self, log_mel: Tensor) -> Tensor:
-        """float32 [batch, 1, n_mels, frames] -> [batch, audio_tower.width], what the audio tower makes of it."""
+        """float32 [batch, 1, n_mels, frames] -> the audio tower's features [batch, audio_tower.width]."""
         features: Tensor = self.audio_tower(log_mel)
         return features
 
@@ -77,20 +79,21 @@ class DualEncoder(nn.Module):
         if self.beside is None:
             return self.project_text(self.text_tower(input_ids, attention_mask))
         tower = self.text_tower
-        assert isinstance(tower, TextBert)  # a configuration with `beside` has no other
+        assert isinstance(tower, TextBert)  # `Config` allows `beside` only with this tower
         tokens = tower.tokens(input_ids, attention_mask)
         learned = self.project_text(tower.pool(tokens, attention_mask))
         return self.beside.join_text(learned, tokens, attention_mask)
 
 
 class Beside(nn.Module):
-    """Published audio towers, read off as concepts, and what of these a text is about (`train.concepts`).
+    """Predicts concepts from published audio towers, and the concepts of a text (`train.concepts`).
 
-    All but the towers is float32, as the learned half's projections are.
+    Everything except the towers is float32, like the projections of the learned half.
 
     Args:
-        text_width: of the text tower's features, which both halves share.
-        dim: of the learned half.
+        config: the parts, the number of concepts and the weights of the two halves.
+        text_width: width of the text tower's features. Both halves use the same text tower.
+        dim: size of the learned half.
     """
 
     def __init__(self, config: BesideConfig, *, text_width: int, dim: int) -> None:
@@ -107,7 +110,7 @@ class Beside(nn.Module):
         self.text_projection = ConceptHead(text_width, hidden=config.hidden, concepts=config.concepts)
 
     def audio_features(self, waveform: Tensor) -> Tensor:
-        """float32 [batch, window_samples] mono in -1…1 -> float32 [batch, the towers' widths together]."""
+        """float32 [batch, window_samples] mono in -1…1 -> float32 [batch, sum of the towers' widths]."""
         with torch.autocast(waveform.device.type, enabled=False):
             log_mels = [frontend(waveform.float()) for frontend in self.frontends]
             heard = zip(self.towers, self.hears, strict=True)
@@ -129,9 +132,9 @@ class Beside(nn.Module):
 
 
 class ConceptHead(nn.Module):
-    """Which concepts a text is about: what its tokens together say, and the strongest that one of them says.
+    """Scores the concepts of a text: one score from the mean of its tokens plus the highest score of a single token.
 
-    The second finds a word in a long description, of which the mean of all tokens tells little.
+    The single token helps with long descriptions: the mean of all tokens says little about one word.
     """
 
     def __init__(self, width: int, *, hidden: int, concepts: int) -> None:

@@ -1,7 +1,7 @@
-"""Waveform -> log-mel spectrogram, by a fast Fourier transform here and by a convolution in what is exported.
+"""Waveform -> log-mel spectrogram. PyTorch uses a fast Fourier transform; the exported graph uses a convolution.
 
-Of ONNX's operators TensorRT 10 takes STFT in float32 with constant step and window alone, and no DFT, whereas a strided
-convolution with a windowed discrete Fourier basis runs everywhere and gives the same numbers.
+TensorRT 10 supports ONNX's STFT operator only in float32 with a constant step and window, and does not support DFT. A
+strided convolution with a windowed discrete Fourier basis runs everywhere and gives the same numbers.
 """
 
 import math
@@ -14,18 +14,19 @@ from torchaudio.functional import melscale_fbanks
 from train.config import YAMNET_OFFSET, FrontendConfig
 
 POWER_FLOOR = 1e-10
-# A window whose loudest mel cell lies under 0 dB of power (about -50 dBFS) is not raised further, so that near
-# silence looks like silence and not like amplified noise.
+# The peak counts as at least 0 dB of power (about -50 dBFS). Near silence then looks like silence and not like
+# amplified noise.
 QUIETEST_PEAK_DB = 0.0
 MUSICNN_GAIN = 10_000.0  # Pons & Serra 2019: log10(1 + 10,000 power)
-DECIBELS = 10.0 / math.log(10.0)  # a natural logarithm of power -> decibels
+DECIBELS = 10.0 / math.log(10.0)  # natural logarithm of power -> decibels
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram; `FrontendConfig` says of which kind. Hann window, frames and mels as configured.
+    """Log-mel spectrogram, as `FrontendConfig` describes it.
 
-    The usual one, "peak_db", is in decibels below the loudest cell of its own window: a vector depends neither on the
-    playback level nor on the other items of a batch. The others are what published weights were trained on.
+    The usual compression, "peak_db", is in decibels below the loudest cell of the same window. An embedding therefore
+    depends neither on the playback level nor on the other items of a batch. The other compressions are those that the
+    published weights were trained on.
     """
 
     hann: Tensor
@@ -54,7 +55,7 @@ class LogMel(nn.Module):
         self.register_buffer("mel", mel.T.contiguous(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Args: waveform: float32 [batch, window_samples] in -1…1. Returns: float32 [batch, 1, n_mels, frames]."""
+        """Waveform, float32 [batch, window_samples] in -1…1 -> float32 [batch, 1, n_mels, frames]."""
         padded = self._padded(waveform.unsqueeze(1))
         power = self._power_by_convolution(padded) if torch.compiler.is_exporting() else self._power(padded)
         return self._compressed(power).unsqueeze(1)

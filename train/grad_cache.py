@@ -1,12 +1,19 @@
-"""Contrastive batches larger than memory: gradient caching (Gao et al. 2021, "Scaling deep contrastive learning batch
-size under memory limited setup").
+"""Gradient caching, for contrastive batches larger than memory.
 
-The loss needs every embedding of the batch at once, the towers do not: embed chunk by chunk without a graph, take the
-loss and its gradient with respect to the embeddings, then embed each chunk again with a graph and push that gradient
-through. Of the activations only one chunk's are held, time is about 4/3, and the gradient that of the whole batch; but
-the batch's waveforms are held whole, in host memory (6,144 of 10 s at 16 kHz: 3.9 GB, and as much for each batch that a
-loader's process has ready). BatchNorm's statistics are of each chunk, so a tower that has it learns as from batches of
-that size: choose chunks as large as fit.
+After Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup".
+
+The loss needs all embeddings of the batch at once, but the towers do not need all items at once. There are three steps:
+
+1. Embed each chunk without a graph.
+2. Compute the loss and its gradient with respect to the embeddings.
+3. Embed each chunk again with a graph, and backpropagate that gradient through the towers.
+
+Only the activations of one chunk are in memory. A step takes about 4/3 of the time. The gradient is that of the whole
+batch. All waveforms of the batch stay in host memory: 6,144 waveforms of 10 s at 16 kHz take 3.9 GB. Each batch that a
+worker has prefetched takes as much again.
+
+BatchNorm uses the statistics of each chunk. A tower with BatchNorm therefore learns as if the batch had the size of a
+chunk. Choose the largest chunk that fits into memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +36,10 @@ def backward_in_chunks(
     """Add the gradients of `loss_of(*outputs)` to the parameters and return the loss, detached.
 
     Args:
-        model: what `encode` runs; its running statistics see each chunk once.
+        chunks: the parts of the batch.
+        model: the model that `encode` runs. Its running statistics are updated once per chunk.
         encode: a chunk -> tensors whose first axis is the chunk's items. It is called twice for each chunk, with the
-            same state of the random generators, so dropout and augmentation fall alike.
+            same state of the random generators, so dropout and augmentation are the same in both calls.
         loss_of: the tensors of all chunks, concatenated -> a scalar.
     """
     if len(chunks) == 1:
@@ -63,7 +71,7 @@ def backward_in_chunks(
 
 @contextmanager
 def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
-    """BatchNorm in training takes the chunk's statistics as ever, but does not count them among the running ones."""
+    """In this block, BatchNorm normalises with the chunk's statistics but does not update the running statistics."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

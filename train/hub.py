@@ -1,4 +1,4 @@
-"""Published models: a local folder, or a name on the Hugging Face hub, whose cache then serves without a network."""
+"""Published models: a local folder, or a name on the Hugging Face hub. The hub's cache works without a network."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
 from train.checkpoint import CheckpointError
 
-TIMEOUT_S = 5.0  # for the hub's first answer; a download itself may take as long as it needs
+TIMEOUT_S = 5.0  # for the hub's first answer; the download itself has no deadline
 
 
 def published_file(name: str, filename: str) -> Path:
-    """One file of the folder or hub model `name`, or `name` itself where it is a file.
+    """Path of one file of the folder or hub model `name`, or `name` itself if it is a file.
 
     Raises:
-        CheckpointError: there is no such file, or no network and none in the cache.
+        CheckpointError: there is no such file, or it is not in the cache and there is no network.
     """
     if Path(name).is_file():
         return Path(name)
@@ -29,10 +29,10 @@ def published_file(name: str, filename: str) -> Path:
 
 
 def published_folder(name: str, *, patterns: Sequence[str]) -> Path:
-    """The folder `name`, or a local one with the hub model's files that match one of `patterns`.
+    """The folder `name`, or a local folder with the files of the hub model `name` that match one of `patterns`.
 
     Raises:
-        CheckpointError: the hub does not give them, and the cache has none.
+        CheckpointError: the files can neither be downloaded nor found in the cache.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -40,9 +40,10 @@ def published_folder(name: str, *, patterns: Sequence[str]) -> Path:
 
 
 def _fetch(name: str, download: Callable[..., str]) -> Path:
-    """Ask the hub once whether it has the model, because a download without a network is tried again for half a minute.
+    """Download from the hub, or use its cache if the hub does not answer.
 
-    The hub client raises many unrelated types: bad name, no network, offline by wish, no such model, not allowed.
+    The hub is asked first whether it has the model, because without a network a download retries for half a minute. The
+    hub client raises many unrelated exception types: bad name, no network, offline mode, no such model, not allowed.
     """
     refusal = None
     try:

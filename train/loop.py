@@ -1,10 +1,16 @@
 """One linear training loop: read it from top to bottom.
 
-A run directory holds `ckpt.pt` (the best model so far, by validation R@10, or mAP in pretraining on labels), `last.pt`
-(everything that a resumed run needs), `metrics.jsonl` (one line an epoch), `tensorboard/`, and `unreadable.jsonl` where
-audio could not be decoded. A run that was killed and resumed ends with the weights of one that was not: crops, captions
-and augmentations are drawn from (seed, epoch, track), the order from (seed, epoch), and the generators of dropout and
-masks start anew each epoch.
+A run directory holds these files:
+
+* `ckpt.pt`: the best model so far, by validation R@10, or by mAP in pretraining on labels.
+* `last.pt`: everything that a resumed run needs.
+* `metrics.jsonl`: one line per epoch.
+* `tensorboard/`
+* `unreadable.jsonl`: the tracks whose audio could not be decoded, if there are any.
+
+A run that was killed and resumed ends with the same weights as a run without interruption. Crops, captions and
+augmentations are drawn from (seed, epoch, track), and the order of the rows from (seed, epoch). The random generators
+of dropout and masks are seeded again at each epoch.
 """
 
 import copy
@@ -67,12 +73,14 @@ from train.pretrained import sentence_embedder, start_towers
 from train.teacher import TeacherTargets, ask_teacher, load_targets, open_teacher, targets_path, weights_sha256
 from train.word_memory import WordMemory
 
-TEXT_GROUP = 32  # captions that share one padded length
-PLACEHOLDER = "music"  # embedded, and left unused, for a row without captions, so that processes have equal shares
-# CLIP's clamp, by which logits are scaled by at most 100 (Radford et al. 2021, §2.5), and MuLan's (0, 1] (§3.1).
+TEXT_GROUP = 32  # captions that are padded to one length
+# Embedded for a row without captions, so that all processes have equally many texts. The loss does not use it.
+PLACEHOLDER = "music"
+# The minimum is CLIP's clamp: logits are scaled by at most 100 (Radford et al. 2021, §2.5). MuLan's range is (0, 1]
+# (§3.1).
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1.0
-MIN_SEEN_BEFORE_STOPPING = 100  # rows; one bad file among the first few is not a share
-# What a resumed run may change: how it goes on, not what its state means.
+MIN_SEEN_BEFORE_STOPPING = 100  # rows; so that one bad file among the first few does not stop the run
+# Settings that a resumed run may change. The saved state does not depend on them.
 CHANGEABLE = (
     *("optim.learning_rate", "optim.text_learning_rate", "optim.clip_norm", "optim.precision", "optim.workers"),
     "data.unreadable_share",
@@ -83,12 +91,12 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot start or go on; the message is one sentence for the user."""
+    """A run cannot start or continue; the message is one sentence for the user."""
 
 
 @dataclass
 class State:
-    """What changes during a run."""
+    """Everything that changes during a run."""
 
     model: DualEncoder
     objective: Objective
@@ -109,18 +117,22 @@ def train(
 ) -> Path:
     """Train until the last epoch and return the path of the best checkpoint, `run / "ckpt.pt"`.
 
-    Under torchrun each process takes its share of every batch; the first one writes and prints.
+    Under torchrun, each process takes its share of every batch. Only the first process writes and prints.
 
     Args:
-        manifest: a manifest's path, or the pattern of shards, such as `shards/{000..063}.tar`.
-        resume: go on after the last epoch that `run` holds. The configuration is that run's, but for `CHANGEABLE`.
+        config: the model and the training run.
+        manifest: path of a manifest, or a pattern of shards such as `shards/{000..063}.tar`.
+        run: the run directory.
+        resume: continue after the last epoch saved in `run`. `config` must be that run's, except for `CHANGEABLE`.
+        console: where progress is printed; None prints only in the first process.
 
     Raises:
-        TrainingError: the run directory is taken (or, resuming, empty or of another configuration), too few rows for
-            one batch, a batch that the processes cannot share, too much unreadable audio, or a loss or gradient that is
-            not finite.
-        ManifestError, ConfigError: from the manifest, the published weights.
-        LostProcessError: another process of the run is gone.
+        TrainingError: the run directory already holds a run (or, with `resume`, holds none or one of another
+            configuration), too few rows for one batch, a batch size that the processes cannot divide, too much
+            unreadable audio, or a loss or gradient that is not finite.
+        ManifestError: the manifest cannot be used.
+        ConfigError: the published weights cannot be used.
+        LostProcessError: another process of the run has ended.
     """
     world = join_world()
     console = console or Console(quiet=not world.is_first)
@@ -133,13 +145,13 @@ def train(
         raise TrainingError(f"{run} holds no run to resume (no last.pt); leave --resume out to start one")
 
     keep_freed_memory()
-    # The precision "fp32" is float32, and not TF32.
+    # The precision "fp32" must be float32, not TF32.
     torch.backends.cudnn.allow_tf32 = False
     device = world.device
     frontend, optim = config.model.frontend, config.optim
     data = read_data(manifest)
     train_rows = select_rows(data.rows, split="train", of=manifest)
-    # Captions are retrieved or labels found, so what has none validates nothing.
+    # Validation retrieves by captions or predicts labels, so a row without any is of no use.
     needed = "labels" if config.loss.name == "labels" else "captions"
     val_rows = select_rows(data.rows, split="val", having=needed, of=manifest)
     if len(train_rows) < optim.batch_size:
@@ -168,12 +180,13 @@ def train(
         beside = _beside(manifest, train_rows, run=run)
         heard = [row for row in data.rows if row.split == "val"]  # captioned or not
         lessons = _ask_teacher(config, beside, train_rows=train_rows, val_rows=heard, world=world, console=console)
-    del data  # the rows of other splits
+    del data  # frees the rows of the other splits
     torch.manual_seed(config.seed)
     model = DualEncoder(config.model)
     tokenizer = start_towers(model, config, rows=train_rows)
     model.audio_tower = share_batch_statistics(model.audio_tower, world=world)
-    # Convolutions train up to 1.7 x faster so on a CPU. Torch's overloads of `to` have no memory_format with a device.
+    # channels_last makes convolutions up to 1.7x faster on a CPU. Torch's types have no overload of `to` that takes
+    # both memory_format and a device.
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = Objective(
         config.loss,
@@ -222,17 +235,19 @@ def train(
         targets=lessons.train if lessons else None,
         random_crops=config.data.random_crops,
     )
-    shares: list[list[Key]] = []  # what the loader takes next: an epoch's batches
+    shares: list[list[Key]] = []  # the loader's batches; replaced at the start of each epoch
     batches = DataLoader(
         pairs,
         batch_sampler=shares,
         num_workers=optim.workers,
-        # Started once, while this process is small: each page that it writes to beside a fresh fork is copied.
+        # Fork the workers once, while this process is small. After a fork, each memory page that this process writes to
+        # is copied.
         persistent_workers=optim.workers > 0,
-        prefetch_factor=1 if optim.chunk_size and optim.workers else None,  # whole batches lie in host memory
+        prefetch_factor=1 if optim.chunk_size and optim.workers else None,  # big batches fill the host memory
         pin_memory=device.type == "cuda",
         collate_fn=collate,
-        generator=torch.Generator(),  # it takes a number when the workers start, which must not shift dropout's
+        # The loader draws a number when the workers start. That must not change the state of dropout's generator.
+        generator=torch.Generator(),
     )
     steps_per_epoch = len(train_rows) // optim.batch_size
     console.print(
@@ -257,7 +272,7 @@ def train(
             losses = _train_epoch(state, batches, rows=train_rows, step=step, run=run, console=console)
             train_seconds = time.monotonic() - started
             state.epoch += 1
-            if writer is None:  # as in all processes but the first
+            if writer is None:  # only the first process validates and writes
                 continue
             weights = state.average.weights if state.average else state.model.state_dict()
             validation = _validate(state, val_rows, config=config, tokenizer=tokenizer)
@@ -307,7 +322,7 @@ def train(
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a teacher hears: in the training rows, and in all validation rows, captioned or not, with their items."""
+    """A teacher's answers for the training rows and for all validation rows, with or without captions."""
 
     teacher_sha256: str
     train: TeacherTargets
@@ -315,7 +330,10 @@ class Lessons:
 
 
 def _beside(manifest: str | Path, rows: Sequence[Row], *, run: Path) -> Path:
-    """Beside which file a teacher's answers are kept, so that the next run finds them: none is written to a store."""
+    """The path beside which a teacher's answers are kept, so that the next run finds them.
+
+    Nothing is written to a remote store. For shards in one, the answers are kept in the run directory.
+    """
     audio = rows[0].audio
     if not isinstance(audio, Member):
         return Path(manifest)
@@ -355,7 +373,7 @@ def _ask_teacher(
 
 @dataclass(frozen=True)
 class Step:
-    """How a batch becomes gradients: what of a step does not change during a run."""
+    """Computes the gradients of a batch. Holds the parts of a step that do not change during a run."""
 
     config: Config
     tokenizer: TextTokenizer
@@ -364,7 +382,7 @@ class Step:
     world: World
 
     def backward(self, state: State, batch: Batch) -> Tensor:
-        """Add the gradients of a batch, chunk by chunk where the recipe says so, and return its loss."""
+        """Add the gradients of a batch to the parameters and return the loss; in chunks of `optim.chunk_size`."""
         size = self.config.optim.chunk_size or len(batch.captions)
         chunks = [slice(start, start + size) for start in range(0, len(batch.captions), size)]
 
@@ -462,7 +480,7 @@ def _train_epoch(
         state.scaler.unscale_(state.optimizer)
         parameters = [*model.parameters(), *state.objective.parameters()]
         norm = torch.nn.utils.clip_grad_norm_(parameters, optim.clip_norm)
-        if not state.scaler.is_enabled():  # it leaves such a step out, and lowers its scale
+        if not state.scaler.is_enabled():  # an enabled scaler skips such a step and lowers its scale
             _check_finite(float(norm), what="norm of the gradient", state=state, track_ids=track_ids, run=run)
         state.scaler.step(state.optimizer)
         state.scaler.update()
@@ -483,7 +501,7 @@ def _check_finite(value: float, *, what: str, state: State, track_ids: Sequence[
 
 
 def _kept(run: Path) -> str:
-    """What a run that stops leaves, and so how to go on."""
+    """For an error message: what is saved of this run, and how to continue."""
     if (run / "last.pt").exists():
         return f"the last good state is kept in {run}: resume"
     return "nothing was saved yet: start anew"
@@ -497,7 +515,7 @@ def _shares(order: Sequence[Key], *, batch_size: int, world: World) -> Iterator[
 
 
 def _readable(rows: Sequence[Row], *, state: State, config: Config, run: Path) -> list[Row]:
-    """The validation rows that can be decoded, found out before the first epoch; the others are written down."""
+    """The validation rows that can be decoded. The others are recorded as unreadable, before the first epoch."""
     pairs = PairDataset(rows, frontend=config.model.frontend, seed=config.seed, training=False)
     batches = DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate)
     failed = [failure for batch in batches for failure in batch.unreadable]
@@ -510,7 +528,11 @@ def _readable(rows: Sequence[Row], *, state: State, config: Config, run: Path) -
 def _note_unreadable(
     state: State, failed: Sequence[Unreadable], *, config: Config, rows: Sequence[Row], run: Path
 ) -> None:
-    """Write down the rows that could not be decoded; stop where they are too many."""
+    """Record the rows that could not be decoded.
+
+    Raises:
+        TrainingError: there are more of them than `data.unreadable_share` allows.
+    """
     new = {rows[place].track_id: reason for place, reason in failed if rows[place].track_id not in state.unreadable}
     if not new:
         return
@@ -532,7 +554,7 @@ def _list_unreadable(reasons: Mapping[str, str], run: Path) -> None:
 
 
 def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: TextTokenizer) -> dict[str, float]:
-    """How the validation rows are retrieved, or labelled; with the averaged weights where there are any."""
+    """Retrieval or label metrics of the validation rows, with the averaged weights if the run keeps them."""
     with torch.compiler.set_stance("force_eager"):
         model = state.model
         if state.average:
@@ -554,9 +576,9 @@ def _validate(state: State, rows: Sequence[Row], *, config: Config, tokenizer: T
 
 @torch.no_grad()
 def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
-    """Share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain (R²).
+    """R²: share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain.
 
-    In the central windows of the rows, of which the teacher has heard some.
+    It is computed on the central window of each row. Rows without teacher logits are left out.
     """
     model, head = state.model, state.objective.teacher
     assert head is not None
@@ -577,7 +599,7 @@ def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
 
 
 def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequence[str]) -> Tensor:
-    """float32 [n, dim] in the order of `captions`, computed in groups of like length so that little is padding."""
+    """float32 [n, dim] in the order of `captions`. Captions of similar length are one batch, to save padding."""
     order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
     groups = [order[start : start + TEXT_GROUP] for start in range(0, len(order), TEXT_GROUP)]
     device = model.log_temperature.device
@@ -589,7 +611,7 @@ def _embed_captions(model: DualEncoder, tokenizer: TextTokenizer, captions: Sequ
 
 
 def _warm_start(model: DualEncoder, path: str, *, config: Config, tokenizer: TextTokenizer, console: Console) -> None:
-    """Take the learned half of a checkpoint's weights; of its text tower only where a token is the same word here."""
+    """Load the learned half of a checkpoint's weights; the text tower only if both have the same vocabulary."""
     source = load_checkpoint(path)
     aside = ("model.name", "model.beside.")
     differing = [
@@ -619,7 +641,7 @@ class _PairsPerSecond(ProgressColumn):
 
 
 def _progress(batches: DataLoader[Any], *, console: Console, epoch: int, batch_size: int) -> Iterator[Batch]:
-    """A bar on a terminal; nothing in a log, where the line per epoch is enough."""
+    """Show a progress bar on a terminal. A log gets no bar: one line per epoch is enough there."""
     text = TextColumn("epoch {task.fields[epoch]}")
     columns = (text, BarColumn(), MofNCompleteColumn(), _PairsPerSecond(batch_size), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -643,7 +665,7 @@ def _save_state(state: State, path: Path, config: Config, *, digest: str) -> Non
 
 
 def _differing(before: Config, now: Config) -> list[str]:
-    """The settings, such as "optim.epochs", that have another value or are in one alone."""
+    """Keys of the settings, such as "optim.epochs", that differ or that only one configuration has."""
     old, new = flat_values(before), flat_values(now)
     return [key for key in {**old, **new} if old.get(key) != new.get(key)]
 
@@ -678,13 +700,13 @@ def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
 
 
 def _drop_lines_after(metrics: Path, *, epoch: int) -> None:
-    """The line of an epoch is written before its state, and a run may be killed between the two."""
+    """Drop the lines of epochs after `epoch`. The line is written before the state; a kill may fall in between."""
     if metrics.exists():
         os.truncate(metrics, sum(map(len, metrics.read_bytes().splitlines(keepends=True)[:epoch])))
 
 
 def _provenance(config: Config, manifest: str, device: torch.device, *, digest: str) -> dict[str, Any]:
-    """What this run was made from. Names and digests, no paths: a checkpoint travels."""
+    """What this run was made from: names and digests. No paths, because a checkpoint is copied to other machines."""
     return {
         "manifest": manifest,
         "manifest_sha256": digest,
@@ -693,7 +715,7 @@ def _provenance(config: Config, manifest: str, device: torch.device, *, digest: 
         "device": _device_name(device),
         "versions": {
             "python": platform.python_version(),
-            "torch": str(torch.__version__),  # its own class of str, which weights_only loading refuses
+            "torch": str(torch.__version__),  # a subclass of str, which weights_only loading refuses
             "torchaudio": str(torchaudio.__version__),
             "transformers": transformers.__version__,
         },
@@ -708,7 +730,7 @@ def _git_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     top, commit = printed.splitlines()
-    return commit if project.samefile(top) else "unknown"  # an installed wheel may lie in somebody else's checkout
+    return commit if project.samefile(top) else "unknown"  # a wheel may be installed inside another repository
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,6 +1,6 @@
 """Losses as pure functions of embeddings and logits.
 
-Everywhere row i of `audio` and row i of `text` are one pair, and every row has unit L2 norm.
+In every function, row i of `audio` and row i of `text` are one pair. Every row has unit L2 norm.
 """
 
 import torch
@@ -11,12 +11,15 @@ from torch import Tensor
 def info_nce(audio: Tensor, text: Tensor, *, temperature: Tensor, weights: Tensor | None = None) -> Tensor:
     """Symmetric InfoNCE: mean of the audio-to-text and text-to-audio cross-entropies (MusCALL eq. 1 and 4).
 
-    It is half of what MusCALL's eq. 2 sums, as in CLIP and in the released MusCALL; `LossConfig.directions` doubles it.
+    MusCALL's eq. 2 sums the two directions. This is their mean, so half of that sum, as in CLIP and in the released
+    MusCALL code. `LossConfig.directions` "sum" doubles it.
 
     Args:
-        audio, text: float [n, dim].
-        temperature: positive scalar; cosine similarities are divided by it.
-        weights: float [n], non-negative, of each pair's loss (MusCALL eq. 4), such as `content_weights` gives.
+        audio: float [n, dim].
+        text: float [n, dim].
+        temperature: positive scalar. The cosine similarities are divided by it.
+        weights: float [n], non-negative: the weight of each pair's loss (MusCALL eq. 4), for example from
+            `content_weights`.
 
     Returns:
         A non-negative scalar; log n when all similarities are equal and no weights are given.
@@ -29,19 +32,21 @@ def info_nce(audio: Tensor, text: Tensor, *, temperature: Tensor, weights: Tenso
 
 
 def content_weights(sentences: Tensor, *, kappa: float, normalised: bool = True) -> Tensor:
-    """How much each caption has in common with those of its batch, as the weight of its loss (MusCALL eq. 3).
+    """Loss weight of each caption, from its similarity to the other captions of the batch (MusCALL eq. 3).
 
-    The weight is exp(s_i / kappa). In the paper s_i is the mean cosine of caption i with all n captions, itself
-    included. At its kappa of 0.005 a few captions then have nearly all the weight of a batch (docs/papers.md), so
-    `normalised` is the released code's way: s_i is the sum of the cosines with the others, as a share of that sum over
-    the batch.
+    The weight is exp(s_i / kappa). In the paper, s_i is the mean cosine similarity of caption i with all n captions,
+    including itself. With the paper's kappa of 0.005, a few captions then get nearly all the weight of a batch
+    (docs/papers.md). `normalised` follows the released code instead: s_i is the sum of the cosine similarities with the
+    other captions, divided by the total of these sums over the batch.
 
-    Either way the weights are divided by their mean, which keeps their ratios: as eq. 3 stands they reach
-    exp(1 / kappa), which float32 does not hold, and beside which the self-supervision of eq. 5 would be nothing.
+    In both cases the weights are divided by their mean, which keeps their ratios. Without this division, the weights of
+    eq. 3 reach exp(1 / kappa). Such a number overflows float32, and the self-supervised loss of eq. 5 would be
+    negligible beside it.
 
     Args:
-        sentences: float [n, any], unit L2 norm: the captions' vectors from a sentence encoder, n >= 2.
-        kappa: positive; the smaller, the more the weights differ. The paper's is 0.005, the released code's 0.01.
+        sentences: float [n, any], unit L2 norm: the captions' embeddings from a sentence encoder, n >= 2.
+        kappa: positive. A smaller kappa makes the weights more different. The paper uses 0.005, the released code 0.01.
+        normalised: use the released code's s_i (True) or the paper's (False).
 
     Returns:
         Not negative, [n], mean 1; all 1 in a batch of equal similarities.
@@ -60,7 +65,9 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
     """SimCLR's loss between two augmented views of each recording (MusCALL eq. 5; Chen et al. 2020, eq. 1).
 
     Args:
-        first, second: float [n, dim], unit L2 norm; row i of both are views of recording i.
+        first: float [n, dim], unit L2 norm; row i is one view of recording i.
+        second: float [n, dim], unit L2 norm; row i is the other view of recording i.
+        temperature: positive. The cosine similarities are divided by it.
 
     Returns:
         A non-negative scalar; log(2n - 1) when all similarities are equal.
@@ -75,11 +82,13 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
 def cmc(audio: Tensor, text: Tensor, *, temperature: Tensor) -> Tensor:
     """MuLan's contrastive multiview coding loss (§3.1): the denominator holds the negatives of both directions.
 
-    For pair i it is -log(h_ii / sum over j != i of (h_ij + h_ji)) with h = exp(cosine / temperature), summed in the
-    paper and averaged here, so that a rate does not depend on the batch size. Unlike InfoNCE's it can be negative.
+    The loss of pair i is -log(h_ii / sum over j != i of (h_ij + h_ji)) with h = exp(cosine / temperature). The paper
+    sums over the pairs. This function takes the mean, so that the learning rate does not depend on the batch size.
+    Unlike InfoNCE, this loss can be negative.
 
     Args:
-        audio, text: float [n, dim], n >= 2.
+        audio: float [n, dim], n >= 2.
+        text: float [n, dim], n >= 2.
         temperature: positive scalar.
 
     Returns:
@@ -95,11 +104,13 @@ def triplet(audio: Tensor, text: Tensor, *, margin: float) -> Tensor:
     """Hinge loss on every negative of the batch in both directions (the DCASE 2022 6b baseline, Xie et al. 2022).
 
     Args:
-        audio, text: float [n, dim], n >= 2.
-        margin: by how much the own cosine must exceed another's.
+        audio: float [n, dim], n >= 2.
+        text: float [n, dim], n >= 2.
+        margin: by how much the cosine similarity of a pair must exceed that of a negative.
 
     Returns:
-        Mean over the 2n(n - 1) triplets of max(0, margin + other - own): `margin` when all similarities are equal.
+        Mean over the 2n(n - 1) triplets of max(0, margin + other - own). It is `margin` when all similarities are
+        equal.
     """
     similarity = audio @ text.T
     own = similarity.diagonal()
@@ -109,9 +120,9 @@ def triplet(audio: Tensor, text: Tensor, *, margin: float) -> Tensor:
 
 
 def label_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropies of a track's labels, summed over the labels, mean over the tracks.
+    """Binary cross-entropy of the labels: sum over the labels, mean over the tracks.
 
-    MuLan trains its audio tower on AudioSet's labels before it sees a text (§3.2).
+    MuLan trains its audio tower on AudioSet's labels before it trains on text (§3.2).
 
     Args:
         logits: float [n, labels].

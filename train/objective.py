@@ -1,12 +1,14 @@
-"""What a training step minimises: the contrastive loss of the recipe, and the losses that help the audio tower.
+"""The training objective: the contrastive loss of the recipe, and the losses that help the audio tower.
 
     (1 - views_share) · contrastive(audio, text) + views_share · NT-Xent(views)
         + label_weight · labels + distil_weight · teacher
 
-(MusCALL eq. 5 mixes the first two; with `loss.directions` "sum" as the paper has them.) Each is of the rows that have
-what it needs: a row without captions takes no part in the first, one without labels, of which nothing is known, none in
-that on labels. The heads in here belong to training alone and stay out of the model. A loss of the text tower alone,
-words_weight · words, is in `train.word_memory`.
+MusCALL eq. 5 mixes the first two; `loss.directions` "sum" gives the paper's form. Each loss uses only the rows that
+have the data for it. A row without captions has no part in the contrastive loss. A row without labels has no part in
+the label loss, because its labels are unknown.
+
+The heads in this module are only for training and are not saved with the model. One more loss, words_weight · words,
+trains only the text tower. It is in `train.word_memory`.
 """
 
 from collections.abc import Sequence
@@ -25,15 +27,16 @@ from train.losses import cmc, content_weights, info_nce, label_loss, nt_xent, tr
 
 
 class Objective(nn.Module):
-    """Loss of a whole batch from what the towers made of it.
+    """Computes the loss of a whole batch from the outputs of the towers.
 
     Args:
-        rows: the training rows, whose labels the label head learns.
-        width: of the audio tower's features.
-        teacher_tags: how many tags the teacher has; with `distil_weight`.
+        config: which losses, and their weights.
+        rows: the training rows. The label head learns their labels.
+        width: width of the audio tower's features.
+        teacher_tags: number of tags of the teacher; needed with `distil_weight`.
 
     Raises:
-        ConfigError: a loss on labels, but no row has any.
+        ConfigError: `label_weight` asks for a loss on labels, but no row has any.
     """
 
     def __init__(self, config: LossConfig, *, rows: Sequence[Row], width: int, teacher_tags: int = 0) -> None:
@@ -59,14 +62,20 @@ class Objective(nn.Module):
         """The loss of a whole batch.
 
         Args:
-            features: float [n, width], the audio tower's.
-            audio, text: float32 [n, dim], unit L2 norm; None with loss.name "labels".
-            views: float [n, 2, width], its features of two augmented views of each recording; with `views_share`.
-            places: int64 [n], each pair's row.
-            captioned: bool [n], whether it has a caption; what stands in `text` and `sentences` for others is not used.
-            sentences: float32 [n, any], unit L2 norm, the captions' vectors; with weighted_info_nce.
+            features: float [n, width], the audio tower's features.
+            audio: float32 [n, dim], unit L2 norm; None with loss.name "labels".
+            text: float32 [n, dim], unit L2 norm; None with loss.name "labels".
+            views: float [n, 2, width], the audio tower's features of two augmented views of each recording; needed with
+                `views_share`.
+            places: int64 [n], the row index of each pair.
+            captioned: bool [n], whether the row has a caption. Without one, `text` and `sentences` are ignored.
+            sentences: float32 [n, any], unit L2 norm, sentence embeddings of the captions; needed with
+                weighted_info_nce.
             temperature: positive scalar.
-            targets: float32 [n, teacher_tags], the teacher's standardised logits; with `distil_weight`.
+            targets: float32 [n, teacher_tags], the teacher's standardised logits; needed with `distil_weight`.
+
+        Returns:
+            A scalar.
         """
         config = self.config
         loss = features.new_zeros((), dtype=torch.float32)
@@ -86,7 +95,7 @@ class Objective(nn.Module):
 
     def _contrastive(self, audio: Tensor, text: Tensor, *, temperature: Tensor, sentences: Tensor | None) -> Tensor:
         config = self.config
-        if len(audio) < 2:  # nothing to tell a pair from
+        if len(audio) < 2:  # no negatives
             return 0.0 * (audio.sum() + text.sum())
         if config.name == "cmc":
             return cmc(audio, text, temperature=temperature)
@@ -100,7 +109,7 @@ class Objective(nn.Module):
 
 
 class LabelHead(nn.Linear):
-    """Audio features -> a logit for each label of the training rows; those without any are left out."""
+    """Audio features -> a logit for each label of the training rows. Rows without labels are ignored."""
 
     targets: Tensor
 
@@ -112,11 +121,11 @@ class LabelHead(nn.Linear):
         self.names = names
         targets = torch.from_numpy(read_targets(rows, single=False, names=names).relevant)
         self.register_buffer("targets", targets, persistent=False)
-        with torch.no_grad():  # start at how common a label is, or the first steps teach nothing but that
+        with torch.no_grad():  # start at each label's frequency; otherwise the first steps learn only that
             self.bias.copy_(torch.logit(targets[targets.any(dim=1)].float().mean(dim=0), eps=1e-4))
 
     def loss(self, features: Tensor, places: Tensor) -> Tensor:
-        """`label_loss` of those of the rows `places` that have labels, from their features, float [n, width]."""
+        """`label_loss` of the rows `places`, without those that have no labels; features float [n, width]."""
         targets = self.targets[places]
         labelled = targets.any(dim=1)
         logits: Tensor = self(features)
@@ -126,7 +135,7 @@ class LabelHead(nn.Linear):
 
     @torch.no_grad()
     def metrics(self, features: NDArray[np.float32], rows: Sequence[Row]) -> dict[str, float]:
-        """mAP and ROC-AUC over the labels that some of `rows` have and some have not; features float [n, width].
+        """mAP and ROC-AUC over the labels that some of `rows` have and others do not; features float [n, width].
 
         Raises:
             EvaluationError: there is no such label.
@@ -142,21 +151,21 @@ class LabelHead(nn.Linear):
 
 
 class TeacherHead(nn.Linear):
-    """Audio features -> a teacher's logits, each standardised over the training windows.
+    """Audio features -> a teacher's logits, each tag standardised over the training windows.
 
-    The loss is their mean squared error. Cross-entropy on the teacher's probabilities, the other usual choice, is led
-    by the few tags that it is sure of: most of a tagger's probabilities are near 0, where the gradient no longer tells
-    a tag that might fit from one that cannot. Matching logits is what that loss becomes at a high temperature (Hinton
-    et al. 2015, §2.1), and Ba & Caruana (2014, §2.2) found it to teach a student more. To standardise them gives each
-    tag the same say, however rare.
+    The loss is the mean squared error of the logits. The other usual choice is cross-entropy on the teacher's
+    probabilities, but the few tags that the teacher is sure of dominate it. Most probabilities of a tagger are near 0.
+    There the gradient no longer separates a tag that might fit from a tag that cannot fit. At a high temperature that
+    loss becomes matching of logits (Hinton et al. 2015, §2.1), and Ba & Caruana (2014, §2.2) found that a student
+    learns more from logits. Standardised logits give each tag the same influence, even a rare one.
     """
 
     def loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the tags of the rows that the teacher has heard.
+        """Mean squared error over the tags of the rows that have targets.
 
         Args:
             features: float [n, width].
-            targets: float32 [n, tags]; NaN in rows that it has not heard.
+            targets: float32 [n, tags]; NaN in rows without an answer of the teacher.
         """
         heard = targets.isfinite().all(dim=1)
         logits: Tensor = self(features)

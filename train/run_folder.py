@@ -1,4 +1,4 @@
-"""Where runs are written."""
+"""Checks of a run's output folder."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -7,10 +7,10 @@ from train.loop import TrainingError
 
 
 def check_run_folder(out: Path) -> None:
-    """Refuse a folder that could not be made, or written to, before anything is read.
+    """Check, before anything is read, that the folder `out` can be created and written to.
 
     Raises:
-        TrainingError: `out`, or what it lies in, is a file or read-only.
+        TrainingError: `out`, or its nearest existing parent, is a file or read-only.
     """
     nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
     try:

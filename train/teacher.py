@@ -1,9 +1,11 @@
-"""What a published tagger hears in every recording, once, for distillation.
+"""Distillation targets: the logits of a published tagger (the teacher) for every recording, computed once.
 
-A teacher of tags is asked about each window of each recording before the first epoch, and its answers are kept beside
-the manifest: a run that is stopped meanwhile goes on there, and the next run on the same manifest finds them. It
-happens in the run, not by a command of its own, because the recipe already says all that they depend on (teacher,
-window, sample rate): nobody can train on answers about other windows. A recording that has changed is asked about anew.
+Before the first epoch, the teacher tags each window of each recording. Its answers are kept in a cache file beside the
+manifest. A run that was stopped continues from this file, and the next run on the same manifest reuses it. A recording
+that has changed is tagged again.
+
+This is part of a run and not a separate command. The recipe already says everything that the answers depend on
+(teacher, window, sample rate), so nobody can train on answers about other windows.
 """
 
 import hashlib
@@ -32,18 +34,18 @@ from train.data.store import is_url
 
 SAVE_EVERY_S = 60.0
 WINDOWS_AT_ONCE = 16
-MIN_DEVIATION = 1e-3  # of a tag's logits, below which the tag says nothing
+MIN_DEVIATION = 1e-3  # lower limit of the standard deviation of a tag's logits
 KEPT = ("names", "counts", "logits")
 
 
 class TeacherTargets:
-    """A teacher's logits for the windows of recordings, and what they make of a random crop.
+    """A teacher's logits for the windows of recordings; interpolates targets for random crops.
 
     Args:
-        logits: a float16 array [windows, tags] for each row, in steps of a window from its start; no window where the
-            recording could not be read.
-        window_samples: length of a window, and of a crop.
-        scale: each tag's mean and deviation, float32 [tags]; None takes those of these windows.
+        logits: one float16 array [windows, tags] for each row. The windows follow each other without overlap from the
+            start of the recording. There are no windows if the recording could not be read.
+        window_samples: length of a window and of a crop.
+        scale: mean and standard deviation of each tag, both float32 [tags]; None computes them from these windows.
     """
 
     def __init__(
@@ -63,13 +65,13 @@ class TeacherTargets:
         return self._logits.shape[1]
 
     def of_crop(self, place: int, *, start: int) -> NDArray[np.float32]:
-        """What the teacher hears in a crop of row `place` that begins at sample `start`.
+        """The teacher's logits for a crop of row `place` that begins at sample `start`.
 
-        It is the mean of the windows that the crop overlaps, weighted by for how long. A rest of less than half a
-        window at a recording's end has no window, and counts as the one before it.
+        They are the mean over the windows that the crop overlaps, weighted by the length of the overlap. A remainder of
+        less than half a window at the end of a recording has no window. The window before it is used instead.
 
         Returns:
-            float32 [tags], standardised by `scale`; NaN where the row has no window.
+            float32 [tags], standardised with `scale`; NaN if the row has no window.
         """
         first, last = self._first[place], self._first[place + 1] - 1
         if last < first:
@@ -83,9 +85,9 @@ class TeacherTargets:
 
 
 class OnnxTeacher(nn.Module):
-    """A tagger in an ONNX graph, on the CPU: float32 waveform [n, samples] -> float32 logits [n, tags].
+    """A tagger as an ONNX graph on the CPU: float32 waveform [n, samples] -> float32 logits [n, tags].
 
-    Such graphs carry no code, and any published model can be made one.
+    An ONNX graph contains no code, and any published model can be exported to it.
     """
 
     digest: Tensor
@@ -93,7 +95,7 @@ class OnnxTeacher(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         content = path.read_bytes()
-        # Its weights, for `weights_sha256`.
+        # The state that `weights_sha256` hashes.
         self.register_buffer("digest", torch.frombuffer(bytearray(hashlib.sha256(content).digest()), dtype=torch.uint8))
         self._session = InferenceSession(content, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -104,10 +106,10 @@ class OnnxTeacher(nn.Module):
 
 
 def open_teacher(path: str, *, frontend: FrontendConfig) -> nn.Module:
-    """A tagger of windows as this front end has them, in eval mode.
+    """Open a tagger and check that it accepts the windows of this front end; it is in eval mode.
 
     Raises:
-        ConfigError: no such file, no ONNX graph, or one that takes or gives something else.
+        ConfigError: no such file, not an ONNX graph, or a graph with other inputs or outputs.
     """
     if not Path(path).is_file():
         raise ConfigError(f"loss.teacher is {path!r}, where there is no file; expected an ONNX graph of a tagger")
@@ -115,7 +117,7 @@ def open_teacher(path: str, *, frontend: FrontendConfig) -> nn.Module:
     try:
         teacher = OnnxTeacher(Path(path))
         logits = teacher(windows)
-    except Exception as exc:  # ONNX Runtime's have no common class
+    except Exception as exc:  # ONNX Runtime's exceptions have no common class
         problem = str(exc).strip().splitlines()[0]
         raise ConfigError(
             f"loss.teacher {path} does not take float32 waveforms [n, {frontend.window_samples}] of "
@@ -130,7 +132,7 @@ def open_teacher(path: str, *, frontend: FrontendConfig) -> nn.Module:
 
 
 def weights_sha256(teacher: nn.Module) -> str:
-    """The digest, in hex, by which a teacher is known again."""
+    """SHA-256 of a teacher's weights in hex; it identifies the teacher."""
     digest = hashlib.sha256()
     for name, value in teacher.state_dict().items():
         digest.update(name.encode())
@@ -139,7 +141,7 @@ def weights_sha256(teacher: nn.Module) -> str:
 
 
 def targets_path(manifest: Path, *, identity: str, frontend: FrontendConfig) -> Path:
-    """Where a teacher's answers about a manifest's recordings are kept; `identity` is its `weights_sha256`."""
+    """Path of the file with a teacher's answers for a manifest; `identity` is the teacher's `weights_sha256`."""
     asked = f"{identity} {frontend.window_samples} {frontend.sample_rate_hz}"
     return manifest.with_name(f"{manifest.stem}.teacher-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.npz")
 
@@ -154,18 +156,23 @@ def ask_teacher(
     workers: int = 0,
     console: Console | None = None,
 ) -> None:
-    """Ask about every window of those of the rows' recordings that `file` lacks, and write it.
+    """Compute the teacher's logits for all windows of the recordings that `file` lacks, and save them to `file`.
 
-    The last window of a recording is padded with zeros where it is at least half full, as in a track's vector. What is
-    written is whole at any time, and at most `SAVE_EVERY_S` old when the process is stopped.
+    If the last window of a recording is at least half full, it is padded with zeros, as for a track's embedding. The
+    file is replaced atomically every `SAVE_EVERY_S`, so a stopped process loses at most that much work.
 
     Args:
         teacher: float32 waveforms [n, window_samples] in -1…1, mono -> float32 logits [n, tags]; on `device`.
-        workers: decoding processes; 0 decodes in this one.
+        rows: the rows whose recordings are tagged.
+        file: the file of answers, see `targets_path`.
+        frontend: gives the window length and the sample rate.
+        device: where the teacher runs.
+        workers: decoding processes; 0 decodes in this process.
+        console: shows the progress; None shows nothing.
 
     Raises:
         OSError: the file cannot be written.
-        AudioDecodeError: not one of the recordings can be decoded.
+        AudioDecodeError: none of the recordings can be decoded.
     """
     known = _read(file)
     names = {_name(path, beside=file): path for path in dict.fromkeys(row.audio for row in rows)}
@@ -194,7 +201,7 @@ def load_targets(
     frontend: FrontendConfig,
     scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> TeacherTargets:
-    """The answers about these rows that `ask_teacher` wrote; `scale` as for `TeacherTargets`."""
+    """The answers for these rows that `ask_teacher` saved. `scale` is passed on to `TeacherTargets`."""
     known = _read(file)
     tags = next(logits.shape[1] for logits in known.values() if len(logits))
     none = np.empty((0, tags), np.float16)
@@ -204,7 +211,7 @@ def load_targets(
 
 
 class _Windows(Dataset[Tensor]):
-    """The windows of each file, float32 [windows, samples]; none where it cannot be read."""
+    """The windows of each file, float32 [windows, samples]; no windows if the file cannot be read."""
 
     def __init__(self, paths: Sequence[Path | Member], frontend: FrontendConfig) -> None:
         self.paths, self.frontend = paths, frontend
@@ -219,7 +226,7 @@ class _Windows(Dataset[Tensor]):
                 recording = Recording(source, sample_rate_hz=self.frontend.sample_rate_hz)
                 whole = np.concatenate(list(recording.blocks()))
         except DecodeError:
-            return torch.empty(0, samples)  # the run lists it where it meets it
+            return torch.empty(0, samples)  # training lists the file as unreadable later
         count = max(len(whole) // samples + (len(whole) % samples >= samples / 2), 1)
         whole = whole[: count * samples]
         return torch.from_numpy(np.pad(whole, (0, count * samples - len(whole))).reshape(count, samples))
@@ -238,7 +245,7 @@ def _answer(teacher: nn.Module, waveforms: Tensor, *, device: torch.device) -> N
 
 
 def _name(path: Path | Member, *, beside: Path) -> str:
-    """By which a recording is known again: its place, size and time of change, in a shard the shard's."""
+    """Identifies a recording by its relative path, size and modification time; in a shard, by those of the shard."""
     if isinstance(path, Member):
         shard = path.shard if is_url(path.shard) else _name(Path(path.shard), beside=beside)
         return f"{path.name} {path.offset} {path.size} {shard}"
@@ -248,7 +255,7 @@ def _name(path: Path | Member, *, beside: Path) -> str:
 
 
 def _read(file: Path) -> dict[str, NDArray[np.float16]]:
-    """name -> float16 [windows, tags]; nothing where there is no such file, or a damaged one: it can be made again."""
+    """name -> float16 [windows, tags]. Empty if the file is missing or damaged, because it can be computed again."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             names, counts, logits = (arrays[key] for key in KEPT)

@@ -1,8 +1,8 @@
 """Read a TensorFlow checkpoint ("tensor bundle") without TensorFlow.
 
-Two files: `PREFIX.data-00000-of-00001` holds the tensors' bytes, `PREFIX.index` says where each lies. The index is a
-table of LevelDB, keys sorted and without the part that they share with the key before, whose values are
-protocol-buffer messages `BundleEntryProto` (tensorflow/core/protobuf/tensor_bundle.proto).
+A checkpoint has two files. `PREFIX.data-00000-of-00001` holds the bytes of the tensors. `PREFIX.index` holds their
+offsets. The index is a LevelDB table: its keys are sorted, and each key omits the prefix that it shares with the key
+before. Its values are protocol-buffer messages `BundleEntryProto` (tensorflow/core/protobuf/tensor_bundle.proto).
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
 
 
 class TensorBundleError(ValueError):
-    """A checkpoint that cannot be read; the message says what was found."""
+    """A checkpoint cannot be read; the message says what was found."""
 
 
 class Block(NamedTuple):
@@ -30,14 +30,14 @@ class Block(NamedTuple):
 
 
 def read_tensor_bundle(index: bytes, data: bytes) -> dict[str, NDArray[np.float32]]:
-    """The float32 tensors of a checkpoint by their names.
+    """The float32 tensors of a checkpoint by name.
 
     Args:
         index: the content of `PREFIX.index`.
-        data: that of `PREFIX.data-00000-of-00001`.
+        data: the content of `PREFIX.data-00000-of-00001`.
 
     Raises:
-        TensorBundleError: not such files, cut short, or of a form that this reader does not know.
+        TensorBundleError: these are not such files, they are cut short, or their format is not supported.
     """
     if index[-len(MAGIC) :] != MAGIC:
         raise TensorBundleError("the index is no table of LevelDB")
@@ -49,7 +49,7 @@ def read_tensor_bundle(index: bytes, data: bytes) -> dict[str, NDArray[np.float3
 
 def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.float32]]]:
     footer = index[-FOOTER_BYTES:]
-    _, at = _block_handle(footer, 0)  # of the meta index
+    _, at = _block_handle(footer, 0)  # skips the meta index
     table, _ = _block_handle(footer, at)
     for _, handle in _entries(index, table):
         for key, value in _entries(index, _block_handle(handle, 0)[0]):
@@ -64,7 +64,10 @@ def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.float3
 
 
 def _entries(index: bytes, block: Block) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of a block: shared length, length of the rest, length of the value, the rest, the value."""
+    """The keys and values of a block.
+
+    An entry holds: length of the shared prefix, length of the rest, length of the value, rest of the key, value.
+    """
     content = index[block.offset : block.offset + block.size]
     if index[block.offset + block.size]:
         raise ValueError("a block is compressed")
@@ -86,17 +89,17 @@ def _block_handle(content: bytes, at: int) -> tuple[Block, int]:
 
 
 def _numbers(message: bytes) -> dict[int, int]:
-    """The fields of a message that are numbers; one that is 0 may be left out."""
+    """The numeric fields of a message. A field that is 0 may be missing."""
     return {field: value for field, value in _fields(message) if isinstance(value, int)}
 
 
 def _messages(message: bytes, wanted: int) -> list[bytes]:
-    """What stands in the field `wanted` of a message, once or several times."""
+    """All values of the field `wanted` of a message; the field may be repeated."""
     return [value for field, value in _fields(message) if field == wanted and isinstance(value, bytes)]
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a protocol-buffer message: number, value."""
+    """The fields of a protocol-buffer message, as (field number, value)."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -115,7 +118,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where it ends."""
+    """Decode a varint (groups of seven bits, lowest first) and return it with the position after it."""
     value = shift = 0
     while True:
         byte = content[at]

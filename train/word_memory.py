@@ -1,8 +1,9 @@
-"""Keep what a published text tower knows of words that no caption has.
+"""A loss that keeps the published text tower's knowledge of words that are in no caption.
 
-Tuning a text tower on captions leaves every other word to chance. So that "gladiators" stays near what it was near, the
-tower must go on ranking phrases for a word as its published self did: the KL divergence between the two softmax
-distributions over phrases, SEED's loss (Fang et al. 2021, eq. 3 to 5) with words as queries and phrases as keys.
+Fine-tuning on captions moves the embeddings of all other words in arbitrary directions. The tower must keep the nearest
+neighbours of a word such as "gladiators". For each word, it must therefore rank phrases as the published tower did. The
+loss is the KL divergence between the softmax distributions of both towers over phrases. This is SEED's loss (Fang et
+al. 2021, eq. 3 to 5), with words as queries and phrases as keys.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from train.config import ConfigError
 from train.data.manifest import Row
 from train.data.tokenizer import TextTokenizer
 
-WORDS = 40_000  # the most frequent ones of English
+WORDS = 40_000  # the most frequent English words
 SHORTEST_WORD = 4  # letters
 LONGEST_PHRASE = 2  # words
 WORDS_A_STEP = 128
@@ -26,12 +27,13 @@ BATCH = 256
 
 
 class WordMemory:
-    """How near a published text tower puts common words to the phrases of the training captions.
+    """Stores the published text tower's embeddings of common words and of the phrases in the training rows.
 
     Args:
-        teacher: the published tower, which is frozen here; token ids and mask -> [n, width].
-        rows: the training rows; the pieces of their captions between commas are the phrases, if they are short.
-        temperature: of the teacher's softmax.
+        teacher: the published tower: token ids and mask -> [n, width]. It is frozen here.
+        tokenizer: the tokenizer of the teacher.
+        rows: the training rows. Their `short_phrases` are the phrases.
+        temperature: temperature of the teacher's softmax.
 
     Raises:
         ConfigError: no row has a short phrase.
@@ -54,11 +56,11 @@ class WordMemory:
         self.phrase_vectors = _embed(teacher, tokenizer, self.phrases)
 
     def loss(self, embed: Callable[[Sequence[str]], Tensor], *, temperature: Tensor) -> Tensor:
-        """The divergence over words and phrases drawn at random (by torch's generator).
+        """The KL divergence over words and phrases drawn at random with torch's generator.
 
         Args:
-            embed: the tower in training; texts -> float32 [n, dim], unit L2 norm.
-            temperature: its positive scalar.
+            embed: the tower in training: texts -> float32 [n, dim], unit L2 norm.
+            temperature: positive scalar, the temperature of that tower's softmax.
         """
         words = torch.randperm(len(self.words))[:WORDS_A_STEP]
         phrases = torch.randperm(len(self.phrases))[:PHRASES_A_STEP]
@@ -74,7 +76,7 @@ class WordMemory:
 
 
 def short_phrases(rows: Sequence[Row]) -> list[str]:
-    """Labels, and the pieces of captions between commas: those of at most `LONGEST_PHRASE` words, in lower case."""
+    """Labels and comma-separated pieces of captions that have at most `LONGEST_PHRASE` words, in lower case."""
     pieces = {piece for row in rows for text in (*row.labels, *row.captions) for piece in text.lower().split(",")}
     return sorted({piece.strip() for piece in pieces if 0 < len(piece.split()) <= LONGEST_PHRASE})
 

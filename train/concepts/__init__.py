@@ -1,15 +1,16 @@
-"""Concepts: what published audio networks can hear, and how people ask for it.
+"""Concepts connect the tags of published audio networks with the words of a query.
 
-The networks were trained on recordings, with tags instead of captions. A concept, such as "trumpet" or "slow", is heard
-by some of their tags and asked for by some phrases (`concepts.yaml`). Beside a learned dual encoder that makes a second
-one, without any captioned recording:
+The networks were trained on recordings with tags instead of captions. A concept, such as "trumpet" or "slow", has some
+of their tags and some phrases (`concepts.yaml`). The concepts make a second dual encoder beside the learned one. It
+needs no captioned recordings.
 
-* audio: the mean of the concept's tags, each in deviations from what it is in recorded music, against the mean of all
-  concepts; that is one linear map of the networks' features (`audio.py`);
-* text: a small head on the text tower's features learns which concepts a text is about, from made texts whose concepts
-  are known and from how near the published text tower puts a text to a concept's phrases (`text.py`);
-* trust: how far a window is weighed by the one and by the other, from whether it sounds like what the learned half was
-  trained on (`trust.py`).
+* audio (`audio.py`): the score of a concept is the mean of its tags, minus the mean score of all concepts. Each tag is
+  standardised over recorded music. All this is one linear map of the networks' features.
+* text (`text.py`): a small head on the text tower's features predicts the concepts of a text. Its training texts are
+  generated from known concepts. It also learns the cosine similarity of a text to each concept's phrases in the
+  published sentence encoder.
+* trust (`trust.py`): a gate decides how much weight the learned half and the concepts get for a window. It checks
+  whether the window sounds like the learned half's training music.
 
-`python -m train.concepts` fits all three to a trained checkpoint and writes it anew.
+`python -m train.concepts` fits all three to a trained checkpoint and writes a new checkpoint.
 """

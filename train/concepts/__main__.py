@@ -16,7 +16,7 @@ from train.data.manifest import ManifestError, read_manifest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 after one sentence on standard error."""
+    """Run the command line; returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m train.concepts",
         description="Put published audio networks beside a trained dual encoder: it then hears recorded music too.",

@@ -5,22 +5,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-LEAST_DEVIATION = 1e-3  # of a tag's logits; a tag below says nothing
+LEAST_DEVIATION = 1e-3  # lower limit of the standard deviation of a tag's logits
 
 
 def concept_projection(
     features: Tensor, *, classifiers: Sequence[nn.Linear], tag_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weight float32 [concepts, width] and bias [concepts] of the map.
+    """Weight float32 [concepts, width] and bias [concepts] of the linear map from features to concepts.
 
-    Tags differ in how often they are given and in how sure a network is of them, so each is counted in deviations from
-    its mean over recorded music, and so is each concept's mean of its tags. Loud, dense or odd music raises all tags
-    together; taking off the mean of all concepts leaves what distinguishes it.
+    Tags differ in frequency and in how confident a network is. Each tag is therefore standardised: its mean over
+    recorded music is subtracted, and the result is divided by its standard deviation. The mean of a concept's tags is
+    standardised in the same way. Loud, dense or unusual music raises all tags together. Therefore the mean over all
+    concepts is subtracted.
 
     Args:
-        features: float32 [windows, width], of recorded music, the networks' side by side.
-        classifiers: of each network, its features -> logits of its tags.
-        tag_weights: float32 [concepts, tags], of all networks' tags side by side.
+        features: float32 [windows, width], features of recorded music, all networks concatenated.
+        classifiers: for each network, its features -> logits of its tags.
+        tag_weights: float32 [concepts, tags], over the tags of all networks, concatenated.
     """
     to_logits = torch.block_diag(*(classifier.weight.detach() for classifier in classifiers))
     offset = torch.cat([classifier.bias.detach() for classifier in classifiers])

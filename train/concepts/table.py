@@ -15,7 +15,7 @@ TABLE = Path(__file__).parent / "concepts.yaml"
 
 @dataclass(frozen=True)
 class Concept:
-    """Something that can be heard: its kind, the tags that hear it ("MSD/rock") and phrases that ask for it."""
+    """Something that can be heard: its kind, the tags of the networks ("MSD/rock") and phrases of queries for it."""
 
     name: str
     kind: str
@@ -34,10 +34,10 @@ def read_concepts() -> tuple[Concept, ...]:
 
 
 def tag_weights(concepts: Sequence[Concept], *, tags: Sequence[str]) -> NDArray[np.float32]:
-    """How much each tag says about each concept: float32 [concepts, tags], a concept's share among its tags.
+    """Weight of each tag in each concept: float32 [concepts, tags]. The tags of one concept have equal weights.
 
     Raises:
-        ConfigError: a concept has a tag that none of the networks has.
+        ConfigError: a concept has a tag that no network has.
     """
     place = {tag: column for column, tag in enumerate(tags)}
     weights = np.zeros((len(concepts), len(tags)), np.float32)

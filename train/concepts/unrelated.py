@@ -1,7 +1,7 @@
-"""Made texts that no concept was put into: about other things, in other languages, without sense, of random words.
+"""Generated texts without a concept: about other things, in other languages, nonsense, and random words.
 
-Most of them no music answers. How far a text is about music all the same ("summer rock") is for its nearness to the
-concepts' phrases to say (`train.concepts.text.targets`).
+Most of them are not about music. Some are by chance ("summer rock"). `train.concepts.text.targets` decides this by the
+similarity of a text to the concepts' phrases.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from string import ascii_lowercase
 
 from wordfreq import top_n_list
 
-WORDS_SHARE = 2 / 3  # of random words, of all texts; the other kinds share the rest
-COMMON_WORDS = 8_000  # of a language
-MOST_WORDS = 6  # of a text of them
-ENGLISH_SHARE = 2 / 3  # of these
+WORDS_SHARE = 2 / 3  # share of texts that are random words; the other kinds share the rest
+COMMON_WORDS = 8_000  # how many frequent words of a language are used
+MOST_WORDS = 6  # longest text of random words
+ENGLISH_SHARE = 2 / 3  # share of English among the texts of random words
 OTHER_LANGUAGES = ("cs", "da", "de", "es", "fi", "fr", "hu", "it", "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk")
 
 _ASKED = (
@@ -82,7 +82,8 @@ _THINGS = (
         "a swimming pool",
     ),
 )
-# Frames, then what fills them. Words for styles are left out: "techno" means the same in all of these.
+# For each language: frames, then the words that fill them. Names of styles are left out, because a word such as
+# "techno" means the same in all languages.
 _LANGUAGES = (
     (
         ("ruhiges {}", "fröhliche Musik mit {}", "ein trauriges Lied mit {} bei Nacht", "langsames {} am Abend", "{}"),
@@ -157,8 +158,11 @@ _KINDS: tuple[Callable[[Random], str], ...] = (_question, _question, _foreign, _
 
 
 def unrelated_texts(*, count: int, seed: int) -> Iterator[str]:
-    """`count` random ones: two of three of random words, the rest half about other things, a quarter in other
-    languages, a quarter without any sense."""
+    """Yield `count` random texts.
+
+    Two of three are random words. Of the rest, half are about other things, a quarter are in other languages, and a
+    quarter are nonsense.
+    """
     rng = Random(seed)
     for _ in range(count):
         text = _words(rng) if rng.random() < WORDS_SHARE else rng.choice(_KINDS)(rng)

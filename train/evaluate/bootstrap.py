@@ -1,4 +1,4 @@
-"""95 % intervals by the bootstrap over queries (Efron 1979)."""
+"""95 % confidence intervals by the bootstrap over queries (Efron 1979)."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ Drawn = TypeVar("Drawn", bound=np.generic)
 RESAMPLES = 1_000
 LEVEL = 0.95
 BLOCK = 100_000
-"""Drawn values at a time: what fits a processor's cache is several times faster than all at once."""
+"""How many values are drawn at a time. A block that fits into the CPU cache makes it several times faster."""
 
 
 def bootstrap_interval(
@@ -22,20 +22,23 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     centre: float | None = None,
 ) -> tuple[float, float]:
-    """Between which bounds 95 % of the statistic lie when as many queries are drawn again, with replacement.
+    """The 95 % bootstrap interval of a statistic: n queries are drawn with replacement, `resamples` times.
 
     Args:
-        values: [n], one a query: a rank, a hit, or the number of the query for a statistic that looks it up
-            (`times_drawn`).
-        statistic: drawn values [some, n] -> [some]. NaN, where a draw leaves it undefined, is left out.
-        centre: the statistic of all values, where drawing some of them twice makes it larger, as it does average
-            precision: the bounds are then moved by the mean's distance from it, and cut off at 0 and 1.
+        values: [n], one per query: its rank, whether it is a hit, or its index if the statistic looks the query up (see
+            `times_drawn`).
+        statistic: drawn values [some, n] -> [some]. Resamples where it is undefined (NaN) are ignored.
+        seed: seed of the resamples.
+        resamples: number of resamples.
+        centre: the statistic of all values, to correct a bias. Some statistics, such as average precision, get larger
+            when a query is drawn twice. The bounds are then shifted by the difference between `centre` and the mean of
+            the resamples, and clipped to 0 and 1.
 
     Returns:
         low, high.
 
     Raises:
-        ValueError: no values, or a statistic that no draw defines.
+        ValueError: there are no values, or the statistic is undefined in all resamples.
 
     >>> bootstrap_interval(np.ones(10), statistic=lambda drawn: drawn.mean(axis=-1), seed=0)
     (1.0, 1.0)
@@ -58,9 +61,9 @@ def bootstrap_interval(
 
 
 def times_drawn(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each of n queries was drawn: int [some, n], numbers 0 to n - 1 -> int64 [some, n].
+    """How often each of n queries was drawn: int [some, n], indices 0 to n - 1 -> int64 [some, n].
 
-    As weights these give a metric of a resample without copying what it is made from.
+    As weights, these counts give the metric of a resample without copying its scores.
 
     >>> times_drawn(np.array([[0, 0, 2]])).tolist()
     [[2, 0, 1]]

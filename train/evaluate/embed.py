@@ -24,10 +24,10 @@ from train.evaluate.errors import EvaluationError
 from train.pretrained import sentence_embedder
 
 PLACES = (0.0, CENTRE, 1.0)
-"""Where a track's windows lie: its first, its middle and its last one."""
+"""Places of a track's windows: the first, the middle and the last one."""
 
 SENTENCES = 64
-"""Texts that a published sentence encoder reads at a time."""
+"""Batch size of a published sentence encoder."""
 
 Item = TypeVar("Item")
 
@@ -36,18 +36,20 @@ TextEmbedder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def open_model(checkpoint: Checkpoint) -> tuple[DualEncoder, TextTokenizer]:
-    """The model in eval mode, on the GPU where there is one, and its tokenizer."""
+    """The model in eval mode, on the GPU if there is one, and its tokenizer."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = TextTokenizer(checkpoint.tokenizer, max_tokens=checkpoint.config.model.text.max_tokens)
     return checkpoint.build_model().to(device), tokenizer
 
 
 def open_sentence_encoder(name: str) -> TextEmbedder:
-    """A published BERT of sentences with mean pooling: a folder, a name on the Hugging Face hub, or
-    "all-MiniLM-L6-v2". Texts of more than 128 tokens are cut.
+    """Open a published sentence encoder, a BERT with mean pooling. Texts of more than 128 tokens are truncated.
+
+    Args:
+        name: a folder, a name on the Hugging Face hub, or "all-MiniLM-L6-v2".
 
     Raises:
-        ConfigError: it cannot be had, or is no BERT.
+        ConfigError: it cannot be found, or is not a BERT.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     embed = sentence_embedder(name, device=device, key="--text")
@@ -69,13 +71,22 @@ def embed_pairs(
     batch_size: int = 64,
     workers: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Central window (MusCALL §4.2) and one caption (drawn by `seed`) of every row.
+    """Embed the central window (MusCALL §4.2) and one caption of every row.
+
+    Args:
+        model: the model.
+        rows: the rows.
+        frontend: gives the sample rate and the window length.
+        tokenizer: the model's tokenizer.
+        seed: draws the caption of each row.
+        batch_size: rows per batch.
+        workers: decoding processes; 0 decodes in this process.
 
     Returns:
-        audio, text: float32 [n, dim] on the CPU, unit L2 norm; row i of both belongs to `rows[i]`.
+        audio and text, both float32 [n, dim] on the CPU, unit L2 norm. Row i of both belongs to `rows[i]`.
 
     Raises:
-        AudioDecodeError: a file that cannot be read.
+        AudioDecodeError: a file cannot be read.
     """
     pairs = PairDataset(rows, frontend=frontend, seed=seed, training=False)
     batches = DataLoader(pairs, batch_size=batch_size, num_workers=workers, collate_fn=collate)
@@ -85,14 +96,14 @@ def embed_pairs(
 def embed_captioned_pairs(
     checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int, batch_size: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-    """As `embed_pairs`, from a checkpoint and with a progress bar.
+    """Like `embed_pairs`, but from a checkpoint and with a progress bar.
 
     Returns:
-        audio, text: float32 [n, dim], unit L2 norm; and the captions that were drawn.
+        audio and text, both float32 [n, dim], unit L2 norm, and the captions that were drawn.
 
     Raises:
-        AudioDecodeError: a file that cannot be read.
-        EvaluationError: the model gives NaN.
+        AudioDecodeError: a file cannot be read.
+        EvaluationError: the model outputs NaN or infinite values.
     """
     config = checkpoint.config
     model, tokenizer = open_model(checkpoint)
@@ -112,19 +123,23 @@ def embed_tracks(
     batch_size: int = 16,
     workers: int = 0,
 ) -> NDArray[np.float32]:
-    """One vector a track, from windows as long as the model's.
+    """Embed each track as the mean of several windows of the model's length.
 
     Args:
-        places: where these lie, each from 0 (the first) to 1 (the last).
-        features: of the audio tower, averaged, in place of vectors of the joint space.
+        model: the model.
+        rows: the rows of the tracks.
+        places: positions of the windows, each from 0 (the first window) to 1 (the last window).
+        features: return the audio tower's features instead of embeddings in the joint space.
+        batch_size: tracks per batch.
+        workers: decoding processes; 0 decodes in this process.
 
     Returns:
-        float32 [n, dim], the normalised mean of the windows' vectors; or [n, audio_tower.width], the mean of their
-        features.
+        float32 [n, dim], the normalised mean of the windows' embeddings; or, with `features`,
+        [n, audio_tower.width], the mean of the windows' features.
 
     Raises:
-        AudioDecodeError: a file that cannot be read.
-        EvaluationError: the model gives NaN.
+        AudioDecodeError: a file cannot be read.
+        EvaluationError: the model outputs NaN or infinite values.
     """
     device = model.log_temperature.device
     tracks = _Windows(rows, model.config.frontend, places=places)
@@ -144,10 +159,10 @@ def embed_tracks(
 def embed_texts(
     model: DualEncoder, texts: Sequence[str], *, tokenizer: TextTokenizer, batch_size: int = 256
 ) -> NDArray[np.float32]:
-    """One vector a text: float32 [n, dim], unit L2 norm. Texts of like length go together, so that little is padding.
+    """Embed texts: float32 [n, dim], unit L2 norm. Texts of similar length are one batch, to save padding.
 
     Raises:
-        EvaluationError: the model gives NaN.
+        EvaluationError: the model outputs NaN or infinite values.
     """
     device = model.log_temperature.device
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -159,7 +174,7 @@ def embed_texts(
 
 
 class _Windows(Dataset[tuple[Tensor, str]]):
-    """The windows of each row at `places`, float32 [places, samples], and why they cannot be read, or ""."""
+    """The windows of each row at `places`, float32 [places, samples], and the error if they cannot be read, or ""."""
 
     def __init__(self, rows: Sequence[Row], frontend: FrontendConfig, *, places: Sequence[float]) -> None:
         self.rows, self.frontend, self.places = rows, frontend, places
@@ -203,13 +218,13 @@ def _in_eval_mode(model: DualEncoder) -> Iterator[None]:
 
 
 def _raise_first(problems: Iterable[str]) -> None:
-    """In the parent: an error that leaves a loader's process carries that process's traceback in its message."""
+    """Raise in the parent process: an error raised in a worker would have the worker's traceback in its message."""
     for problem in filter(None, problems):
         raise AudioDecodeError(f"{problem}; `python -m train.data decode` makes a manifest without such recordings")
 
 
 def _watched(batches: Iterable[Item], *, what: str) -> Iterable[Item]:
-    """A bar on a terminal, nothing in a log."""
+    """Show a progress bar on a terminal, and nothing in a log."""
     console = Console(stderr=True)
     return track(batches, f"Embedding {what}", console=console, transient=True, disable=not console.is_terminal)
 

@@ -1,5 +1,5 @@
-"""What goes wrong in an evaluation besides the checkpoint, the manifest and the audio."""
+"""Errors of an evaluation, apart from those of the checkpoint, the manifest and the audio."""
 
 
 class EvaluationError(ValueError):
-    """Questions, labels or vectors that a protocol cannot use; the message is one sentence for the user."""
+    """A protocol cannot use its questions, labels or embeddings; the message is one sentence for the user."""

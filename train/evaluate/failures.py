@@ -1,4 +1,4 @@
-"""Where retrieval fails: the worst queries, and the labels whose captions do not find their tracks."""
+"""Failures of retrieval: the worst queries, and the labels whose captions do not find their tracks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,13 @@ CONFUSIONS = 3
 
 @dataclass(frozen=True)
 class Failure:
-    """A caption, the rank of its own track (1 = best), and the tracks that came first with their similarities."""
+    """A failed query.
+
+    Attributes:
+        query: index of the caption.
+        rank: rank of its own track (1 = best).
+        returned: the first tracks of the result, as (index, similarity).
+    """
 
     query: int
     rank: int
@@ -25,14 +31,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class LabelFailures:
-    """How captions of tracks of one label fare.
+    """Retrieval results of the captions of all tracks with one label.
 
     Attributes:
-        queries: how many there are.
-        recall_at_10: share whose own track is among the first ten.
-        label_first: share whose first track has the label, their own or another.
-        instead: labels of the first track where it lacks this one, the most frequent first, with their counts.
-        worst: the query of the worst rank.
+        label: the label.
+        queries: number of these captions.
+        recall_at_10: share of captions whose own track is among the first ten.
+        label_first: share of captions whose first track has the label, whether or not it is their own track.
+        instead: labels of the first track, when it does not have this label; the most frequent first, with counts.
+        worst: the query with the worst rank.
     """
 
     label: str
@@ -44,7 +51,7 @@ class LabelFailures:
 
 
 def find_failure(text_to_audio: NDArray[np.float32], *, query: int) -> Failure:
-    """What caption number `query` finds among the tracks of text_to_audio, float [n, n]."""
+    """Result of caption number `query` in the similarity matrix text_to_audio, float [n, n]."""
     similarity = text_to_audio[query]
     first = np.argsort(-similarity, kind="stable")[:TOP]
     rank = int((similarity >= similarity[query]).sum())
@@ -52,17 +59,18 @@ def find_failure(text_to_audio: NDArray[np.float32], *, query: int) -> Failure:
 
 
 def find_worst(text_to_audio: NDArray[np.float32], *, count: int) -> list[Failure]:
-    """The queries of the highest rank, the worst first; those that find their track at once are no failures."""
+    """The queries with the worst ranks, the worst first. A query that ranks its own track first is not a failure."""
     rank = ranks(text_to_audio)
     order = np.argsort(-rank, kind="stable")[:count]
     return [find_failure(text_to_audio, query=int(query)) for query in order if rank[query] > 1]
 
 
 def find_label_failures(text_to_audio: NDArray[np.float32], *, rows: Sequence[Row]) -> list[LabelFailures]:
-    """A line a label, the one whose captions find least first.
+    """One entry per label. The labels with the worst results come first.
 
     Args:
         text_to_audio: float [n, n]; caption i belongs to `rows[i]`.
+        rows: the n rows.
     """
     rank = ranks(text_to_audio)
     first = text_to_audio.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""The labels of rows as targets, and how well scores of labels meet them."""
+"""The labels of rows as targets, and metrics of label scores."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,16 +16,17 @@ from train.evaluate.metrics import correct, mean_average_precision, mean_roc_auc
 
 NEGATIONS = frozenset({"no", "not", "non", "without"})
 NO_NEGATIONS = frozenset({("no", "wave"), ("non", "stop")})
-"""How a genre and a manner of playing begin."""
+"""First words of labels that only look negated: a genre and a way of playing."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the rows are: exactly one class each (`single`), or any number of tags.
+    """The labels of the rows: exactly one class each (`single`), or any number of tags.
 
     Attributes:
-        names: the labels, sorted.
-        relevant: bool [rows, labels]; with `single` one True a row.
+        names: the labels; sorted, unless `read_targets` was given names.
+        relevant: bool [rows, labels]; with `single`, one True per row.
+        single: whether the labels are classes.
     """
 
     names: tuple[str, ...]
@@ -33,13 +34,14 @@ class Targets:
     single: bool
 
     def only(self, columns: NDArray[np.intp]) -> "Targets":
-        """Those of the labels at these places, int [some]."""
+        """The same targets with only the labels at these columns, int [some]."""
         return Targets(tuple(self.names[i] for i in columns), self.relevant[:, columns], self.single)
 
 
 def is_negated(label: str) -> bool:
-    """Whether a label says what there is not, as MagnaTagATune's "no piano" and "not rock" do, which text encoders
-    take for the thing itself (MuLan §4.2.1): "no", "not", "non" or "without" and another word.
+    """Whether a label is negated: it starts with "no", "not", "non" or "without", and another word follows.
+
+    MagnaTagATune has such labels: "no piano", "not rock". Text encoders ignore the negation (MuLan §4.2.1).
 
     >>> [is_negated(label) for label in ("no vocals", "Non-vocal", "no wave", "notes", "instrumental")]
     [True, True, False, False, False]
@@ -49,16 +51,16 @@ def is_negated(label: str) -> bool:
 
 
 def read_notes(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """{"notes": what the rows' manifests want said beside the result, once each}; empty where nothing."""
+    """{"notes": the rows' notes for the reader of the result, each once}; empty if there are none."""
     notes = list(dict.fromkeys(note for row in rows if isinstance(note := row.extra.get("note"), str) and note))
     return {"notes": notes} if notes else {}
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:
-    """The labels of a text file, one a line, such as those of AudioSet's music (MuLan §4.1.1).
+    """Read labels from a text file with one label per line, such as AudioSet's music labels (MuLan §4.1.1).
 
     Raises:
-        EvaluationError: no such file, or none in it.
+        EvaluationError: there is no such file, it is not UTF-8, or it has no labels.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,15 +81,16 @@ def is_single(rows: Sequence[Row]) -> bool:
 
 
 def read_targets(rows: Sequence[Row], *, single: bool, names: Sequence[str] | None = None) -> Targets:
-    """The rows' labels.
+    """The rows' labels as targets.
 
     Args:
-        single: the first label of a row is its class; otherwise all are its tags, and a row without any has none.
-        names: the labels to look at; None takes all that the rows have.
+        rows: the rows.
+        single: the first label of a row is its class. Otherwise all its labels are tags, and it may have none.
+        names: use only these labels; None uses all labels of the rows.
 
     Raises:
-        EvaluationError: with `single` a row without a label or with a class that `names` lacks; less than two
-            classes; no tag at all.
+        EvaluationError: with `single`, a row has no label, or its class is not in `names`, or there are fewer than two
+            classes. Without `single`, there is no tag at all.
     """
     labels = [row.labels[:1] if single else row.labels for row in rows]
     if names is None:
@@ -111,10 +114,10 @@ def read_targets(rows: Sequence[Row], *, single: bool, names: Sequence[str] | No
 
 
 def select_defined(targets: Targets) -> NDArray[np.intp]:
-    """Which tags some rows have and some lack, int [some]: the others have no area under a curve.
+    """Columns of the tags that some rows have and others do not, int [some]. Only these have an area under a curve.
 
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: there is no such tag.
     """
     share = targets.relevant.mean(axis=0)
     defined = np.flatnonzero((share > 0) & (share < 1))
@@ -129,16 +132,18 @@ def select_defined(targets: Targets) -> NDArray[np.intp]:
 def score_labels(
     scores: NDArray[np.floating[Any]], *, targets: Targets, seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Accuracy of classes; macro ROC-AUC and PR-AUC of tags; each with its 95 % interval over tracks.
+    """Accuracy for classes, macro ROC-AUC and PR-AUC for tags, each with its 95 % interval over tracks.
 
     Args:
         scores: float [rows, labels].
+        targets: the targets of the rows.
+        seed: seed of the bootstrap.
 
     Returns:
-        metric -> value, metric -> (low, high).
+        metric -> value, and metric -> (low, high).
 
     Raises:
-        EvaluationError: no tag that some rows have and some lack.
+        EvaluationError: there is no tag that some rows have and others do not.
     """
     if targets.single:
         hits = correct(scores, classes=targets.relevant.argmax(axis=1))

@@ -1,8 +1,8 @@
 """Metrics of every protocol: pure functions in NumPy that load nothing.
 
-Those of retrieval take the similarity of queries to candidates as float [n, n]; row i is query i, column j is candidate
-j, and candidate i is the one right answer to query i. Everywhere a tie counts against the model (half, in an area under
-the ROC curve), so a collapsed model scores as badly as it should.
+The retrieval metrics take a similarity matrix, float [n, n]. Row i is query i, column j is candidate j, and candidate i
+is the only right answer to query i. A tie always counts against the model (half, in an area under the ROC curve). A
+collapsed model therefore gets a bad score.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,11 +18,14 @@ RETRIEVAL_STATISTICS: Mapping[str, Callable[[NDArray[np.int64]], NDArray[np.floa
     "mAP@10": lambda rank: np.where(rank <= 10, 1.0 / rank, 0.0).mean(axis=-1),
     "MedR": lambda rank: np.median(rank, axis=-1),
 }
-"""Ranks [..., queries] -> [...]: what is reported of one direction of retrieval (MusCALL §5.1)."""
+"""The metrics reported for one direction of retrieval (MusCALL §5.1); each maps ranks [..., queries] -> [...]."""
 
 
 def ranks(similarity: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Rank of each query's own candidate, int64 [n], 1 = best.
+    """Rank of the right answer to each query, int64 [n], 1 = best.
+
+    Args:
+        similarity: float [n, n].
 
     Raises:
         ValueError: the matrix is empty, not square, or not finite.
@@ -39,7 +42,7 @@ def ranks(similarity: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
 
 
 def retrieval_metrics(similarity: NDArray[np.floating[Any]]) -> dict[str, float]:
-    """R@1, R@5, R@10 (a cut-off above n counts as n), mAP@10 and MedR of one direction."""
+    """R@1, R@5, R@10, mAP@10 and MedR of one direction. A cut-off above n counts as n."""
     rank = ranks(similarity)
     return {name: float(statistic(rank)) for name, statistic in RETRIEVAL_STATISTICS.items()}
 
@@ -47,18 +50,18 @@ def retrieval_metrics(similarity: NDArray[np.floating[Any]]) -> dict[str, float]
 def roc_auc(
     scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """Area under the ROC curve: how often a relevant item scores above an irrelevant one, a tie counting half.
+    """Area under the ROC curve: how often a relevant item scores above an irrelevant one. A tie counts half.
 
     Args:
         scores: float [n], higher is more relevant.
-        relevant: bool [n], at least one of each kind.
-        weights: float [..., n], not negative, how much each item counts; None counts each once.
+        relevant: bool [n], with at least one True and one False.
+        weights: float [..., n], not negative: the weight of each item; None gives every item weight 1.
 
     Returns:
-        float64 [...], 0 to 1; NaN where the weights leave out all items of one kind.
+        float64 [...], 0 to 1. NaN where all relevant items or all irrelevant items have weight 0.
 
     Raises:
-        ValueError: other shapes, scores that are not finite, or items of one kind only.
+        ValueError: other shapes, scores that are not finite, or all items relevant, or none.
 
     >>> float(roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), relevant=np.array([False, False, True, True])))
     0.75
@@ -78,17 +81,18 @@ def roc_auc(
 def average_precision(
     scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """Area under the precision-recall curve (PR-AUC): the mean, over the relevant items, of the precision at each.
+    """Average precision, the area under the precision-recall curve (PR-AUC): mean precision at the relevant items.
 
-    Not interpolated; items of equal score are taken together, so the order of the input does not matter.
+    The curve is not interpolated. Items of equal score get one rank together, so the order of the input does not
+    matter.
 
     Args:
         scores: float [n], higher is more relevant.
         relevant: bool [n], at least one True.
-        weights: float [..., n], not negative, how much each item counts; None counts each once.
+        weights: float [..., n], not negative: the weight of each item; None gives every item weight 1.
 
     Returns:
-        float64 [...], 0 to 1; NaN where the weights leave out all relevant items.
+        float64 [...], 0 to 1. NaN where all relevant items have weight 0.
 
     Raises:
         ValueError: other shapes, scores that are not finite, or no relevant item.
@@ -107,26 +111,32 @@ def average_precision(
 def mean_roc_auc(
     scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """Unweighted (macro) mean of `roc_auc` over the columns of scores and relevant [n, columns]; see `_column_mean`."""
+    """Macro (unweighted) mean of `roc_auc` over the columns of scores and relevant, both [n, columns].
+
+    Columns where it is NaN are left out of the mean. The result is NaN if it is NaN in all columns.
+    """
     return _column_mean(roc_auc, scores, relevant, weights)
 
 
 def mean_average_precision(
     scores: NDArray[np.floating[Any]], *, relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """mAP, the macro mean of `average_precision` over the columns of scores and relevant [n, columns]; macro PR-AUC."""
+    """mAP (macro PR-AUC): mean of `average_precision` over the columns of scores and relevant, both [n, columns].
+
+    Columns where it is NaN are left out of the mean. The result is NaN if it is NaN in all columns.
+    """
     return _column_mean(average_precision, scores, relevant, weights)
 
 
 def correct(scores: NDArray[np.floating[Any]], *, classes: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether each item's own class scores strictly above every other; the mean is the accuracy.
+    """Whether each item's own class scores strictly above all other classes. The mean is the accuracy.
 
     Args:
         scores: float [n, classes].
         classes: int [n], each item's class, 0 to classes - 1.
 
     Returns:
-        bool [n].
+        bool [n]; a tie is wrong.
 
     Raises:
         ValueError: other shapes, or scores that are not finite.
@@ -145,16 +155,18 @@ def correct(scores: NDArray[np.floating[Any]], *, classes: NDArray[np.intp]) -> 
 def triplets_won(
     anchor: NDArray[np.floating[Any]], *, positive: NDArray[np.floating[Any]], negative: NDArray[np.floating[Any]]
 ) -> NDArray[np.bool_]:
-    """Whether each anchor is nearer to its positive than to its negative (MuLan §4.1.4); the mean is the accuracy.
+    """Whether each anchor is nearer to its positive than to its negative (MuLan §4.1.4). The mean is the accuracy.
 
     Args:
-        anchor, positive, negative: float [n, dim], unit L2 norm.
+        anchor: float [n, dim], unit L2 norm.
+        positive: float [n, dim], unit L2 norm.
+        negative: float [n, dim], unit L2 norm.
 
     Returns:
-        bool [n]; a tie is lost.
+        bool [n]; a tie is wrong.
 
     Raises:
-        ValueError: shapes that differ, or vectors that are not finite.
+        ValueError: the shapes differ, or a vector is not finite.
 
     >>> triplets_won(np.eye(2), positive=np.eye(2), negative=np.eye(2)[::-1]).tolist()
     [True, True]
@@ -170,17 +182,18 @@ def triplets_won(
 def pairs_ordered(
     first: NDArray[np.floating[Any]], *, second: NDArray[np.floating[Any]], first_is_higher: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Whether the scores put each pair in its right order; the mean is the accuracy.
+    """Whether the scores put each pair in the right order. The mean is the accuracy.
 
     Args:
-        first, second: float [n].
-        first_is_higher: bool [n].
+        first: float [n], the score of each pair's first item.
+        second: float [n], the score of each pair's second item.
+        first_is_higher: bool [n], whether the first item should score higher.
 
     Returns:
         bool [n]; a tie is wrong.
 
     Raises:
-        ValueError: shapes that differ, or scores that are not finite.
+        ValueError: the shapes differ, or a score is not finite.
 
     >>> one, other = np.array([0.2, 0.2, 0.3]), np.array([0.1, 0.2, 0.4])
     >>> pairs_ordered(one, second=other, first_is_higher=np.array([True, True, False])).tolist()
@@ -197,11 +210,12 @@ def pairs_ordered(
 def _at_relevant(
     scores: NDArray[np.floating[Any]], relevant: NDArray[np.bool_], weights: NDArray[np.number[Any]] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """What stands above each of the r relevant items, in the order of their scores.
+    """Total weights of the items that score above each of the r relevant items, which are sorted by score.
 
     Returns:
-        their weights, float64 [..., r]; then of the relevant items, and of all, the weight with a higher score and the
-        weight with at least the same, both float64 [2, ..., r].
+        Three arrays. The weights of the relevant items, float64 [..., r]. Then the total weight above each of them,
+        counted over the relevant items and counted over all items, both float64 [2, ..., r]. Index 0 of the first axis
+        counts the items with a higher score, index 1 those with the same or a higher score.
     """
     order = np.argsort(-scores, kind="stable")
     own = order[relevant[order]]
@@ -226,7 +240,7 @@ def _column_mean(
     relevant: NDArray[np.bool_],
     weights: NDArray[np.number[Any]] | None,
 ) -> NDArray[np.float64]:
-    """Columns that the weights leave undefined are left out of their mean; NaN where all are."""
+    """Mean of a metric over the columns, without the columns where it is NaN. NaN where it is NaN in all columns."""
     if scores.ndim != 2 or scores.shape != relevant.shape or not scores.size:
         raise ValueError(f"scores {scores.shape} and relevant {relevant.shape}; expected both as [n, columns]")
     values = np.stack(

@@ -36,8 +36,16 @@ HIGHER = ("first", "second", "equal")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Numbers of two tracks' rows, which of `HIGHER` it is, and the parts of the set that are to be reported too, such
-    as the pairs that all annotators agree about."""
+    """A comparison of two tracks in one attribute.
+
+    Attributes:
+        first: row number of the first track.
+        second: row number of the second track.
+        attribute: "arousal" or "valence".
+        higher: one of `HIGHER`.
+        subsets: names of the subsets that this pair belongs to, such as the pairs on which all annotators agree. Each
+            subset is reported separately too.
+    """
 
     first: int
     second: int
@@ -47,11 +55,15 @@ class Comparison:
 
 
 def read_comparisons(path: str | Path, *, rows: Sequence[Row]) -> list[Comparison]:
-    """JSON Lines of {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", "higher": "first",
-    "second" or "equal", "subsets": [names]}; the subsets may be missing.
+    """Read comparisons from JSON Lines.
+
+    Args:
+        path: a file of {"first": track_id, "second": track_id, "attribute": "arousal" or "valence", "higher": "first",
+            "second" or "equal", "subsets": [names]}. The subsets may be missing.
+        rows: the rows of the tracks.
 
     Raises:
-        EvaluationError: a bad line, a track that the rows lack, a track compared with itself, or only equal ones.
+        EvaluationError: a bad line, a track that is not in the rows, a track compared with itself, or only equal pairs.
     """
     numbers = number_tracks(rows)
     comparisons = []
@@ -74,7 +86,7 @@ def read_comparisons(path: str | Path, *, rows: Sequence[Row]) -> list[Compariso
 def evaluate_pairs(
     checkpoint: Checkpoint, rows: Sequence[Row], *, comparisons: Sequence[Comparison], seed: int = 0
 ) -> dict[str, Any]:
-    """The tracks that are compared, by their three windows; result as `score_comparisons`."""
+    """Embed the compared tracks from three windows each, and score the comparisons as `score_comparisons` does."""
     model, tokenizer = open_model(checkpoint)
     compared = sorted({place for each in comparisons for place in (each.first, each.second)})
     vectors = embed_tracks(model, [rows[place] for place in compared], workers=checkpoint.config.optim.workers)
@@ -86,19 +98,24 @@ def evaluate_pairs(
 def score_comparisons(
     tracks: Mapping[int, NDArray[np.float32]], *, comparisons: Sequence[Comparison], embed: TextEmbedder, seed: int
 ) -> dict[str, Any]:
-    """Per attribute, and per subset of its pairs: accuracy of the pairs that have a higher track, as MusAV reports it;
-    and, where others are equal, how well the size of a pair's difference tells the two kinds apart.
+    """Scores for each attribute and for each subset of its pairs.
 
-    A track's score is its cosine to the high end less that to the low end; an equal score is wrong. Calling a pair
-    equal would take a margin, chosen on other pairs than those it is scored with; the area under the ROC curve asks the
-    same without one.
+    A track's score is its cosine similarity to the prompts of the high end minus that to the prompts of the low end.
+    "accuracy" is computed over the pairs with a higher track, as MusAV reports it. A tie of the scores is wrong.
+
+    If there are equal pairs too, "equal AUC" is the area under the ROC curve of separating unequal from equal pairs by
+    the size of their score difference. A classifier of equal pairs would need a threshold, tuned on other pairs. The
+    ROC curve measures the same without a threshold.
 
     Args:
-        tracks: number of a row -> float [dim], unit L2 norm.
+        tracks: row number -> float [dim], unit L2 norm.
+        comparisons: the comparisons.
+        embed: embeds the prompts.
+        seed: seed of the bootstrap.
 
     Returns:
-        {"pairs": n, "equal": how many of them where there are any, attribute: {"accuracy": …, "equal AUC": …},
-        "ATTRIBUTE, SUBSET": …, "intervals": {the same with [low, high]}}; each where it is defined.
+        {"pairs": n, "equal": how many of them are equal, if any, attribute: {"accuracy": …, "equal AUC": …},
+        "ATTRIBUTE, SUBSET": …, "intervals": {the same with [low, high]}}. Undefined scores are left out.
     """
     scores, intervals = {}, {}
     for attribute, (high, low) in PROMPTS.items():
@@ -121,7 +138,7 @@ def score_comparisons(
 def _score(
     margins: NDArray[np.floating[Any]], *, higher: Sequence[str], seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """metric -> value, metric -> (low, high), of pairs whose scores differ by `margins`, float [n]."""
+    """metric -> value, and metric -> (low, high), for pairs with score differences `margins`, float [n]."""
     values, intervals = {}, {}
     unequal = np.array([each != "equal" for each in higher])
     if unequal.any():

@@ -1,4 +1,4 @@
-"""Ten seconds of a track inside a page: its middle, around which the model heard it."""
+"""Audio players for a page, with the middle ten seconds of a track. The model's window has the same centre."""
 
 import base64
 import io
@@ -10,22 +10,22 @@ from train.data.audio import load_crop
 from train.data.member import Member
 from train.data.pairs import CENTRE
 
-SAMPLE_RATE_HZ = 24_000  # one of Opus's
+SAMPLE_RATE_HZ = 24_000  # a rate that Opus supports
 CLIP_S = 10.0
 
 
 class Players:
-    """Makes <audio> elements until they fill `budget` bytes; what comes after says that it was left out."""
+    """Makes <audio> elements until they fill `budget` bytes. After that, a text says that the player was left out."""
 
     def __init__(self, *, budget: int) -> None:
         self.left = budget
-        self._encoded: dict[Path | Member, str] = {}  # a third of a second each, and the same tracks come back
+        self._encoded: dict[Path | Member, str] = {}  # a cache: encoding takes a third of a second, and tracks repeat
 
     def make(self, path: Path | Member) -> str:
-        """The middle of the file as Ogg Opus in a data URI.
+        """An <audio> element with the middle of the file as Ogg Opus in a data URI.
 
         Raises:
-            AudioDecodeError: a file that cannot be read.
+            AudioDecodeError: the file cannot be read.
         """
         if path not in self._encoded:
             self._encoded[path] = _encode(path)

@@ -1,4 +1,4 @@
-"""Playlists (MuLan §4.1.3): the title or the description of one must find its tracks among all."""
+"""Playlist retrieval (MuLan §4.1.3): the title or the description of a playlist must find its tracks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ METRICS = {"AUC": roc_auc, "mAP": average_precision}
 
 @dataclass(frozen=True)
 class Playlist:
-    """What it is called, what it says of itself ("" where nothing), and the numbers of its tracks' rows."""
+    """A playlist: its title, its description ("" if it has none) and the row numbers of its tracks."""
 
     title: str
     description: str
@@ -30,10 +30,10 @@ class Playlist:
 
 
 def read_playlists(path: str | Path, *, rows: Sequence[Row]) -> list[Playlist]:
-    """JSON Lines of {"title", "description", "tracks": [track_id]}; the description may be missing.
+    """Read playlists from JSON Lines of {"title", "description", "tracks": [track_id]}; no description is needed.
 
     Raises:
-        EvaluationError: a bad line, a track that the rows lack, or a playlist of none or all of its tracks.
+        EvaluationError: a bad line, a track that is not in the rows, or a playlist with no tracks or with all tracks.
     """
     numbers = number_tracks(rows)
     playlists = []
@@ -53,7 +53,7 @@ def read_playlists(path: str | Path, *, rows: Sequence[Row]) -> list[Playlist]:
 def evaluate_playlist(
     checkpoint: Checkpoint, rows: Sequence[Row], *, playlists: Sequence[Playlist], seed: int = 0
 ) -> dict[str, Any]:
-    """Playlists over the three windows of all rows; result as `score_playlists`."""
+    """Embed all rows from three windows each, and score the playlists as `score_playlists` does."""
     model, tokenizer = open_model(checkpoint)
     tracks = embed_tracks(model, rows, workers=checkpoint.config.optim.workers)
     embed = partial(embed_texts, model, tokenizer=tokenizer)
@@ -63,14 +63,17 @@ def evaluate_playlist(
 def score_playlists(
     tracks: NDArray[np.float32], *, playlists: Sequence[Playlist], embed: TextEmbedder, seed: int
 ) -> dict[str, Any]:
-    """AUC and mAP over the playlists, with 95 % intervals over them.
+    """Mean AUC and mAP over the playlists, with 95 % intervals over the playlists.
 
     Args:
-        tracks: float [n, dim], unit L2 norm, in the order that the playlists' numbers count.
+        tracks: float [n, dim], unit L2 norm. The playlists' track numbers are its row indices.
+        playlists: the playlists.
+        embed: embeds the titles and descriptions.
+        seed: seed of the bootstrap.
 
     Returns:
-        {"tracks": n, "playlists": how many, "title": {"AUC": …, "mAP": …}, "description": {…} where any playlist has
-        one, "intervals": {the same with [low, high]}}.
+        {"tracks": n, "playlists": how many, "title": {"AUC": …, "mAP": …}, "description": {…} if any playlist has one,
+        "intervals": {the same with [low, high]}}.
     """
     scores, intervals = {}, {}
     for query in ("title", "description"):

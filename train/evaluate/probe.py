@@ -1,4 +1,4 @@
-"""Linear probe (MuLan §4.1.2): a logistic regression per class on frozen audio vectors."""
+"""Linear probe (MuLan §4.1.2): one logistic regression per class on frozen audio embeddings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from train.evaluate.labels import Targets, is_single, read_notes, read_targets, 
 from train.evaluate.metrics import correct, mean_roc_auc
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
-"""scikit-learn's C, the inverse of the regularisation; the best on the validation rows is taken, for all classes."""
+"""scikit-learn's C, the inverse regularisation strength. The best value on "val" is used for all classes."""
 
 PARTS = ("train", "val", "test")
 
@@ -31,18 +31,22 @@ def evaluate_probe(
     names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Fit on the rows of "train", choose C on those of "val", report on those of "test".
+    """Fit on the rows of "train", choose C on the rows of "val", report on the rows of "test".
 
     Args:
-        projected: vectors of the joint space, MuLan's choice, in place of the audio tower's features.
-        single: each row's first label is its class. Rows of one label each are taken so by themselves.
-        names: of all labels these alone, as tags; None takes all that the rows have.
+        checkpoint: the checkpoint to evaluate.
+        rows: the rows of each part.
+        projected: use embeddings of the joint space, as MuLan does, instead of the audio tower's features.
+        single: the first label of each row is its class. This is automatic if every row has exactly one label and
+            `names` is None.
+        names: use only these labels, as tags; None uses all labels of the rows.
+        seed: seed of the bootstrap.
 
     Returns:
-        as `score_probe`, and `read_notes` of the rows of "test".
+        The result of `score_probe`, with `read_notes` of the "test" rows.
 
     Raises:
-        EvaluationError: labels that cannot be learned or told apart (before anything is embedded).
+        EvaluationError: the labels cannot be learned or distinguished. This is checked before anything is embedded.
     """
     targets = probe_targets(rows, single=single, names=names)
     model, _ = open_model(checkpoint)
@@ -56,11 +60,16 @@ def evaluate_probe(
 def probe_targets(
     rows: Mapping[str, Sequence[Row]], *, single: bool, names: Sequence[str] | None = None
 ) -> dict[str, Targets]:
-    """The labels that the training rows can teach, in every part; of those in `names` where it is given.
+    """The targets of each part, with only the labels that can be learned from the training rows.
+
+    Args:
+        rows: the rows of each part.
+        single: see `evaluate_probe`.
+        names: use only these labels; None uses all labels of the training rows.
 
     Raises:
-        EvaluationError: there are none, the other parts have a class that no training row has, or nothing in them to
-            tell apart.
+        EvaluationError: there are no such labels, another part has a class that no training row has, or all rows of
+            another part have the same tags.
     """
     single = single or (names is None and all(is_single(rows[part]) for part in PARTS))
     taught = read_targets(rows["train"], single=single, names=names)
@@ -75,14 +84,16 @@ def probe_targets(
 def score_probe(
     vectors: Mapping[str, NDArray[np.float32]], *, targets: Mapping[str, Targets], seed: int
 ) -> dict[str, Any]:
-    """Fit, choose, report.
+    """Fit on "train", choose C on "val" and score "test".
 
     Args:
         vectors: float [rows, width] of each part.
+        targets: the targets of each part.
+        seed: seed of the bootstrap.
 
     Returns:
-        {"tracks": of the test part, "labels": how many, "C": chosen, "probe": {"accuracy": …} or {"ROC-AUC": …,
-        "PR-AUC": …}, "intervals": {the same with [low, high]}}.
+        {"tracks": number of test tracks, "labels": how many, "C": the chosen one, "probe": {"accuracy": …} or
+        {"ROC-AUC": …, "PR-AUC": …}, "intervals": {the same with [low, high]}}.
     """
     scaler = StandardScaler().fit(vectors["train"])
     inputs = {part: scaler.transform(vectors[part]) for part in PARTS}
@@ -93,7 +104,7 @@ def score_probe(
         range(len(names)), "Fitting classes", console=console, transient=True, disable=not console.is_terminal
     )
     for column in watched:
-        classifier = LogisticRegression(max_iter=1_000, warm_start=True)  # each C starts at the one before
+        classifier = LogisticRegression(max_iter=1_000, warm_start=True)  # each C starts from the previous solution
         for place, strength in enumerate(STRENGTHS):
             classifier.set_params(C=strength).fit(inputs["train"], targets["train"].relevant[:, column])
             for part in scores:

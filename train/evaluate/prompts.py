@@ -1,4 +1,4 @@
-"""Sentences made from labels: what a text tower reads in place of a bare label."""
+"""Prompts: sentences made from labels, for the text tower to read instead of a bare label."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,13 +25,13 @@ STYLES: Mapping[str, tuple[str, ...]] = {
 
 
 def embed_prompts(names: Sequence[str], *, templates: Sequence[str], embed: TextEmbedder) -> NDArray[np.float32]:
-    """One vector a label, the normalised mean of its sentences' vectors (CLIP §3.1.4): float32 [labels, dim]."""
+    """One embedding per label: the normalised mean over its prompts (CLIP §3.1.4), float32 [labels, dim]."""
     vectors = embed([template.replace("{}", name) for name in names for template in templates])
     return normalised_mean(vectors.reshape(len(names), len(templates), -1))
 
 
 def normalised_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float [..., n, dim] -> float [..., dim], unit L2 norm."""
+    """Mean over the second last axis: float [..., n, dim] -> float [..., dim], unit L2 norm."""
     mean = vectors.mean(axis=-2)
     unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
     return unit

@@ -1,4 +1,4 @@
-"""Questions to a model, as JSON Lines: one object of texts a line."""
+"""Questions to a model, as JSON Lines: one object of texts per line."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +10,14 @@ from train.evaluate.errors import EvaluationError
 
 
 def read_questions(path: str | Path, *, texts: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a file, each with the words that say where it stands.
+    """Yield the objects of a file, each with its place ("FILE, line N") for error messages.
 
     Args:
+        path: the JSON Lines file.
         texts: keys that must hold a text that is not empty.
 
     Raises:
-        EvaluationError: no such file, nothing in it, a line that is no JSON object, or a missing text.
+        EvaluationError: there is no such file, it is empty, a line is not a JSON object, or a text is missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -31,10 +32,10 @@ def read_questions(path: str | Path, *, texts: Sequence[str]) -> Iterator[tuple[
 
 
 def number_tracks(rows: Sequence[Row]) -> dict[str, int]:
-    """track_id -> number of its row.
+    """track_id -> row number.
 
     Raises:
-        EvaluationError: two rows have the same.
+        EvaluationError: two rows have the same track_id.
     """
     numbers: dict[str, int] = {}
     for number, row in enumerate(rows):
@@ -44,10 +45,10 @@ def number_tracks(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def find_track(track_id: Any, *, numbers: Mapping[str, int], where: str) -> int:
-    """The number of a track that a question names.
+    """The row number of a track that a question names.
 
     Raises:
-        EvaluationError: the rows do not have it.
+        EvaluationError: the track is not in the rows.
     """
     if str(track_id) not in numbers:
         raise EvaluationError(

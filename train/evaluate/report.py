@@ -1,4 +1,4 @@
-"""One self-contained page on a checkpoint: tables, MusCALL's Fig. 4 and Table 3, and the worst queries to listen to."""
+"""A self-contained page about a checkpoint: tables, MusCALL's Fig. 4 and Table 3, and the worst queries as audio."""
 
 import os
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from train.evaluate.tables import format_score
 
 PAGE_BYTES = 20_000_000
 TEXT_BYTES = 2_000_000
-"""Of the page, for what is not sound."""
+"""Part of the page's size that is kept for everything except audio."""
 
 WORST = 12
 LABELS = 40
@@ -38,10 +38,10 @@ border: 1px solid #eee } audio { height: 2em; width: 16em; display: block }
 
 
 def check_report_path(out: str | Path) -> Path:
-    """`out`, where a file can be written.
+    """Check that a file can be written at `out`, and return its path.
 
     Raises:
-        EvaluationError: its folder is missing, read-only or a file, or it is a folder itself.
+        EvaluationError: its folder is missing, read-only or a file, or `out` itself is a folder.
     """
     path = Path(out)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -54,14 +54,14 @@ def check_report_path(out: str | Path) -> Path:
 def write_report(
     checkpoint: Checkpoint, rows: Sequence[Row], *, out: Path, title: str, seed: int = 0
 ) -> dict[str, Any]:
-    """Embed one caption and the central window of every row, and write what that shows to `out` in one step.
+    """Embed one caption and the central window of every row, and write the page atomically to `out`.
 
     Returns:
-        as `score_retrieval`.
+        The result of `score_retrieval`.
 
     Raises:
-        EvaluationError: fewer than two rows, NaN, or the file cannot be written.
-        AudioDecodeError: a file that cannot be read.
+        EvaluationError: there are fewer than two rows, the model outputs NaN, or the file cannot be written.
+        AudioDecodeError: a file cannot be read.
     """
     if len(rows) < 2:
         raise EvaluationError(f"the split has {len(rows)} row; expected at least 2 to compare")
@@ -89,12 +89,16 @@ def render_page(
     title: str,
     seed: int,
 ) -> str:
-    """The HTML, at most `PAGE_BYTES` long.
+    """The page as HTML, at most `PAGE_BYTES` long.
 
     Args:
-        audio, text: float [n, dim], unit L2 norm; row i of both belongs to `rows[i]`.
-        captions: the n texts that `text` was made from.
-        result: as `score_retrieval` gives it.
+        audio: float [n, dim], unit L2 norm; row i belongs to `rows[i]`.
+        text: float [n, dim], unit L2 norm; row i belongs to `rows[i]`.
+        captions: the n captions that `text` was embedded from.
+        rows: the n rows.
+        result: the result of `score_retrieval`.
+        title: title of the page.
+        seed: seed of the plots.
     """
     similarity = text @ audio.T
     players = Players(budget=PAGE_BYTES - TEXT_BYTES)
@@ -130,13 +134,15 @@ def render_page(
 def map_to_plane(
     audio: NDArray[np.float32], *, text: NDArray[np.float32], seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """t-SNE (van der Maaten and Hinton 2008) of the vectors of both towers together, by cosine.
+    """t-SNE (van der Maaten and Hinton 2008) of the embeddings of both towers together, by cosine distance.
 
     Args:
-        audio, text: float [n, dim], n >= 2.
+        audio: float [n, dim], n >= 2.
+        text: float [n, dim], n >= 2.
+        seed: seed of t-SNE.
 
     Returns:
-        float [n, 2] twice.
+        The points of audio and of text, both float [n, 2].
     """
     both = np.concatenate([audio, text])
     perplexity = min(30.0, (len(both) - 1) / 3)

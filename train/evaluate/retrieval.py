@@ -1,4 +1,4 @@
-"""Cross-modal retrieval (MusCALL §5.1): each caption must find its own track, each track its own caption."""
+"""Cross-modal retrieval (MusCALL §5.1): each caption must find its own track, and each track its own caption."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,22 +15,27 @@ from train.evaluate.metrics import RETRIEVAL_STATISTICS, ranks, retrieval_metric
 
 
 def evaluate_retrieval(checkpoint: Checkpoint, rows: Sequence[Row], *, seed: int = 0) -> dict[str, Any]:
-    """One caption per row, drawn by `seed`, against the central window of every row (MusCALL §4.2); result as
-    `score_retrieval`.
+    """Embed the central window (MusCALL §4.2) and one caption of every row, and score both directions.
+
+    The caption is drawn by `seed`.
+
+    Returns:
+        The result of `score_retrieval`.
     """
     audio, text, _ = embed_captioned_pairs(checkpoint, rows, seed=seed)
     return score_retrieval(text @ audio.T, seed=seed)
 
 
 def score_retrieval(text_to_audio: NDArray[np.float32], *, seed: int) -> dict[str, Any]:
-    """Both directions, with 95 % intervals over queries.
+    """Metrics of both directions, with 95 % intervals over queries.
 
     Args:
         text_to_audio: float [n, n]; caption i belongs to track i.
+        seed: seed of the bootstrap.
 
     Returns:
-        {"pairs": n, "text_to_audio": {"R@1": …}, "audio_to_text": {…}, "intervals": {the same with [low, high]}},
-        with fractions for R@k and mAP@10.
+        {"pairs": n, "text_to_audio": {"R@1": …}, "audio_to_text": {…}, "intervals": {the same with [low, high]}}.
+        R@k and mAP@10 are fractions.
     """
     directions = {"text_to_audio": text_to_audio, "audio_to_text": text_to_audio.T}
     intervals = {
@@ -45,12 +50,12 @@ def score_retrieval(text_to_audio: NDArray[np.float32], *, seed: int) -> dict[st
 
 
 def draw_rows(rows: Sequence[Row], *, pairs: int | None, seed: int) -> list[Row]:
-    """`pairs` of the rows without repetition, in their order; None takes all.
+    """Draw `pairs` rows without replacement and keep their order; None takes all rows.
 
-    MusCALL reports retrieval among 1,000 pairs (§5.1): its figures fall as the number of candidates grows.
+    MusCALL reports retrieval among 1,000 pairs (§5.1). The scores of retrieval fall as the number of candidates grows.
 
     Raises:
-        EvaluationError: fewer rows than that, or fewer than two pairs.
+        EvaluationError: there are fewer rows than `pairs`, or `pairs` is less than two.
     """
     if pairs is None:
         return list(rows)

@@ -1,4 +1,4 @@
-"""Two plots as inline SVG: enough for a report, and no plotting library."""
+"""Two plots as inline SVG for the report, without a plotting library."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -11,10 +11,11 @@ COLOURS = ("#1f77b4", "#ff7f0e")
 
 
 def draw_histograms(series: Mapping[str, NDArray[np.float32]], *, bins: int = 60) -> str:
-    """Densities over one another, each of area 1.
+    """Overlaid density histograms, each with area 1.
 
     Args:
         series: name -> float [any], for at most two names.
+        bins: number of bins.
     """
     values = np.concatenate(list(series.values()))
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), bins + 1)
@@ -36,11 +37,11 @@ def draw_histograms(series: Mapping[str, NDArray[np.float32]], *, bins: int = 60
 
 
 def draw_scatter(series: Mapping[str, NDArray[np.float32]], *, hints: Sequence[str]) -> str:
-    """Points in the plane without axes.
+    """A scatter plot without axes.
 
     Args:
         series: name -> float [n, 2], for at most two names.
-        hints: n texts, shown where the pointer rests on a point.
+        hints: n texts; each is the tooltip of a point.
     """
     everything = np.concatenate(list(series.values()))
     low, high = everything.min(axis=0), everything.max(axis=0)

@@ -1,4 +1,4 @@
-"""Results of protocols as tables for people."""
+"""Results of protocols as tables."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from rich.table import Table
 
 
 def format_score(metric: str, value: float, *, interval: tuple[float, float]) -> tuple[str, str]:
-    """A score and its interval: MedR as a rank, areas and cosines with three digits, all others in percent.
+    """Format a score and its interval: MedR as a rank, AUCs and cosines with three decimals, all others in percent.
 
     >>> format_score("R@1", 0.25, interval=(0.2, 0.3))
     ('25.0 %', '20.0 to 30.0')
@@ -21,14 +21,14 @@ def format_score(metric: str, value: float, *, interval: tuple[float, float]) ->
 
 
 def count_words(result: dict[str, Any]) -> str:
-    """What a result counts, such as "18 pairs": its entries that are no group of scores."""
+    """The counts of a result as words, such as "18 pairs": all entries that are not groups of scores."""
     others = {"intervals", "notes", *result["intervals"]}
     facts = {name: value for name, value in result.items() if name not in others}
     return ", ".join(f"C = {value:g}" if name == "C" else f"{value} {name}" for name, value in facts.items())
 
 
 def make_table(title: str, *, result: dict[str, Any]) -> Table:
-    """One row a group of scores, one column a metric; empty where a group has no such score; notes below."""
+    """One row per group of scores and one column per metric, with the notes below. Missing scores are empty cells."""
     intervals = result["intervals"]
     metrics = list(dict.fromkeys(metric for of_group in intervals.values() for metric in of_group))
     notes = escape("\n".join(result.get("notes", []))) or None

@@ -1,4 +1,4 @@
-"""Text triplets (MuLan §4.1.4): does the text tower put a text nearer to one of its own meaning than to another?"""
+"""Text triplets (MuLan §4.1.4): is the anchor text nearer to a text of the same meaning than to another text?"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +20,7 @@ Triplet = tuple[str, str, str]
 
 
 def read_triplets(path: str | Path) -> list[Triplet]:
-    """JSON Lines of {"anchor", "positive", "negative"}.
+    """Read triplets from JSON Lines of {"anchor", "positive", "negative"}.
 
     Raises:
         EvaluationError: a bad line.
@@ -29,14 +29,15 @@ def read_triplets(path: str | Path) -> list[Triplet]:
 
 
 def evaluate_triplet(checkpoint: Checkpoint, triplets: Sequence[Triplet], *, seed: int = 0) -> dict[str, Any]:
-    """The text tower alone; result as `score_triplets`."""
+    """Score the triplets with the checkpoint's text tower, as `score_triplets` does."""
     model, tokenizer = open_model(checkpoint)
     return score_triplets(triplets, embed=partial(embed_texts, model, tokenizer=tokenizer), seed=seed)
 
 
 def score_triplets(triplets: Sequence[Triplet], *, embed: TextEmbedder, seed: int) -> dict[str, Any]:
-    """How many anchors are nearer to their positive; a tie is lost. The interval is over the anchors: the triplets of
-    one are no independent queries.
+    """Share of triplets whose anchor is nearer to the positive than to the negative. A tie is wrong.
+
+    The interval is over anchors, because triplets with the same anchor are not independent.
 
     Returns:
         {"triplets": n, "anchors": how many, "texts": {"accuracy": …}, "intervals": {the same with [low, high]}}.

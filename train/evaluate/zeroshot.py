@@ -1,4 +1,4 @@
-"""Zero-shot labelling (MusCALL §5.2, MuLan §4.1.1): a track gets the labels whose prompts lie nearest to it."""
+"""Zero-shot labelling (MusCALL §5.2, MuLan §4.1.1): a track gets the labels whose prompts are nearest to it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,15 +24,19 @@ def evaluate_zeroshot(
     central: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The labels of the rows against their windows; result as `score_zeroshot`, and `read_notes`.
+    """Embed the rows and score their labels as `score_zeroshot` does; the result also has `read_notes`.
 
     Args:
-        single: each row's first label is its class. Rows of one label each are taken so by themselves.
-        names: of all labels these alone, as tags; None takes all that the rows have.
-        central: hear the central window alone, as MusCALL does (§4.2), in place of the first, middle and last.
+        checkpoint: the checkpoint to evaluate.
+        rows: the rows.
+        single: the first label of each row is its class. This is automatic if every row has exactly one label and
+            `names` is None.
+        names: use only these labels, as tags; None uses all labels of the rows.
+        central: use only the central window, as MusCALL does (§4.2), instead of the first, middle and last.
+        seed: seed of the bootstrap.
 
     Raises:
-        EvaluationError: labels that cannot be told apart (before anything is embedded).
+        EvaluationError: the labels cannot be distinguished. This is checked before anything is embedded.
     """
     targets = read_targets(rows, single=single or (names is None and is_single(rows)), names=names)
     if not targets.single:
@@ -45,14 +49,16 @@ def evaluate_zeroshot(
 
 
 def score_zeroshot(tracks: NDArray[np.float32], *, targets: Targets, embed: TextEmbedder, seed: int) -> dict[str, Any]:
-    """Every style of prompt side by side; of tags some of which are negated (`is_negated`), for each style also these
-    apart and the others apart.
+    """Scores for each style of prompt. If some tags are negated (`is_negated`), also for those and for the others.
 
     Args:
         tracks: float [n, dim], unit L2 norm.
+        targets: the targets of the tracks.
+        embed: embeds the prompts.
+        seed: seed of the bootstrap.
 
     Returns:
-        {"tracks": n, "labels": how many, "negated": how many of them where there are any, style: {"accuracy": …} or
+        {"tracks": n, "labels": how many, "negated": how many of them are negated, if any, style: {"accuracy": …} or
         {"ROC-AUC": …, "PR-AUC": …}, "STYLE, negated": …, "STYLE, others": …, "intervals": {the same with [low, high]}}.
     """
     groups = {"": np.arange(len(targets.names))}

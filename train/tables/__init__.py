@@ -1,5 +1,9 @@
-"""The tables and figures of both papers, trained and measured on your own data, with the papers' figures beside.
+"""Reproduces the tables and figures of both papers on your own data, beside the papers' figures.
 
-`papers` holds what the papers say, `rows` what each row trains, `measures` what a table asks of it, `grid` trains the
-rows and keeps them, `show` prints. `prepare` makes the folder of data from a rendered corpus.
+* `papers`: the figures that the papers print.
+* `rows`: the recipe of each row.
+* `measures`: the measurements of each table.
+* `grid`: trains the rows and saves their results.
+* `show`: prints the tables.
+* `prepare`: makes the data folder from a rendered corpus.
 """

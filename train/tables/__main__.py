@@ -44,7 +44,7 @@ MEASURES: Mapping[str, Callable[[Path], measures.Measure]] = {
     "mulan-6": measures.triplets,
 }
 SENTENCE_ENCODERS = {"SBERT": "all-MiniLM-L6-v2", "BERT, mean of tokens": "google-bert/bert-base-uncased"}
-"""Rows of MuLan's Table 6 that train nothing: label -> published weights, by the mean of their tokens."""
+"""Rows of MuLan's Table 6 without training: label -> published weights, used with mean pooling over the tokens."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,7 +123,7 @@ def _manifest_of(name: str, label: str) -> str:
 
 
 def _read_sentences(data: Path) -> dict[str, dict[str, Any]]:
-    """Published sentence encoders on the triplets, as far as they are to be had."""
+    """Results of the published sentence encoders on the triplets. Those that cannot be found are left out."""
     kinds = measures.read_both_triplets(data)
     results = {}
     for label, name in SENTENCE_ENCODERS.items():
@@ -141,7 +141,7 @@ def _count_texts(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def _page(name: str, results: Mapping[str, dict[str, Any]], *, data: Path) -> str:
-    """What stands above a table, and the table."""
+    """The table with its heading and facts, as Markdown."""
     first = next(iter(results.values()))
     lines = [f"### {PLACES[name]}", ""]
     training = read_manifest(data / measures.PAIRS_FILE, split="train")

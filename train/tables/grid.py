@@ -1,4 +1,4 @@
-"""The runs of a table: each trained once, gone on with where it stopped, and kept with what was measured."""
+"""The runs of a table. Each is trained once, resumed if it was stopped, and saved with its results."""
 
 import json
 import re
@@ -19,13 +19,28 @@ LEVEL = 0.95
 
 
 def run_folder(out: Path, *, label: str, seed: int) -> Path:
-    """Where the run of a row and a seed lies; seed 0's has the row's name alone."""
+    """Folder of the run of a row and a seed. For seed 0 its name is the row's name, without the seed."""
     name = re.sub(r"\W+", "_", label.lower()).strip("_")
     return out / (f"{name}-seed{seed}" if seed else name)
 
 
 def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict[str, Any]:
-    """Train a row, go on with it, or take it as it is; returns what `measure` gives for it, kept under `name`."""
+    """Train or resume a row and measure it, or read the saved result if the row is finished.
+
+    Args:
+        label: the row.
+        config: the configuration of its run.
+        manifest: the manifest that it is trained on.
+        run: the run directory.
+        name: the table. The result is saved under this name in `run`.
+        measure: measures a checkpoint.
+
+    Returns:
+        The result of `measure`.
+
+    Raises:
+        TrainingError: the saved result is damaged, or it was made with other settings or data; or from `train`.
+    """
     kept = run / f"{name}.json"
     made_of = json.loads(json.dumps({"config": config.to_dict(), "manifest_sha256": manifest_sha256(manifest)}))
     if kept.is_file():
@@ -48,9 +63,9 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
 
 
 def over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """One result of several seeds': means, and 95 % intervals by Student's t over them in place of the bootstrap's.
+    """Combine the results of several seeds: the mean, and the 95 % interval by Student's t instead of the bootstrap.
 
-    What is no score (how many tracks, or failures shown) is the first seed's.
+    Values that are not scores (the number of tracks, the failures shown) are those of the first seed.
     """
     first, *others = results
     if not others:

@@ -1,7 +1,8 @@
-"""What a table asks of its rows' checkpoints, and of the data.
+"""The measurements of each table, on the checkpoints of its rows and on the data.
 
-A result is {fact: how many …, group: {metric: value}, "intervals": {group: {metric: [low, high]}}}, with the groups and
-metrics of `papers.FIGURES` where they are the same thing. That of MusCALL's Table 3 holds {"failures": […]} as well.
+A result is {fact: how many …, group: {metric: value}, "intervals": {group: {metric: [low, high]}}}. Its groups and
+metrics have the names in `papers.FIGURES` if they are the same measurement. The result of MusCALL's Table 3 also has
+{"failures": […]}.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,7 @@ UNFILTERED_FILE = "unfiltered.jsonl"
 PLAYLISTS_FILE = "playlists.jsonl"
 TRIPLET_FILES = {"playlists": "playlist_triplets.jsonl", "ontology": "ontology_triplets.jsonl"}
 
-PAIRS = 1_000  # of the test split, as MusCALL draws (§5.1)
+PAIRS = 1_000  # pairs drawn from the test split, as in MusCALL (§5.1)
 SHOWN_FAILURES = 3
 
 Measure = Callable[[Checkpoint], dict[str, Any]]
@@ -68,14 +69,14 @@ def recalls(data: Path) -> Measure:
 
 
 def transfer(data: Path) -> Measure:
-    """A track's first label among all first labels, and all its labels, from the bare label and in a sentence."""
+    """Zero-shot genre (the first label) and tagging (all labels); the prompt is the bare label or a sentence."""
     rows = _labelled(data, split="test")
     genres, tags = read_targets(rows, single=True), read_targets(rows, single=False)
     select_defined(tags)
     names = {"accuracy": "genre accuracy", "ROC-AUC": "tagging ROC", "PR-AUC": "tagging PR"}
 
     def measure(checkpoint: Checkpoint) -> dict[str, Any]:
-        tracks, embed = _embedded(checkpoint, rows, places=(CENTRE,))  # as MusCALL hears a clip (§4.2)
+        tracks, embed = _embedded(checkpoint, rows, places=(CENTRE,))  # MusCALL uses the central window (§4.2)
         found = [score_zeroshot(tracks, targets=targets, embed=embed, seed=0) for targets in (genres, tags)]
         result: dict[str, Any] = {
             "tracks": len(rows),
@@ -93,7 +94,7 @@ def transfer(data: Path) -> Measure:
 
 
 def failures(data: Path) -> Measure:
-    """Captions whose own track is not first, drawn by seed, and the captions of the tracks that are."""
+    """Random captions whose own track is not first, each with the caption of the track that is first."""
     rows = _test_pairs(data)
 
     def measure(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def failures(data: Path) -> Measure:
 
 
 def similarities(data: Path) -> Measure:
-    """How near pairs are and how near others, and whether a vector's nearest neighbour is of its own modality."""
+    """Cosine similarities of pairs and of others, and the modality of nearest neighbours."""
     rows = _test_pairs(data)
 
     def measure(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -122,11 +123,15 @@ def similarities(data: Path) -> Measure:
 
 
 def score_similarities(audio: NDArray[np.float32], *, text: NDArray[np.float32]) -> dict[str, Any]:
-    """Means and standard deviations of cosines, and the share of vectors whose nearest neighbour, their own pair left
-    aside, is of the same modality: a half where both are mixed well, 1 where they lie apart.
+    """Means and standard deviations of cosine similarities, and the modality of nearest neighbours.
+
+    The last score is the share of embeddings whose nearest neighbour is of the same modality. The two embeddings of the
+    own pair do not count as neighbours. The share is a half if the modalities are well mixed, and 1 if they are
+    separate.
 
     Args:
-        audio, text: float [n, dim], unit L2 norm; row i of both is a pair.
+        audio: float [n, dim], unit L2 norm; row i of both is a pair.
+        text: float [n, dim], unit L2 norm.
     """
     similarity = text @ audio.T
     n = len(similarity)
@@ -148,7 +153,7 @@ def score_similarities(audio: NDArray[np.float32], *, text: NDArray[np.float32])
 
 
 def tagging(data: Path) -> Measure:
-    """ROC-AUC over the labels, each asked for by its own name."""
+    """Zero-shot ROC-AUC over the labels, with the bare label as prompt."""
     rows = _labelled(data, split="test")
     targets = read_targets(rows, single=False)
     select_defined(targets)
@@ -161,21 +166,21 @@ def tagging(data: Path) -> Measure:
 
 
 def probe(data: Path) -> Measure:
-    """The same by a logistic regression for each label on the vectors of the joint space."""
+    """ROC-AUC over the labels of a linear probe: a logistic regression per label on embeddings of the joint space."""
     rows = {part: _labelled(data, split=part) for part in PARTS}
     probe_targets(rows, single=False)
     return lambda checkpoint: _as_tags(evaluate_probe(checkpoint, rows, projected=True), group="probe")
 
 
 def playlists(data: Path) -> Measure:
-    """Titles and descriptions against the tracks of the test split."""
+    """Playlist titles and descriptions against the tracks of the test split."""
     rows = read_manifest(data / PAIRS_FILE, split="test")
     asked = read_playlists(data / PLAYLISTS_FILE, rows=rows)
     return lambda checkpoint: evaluate_playlist(checkpoint, rows, playlists=asked)
 
 
 def triplets(data: Path) -> Measure:
-    """Both kinds of triplets, or the one that is there."""
+    """Accuracy on both kinds of triplets, or on the only kind that the data has."""
     kinds = read_both_triplets(data)
 
     def measure(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -186,10 +191,10 @@ def triplets(data: Path) -> Measure:
 
 
 def read_both_triplets(data: Path) -> dict[str, list[Triplet]]:
-    """Kind -> triplets.
+    """Read the triplets of each kind: kind -> triplets.
 
     Raises:
-        EvaluationError: neither file is there, or one has a bad line.
+        EvaluationError: there is neither file, or one has a bad line.
     """
     found = {kind: read_triplets(data / name) for kind, name in TRIPLET_FILES.items() if (data / name).is_file()}
     if not found:
@@ -209,11 +214,11 @@ def score_both_triplets(kinds: Mapping[str, Sequence[Triplet]], *, embed: TextEm
 
 
 def count_texts(data: Path) -> dict[str, dict[str, Any]]:
-    """Source -> tokens (BERT's) and texts a track, before and after the filters: MuLan's Table 2.
+    """MuLan's Table 2: source -> BERT tokens and texts per track, before and after the filters.
 
-    A track that has no text of a source counts as one without any.
+    A track without a text of the source counts too, with 0 texts.
     """
-    folder = pretrained_folder("all-MiniLM-L6-v2", key="the tokens' vocabulary")  # which is BERT's
+    folder = pretrained_folder("all-MiniLM-L6-v2", key="the tokens' vocabulary")  # it has BERT's vocabulary
     tokenizer = read_tokenizer(folder, key="the tokens' vocabulary")
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -247,6 +252,6 @@ def _embedded(
 
 
 def _as_tags(found: dict[str, Any], *, group: str) -> dict[str, Any]:
-    """Its ROC-AUC alone, in a group of the papers' name."""
+    """Only the ROC-AUC of a result, in the group "tags" as in `papers`."""
     scores, intervals = ({"ROC-AUC": of[group]["ROC-AUC"]} for of in (found, found["intervals"]))
     return {"tracks": found["tracks"], "labels": found["labels"], "tags": scores, "intervals": {"tags": intervals}}

@@ -1,4 +1,4 @@
-"""The papers' own figures, as they are printed there.
+"""The papers' own figures, as printed in the papers.
 
 MusCALL: Manco et al., "Contrastive audio-language learning for music", ISMIR 2022. MuLan: Huang et al., "MuLan: a joint
 embedding of music audio and natural language", ISMIR 2022.
@@ -132,7 +132,7 @@ SAID: Mapping[str, str] = {
     "muscall-fig4": "The figure's values are not printed; the text says that pairs are distinctly nearer than others, "
     "that weights raise their mean and lower its variance (§6.2), and that nothing separates the modalities (§6.1).",
 }
-"""What the papers say where they print no figures that compare."""
+"""What the papers say about tables and figures without comparable numbers."""
 
 DATA: Mapping[str, str] = {
     "muscall": "250,000 pairs of a production music library (§4.1), split 80/10/10, of which 1,000 test pairs",

@@ -36,9 +36,9 @@ from train.tables.measures import (
 LABELLED_FILE = "labelled.jsonl"
 LABELLED = 700  # MuLan §3.4
 TRIPLETS = 1_000  # MuLan §4.1.4
-MIN_TRACKS = 4  # of a playlist
-SHORT_NOISE = 0.45  # texts that say nothing to one that does: MuLan's rules drop 31 % (Table 2)
-LONG_NOISE = 1.0  # its classifier drops 99 %, which would be 100 here
+MIN_TRACKS = 4  # least tracks of a playlist
+SHORT_NOISE = 0.45  # unrelated texts for each text about music; MuLan's rules drop 31 % (Table 2)
+LONG_NOISE = 1.0  # the same for long texts; MuLan's classifier drops 99 %, which would be about 100 here
 PUBLISHING = (
     *(
         "Official Video",
@@ -65,7 +65,7 @@ DESCRIPTIONS = (
 
 @dataclass(frozen=True)
 class Playlist:
-    """Of tracks of one style and mood."""
+    """A playlist of tracks of one style and mood."""
 
     title: str
     description: str
@@ -74,7 +74,7 @@ class Playlist:
 
 
 def make_sources(rows: Iterable[Row]) -> Iterator[Row]:
-    """A row for each source of each track's text; "long_form" alone for validation, and none for the test."""
+    """One row for each track and source of text. Validation rows have only "long_form"; test rows are left out."""
     for row in rows:
         if row.split == "test":
             continue
@@ -108,7 +108,7 @@ def _noise(rng: Random, expected: float, *, publishing: bool) -> list[str]:
 
 
 def make_labelled(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """As many sentences about music as texts about other things."""
+    """Training texts for the filter: half are sentences about music, half are texts about other things."""
     rng = Random("labelled")
     for row in rng.sample([row for row in rows if row.split == "train"], k=LABELLED // 2):
         yield {"text": rng.choice(_by_source(row)["long_form"]), "is_music": True}
@@ -116,7 +116,7 @@ def make_labelled(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 def make_playlists(rows: Iterable[Row]) -> list[Playlist]:
-    """Of the test tracks, those that share style and mood, where there are enough."""
+    """Playlists of the test tracks that share style and mood, if there are at least `MIN_TRACKS` of them."""
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.split == "test":
@@ -147,7 +147,7 @@ def _write(style: str, mood: str, *, tracks: tuple[str, ...]) -> Playlist:
 
 
 def make_triplets(playlists: Sequence[Playlist]) -> Iterator[dict[str, str]]:
-    """A playlist's title, its description, and that of a playlist of another style."""
+    """Triplets of a playlist's title, its description, and the description of a playlist of another style."""
     rng = Random("triplets")
     for _ in range(TRIPLETS):
         own = rng.choice(playlists)

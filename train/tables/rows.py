@@ -1,4 +1,4 @@
-"""What each row of a table trains: a recipe and what is set in it, at the papers' sizes or at two CPU cores'."""
+"""The recipe and settings of each row of a table, at the papers' sizes or at sizes for two CPU cores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,13 @@ BUDGETS = ("small", "full")
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe, and what is set in it.
+    """A recipe and its overrides.
 
     Attributes:
-        window_share: of the recipe's window, the part that the model hears.
-        unfiltered: trains on the texts as they were before MuLan's filters.
+        recipe: name of the recipe.
+        settings: "key=value" overrides.
+        window_share: share of the recipe's window length that the model uses.
+        unfiltered: train on the texts from before MuLan's filters.
     """
 
     recipe: str
@@ -77,13 +79,13 @@ ROWS: Mapping[str, Mapping[str, Variant]] = {
     "mulan-5": {"M-AST": MULAN_AST, "M-Resnet-50": MULAN_RESNET, **BY_TEXT},
     "mulan-6": {"M-AST": MULAN_AST, "M-Resnet-50": MULAN_RESNET, **BY_TEXT},
 }
-"""Table -> label -> what it trains; what trains the same has the same label in every table, and is one run."""
+"""Table -> label -> variant. Equal variants have the same label in every table and share one run."""
 
 SMALL = (
     *("model.frontend.window_s=8", "optim.epochs=12", "optim.batch_size=64", "optim.precision=fp32"),
-    *("optim.schedule=cosine", "optim.warmup_share=0.05"),  # the papers' rates and steps are for 100 times as many
+    *("optim.schedule=cosine", "optim.warmup_share=0.05"),  # the papers' schedules are for 100 times as many steps
 )
-SMALL_BY_RECIPE = {  # by what its name begins with
+SMALL_BY_RECIPE = {  # by the start of the recipe's name
     "dcase": ("model.frontend.n_fft=1024", "model.frontend.hop_samples=800", "model.audio.hidden=64"),
     "muscall": (
         *("model.frontend.n_mels=64", "model.frontend.n_fft=640", "model.frontend.hop_samples=400"),
@@ -91,7 +93,7 @@ SMALL_BY_RECIPE = {  # by what its name begins with
         *("model.text.tokenizer=all-MiniLM-L6-v2", "model.text.vocab_size=30522"),
         *("optim.learning_rate=1e-3", "optim.text_learning_rate=5e-4"),
     ),
-    "muscall_ssl": ("model.frontend.window_s=4",),  # half of the others', as in the paper (§5.2)
+    "muscall_ssl": ("model.frontend.window_s=4",),  # half of the other rows' window, as in the paper (§5.2)
     "mulan": (
         *("model.frontend.n_mels=64", "model.frontend.n_fft=640", "model.frontend.hop_samples=400"),
         *("model.frontend.hann_samples=0", "optim.chunk_size=0"),
@@ -108,7 +110,7 @@ SMALL_BY_RECIPE = {  # by what its name begins with
 
 
 def settings_of(variant: Variant, *, budget: str) -> Config:
-    """The configuration of a row: the paper's sizes, or towers and runs that two CPU cores train in minutes."""
+    """The configuration of a row: "full" has the paper's sizes, "small" trains in minutes on two CPU cores."""
     small: list[str] = []
     if budget == "small":
         few = (settings for name, settings in SMALL_BY_RECIPE.items() if variant.recipe.startswith(name))

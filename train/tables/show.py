@@ -1,4 +1,4 @@
-"""Results beside the papers' figures, as Markdown."""
+"""Formats results beside the papers' figures, as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,14 @@ COUNTS = ("tokens", "texts a track")
 
 
 def make_table(name: str, *, results: Mapping[str, dict[str, Any]]) -> str:
-    """A block for each group of scores, in it two lines a row: ours with its 95 % interval, and the paper's.
+    """One Markdown table per group of scores.
+
+    Each row has two lines: our scores with their 95 % intervals, and the paper's. Rows that only the paper has come
+    last.
 
     Args:
         name: a key of `papers.PLACES`.
-        results: label -> a measure's result. Rows that only the paper has come last.
+        results: label -> result of the table's measure.
     """
     figures = FIGURES.get(name, {})
     blocks = []
@@ -36,7 +39,7 @@ def make_table(name: str, *, results: Mapping[str, dict[str, Any]]) -> str:
 
 
 def make_failures(result: dict[str, Any]) -> str:
-    """A line for each query that does not find its own track first."""
+    """A Markdown table with one line for each query that does not find its own track first."""
     lines = ["| the query | the text of the track that came first | its own track's rank |", "|---|---|---|"]
     lines += [f"| {each['query']} | {each['found']} | {each['rank']:g} |" for each in result["failures"]]
     return "\n".join(lines)

@@ -1,5 +1,7 @@
-"""One tower per file. A tower maps its input to features [batch, width]; projecting and normalising happen in
-`train.dual_encoder` alone."""
+"""The towers, one per file. A tower maps its input to features [batch, width].
+
+Only `train.dual_encoder` projects and normalises.
+"""
 
 from train.config import (
     AudioAstConfig,
@@ -28,7 +30,10 @@ TextTower = TextBert | TextTransformer | TextWord2Vec
 
 
 def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> AudioTower:
-    """A module: log-mel float32 [batch, 1, n_mels, frames] -> features [batch, `.width`], of its weights' type."""
+    """Build a module: log-mel float32 [batch, 1, n_mels, frames] -> features [batch, `.width`].
+
+    The features have the dtype of the module's weights.
+    """
     if isinstance(config, AudioAstConfig):
         return AudioAst(config, n_mels=frontend.n_mels, frames=frontend.frames)
     if isinstance(config, AudioCrnnConfig):
@@ -42,7 +47,7 @@ def build_audio_tower(config: AudioConfig, *, frontend: FrontendConfig) -> Audio
 
 
 def build_text_tower(config: TextConfig) -> TextTower:
-    """A module: (input_ids, attention_mask) int [batch, length] -> features float [batch, `.width`]."""
+    """Build a module: (input_ids, attention_mask) int [batch, length] -> features float [batch, `.width`]."""
     if isinstance(config, TextTransformerConfig):
         return TextTransformer(config)
     if isinstance(config, TextBertConfig):

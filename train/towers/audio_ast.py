@@ -1,6 +1,6 @@
-"""The Audio Spectrogram Transformer (Gong et al. 2021), MuLan's second audio tower (§3.2), through transformers.
+"""The Audio Spectrogram Transformer (Gong et al. 2021), MuLan's second audio tower (§3.2), from transformers.
 
-Patches of 16 x 16 cells with a stride of 10 become tokens; the embedding is the final CLS token.
+Patches of 16 x 16 cells with a stride of 10 become tokens. The output is the final CLS token.
 """
 
 from pathlib import Path
@@ -13,7 +13,8 @@ from transformers import ASTConfig, ASTModel
 from train.config import AudioAstConfig, ConfigError
 from train.towers.published import read_published
 
-# The published weights hear (dB - mean) / (2 x deviation) of AudioSet, about -1...1: as our log-mel does.
+# The published weights take (dB - mean) / (2 x deviation) with AudioSet's statistics, about -1...1. Our log-mel has the
+# same range.
 
 
 class AudioAst(nn.Module):
@@ -42,7 +43,7 @@ class AudioAst(nn.Module):
         return features
 
     def load_pretrained(self, folder: Path) -> None:
-        """Take the weights of a Hugging Face AST folder; positions are interpolated to this model's window.
+        """Load the weights of a Hugging Face AST folder and interpolate the positions to this model's window.
 
         Raises:
             ConfigError: the folder holds no AST of this shape.
@@ -63,14 +64,14 @@ class AudioAst(nn.Module):
 def _grid(model: ASTModel) -> tuple[int, int]:
     config = model.config
     patch = config.patch_size
-    assert isinstance(patch, int)  # its type allows two sizes, which ASTModel takes no more than we do
+    assert isinstance(patch, int)  # the type also allows a pair, but ASTModel does not support one
     mels = (config.num_mel_bins - patch) // config.frequency_stride + 1
     frames = (config.max_length - patch) // config.time_stride + 1
     return mels, frames
 
 
 def _resample_positions(positions: Tensor, *, source: ASTModel, target: ASTModel) -> Tensor:
-    """[1, 2 + cells, hidden] for the source's grid of patches -> for the target's (Gong et al. 2021, section 2.2)."""
+    """Resize [1, 2 + cells, hidden] from the source's patch grid to the target's (Gong et al. 2021, section 2.2)."""
     special, cells = positions[:, :2], positions[:, 2:]
     grid = cells.transpose(1, 2).unflatten(2, _grid(source))
     resized = F.interpolate(grid, size=_grid(target), mode="bilinear", align_corners=False)

@@ -1,7 +1,8 @@
 """The audio encoder of the DCASE 2022 task 6b baseline (Xie et al. 2022): convolutions, then a bidirectional GRU.
 
-MusCALL's Table 1 compares with it. After the "CRNN5" of Dinkel, Wu and Yu, "Towards duration robust weakly supervised
-sound event detection" (2021): five convolutions, L4 pooling in three places, one recurrent layer, mean over time.
+MusCALL's Table 1 compares with this baseline. The encoder follows the "CRNN5" of Dinkel, Wu and Yu, "Towards duration
+robust weakly supervised sound event detection" (2021): five convolutions, L4 pooling in three places, one recurrent
+layer, mean over time.
 """
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from train.config import AudioCrnnConfig
 
 CHANNELS = (32, 128, 128, 128, 128)
-# Frames x mels after which convolution: time shrinks by 4 in all, 64 mels shrink to 1.
+# Index of the convolution -> pooling over (frames, mels) after it. In total, time shrinks by 4, and 64 mels to 1.
 POOLING = {0: (2, 4), 2: (2, 4), 4: (1, 4)}
 LEAK = 0.1
 DROPOUT = 0.3

@@ -1,9 +1,11 @@
 """musicnn: musically motivated convolutions on a log-mel spectrogram (Pons & Serra 2019, arXiv:1909.06654).
 
-Tall filters see timbre, long ones rhythm; each is pooled over all frequencies, so what it finds may lie at any pitch. A
-dense stack of three convolutions over time follows, pooling over time, and a hidden layer of 200 units. The published
-weights were trained on tags of the Million Song Dataset (MSD: genres, decades, moods, voices) or of MagnaTagATune (MTT:
-instruments, voices, tempo, loudness), on patches of 3 s.
+Filters that are tall in frequency detect timbre. Filters that are long in time detect rhythm. Each filter is max-pooled
+over all frequencies, so its pattern may be at any pitch. Then come a dense stack of three convolutions over time,
+pooling over time, and a hidden layer of 200 units.
+
+The published weights were trained on patches of 3 s, on tags of the Million Song Dataset (MSD: genres, decades, moods,
+voices) or of MagnaTagATune (MTT: instruments, voices, tempo, loudness).
 """
 
 from collections.abc import Mapping
@@ -23,17 +25,17 @@ PATCH_FRAMES = 187  # 3 s
 MELS = 96
 FILTERS = ((204, 38, 7), (204, 67, 7), (51, 1, 128), (51, 1, 64), (51, 1, 32))  # count, mels, frames
 MIDDLE, MIDDLE_FRAMES, UNITS, TAGS = 64, 7, 200, 50
-EPSILON = 1e-3  # of TensorFlow's batch normalisation
-DEAD = 1e-3  # norm of the weights of a filter below which its output does not depend on the music
+EPSILON = 1e-3  # epsilon of TensorFlow's batch normalisation
+DEAD = 1e-3  # a filter with a smaller weight norm gives the same output for any music
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class AudioMusicnn(nn.Module):
-    """log-mel float [batch, 1, 96, frames] -> features float [batch, 200]: the mean of patches of 3 s, evenly spread.
+    """log-mel float [batch, 1, 96, frames] -> features float [batch, 200]: the mean of evenly spread patches of 3 s.
 
-    `classifier` is the published one of tags, float [batch, 200] -> logits [batch, 50]; the features do without it.
+    `classifier` is the published tag classifier, float [batch, 200] -> logits [batch, 50]. `forward` does not use it.
     """
 
     width = UNITS
@@ -74,10 +76,10 @@ class AudioMusicnn(nn.Module):
 
     @torch.no_grad()
     def load_published(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take over the tensors of a network of the package `musicnn`, by TensorFlow's names.
+        """Load the tensors of a network of the package `musicnn`, which have TensorFlow's names.
 
         Raises:
-            ConfigError: a tensor is missing or of another shape.
+            ConfigError: a tensor is missing or has another shape.
         """
         parts = [part for part in (*self.front, *self.middle) if isinstance(part, Filters | Middle)]
         for number, norm in enumerate([self.norm, *(part.norm for part in parts), self.pooled_norm, self.dense_norm]):
@@ -86,9 +88,8 @@ class AudioMusicnn(nn.Module):
                 fill(getattr(norm, ours), _maxima_first(value) if norm is self.pooled_norm else value)
         for number, part in enumerate(parts):
             name = _numbered("conv2d", number)
-            kernel = read_tensor(
-                weights, f"{name}/kernel"
-            )  # [frames, mels, 1, filters] or [frames, channels, 1, filters]
+            # [frames, mels, 1, filters] or [frames, channels, 1, filters]
+            kernel = read_tensor(weights, f"{name}/kernel")
             fill(part.convolution.weight, kernel.transpose(3, 2, 1, 0).reshape(part.convolution.weight.shape))
             fill(part.convolution.get_parameter("bias"), read_tensor(weights, f"{name}/bias"))
         for name, layer in (("dense", self.dense), ("dense_1", self.classifier)):
@@ -98,10 +99,10 @@ class AudioMusicnn(nn.Module):
 
     @torch.no_grad()
     def drop_dead_filters(self) -> None:
-        """Leave out the filters of the front end whose output is the same for any music; the features stay the same.
+        """Remove the filters of the front end whose output is the same for any music. The features do not change.
 
-        Weight decay has brought most of the published ones to zero: MSD's front end keeps 64 of 561, MTT's 249. In eval
-        mode only, as the constants are those of the running statistics.
+        Weight decay has set most of the published filters to zero: MSD's front end keeps 64 of 561, MTT's keeps 249.
+        The model must be in eval mode, because the constant outputs come from the running statistics.
         """
         front = [part for part in self.front if isinstance(part, Filters)]
         live = [part.convolution.weight.flatten(1).norm(dim=1) > DEAD for part in front]
@@ -114,7 +115,7 @@ class AudioMusicnn(nn.Module):
         assert isinstance(first, Middle)
         first.keep(kept, constant=constant)
         after = len(self.middle) * MIDDLE
-        kept = F.pad(kept, (0, after), value=True).repeat(2)  # of the maxima, then of the means
+        kept = F.pad(kept, (0, after), value=True).repeat(2)  # for the maxima, then for the means
         rest = self.pooled_norm(F.pad(constant, (0, after)).repeat(2)[None])[0].masked_fill(kept, 0.0)
         dense = nn.Linear(int(kept.sum()), UNITS)
         dense.weight.copy_(self.dense.weight[:, kept])
@@ -123,7 +124,7 @@ class AudioMusicnn(nn.Module):
 
 
 def drop_dead_filters(model: nn.Module) -> None:
-    """`AudioMusicnn.drop_dead_filters` of every such tower in a model."""
+    """Call `AudioMusicnn.drop_dead_filters` on every such tower in a model."""
     for module in model.modules():
         if isinstance(module, AudioMusicnn):
             module.drop_dead_filters()
@@ -134,7 +135,7 @@ class Filters(nn.Module):
 
     def __init__(self, count: int, mels: int, frames: int) -> None:
         super().__init__()
-        self.padding = ((frames - 1) // 2, frames // 2)  # TensorFlow's "same": the odd one at the end
+        self.padding = ((frames - 1) // 2, frames // 2)  # TensorFlow's "same" puts an odd sample at the end
         self.convolution = nn.Conv2d(1, count, (mels, frames))
         self.norm = nn.BatchNorm2d(count, eps=EPSILON)
 
@@ -143,7 +144,7 @@ class Filters(nn.Module):
         return normed.amax(dim=2)
 
     def keep(self, kept: Tensor) -> None:
-        """Leave out the filters that bool [count] does not name."""
+        """Remove the filters where `kept`, bool [count], is False."""
         whole = self.convolution
         mels, frames = whole.kernel_size
         self.convolution = nn.Conv2d(1, int(kept.sum()), (mels, frames))
@@ -161,21 +162,22 @@ class Middle(nn.Module):
         super().__init__()
         self.convolution = nn.Conv1d(inputs, MIDDLE, MIDDLE_FRAMES, padding=MIDDLE_FRAMES // 2)
         self.norm = nn.BatchNorm1d(MIDDLE, eps=EPSILON)
-        self.register_buffer("constant", torch.zeros(MIDDLE, 1), persistent=False)  # what inputs left out came to
+        # What the removed inputs add to the convolution's output.
+        self.register_buffer("constant", torch.zeros(MIDDLE, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         normed: Tensor = self.norm(F.relu(self.convolution(x) + self.constant))
         return normed
 
     def keep(self, kept: Tensor, *, constant: Tensor) -> None:
-        """Leave out the inputs that bool [inputs] does not name, float `constant` [inputs] at any time."""
+        """Remove the inputs where `kept`, bool [inputs], is False; their constant values are `constant`, [inputs]."""
         whole = self.convolution
         self.convolution = nn.Conv1d(int(kept.sum()), MIDDLE, MIDDLE_FRAMES, padding=MIDDLE_FRAMES // 2)
         self.convolution.weight.copy_(whole.weight[:, kept])
         bias = whole.get_parameter("bias")
         self.convolution.get_parameter("bias").copy_(bias)
         left_out = constant.masked_fill(kept, 0.0)[None, :, None].expand(-1, -1, PATCH_FRAMES)
-        self.constant = (whole(left_out) - bias[:, None])[0]  # by frame, for the padding at both ends
+        self.constant = (whole(left_out) - bias[:, None])[0]  # per frame, because the padding changes both ends
 
 
 def _kept(norm: Norm, kept: Tensor) -> Norm:
@@ -190,5 +192,5 @@ def _numbered(name: str, number: int) -> str:
 
 
 def _maxima_first(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """TensorFlow's order, maximum and mean of a channel in turn -> all maxima, then all means."""
+    """TensorFlow's order (maximum and mean of each channel in turn) -> all maxima, then all means."""
     return np.concatenate([value[0::2], value[1::2]])

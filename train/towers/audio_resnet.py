@@ -1,9 +1,12 @@
 """ResNets on log-mel spectrograms: CLIP's (MusCALL §3.4; Radford et al. 2021, §2.4) and MuLan's (§3.2).
 
-Against the usual ResNet, CLIP's has a stem of three 3x3 convolutions with average pooling instead of one 7x7
-with max pooling, an average pooling before every strided convolution (anti-aliased downsampling, Zhang
-2019), and attention pooling at the end. MuLan's is the usual one (He et al. 2016) whose first convolution has no
-stride, with mean pooling.
+CLIP's ResNet differs from the usual ResNet in three places:
+
+* The stem has three 3x3 convolutions with average pooling, instead of one 7x7 convolution with max pooling.
+* In the stages, an average pooling replaces the stride of every convolution (anti-aliased downsampling, Zhang 2019).
+* Attention pooling is at the end.
+
+MuLan's ResNet is the usual one (He et al. 2016) with mean pooling, but its first convolution has no stride.
 """
 
 import math
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 
 from train.config import AudioResNetConfig
 
-EXPANSION = 4  # output channels of a bottleneck over its inner channels (He et al. 2016)
+EXPANSION = 4  # a bottleneck has 4 times as many output channels as inner channels (He et al. 2016)
 
 
 def _conv_bn(channels_in: int, channels_out: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -27,7 +30,8 @@ def _conv_bn(channels_in: int, channels_out: int, *, kernel: int, stride: int = 
 class Bottleneck(nn.Module):
     """1x1 -> 3x3 -> 1x1, added to its input.
 
-    `anti_aliased` downsamples by averaging after the 3x3 and before the shortcut's 1x1; else both have the stride.
+    With `anti_aliased`, an average pooling after the 3x3 and before the shortcut's 1x1 downsamples. Otherwise these two
+    convolutions have the stride.
     """
 
     def __init__(self, channels_in: int, channels: int, *, stride: int, anti_aliased: bool) -> None:
@@ -53,7 +57,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One multi-head attention step whose query is the mean of all cells; softmax in float32.
+    """One multi-head attention step; the query is the mean of all cells. The softmax is in float32.
 
     A learned position is added to every cell, the mean included (Radford et al. 2021, §2.4).
     """
@@ -68,7 +72,7 @@ class AttentionPool(nn.Module):
         self.output = nn.Linear(channels, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Args: x: float [batch, channels, mels, frames]. Returns: float [batch, features]."""
+        """float [batch, channels, mels, frames] -> float [batch, features]."""
         cells = x.flatten(2).transpose(1, 2)
         cells = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1) + self.position
         query = self._split(self.query(cells[:, :1]))
@@ -113,7 +117,8 @@ class AudioResNet(nn.Module):
             cells = left(n_mels) * left(frames)
             self.pool = AttentionPool(cells, channels_in, heads=config.heads, features=config.features)
             self.width = config.features
-        for bottleneck in stages:  # of its last norm: start each block as the identity (Goyal et al. 2017, §5.1)
+        # A last norm of zero makes each block start as the identity (Goyal et al. 2017, §5.1).
+        for bottleneck in stages:
             nn.init.zeros_(bottleneck.get_parameter("body.5.1.weight"))
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -139,10 +144,10 @@ def _he_stem(width: int) -> nn.Sequential:
 
 
 def _cells_clip(size: int) -> int:
-    """What is left of `size` after the strided stem convolution (rounds up) and four poolings (round down)."""
+    """Size left after the strided stem convolution, which rounds up, and four poolings, which round down."""
     return math.ceil(size / 2) // 2**4
 
 
 def _cells_he(size: int) -> int:
-    """What is left of `size` after the max pooling and three strided convolutions, each of which rounds up."""
+    """Size left after the max pooling and three strided convolutions, which all round up."""
     return math.ceil(size / 2**4)

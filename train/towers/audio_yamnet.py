@@ -1,6 +1,6 @@
 """YAMNet: MobileNetV1 on log-mel patches of 0.96 s (Hershey et al. 2017; Howard et al. 2017).
 
-The published weights were trained on the 521 classes of AudioSet that its authors kept, of which some 140 are
+The published weights were trained on the 521 classes of AudioSet that YAMNet's authors kept. About 140 of these are
 instruments, genres, voices and moods of music.
 """
 
@@ -19,15 +19,15 @@ from train.towers.published import fill, read_tensor
 PATCH_FRAMES = 96  # 0.96 s
 MELS = 64
 CLASSES = 521
-EPSILON = 1e-4  # of its batch normalisation, which has no scale
+EPSILON = 1e-4  # epsilon of YAMNet's batch normalisation, which has no scale
 # Output channels and stride of the separable convolutions.
 SEPARABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 
 
 class AudioYamnet(nn.Module):
-    """log-mel float [batch, 1, 64, frames] -> features float [batch, 1024]: the mean of patches, evenly spread.
+    """log-mel float [batch, 1, 64, frames] -> features float [batch, 1024]: the mean of evenly spread patches.
 
-    `classifier` is the published one, float [batch, 1024] -> logits [batch, 521]; the features do without it.
+    `classifier` is the published one, float [batch, 1024] -> logits [batch, 521]. `forward` does not use it.
     """
 
     width = SEPARABLE[-1][0]
@@ -55,10 +55,10 @@ class AudioYamnet(nn.Module):
 
     @torch.no_grad()
     def load_published(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take over the tensors of a Keras YAMNet, by its layers' numbers.
+        """Load the tensors of a Keras YAMNet, which are named by layer number.
 
         Raises:
-            ConfigError: a tensor is missing or of another shape.
+            ConfigError: a tensor is missing or has another shape.
         """
         convolutions = [part for part in self.layers.modules() if isinstance(part, nn.Conv2d)]
         norms = [part for part in self.layers.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -76,8 +76,8 @@ class AudioYamnet(nn.Module):
 
 
 def _layer(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    # TensorFlow's "same" pads the end alone where the stride is 2. A kernel that is one larger, with zeros in front and
-    # padding on both sides, is the same convolution and needs no layer that pads.
+    # With stride 2, TensorFlow's "same" pads only the end. Padding on both sides gives the same result if the kernel is
+    # larger by one, with zeros in front. No separate padding layer is needed then.
     size = kernel + (stride == 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride=stride, padding=kernel // 2, groups=groups, bias=False),

@@ -1,17 +1,18 @@
-"""What is heard in a window, from networks that hear shorter patches of it."""
+"""Features of a window from networks that take shorter patches of it."""
 
 import torch
 from torch import Tensor
 
 from train.config import FrontendConfig
 
-# A patch whose loudest cell is so far below the window's does not count: it is the silence after the end of a recording
-# or in it, of which a tagger has an opinion too. In between its share falls, so that rounding decides nothing.
+# A patch does not count if its loudest cell is `SILENT_DB` or more below the window's loudest cell. It is silence after
+# the end of a recording or inside it, and a tagger gives tags to silence too. From `FAINT_DB` to `SILENT_DB` its weight
+# falls to 0, so that rounding does not decide whether a patch counts.
 FAINT_DB, SILENT_DB = 40.0, 46.0
 
 
 def patch_starts(frames: int, *, patch: int, count: int) -> list[int]:
-    """Where `count` patches of `patch` frames begin, evenly spread over `frames`; one lies in the middle."""
+    """First frames of `count` patches of `patch` frames, evenly spread over `frames`. A single one is centred."""
     latest = frames - patch
     return [latest // 2] if count == 1 else [latest * place // (count - 1) for place in range(count)]
 
@@ -22,11 +23,12 @@ def cut(log_mel: Tensor, *, starts: list[int], patch: int) -> Tensor:
 
 
 def mean_of_patches(features: Tensor, patches: Tensor, *, frontend: FrontendConfig) -> Tensor:
-    """The mean of the features of the patches that are heard.
+    """Mean of the patches' features, without the silent patches.
 
     Args:
         features: float [batch, patches, width].
-        patches: log-mel float [batch, patches, 1, n_mels, frames], what they come from.
+        patches: log-mel float [batch, patches, 1, n_mels, frames]: the patches of these features.
+        frontend: the front end that computed the log-mel.
 
     Returns:
         float [batch, width].

@@ -1,4 +1,4 @@
-"""Read published weights: through transformers, or as named arrays."""
+"""Read published weights, either with transformers or from named arrays."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,18 +18,20 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 def read_published(kind: type[Model], folder: Path, *, key: str, **options: Any) -> Model:
-    """The model of a Hugging Face folder.
+    """Load the model of a Hugging Face folder.
 
-    Its type is checked, for transformers takes a RoBERTa for a BERT without a word.
+    The model type is checked, because transformers loads a RoBERTa as a BERT without a warning.
 
     Args:
-        key: the setting that names the folder, for the error.
-        options: of `from_pretrained`.
+        kind: the expected class of the model.
+        folder: the Hugging Face folder.
+        key: the setting that names the folder, for the error message.
+        options: options for `from_pretrained`.
 
     Raises:
-        ConfigError: the folder holds a model of another type, or none that can be read.
+        ConfigError: the folder holds a model of another type, or no readable model.
     """
-    logging.set_verbosity_error()  # else it reports weights that we do not use as findings
+    logging.set_verbosity_error()  # otherwise transformers warns about weights that we do not use
     logging.disable_progress_bar()
     wanted = getattr(kind.config_class, "model_type", None)
     try:
@@ -42,14 +44,22 @@ def read_published(kind: type[Model], folder: Path, *, key: str, **options: Any)
 
 
 def read_tensor(weights: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
-    """Raises ConfigError where `weights` have no such tensor."""
+    """The tensor of that name.
+
+    Raises:
+        ConfigError: `weights` has no such tensor.
+    """
     if name not in weights:
         raise ConfigError(f"model.audio.init_from: the weights lack {name}; give the version that the recipe names")
     return weights[name]
 
 
 def fill(parameter: Tensor, value: NDArray[np.float32]) -> None:
-    """Copy published values; raises ConfigError where they have another shape."""
+    """Copy published values into a parameter.
+
+    Raises:
+        ConfigError: the values have another shape.
+    """
     if tuple(parameter.shape) != value.shape:
         raise ConfigError(
             f"model.audio.init_from: the weights have a tensor of shape {list(value.shape)}; expected "

@@ -1,4 +1,4 @@
-"""A BERT-style text encoder through transformers, started from published weights (MuLan §3.3 uses BERT-base)."""
+"""A BERT-style text encoder from transformers, with published weights as start (MuLan §3.3 uses BERT-base)."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +10,8 @@ from transformers import AttentionInterface, BertConfig, BertModel
 from train.config import ConfigError, TextBertConfig
 from train.towers.published import read_published
 
-# Added to masked attention scores. Finite in float16 (whose largest value is 65,504), and exp(-1e4) is 0 in both.
+# Added to masked attention scores. It is finite in float16 (largest value 65,504), and exp(-1e4) is 0 in float16 and
+# float32.
 MASKED = -1e4
 
 
@@ -25,7 +26,7 @@ def _attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention with the softmax in float32, in the signature that transformers expects."""
+    """Scaled dot-product attention with the softmax in float32, with the signature that transformers expects."""
     scores = torch.matmul(query, key.transpose(2, 3)) * scaling
     weights = torch.softmax(scores.float() + attention_mask, dim=-1).to(value.dtype)
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
@@ -61,7 +62,7 @@ class TextBert(nn.Module):
         return self.pool(self.tokens(input_ids, attention_mask), attention_mask)
 
     def train(self, mode: bool = True) -> Self:
-        """As any module, but frozen layers stay in eval mode: dropout is a fifth of what a text costs."""
+        """Set the training mode, but keep frozen layers in eval mode: dropout takes a fifth of a text's time."""
         super().train(mode)
         for layer in self.bert.encoder.layer[: self.frozen_layers]:
             if not any(weight.requires_grad for weight in layer.parameters()):
@@ -69,8 +70,8 @@ class TextBert(nn.Module):
         return self
 
     def tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """int [batch, length] twice -> float [batch, length, width], of which padding's are of no use."""
-        # A mask of four axes is taken by transformers as it is.
+        """int [batch, length] twice -> float [batch, length, width]. The outputs at padding are meaningless."""
+        # transformers uses a mask with four axes unchanged.
         scores_mask = (1.0 - attention_mask.float()[:, None, None, :]) * MASKED
         hidden: Tensor = self.bert(
             input_ids=input_ids, attention_mask=scores_mask, token_type_ids=torch.zeros_like(input_ids)
@@ -86,10 +87,10 @@ class TextBert(nn.Module):
         return torch.matmul(share.unsqueeze(1).to(tokens.dtype), tokens).squeeze(1)
 
     def load_pretrained(self, folder: Path) -> None:
-        """Take the weights of a Hugging Face BERT folder; every size must match the configuration.
+        """Load the weights of a Hugging Face BERT folder. Every size must match the configuration.
 
-        The embeddings and the first layers are frozen from here on, as far as `TextBertConfig` says: a word that no
-        training caption uses keeps its published place beside the words that are used, so a search may use it.
+        Afterwards the embeddings and first layers that `TextBertConfig` names are frozen. A word that no training
+        caption uses then keeps its published position relative to the words that are used, so a search can use it.
 
         Raises:
             ConfigError: the folder holds no BERT of this shape.

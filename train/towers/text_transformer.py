@@ -1,7 +1,7 @@
 """The causal Transformer of CLIP as MusCALL's text tower (section 3.4; Radford et al. 2021, section 2.4).
 
-4 layers on CLIP's byte-pair vocabulary, as released 512 wide with 8 heads; the output is the state at the end-of-text
-token, which has seen the whole caption because attention looks back only.
+It has 4 layers and CLIP's byte-pair vocabulary. As in the released code, it is 512 wide with 8 heads. The output is the
+state at the end-of-text token. Attention is causal, so only this last token has seen the whole caption.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from train.config import TextTransformerConfig
 
-MASKED = -1e4  # added to the score of a position that must not be seen: finite, and within float16
+MASKED = -1e4  # added to the score of a masked position; finite in float16
 
 
 class Layer(nn.Module):
@@ -59,8 +59,8 @@ class TextTransformer(nn.Module):
         scores_mask = MASKED * (place[None, :] > place[:, None]).float()
         for layer in self.layers:
             x = layer(x, scores_mask)
-        # The end-of-text token is the last one that is not padding, whichever id it has. A sum of states weighed by 1
-        # or 0 picks it exactly, and without indices that depend on the data, which TensorRT would not take.
+        # The end-of-text token is the last one that is not padding, whatever its id is. A sum of states with weights 1
+        # or 0 selects it exactly, without data-dependent indices, which TensorRT does not support.
         last = attention_mask.sum(dim=1, keepdim=True, dtype=torch.int32) - 1
         is_last = (place == last).unsqueeze(2).to(x.dtype)
         features: Tensor = self.norm((is_last * x).sum(dim=1))

