@@ -131,7 +131,10 @@ def train(
             configuration), too few rows for one batch, a batch size that the processes cannot divide, too much
             unreadable audio, or a loss or gradient that is not finite.
         ManifestError: the manifest cannot be used.
+        AudioDecodeError: a recording for validation or for the teacher cannot be decoded.
+        CheckpointError: a checkpoint or published weights cannot be read.
         ConfigError: the published weights cannot be used.
+        EvaluationError: the validation rows cannot be evaluated.
         LostProcessError: another process of the run has ended.
     """
     world = join_world()

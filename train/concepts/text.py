@@ -61,7 +61,7 @@ def fit_head(head: ConceptHead, tokens: Sequence[Tensor], wanted: Tensor, *, see
     Args:
         head: the head; it is trained in place.
         tokens: for each text, float [length, width].
-        wanted: float32 [texts, concepts], unit L2 norm: the targets.
+        wanted: float32 [texts, concepts + 1], unit L2 norm: the targets, the last for texts about no concept.
         seed: seed of the training.
 
     Returns:
