@@ -123,8 +123,11 @@ def _alone(ms: MusicSearch, rows: list[dict[str, Any]]) -> dict[str, list[float]
 
 
 def _in_longer(ms: MusicSearch, rows: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """float [pairs, 3 rules, 5]: AUC over all tracks and over those that fit what is wanted; of the first ten, the
-    share with what is not wanted, with what is, and right."""
+    """How each rule does: float [pairs, 3 rules, 5].
+
+    The five are AUC over all tracks, AUC over the tracks that fit what is wanted, and of the first ten tracks the share
+    with what is not wanted, with what is wanted, and right.
+    """
     measured = []
     for wanted, fits in WANTED.items():
         right = np.array([fits(row["attributes"]) for row in rows])

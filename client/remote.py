@@ -113,7 +113,6 @@ def _at(url: str) -> tuple[AbstractFileSystem, str]:
     Raises:
         StoreError: fsspec does not know the store, or a package is missing.
     """
-
     scheme, _, rest = url.partition("://")
     try:
         kind = fsspec.get_filesystem_class(scheme)

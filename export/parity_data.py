@@ -114,5 +114,5 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def _in_turns(groups: Iterable[Sequence[Item]]) -> list[Item]:
-    """Return the first item of each group, then the second of each group that has one, …"""
+    """Return the first item of each group, then the second of each group that has one, and so on."""
     return [item for turn in zip_longest(*groups) for item in turn if item is not None]

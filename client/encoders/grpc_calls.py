@@ -109,8 +109,9 @@ class _Failure:
 
 
 class ServerPool:
-    """Servers of one model. A call goes to the server with the fewest requests in flight; servers with equal numbers
-    take turns. A failed call is retried on another server or on the same one.
+    """Servers of one model. A call goes to the server with the fewest requests in flight.
+
+    Servers with equal numbers take turns. A failed call is retried on another server or on the same one.
 
     All calls are idempotent. Errors that `server_errors` calls transient are retried until the call's deadline. If
     another server is available, a server that is silent for half of the remaining time also counts as a transient

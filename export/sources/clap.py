@@ -130,7 +130,7 @@ class ClapText(nn.Module):
 
 
 def load_clap(name: str) -> Source:
-    """Load a `ClapModel` from a folder or by hub name: `laion/clap-htsat-unfused`, `laion/larger_clap_general`, …
+    """Load a `ClapModel` from a folder or by hub name, such as `laion/clap-htsat-unfused`.
 
     Raises:
         CheckpointError: the model cannot be fetched, is incomplete or cannot be exported.

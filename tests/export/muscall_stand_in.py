@@ -86,7 +86,7 @@ class AudioBackbone(nn.Module):
 
 
 class Normed(nn.Module):
-    """x + fn(norm(x))"""
+    """The sum x + fn(norm(x))."""
 
     def __init__(self, width: int, fn: nn.Module) -> None:
         super().__init__()

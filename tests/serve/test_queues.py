@@ -67,7 +67,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, triton: Server) -> Iterator
 
 
 def encode(client: grpc.InferenceServerClient, *, timeout_us: int | None = None) -> str:
-    """ "answered", or the error."""
+    """The answer: "answered", or the error."""
     window = grpc.InferInput("waveform", [1, 160_000], "FP32").set_data_from_numpy(np.zeros((1, 160_000), np.float32))
     return ask(client, "audio_encoder", window, timeout_us=timeout_us)
 

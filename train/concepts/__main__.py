@@ -1,5 +1,6 @@
 """python -m train.concepts RUN/ckpt.pt --familiar CORPUS/manifest.jsonl --music RECORDED/manifest.jsonl
---musicnn WHEEL --yamnet WHEEL --out OUT/ckpt.pt [--set model.beside.weight=0.8 ...]"""
+--musicnn WHEEL --yamnet WHEEL --out OUT/ckpt.pt [--set model.beside.weight=0.8 ...]
+"""
 
 import argparse
 import sys

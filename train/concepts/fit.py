@@ -199,7 +199,6 @@ class _Windows(Dataset[Tensor]):
 @torch.no_grad()
 def _tokens(model: DualEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tensor]:
     """The text tower's token outputs for each text: float16 [length, width]. float16 saves memory."""
-
     tower = model.text_tower
     assert isinstance(tower, TextBert)  # `fit_concepts` takes no other
 

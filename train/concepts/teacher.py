@@ -1,7 +1,8 @@
 """python -m train.concepts.teacher --musicnn WHEEL --yamnet WHEEL --out teacher.onnx: the published networks' tags as
 one graph, for `loss.teacher`: float32 waveform [n, samples] of 16 kHz -> float32 logits [n, tags].
 
-Only tags that a concept is read off: YAMNet's others are of dogs and doors."""
+Only tags that a concept is read off: YAMNet's others are of dogs and doors.
+"""
 
 import argparse
 import sys

@@ -17,7 +17,7 @@ class StyleWords(NamedTuple):
 
 
 def split(text: str) -> tuple[str, ...]:
-    """ "a, b" -> ("a", "b")."""
+    """Phrases between commas: "a, b" -> ("a", "b")."""
     return tuple(phrase.strip() for phrase in text.split(", "))
 
 
