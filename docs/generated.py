@@ -1,14 +1,19 @@
-"""A hook of MkDocs: reference/cli.md holds what each program's own parser says of itself."""
+"""A hook of MkDocs: pages made from the rest of the repository, namely the commands and the measurements."""
 
 import argparse
 import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
 
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
 PAGE = "reference/cli.md"
+BENCH = Path(__file__).parents[1] / "bench"
 _PROGRAM = re.compile(r"^::: program (\S+)$", re.MULTILINE)
 _COLUMNS = "100"
 
@@ -18,6 +23,15 @@ class _Built(Exception):
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self.parser = parser
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add bench/RESULTS.md, bench/TABLES.md and their pictures."""
+    pages = {"measurements.md": BENCH / "RESULTS.md", "tables.md": BENCH / "TABLES.md"}
+    pictures = {f"pictures/{path.name}": path for path in (BENCH / "pictures").glob("*.svg")}
+    for name, path in (pages | pictures).items():
+        files.append(File.generated(config, name, abs_src_path=str(path)))
+    return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
