@@ -179,7 +179,8 @@ def _left(found: Found, done: Done, report: BulkReport) -> list[dict[str, Any]]:
         elif printable(path) != path:
             report.failed.append(FailedTrack(printable(path), "its name is not valid UTF-8: rename it"))
         else:
-            left.append({"path": path, "unless_video": unless_video})
+            size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (-1, 0)
+            left.append({"path": path, "unless_video": unless_video, "size": size, "mtime_ns": mtime_ns})
     report.failed += [listing.failed for listing in found.listings if listing.failed]
     report.passed_over = dict(sum((listing.passed_over for listing in found.listings), Counter(report.passed_over)))
     return left

@@ -30,7 +30,8 @@ from ..tags import read_tags
 from ..walk import kind_of, printable
 from .output import Output
 
-FILES = pa.schema({"path": pa.string(), "unless_video": pa.bool_()})
+# Size and time as a store's listing tells them; -1 and 0 where no listing does.
+FILES = pa.schema({"path": pa.string(), "unless_video": pa.bool_(), "size": pa.int64(), "mtime_ns": pa.int64()})
 
 _FACTS = {
     "path": pa.string(),
@@ -68,8 +69,8 @@ class Decode:
     def __call__(self, files: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([self._decode(**file) for file in files.to_pylist()], _DECODED)
 
-    def _decode(self, path: str, unless_video: bool) -> dict[str, Any]:
-        row: dict[str, Any] = {**_NOTHING, "path": path}
+    def _decode(self, path: str, unless_video: bool, size: int, mtime_ns: int) -> dict[str, Any]:
+        row: dict[str, Any] = {**_NOTHING, "path": path, "size": size, "mtime_ns": mtime_ns}
         try:
             with unexpected_as_such(path):
                 status = _look_at(path, row)
