@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test wheels latest oldest library serve starter check docs bench clean debian
+.PHONY: demo test quick wheels latest oldest library serve starter check docs bench clean debian
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
@@ -19,6 +19,14 @@ demo: $(VENV)/.base
 # Not the files with most tests first: those of few tests are the slowest, and one worker would be idle at the end.
 test: $(VENV)/.all wheels debian
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# In a minute: without servers, browsers, trainings, full disks and processes that are killed.
+QUICK = tests/audio tests/bench tests/client tests/test_rooms.py tests/export/test_triton_config.py $(addprefix tests/train/test_,\
+	bootstrap.py config.py losses.py metrics.py optimizer.py papers.py tables_figures.py)
+NOT_QUICK = $(addprefix --ignore=tests/client/,test_bulk.py test_changed_files.py test_crashes.py test_damage.py test_decoders.py \
+	test_full_disk.py test_grpc_calls.py test_map.py test_remote.py test_stores.py test_triton_encoder.py web/browser web/test_server.py)
+quick: $(VENV)/.all
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(QUICK) $(NOT_QUICK)
 
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
 # PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows the client.
