@@ -20,13 +20,15 @@ demo: $(VENV)/.base
 test: $(VENV)/.all wheels debian
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# In a minute: without servers, browsers, trainings, full disks and processes that are killed.
+# In a minute: without servers, browsers, trainings, full disks, processes that are killed, and files of many long tests.
 QUICK = tests/audio tests/bench tests/client tests/test_rooms.py tests/export/test_triton_config.py $(addprefix tests/train/test_,\
 	bootstrap.py config.py losses.py metrics.py optimizer.py papers.py tables_figures.py)
-NOT_QUICK = $(addprefix --ignore=tests/client/,test_bulk.py test_changed_files.py test_crashes.py test_damage.py test_decoders.py \
-	test_full_disk.py test_grpc_calls.py test_map.py test_remote.py test_stores.py test_triton_encoder.py web/browser web/test_server.py)
+NOT_QUICK = tests/audio/test_damage.py tests/audio/test_lengths.py tests/client/web/browser $(patsubst %,tests/client/%.py,\
+	test_bulk test_changed_files test_cli test_crashes test_damage test_decoders test_full_disk test_grpc_calls test_index test_ingest \
+	test_map test_maintenance test_negation_on_music test_reembed test_remote test_search test_stores test_triton_encoder test_walk test_wish \
+	web/test_fuzz web/test_server web/test_sound)
 quick: $(VENV)/.all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(QUICK) $(NOT_QUICK)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(QUICK) $(addprefix --ignore=,$(NOT_QUICK))
 
 # The newest of everything that pip finds, so that we meet the next PyAV before our users do (`make latest
 # PYTHON=python3.14` where that gets newer ones), and the oldest of everything that pyproject.toml allows the client.
