@@ -102,6 +102,7 @@ check: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The variable silences an advertisement of Material's at each build; docs/decisions/ has what it says.
 docs: $(VENV)/.all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ NAMES = ("as it is", "slow", "comes and goes")
 def measure() -> str:
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(running_server(REPOSITORY, ports=Ports(0, 0, 0))) for _ in NAMES]
-        gates = [stack.enter_context(_opened(server.ports.grpc)) for server in servers]
+        gates = [stack.enter_context(contextlib.closing(Gate(server.ports.grpc))) for server in servers]
         gates[1].delay_s = DELAY_S
         alone = _load([gates[0]], seconds=SECONDS / 4)
         before = [_answered(server) for server in servers]
@@ -162,12 +162,3 @@ class Gate:
                 writer.write(piece)
                 await writer.drain()
         writer.close()
-
-
-@contextlib.contextmanager
-def _opened(target: int) -> Iterator[Gate]:
-    gate = Gate(target)
-    try:
-        yield gate
-    finally:
-        gate.close()

@@ -12,7 +12,6 @@ import itertools
 import json
 import math
 import multiprocessing
-import re
 import statistics
 import tempfile
 import time
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.processes import in_a_process
+from bench.processes import in_a_process, memory_mb
 from client import MusicSearch
 from client.encoders import EncoderSpec
 from client.index.catalogue import Catalogue
@@ -330,19 +329,14 @@ def _open(name: str, folder: Path) -> tuple[float, float]:
     queries = np.load(folder / "queries.npy")
     truth = np.load(folder / "truth.npy") + (name in OURS.values())  # our labels count from 1
     engine = ENGINES[name]()  # imports its library
-    before_mb = _resident_mb()
+    before_mb = memory_mb("VmRSS")
     started_at = time.perf_counter()
     engine.open(folder)
     seconds = time.perf_counter() - started_at
     for query in queries[:EXACT_QUERIES]:
         engine.search(query)
     _opened.update(engine=engine, queries=queries, truth=truth)
-    return seconds, _resident_mb() - before_mb
-
-
-def _resident_mb() -> float:
-    (kilobytes,) = re.findall(r"VmRSS:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kilobytes) / 1e3
+    return seconds, memory_mb("VmRSS") - before_mb
 
 
 def _tune(recall: float) -> int | None:

@@ -3,7 +3,6 @@
 import itertools
 import math
 import os
-import re
 import resource
 import shutil
 import statistics
@@ -20,7 +19,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from bench.processes import in_a_process
+from bench.processes import in_a_process, memory_mb
 from client import MusicSearch
 from client.embedding import open_windows, track_vectors
 from client.encoders import Encoder, EncoderSpec, open_encoder
@@ -260,8 +259,7 @@ def _grow(count: int) -> tuple[float, float]:
             report = ms.add(files, progress=False)
             seconds = time.perf_counter() - started_at
             assert report.added == count, report.failed
-    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return seconds, int(kilobytes) / 1e3
+    return seconds, memory_mb("VmHWM")
 
 
 def _growth(counts: Sequence[int]) -> list[str]:

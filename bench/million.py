@@ -6,7 +6,6 @@ left out where they are not there. Takes two hours, and 30 GB of disk for a whil
 
 import math
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import million_beside
-from bench.processes import in_a_process
+from bench.processes import in_a_process, memory_mb
 from client import MusicSearch
 from client.background import make_probes
 from client.embedding import Read
@@ -179,12 +178,7 @@ def _build(library: Path) -> dict[str, Any]:
         started_at = time.perf_counter()
         index.save()
         seconds = time.perf_counter() - started_at
-    return {"build_s": seconds, "recall": str(index.recall()), "build_mb": _kilobytes("VmHWM") / 1e3}
-
-
-def _kilobytes(name: str) -> int:
-    (found,) = re.findall(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found)
+    return {"build_s": seconds, "recall": str(index.recall()), "build_mb": memory_mb("VmHWM")}
 
 
 def _sizes(library: Path) -> dict[str, float]:
@@ -242,7 +236,7 @@ def _ask(library: Path, texts: list[str]) -> dict[str, Any]:
                 percentiles(partial(ms.search, k=K, where=where), some) for some in (texts[:1], texts[1:101])
             )
             figures[f"{name} ms"] = (*later_ms, first_ms)
-        figures["used_mb"] = _kilobytes("VmRSS") / 1e3
+        figures["used_mb"] = memory_mb("VmRSS")
         queries = ms.embed_text(texts)
         best = million_beside.nearest(np.load(library.parent / "vectors.npy", mmap_mode="r"), queries)
         found = [ms._index.search(query, k=K)[0] - 1 for query in queries]  # labels count from 1

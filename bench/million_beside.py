@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.processes import in_a_process
+from bench.processes import in_a_process, memory_mb
 
 K = 10
 LINKS, EF_CONSTRUCTION = 16, 200  # as in client/index/hnsw.py
@@ -342,7 +341,7 @@ def _search(name: str, folder: Path, own: Path) -> tuple[float, float, float, in
     engine.search(queries[0], None if name in EXACT else EFFORTS[0])
     open_s = time.perf_counter() - started_at
     best = nearest(np.load(folder / "vectors.npy", mmap_mode="r"), queries)
-    (kilobytes,) = re.findall(r"RssAnon:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    resident_mb = memory_mb("RssAnon")
     for effort in (None,) if name in EXACT else EFFORTS:
         spent_ms, found = [], []
         for query in queries:
@@ -353,7 +352,7 @@ def _search(name: str, folder: Path, own: Path) -> tuple[float, float, float, in
         if reached >= RECALL:
             break
     percentiles = float(np.percentile(spent_ms, 50)), float(np.percentile(spent_ms, 99))
-    return open_s, int(kilobytes) / 1e3, reached, effort, percentiles
+    return open_s, resident_mb, reached, effort, percentiles
 
 
 def _delete(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """Work that is measured in a process of its own."""
 
 import multiprocessing
+import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -22,3 +24,9 @@ def in_a_process(work: Callable[..., Result], *arguments: object, limit_s: float
                 process.kill()
             minutes = (limit_s or 0.0) / 60
             raise TimeoutError(f"not done after {minutes:.0f} minutes of {work.__name__.strip('_')}ing") from None
+
+
+def memory_mb(kind: str) -> float:
+    """This process's memory by the kernel: "VmRSS" is resident, "RssAnon" of that without files, "VmHWM" the peak."""
+    (kilobytes,) = re.findall(rf"{kind}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kilobytes) / 1e3

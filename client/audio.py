@@ -5,8 +5,8 @@ The package `audio` cuts files into windows. Training and the Triton server use 
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from audio import WindowReader as _WindowReader
 from .errors import AudioError
 from .places import Status, is_url, needing_extra, opened
 
-__all__ = ["Window", "WindowReader", "check_file", "heard", "look_at"]
+__all__ = ["Window", "WindowReader", "check_file", "heard", "look_at", "look_first"]
 
 
 class WindowReader(_WindowReader):
@@ -55,6 +55,26 @@ def look_at(place: str) -> Status:
     with needing_extra():
         from . import remote
     return remote.look(place)
+
+
+def look_first(place: str, *, note: Callable[[Status], None], listed: Status | None = None) -> Status:
+    """As `look_at`, but `note` gets the status even if the file is then refused: a failure is stored with it.
+
+    Args:
+        place: a path or URL.
+        note: called with the status.
+        listed: the status from the listing of a store, which is then not asked again.
+
+    Raises:
+        AudioError: see `look_at`.
+    """
+    if is_url(place):
+        status = listed or look_at(place)
+        note(status)
+        return status
+    with suppress(OSError, ValueError):
+        note(os.stat(place))
+    return check_file(place)
 
 
 def check_file(path: str) -> os.stat_result:

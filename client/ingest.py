@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import check_file, look_at
+from .audio import look_at, look_first
 from .container import has_pictures
 from .cores import CORES
 from .decoders import Decoder, unexpected_as_such
@@ -138,6 +138,10 @@ class _Track:
     metadata: Mapping[str, Value] = field(default_factory=dict)
     duration_s: float = 0.0
 
+    def see(self, status: Status) -> None:
+        """Take the size and times that tell whether the file has changed."""
+        self.size, self.mtime_ns, self.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
     @property
     def file(self) -> FileState:
         return FileState(self.path, self.size, self.mtime_ns, self.content_hash, self.ctime_ns)
@@ -202,7 +206,9 @@ class Ingest:
         started_at = time.monotonic()
         self.report.failed.extend(found.failed)
         self.report.passed_over.update(found.passed_over)
-        tracks = _Shared(_tracks(found))
+        tracks = _Shared(
+            _Track(path, listed=status, unless_video=unless_video) for path, status, unless_video in found.listed()
+        )
         spec = self._encoder.spec
         decoders = [
             Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
@@ -389,7 +395,7 @@ class Ingest:
             track.path.encode()
         except UnicodeEncodeError as exc:
             raise AudioError(track.path, "its name is not valid UTF-8: rename it") from exc
-        status = _look_at(track)
+        status = look_first(track.path, note=track.see, listed=track.listed)
         with self._lock:
             known = self._catalogue.by_path(track.path)
         track.is_new = known is None
@@ -659,25 +665,6 @@ def _wait(stop: threading.Event, seconds: float) -> bool:
 def _to_new_track(track: _Track) -> NewTrack:
     vectors = track.copied or track_vectors(np.stack(track.vectors), starts_s=track.starts_s, powers=track.powers)
     return NewTrack(track.file, track.duration_s, vectors, track.metadata, track.warning)
-
-
-def _tracks(found: Found) -> Iterator[_Track]:
-    for path in found.files:
-        yield _Track(path, unless_video=path in found.unless_video)
-    for listed in chain.from_iterable(found.listings):
-        yield _Track(listed.url, listed=listed.status, unless_video=listed.unless_video)
-
-
-def _look_at(track: _Track) -> Status:
-    """The size and times that tell whether the file has changed. They are also stored in the track. See `look_at`."""
-    if is_url(track.path):
-        status = track.listed or look_at(track.path)
-        track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        return status
-    with suppress(OSError, ValueError):  # a file that is refused needs them too, for its note
-        status = os.stat(track.path)
-        track.size, track.mtime_ns, track.ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    return check_file(track.path)
 
 
 def hash_sound(path: str, status: Status, decoder: Decoder) -> str:

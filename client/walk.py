@@ -66,17 +66,23 @@ class Found(NamedTuple):
     passed_over: Mapping[str, int] = MappingProxyType({})
     listings: tuple["Listing", ...] = ()
 
+    def listed(self) -> Iterator["Listed"]:
+        """All files: those of this machine, then those of the stores."""
+        yield from (Listed(path, None, path in self.unless_video) for path in self.files)
+        for listing in self.listings:
+            yield from listing
+
 
 class Listed(NamedTuple):
-    """An audio file of a store, from a listing.
+    """An audio file of a walk.
 
     Attributes:
-        url: where it is.
-        status: the listing's information on this version of the file. None if the listing has none.
+        path: its path or URL.
+        status: a store's information on this version of the file, from a listing. None if there is none.
         unless_video: skip the file if it has video.
     """
 
-    url: str
+    path: str
     status: Status | None
     unless_video: bool
 

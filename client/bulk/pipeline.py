@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..ingest import TrackWarning
 from ..places import Status, is_url
 from ..progress import show_progress
 from ..query import check_count
-from ..walk import FailedTrack, Found, Listed, find_audio, printable
+from ..walk import FailedTrack, Found, find_audio, printable
 from .output import Done, Output, open_output
 from .stages import FILES, Decode, Embed, Write
 
@@ -169,8 +168,7 @@ def _no_audio(paths: Sequence[str | Path]) -> QueryError:
 def _left(found: Found, done: Done, report: BulkReport) -> list[dict[str, Any]]:
     """The files to embed, as rows of `FILES`; files that are in the output or cannot be used go into the report."""
     left = []
-    here = (Listed(path, None, path in found.unless_video) for path in found.files)
-    for path, status, unless_video in chain(here, *found.listings):
+    for path, status, unless_video in found.listed():
         note = done.failed.get(path)
         if path in done.paths:
             report.already += 1

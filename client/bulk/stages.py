@@ -8,16 +8,15 @@ twice or never. So no stage drops a row. A file that cannot be used passes throu
 """
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..audio import check_file, look_at
+from ..audio import look_first
 from ..container import has_pictures
 from ..decoders import Decoder, unexpected_as_such
 from ..embedding import track_vectors
@@ -25,7 +24,7 @@ from ..encoders import EncoderSpec, open_encoder
 from ..errors import AudioError, ServerMismatch
 from ..index.records import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
 from ..ingest import embed_when_free, hash_sound
-from ..places import Status, is_url
+from ..places import Status
 from ..tags import read_tags
 from ..walk import kind_of, printable
 from .output import Output
@@ -73,7 +72,7 @@ class Decode:
         row: dict[str, Any] = {**_NOTHING, "path": path, "size": size, "mtime_ns": mtime_ns}
         try:
             with unexpected_as_such(path):
-                status = _look_at(path, row)
+                status = look_first(path, note=partial(_note, row))
                 if unless_video and self._decoder.call(has_pictures, path):
                     return row | {"is_passed_over": True}
                 row["content_hash"] = hash_sound(path, status, self._decoder)
@@ -93,18 +92,8 @@ class Decode:
         }
 
 
-def _look_at(path: str, row: dict[str, Any]) -> Status:
-    """The file's status, which shows later whether it has changed; also put into its row."""
-
-    def note(status: Status) -> Status:
-        row.update(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
-        return status
-
-    if is_url(path):
-        return note(look_at(path))
-    with suppress(OSError, ValueError):  # before the check, because failures are stored with the status
-        note(os.stat(path))
-    return check_file(path)
+def _note(row: dict[str, Any], status: Status) -> None:
+    row.update(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
 
 class Embed:

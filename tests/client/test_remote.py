@@ -247,9 +247,9 @@ def test_a_listing_is_read_page_by_page(s3: S3Server, bucket: Bucket, monkeypatc
     [listing] = find_audio([bucket.url]).listings
     s3.reset()
     entries = iter(listing)
-    urls = [next(entries).url, next(entries).url]
+    urls = [next(entries).path, next(entries).path]
     assert sum(s3.asked.values()) == 1
-    urls += [entry.url for entry in entries]
+    urls += [entry.path for entry in entries]
     assert urls == [f"{bucket.url}/{number}.wav" for number in range(7)]
     assert (sum(s3.asked.values()), listing.is_complete) == (4, True)
     asked = [(1, f"{bucket.url}/3.wav"), (2, f"{bucket.url}/7.wav")]
