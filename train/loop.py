@@ -292,7 +292,7 @@ def train(
             }
             if lessons:
                 metrics["val_teacher"] = {"R2": _followed(state, lessons.val, config=config)}
-            improved = validation[score] > state.best_score
+            improved = validation[score] >= state.best_score  # R@10 of ten rows or fewer is always 1
             state.best_score = max(state.best_score, validation[score])
             try:
                 if improved:
