@@ -132,7 +132,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
     except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError) as exc:
         if not is_damage(exc):
             raise LibraryError(f"cannot use {path}: {exc}; check the disk, its free space and permissions") from exc
-        raise LibraryError(f"{path} is damaged or not a catalogue ({exc}): restore it from a backup") from exc
+        raise LibraryError(f"{path} is damaged or not a catalogue ({exc}): {REPAIR}") from exc
     except OSError as exc:
         raise LibraryError(f"cannot use {path} as a library: {exc.strerror}") from exc
 

@@ -17,7 +17,7 @@ from ..errors import LibraryError, ModelMismatch, QueryError
 from ..progress import show_progress
 from . import names, schema
 from .catalogue import Catalogue
-from .database import FILE_NAME, connect, is_damage, translated, write_lock
+from .database import FILE_NAME, REPAIR, connect, is_damage, translated, write_lock
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
@@ -95,11 +95,15 @@ def compact(folder: Path) -> tuple[int, int]:
 def export_library(folder: Path, target: Path) -> None:
     """Write a library into one file, from which `import_library` makes a library on any machine.
 
+    The file is read again and compared with its checksums, because it may be the only backup.
+
     Raises:
-        LibraryError: there is no library, the file exists, or the disk is full.
+        LibraryError: there is no library, it is damaged, the file exists, or the disk is full.
     """
     with closing(Catalogue(folder)) as catalogue, _complete(target) as part:
         catalogue.copy_to(part)
+        if problems := _problems(part, name=folder):
+            raise LibraryError(f"{folder} is damaged ({problems[0]}), and nothing was exported: {REPAIR}")
 
 
 def export_to_parquet(
@@ -331,7 +335,7 @@ def _rebuild(path: Path) -> None:
                 _copy_sound_rows(old, new, table=table)
             if new.execute(
                 "SELECT count(*) FROM properties JOIN models ON value = number WHERE properties.name = 'model'"
-            ).fetchone() != (1,):
+            ).fetchone() != (1,) or _lost_all_tracks(old, new):
                 raise LibraryError(f"too little of {path} can be read: restore the library from a backup")
             for table, condition in schema.ORPHANS.items():
                 new.execute(f"DELETE FROM {table} WHERE {condition}")
@@ -350,6 +354,15 @@ def _rebuild(path: Path) -> None:
         for beside in (log, shared):
             beside.unlink(missing_ok=True)  # SQLite would apply it to the new file
         os.replace(rebuilt, path)
+
+
+def _lost_all_tracks(old: sqlite3.Connection, new: sqlite3.Connection) -> bool:
+    if new.execute("SELECT EXISTS (SELECT * FROM tracks)").fetchone() == (1,):
+        return False
+    try:
+        return bool(old.execute("SELECT EXISTS (SELECT * FROM tracks)").fetchone() == (1,))
+    except sqlite3.DatabaseError:
+        return True
 
 
 def _copy_sound_rows(old: sqlite3.Connection, new: sqlite3.Connection, *, table: str) -> None:

@@ -268,8 +268,11 @@ class Reader(Database):
         for label, starts_s, vectors, crc32 in self.rows(query, json.dumps(list(labels))):
             if schema.checksum(label, starts_s, vectors) != crc32 or label not in tracks:
                 raise self._damaged(f"windows of vector number {label}")
-            times = from_blob(starts_s, dim=1).reshape(-1)
-            found[label] = times, quantized.read(vectors, count=len(times), track=tracks[label])
+            try:
+                times = from_blob(starts_s, dim=1).reshape(-1)
+                found[label] = times, quantized.read(vectors, count=len(times), track=tracks[label])
+            except ValueError as exc:  # another length, with the checksum that belongs to it
+                raise self._damaged(f"windows of vector number {label}") from exc
         for label in set(labels) - found.keys():
             raise LibraryError(f"the windows of vector number {label} vanished from {self.folder}: {REPAIR}")
         return found
