@@ -178,6 +178,29 @@ def test_what_cannot_be_repaired_is_left_alone(folder: Path) -> None:
         verify(folder / "nowhere")
 
 
+def test_a_repair_that_would_lose_all_tracks_is_refused(folder: Path) -> None:
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        db.execute("PRAGMA user_version = 2")  # whose checksums are of other columns
+    db.close()
+    with pytest.raises(LibraryError, match="too little of .* can be read: restore the library from a backup"):
+        verify(folder, repair=True)
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        db.execute(f"PRAGMA user_version = {schema.VERSION}")
+    db.close()
+    assert verify(folder).problems == []
+
+
+@pytest.mark.parametrize("length", [0, 7, 5 * DIM])
+def test_windows_of_another_length_are_damage_whatever_their_checksum_says(folder: Path, length: int) -> None:
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        schema.add_functions(db)
+        db.execute("UPDATE windows SET vectors = zeroblob(?) WHERE label = 7", (length,))
+        db.execute("UPDATE windows SET crc32 = checksum(label, starts_s, vectors) WHERE label = 7")
+    db.close()
+    with closing(Catalogue(folder)) as catalogue, pytest.raises(LibraryError, match="windows .* 7 in .* is damaged"):
+        catalogue.windows(7)
+
+
 def test_a_repair_waits_for_no_writer(folder: Path) -> None:
     catalogue = Catalogue(folder)
     with sqlite3.connect(folder / FILE_NAME) as db:
@@ -260,6 +283,15 @@ def test_a_damaged_export_is_refused(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
     with pytest.raises(LibraryError, match="no file"):
         import_library(tmp_path / "nothing", tmp_path / "new")
+
+
+def test_a_damaged_library_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(folder / FILE_NAME) as db:
+        db.execute("UPDATE windows SET vectors = zeroblob(7) WHERE label = 7")
+    db.close()
+    with pytest.raises(LibraryError, match="library is damaged .*windows.*, and nothing was exported: run"):
+        export_library(folder, tmp_path / "copy")
+    assert not list(tmp_path.glob("copy*"))
 
 
 def test_an_export_of_a_newer_version_is_named(folder: Path, tmp_path: Path) -> None:
