@@ -170,7 +170,10 @@ def running_server(
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
     if (repository / "audio_embedding").is_dir() and not (repository / "audio_encoder").is_dir():
         # Triton checks what an ensemble needs, but it does not know which model a Python model calls.
-        raise ServeError(f"{repository} has audio_embedding without audio_encoder, which it calls: export it again")
+        raise ServeError(
+            f"{repository} has audio_embedding but not audio_encoder, which audio_embedding calls: export the model "
+            "again"
+        )
     wheel = find_wheel()
     ports = claim(ports)
     with _workspace() as workspace, _marked_as_served(repository):
@@ -253,7 +256,7 @@ def _workspace() -> Iterator[Path]:
         if re.search(r"[^\w./+-]", str(workspace)):
             raise ServeError(
                 f"the temporary folder {workspace.parent} has a character in its name that Triton would pass to a "
-                "shell unquoted: set TMPDIR to another"
+                "shell unquoted: set TMPDIR to another folder"
             )
         yield workspace
     finally:
@@ -344,7 +347,7 @@ def _check_stub(stub: Path, *, environment: dict[str, str]) -> None:
         name = f"libpython{stub.parent.name}.so.1.0"
         raise ServeError(
             f"Triton's Python backend needs {name}: install Debian's libpython{stub.parent.name}, or use a Python "
-            f"that brings it ({started.stderr.strip()})"
+            f"that includes it ({started.stderr.strip()})"
         )
 
 

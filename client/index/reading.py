@@ -352,7 +352,7 @@ class Reader(Database):
         return self._chosen("missing")
 
     def warned(self) -> list[Track]:
-        """The tracks whose files do not decode completely."""
+        """The tracks whose files cannot be decoded completely."""
         return self._chosen("warning <> ''")
 
     def _chosen(self, condition: str) -> list[Track]:
