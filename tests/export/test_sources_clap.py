@@ -311,9 +311,12 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
         (
             widen_weight,
-            r"text_projection\.linear1\.bias of .* has the shape \(25,\); its own configuration makes it \(24,\)",
+            r"text_projection\.linear1\.bias of .* has the shape \(25,\); its configuration expects \(24,\)",
         ),
-        (lengthen_windows, "transformers cannot run .*, its processor and model do not fit: the wav size"),
+        (
+            lengthen_windows,
+            "transformers cannot run .*, because its processor and model do not fit together: the wav size",
+        ),
         (pad_otherwise, "pads short clips by 'repeat'; only 'repeatpad' can be exported"),
     ],
 )
@@ -409,11 +412,14 @@ def adapter_in_its_base(folder: Path) -> Path:
     [
         (
             bare_safetensors,
-            r"model\.safetensors holds the weights of a model alone; give the whole folder of the",
+            r"model\.safetensors holds only the weights of a model; give the whole folder of the",
         ),
-        (lambda folder: folder / "model.safetensors", r"alone; give the folder that it lies in, .*/tiny$"),
-        (bare_pickle, r"pytorch_model\.bin holds the weights of a CLAP alone; give the whole folder of the model"),
-        (laions_own, r"is a CLAP as LAION's own code writes it, .* give the same model as transformers publishes it"),
+        (lambda folder: folder / "model.safetensors", r"only the weights of .*; give its folder, .*/tiny$"),
+        (bare_pickle, r"pytorch_model\.bin holds only the weights of a CLAP; give the whole folder of the model"),
+        (
+            laions_own,
+            r"is a CLAP in the format of LAION's own code, .* give the same model in the format of transformers",
+        ),
         (adapter, r"is an adapter \(LoRA .*\) for laion/some-clap, not a model: .* merge_and_unload\(\)"),
         (lambda folder: adapter(folder) / "adapter_model.safetensors", "tiny is an adapter"),
         (adapter_in_its_base, "is an adapter .* for some other model, not a model"),

@@ -170,7 +170,7 @@ def spoil_tokenizer(folder: Path) -> None:
         (add_layer, r"missing: none; unknown: mulan\.text\.model\.encoder\.layer\.2\.output\.dense\.bias"),
         (
             widen_tensor,
-            r"learned_gamma of .* has the shape \(12,\); its configurations and other tensors make it \(13,\)",
+            r"learned_gamma of .* has the shape \(12,\); its configurations and other tensors expect \(13,\)",
         ),
         (
             drop_first_convolution,
@@ -181,7 +181,7 @@ def spoil_tokenizer(folder: Path) -> None:
         (spoil_tokenizer, r"tokenizer\.json is no tokenizer\.json: "),
         (
             change("config.json", "mulan.sr", 16_000),
-            "takes 16000 Hz; expected 24,000, for which MuQ's front end is made",
+            "has a sample rate of 16000 Hz; expected 24,000 Hz",
         ),
         (
             change("config.json", "mulan.clip_secs", None),
@@ -246,7 +246,7 @@ def test_what_it_was_started_from_may_come_from_the_hub(
     shutil.rmtree(folder / "OpenMuQ")
     assert main([str(folder), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert re.search(r"builds on OpenMuQ/MuQ-large-msd-iter and .*, by the hub or in its folder: 'OpenMuQ/MuQ", error)
+    assert re.search(r"needs OpenMuQ/MuQ-large-msd-iter and .*, from the hub or in its folder: 'OpenMuQ/MuQ", error)
     assert "could not be fetched from the Hugging Face hub" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
