@@ -383,7 +383,7 @@ def test_remove_missing_looks_first(
     assert main(["remove", library, "--missing"]) == 0
     back = sorted(str(music / name) for name in ("low.flac", "high.ogg"))
     out = capsys.readouterr().out.splitlines()
-    assert (out[0], sorted(line.strip() for line in out[1:])) == ("1 removed; 2 are there again and stay:", back)
+    assert (out[0], sorted(line.strip() for line in out[1:])) == ("1 removed; 2 have files again and stay:", back)
     assert main(["info", library, "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
     assert (info["tracks"], info["missing"]) == (2, 0)

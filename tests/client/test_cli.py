@@ -88,7 +88,7 @@ def test_search(run, library: Path, tones: Path) -> None:
 def test_a_search_shows_how_it_read_a_negation(run, library: Path, tones: Path) -> None:
     query = ("search", library, "low tone without high")
     status, out, err = run(*query, "--json")
-    assert (status, err) == (0, 'music-search: read as "low tone" without "high"; --literal takes it as it is\n')
+    assert (status, err) == (0, 'music-search: read as "low tone" without "high"; --literal turns this off\n')
     assert json.loads(out)[0]["reading"] == {"wanted": {"low tone": 1.0}, "unwanted": {"high": 1.0}, "parts": {}}
     status, out, err = run(*query, "--literal", "--json")
     assert (status, err) == (0, "")

@@ -228,7 +228,7 @@ def test_from_the_command_line(
     assert {place for place, _ in best} == {0, 1}
     assert listed(tmp_path / "tagged.m3u8") == [best[key] for key in sorted(best)]
     assert main(["mix", str(library), f"{low}=0", "--encoder", str(tiny_repository)]) == 2
-    assert "has no weight" in capsys.readouterr().err
+    assert "has the weight 0" in capsys.readouterr().err
     strange = write_audio(tones / "x=2.wav", tone(150, seconds=2.0))
     assert run("mix", library, strange, "-k", 1)[0]["path"] == str(low)
     shutil.copy(low, tones / "copy of low.wav")

@@ -234,10 +234,10 @@ def test_the_commands_take_urls(
     assert main(["info", library, "--json"]) == 0
     assert '"tracks": 2' in capsys.readouterr().out
     assert main(["add", library, folder, "--watch", *model]) == 2
-    assert "a store tells of no changes" in capsys.readouterr().err
+    assert "a store does not report changes" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["info", folder])
-    assert "is in a store, where music may be, but no library" in capsys.readouterr().err
+    assert "is in a store, but a library must be in a folder" in capsys.readouterr().err
 
 
 def test_a_listing_is_read_page_by_page(s3: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

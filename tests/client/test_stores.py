@@ -572,7 +572,9 @@ def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
         with pytest.raises(SystemExit) as caught:
             main([command, store.name])
         assert caught.value.code == 2
-        assert f"{store.name} is no folder: this is for libraries in folders" in capfd.readouterr().err
+        assert (
+            f"{store.name} is not a folder: this command works on libraries in folders only" in capfd.readouterr().err
+        )
 
 
 def test_two_writers_make_one_track_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_what_is_wrong_at_the_start_is_one_sentence(
     model = ("--encoder", tiny_repository)
     with server.bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        expected = f"cannot listen at 127.0.0.1, port {port} (Address already in use): --port 0 takes any that is free"
+        expected = f"cannot listen at 127.0.0.1, port {port} (Address already in use): --port 0 takes any free port"
         assert said(library, *model, "--port", port) == expected
     assert "expected 0 to 65535" in said(library, *model, "--port", 70_000)
     assert "cannot listen at nobody.invalid" in said(library, *model, "--host", "nobody.invalid", "--token", "12345678")
