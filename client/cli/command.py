@@ -27,7 +27,7 @@ def library_or_file(text: str) -> str | Path:
 def folder(text: str) -> Path:
     if is_milvus(text):
         raise argparse.ArgumentTypeError(
-            f"{text} is not a folder: this command works on libraries in folders only, Milvus cares for its own files"
+            f"{text} is not a folder: this command works on libraries in folders only, Milvus manages its own files"
         )
     return Path(library(text))
 

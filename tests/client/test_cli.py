@@ -105,7 +105,7 @@ def test_a_search_says_that_a_text_is_too_long(library: Path, tiny_repository: P
     main_of = "import sys; from client.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", main_of, "search", library, long, "--json", "--encoder", tiny_repository]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-    assert "longer than the 40 tokens that the model takes: the mean of its 2 parts stands for it" in done.stderr
+    assert "longer than the 40 tokens that the model takes: the mean vector of its 2 parts is used" in done.stderr
     assert len(json.loads(done.stdout)[0]["reading"]["parts"][long]) == 2
 
 

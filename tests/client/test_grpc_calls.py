@@ -403,9 +403,11 @@ def test_a_server_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
     server = serve({CONFIGS: configs_of(tiny_repository), INFERS: infers(ONE)}, credentials=tls(certificates))
     encoder = TritonEncoder(server.url, ca_file=certificates["ca"])
     np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
-    with pytest.raises(EncoderError, match="fails TLS's handshake: name its authority in MUSICSEARCH_CA_FILE"):
+    with pytest.raises(
+        EncoderError, match="fails the TLS handshake: name its certificate authority in MUSICSEARCH_CA_FILE"
+    ):
         TritonEncoder(server.url)
-    with pytest.raises(EncoderError, match="fails TLS's handshake"):  # the certificate is for 127.0.0.1 only
+    with pytest.raises(EncoderError, match="fails the TLS handshake"):  # the certificate is for 127.0.0.1 only
         TritonEncoder(server.url.replace("127.0.0.1", "localhost"), ca_file=certificates["ca"])
     with pytest.raises(ServerUnavailable):
         TritonEncoder(server.url.replace("grpcs", "grpc"))

@@ -183,7 +183,9 @@ def test_xspf_and_jspf() -> None:
 
 
 def test_a_playlist_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"names no format of playlists: let it end in \.m3u8, \.xspf or \.jspf"):
+    with pytest.raises(
+        QueryError, match=r"has no known playlist format: use a name that ends in \.m3u8, \.xspf or \.jspf"
+    ):
         write_playlist(tmp_path / "list.txt", ENTRIES)
     with pytest.raises(QueryError, match=r"cannot write .*: No such file or directory"):
         write_playlist(tmp_path / "nowhere/list.m3u8", ENTRIES)

@@ -228,7 +228,7 @@ def test_the_commands_take_urls(
     assert main(["add", library, folder, *model]) == 0
     s3.gate = lambda environ: ("503 Slow Down", "ServiceUnavailable")
     assert main(["remove", library, "--missing"]) == 2
-    assert "so nobody knows whether it is still there" in capsys.readouterr().err
+    assert "so it is not known whether the file still exists" in capsys.readouterr().err
     s3.reset()
     assert main(["remove", library, "--missing"]) == 0
     assert main(["info", library, "--json"]) == 0
@@ -395,8 +395,8 @@ def test_a_file_that_a_store_does_not_give_is_left_for_the_next_time(
     ("refusal", "match"),
     [
         (UNAVAILABLE, r"its store does not answer .*add again to go on"),
-        (("400 Bad Request", "ExpiredToken"), r"takes no credentials of ours .*renew them"),
-        (("403 Forbidden", "InvalidAccessKeyId"), r"takes no credentials of ours"),
+        (("400 Bad Request", "ExpiredToken"), r"rejects the credentials .*renew them"),
+        (("403 Forbidden", "InvalidAccessKeyId"), r"rejects the credentials"),
     ],
     ids=["503", "expired", "revoked"],
 )
@@ -446,7 +446,7 @@ def test_a_forbidden_object_is_no_fault_of_the_store(s3: S3Server, filled: Bucke
     s3.gate = of_objects(("403 Forbidden", "AccessDenied"), named="album")
     report = ms.add(f"{filled.url}/in", progress=False)
     assert (report.added, ms.failed()) == (1, [])
-    assert all("gives no access to it" in failed.reason for failed in report.failed)
+    assert all("denies access to it" in failed.reason for failed in report.failed)
 
 
 def test_tags_that_a_store_does_not_give_are_not_taken_for_none(s3: S3Server, filled: Bucket) -> None:
@@ -525,7 +525,7 @@ def test_without_credentials(s3: S3Server, ms: MusicSearch, tmp_path: Path, monk
     monkeypatch.setattr(remote, "_stores", {})
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     [failed] = ms.add("s3://bucket/music", progress=False).failed
-    assert "its store takes no credentials of ours (Unable to locate credentials)" in failed.reason
+    assert "its store rejects the credentials (Unable to locate credentials)" in failed.reason
 
 
 def test_where_nobody_answers(s3: S3Server, ms: MusicSearch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -456,7 +456,7 @@ def test_export_from_the_terminal(
     assert main(["export", str(source.folder), "--to", address]) == 0
     assert capsys.readouterr().out == f"30 tracks, 30 of them written to {address}\n"
     assert main(["export", str(source.folder), "--to", "somewhere"]) == 2
-    assert "'somewhere' is no Milvus address, such as milvus://" in capsys.readouterr().err
+    assert "'somewhere' is neither a Milvus address, such as milvus://" in capsys.readouterr().err
 
 
 def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalogue, str]) -> None:
