@@ -202,7 +202,7 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
         )
         if not hits:
             if not ms.info().tracks:
-                problem = "the library has no tracks; add some with `music-search add`"
+                problem = "the library holds no tracks; add some with `music-search add`"
             elif query.get("names") == "only":
                 problem = "nothing found: no title, artist or album matches; leave out --names only to search by sound"
             else:

@@ -158,7 +158,7 @@ def test_refused_is_what_loses_more_than_half(
 def test_what_does_not_decode_at_all_is_refused(whole: Callable[[str], bytes], tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes(b"no music at all\n" * 5000)
-    with pytest.raises(DecodeError, match=r"not a readable audio file|nothing in it decodes"):
+    with pytest.raises(DecodeError, match=r"not a readable audio file|contains no audio"):
         read(path)
 
 

@@ -414,7 +414,7 @@ def test_a_server_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
 
 
 def test_a_server_without_tls_is_named_as_such(serve: Serve, certificates: dict[str, Path]) -> None:
-    with pytest.raises(EncoderError, match="does not speak TLS: address it as grpc://"):
+    with pytest.raises(EncoderError, match="does not speak TLS: use grpc://"):
         TritonEncoder(serve({}).url.replace("grpc", "grpcs"), ca_file=certificates["ca"])
 
 
@@ -426,7 +426,7 @@ def test_a_client_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
     np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
     with pytest.raises(ServerUnavailable):
         TritonEncoder(server.url, ca_file=ca)
-    with pytest.raises(EncoderError, match="its key belongs to another certificate"):
+    with pytest.raises(EncoderError, match="the key belongs to another certificate"):
         TritonEncoder(server.url, ca_file=ca, cert_file=ca, key_file=key)
 
 

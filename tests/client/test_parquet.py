@@ -470,7 +470,7 @@ def test_from_the_terminal(
     assert main(["export", library, str(tmp_path / "c.parquet"), "--encoder", str(tiny_repository)]) == 2
     assert "name its model, or no model" in capsys.readouterr().err
     assert main(["export", "milvus://host/music", str(tmp_path / "file")]) == 2
-    assert "a Milvus library is exported to a FILE.parquet" in capsys.readouterr().err
+    assert "export a Milvus library to FILE.parquet" in capsys.readouterr().err
 
 
 def test_the_model_that_comes_with_it_is_known(tmp_path: Path, tiny_repository: Path, tones: Path, monkeypatch) -> None:

@@ -234,7 +234,7 @@ def test_what_one_client_has_open_leaves_room_for_others() -> None:
         scopes = [{"type": "http", "client": (host, 1)} for host in ("10.0.0.1",) * 2 + ("127.0.0.1",) * 3]
         tasks = [asyncio.create_task(share(scope, None, None)) for scope in scopes]
         await asyncio.sleep(0)
-        with pytest.raises(safety.Problem, match="too many requests of yours"):
+        with pytest.raises(safety.Problem, match="too many of your requests"):
             await share(scopes[0], None, None)
         tasks.append(asyncio.create_task(share({"type": "http", "client": ("10.0.0.2", 1)}, None, None)))
         tasks[0].cancel()
