@@ -153,7 +153,7 @@ def unwrap_names(state_dict: Mapping[str, Tensor], *, path: Path) -> dict[str, T
         plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)
         if plain in unwrapped:
             raise CheckpointError(
-                f"{path} holds {plain} twice, as DistributedDataParallel or torch.compile name it and without; "
+                f"{path} holds {plain} twice, with and without the prefix of DistributedDataParallel or torch.compile; "
                 "give a checkpoint of one model"
             )
         unwrapped[plain] = tensor

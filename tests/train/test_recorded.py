@@ -143,8 +143,8 @@ def test_music_that_cannot_be_had_is_one_sentence(
     if shutil.which("apt-get"):
         assert "apt-get knows no package 'no-such-music-here'; see how" in said("--packages", "no-such-music-here")
     monkeypatch.setenv("PATH", str(empty_folder))
-    assert "there is no apt-get here, which fetches the package 'zaz-data'" in said("--packages", "zaz-data")
-    assert "there is no dpkg-deb here, which unpacks" in said(tmp_path / "bad.deb")
+    assert "apt-get, which fetches the package 'zaz-data', is not installed" in said("--packages", "zaz-data")
+    assert "dpkg-deb, which unpacks " in said(tmp_path / "bad.deb")
 
 
 @needs_dpkg

@@ -92,7 +92,7 @@ def test_a_table_is_trained_row_by_row_and_kept(
     kept.write_text(kept.read_text(encoding="utf-8")[:100], encoding="utf-8")
     assert main([*command, "--set", *TINY]) == 2
     assert capsys.readouterr().err.endswith(
-        "muscall-4.json is damaged; remove it, and the trained row is measured again\n"
+        "muscall-4.json is damaged; remove it, then the trained row is measured again\n"
     )
 
 

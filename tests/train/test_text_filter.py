@@ -67,7 +67,7 @@ def test_clean_touches_short_texts_alone_and_drops_rows_that_lose_all(tmp_path: 
     assert (cleaned["3"].labels, cleaned["3"].extra) == (("rock",), {"artist_id": "7"})
     assert cleaned["3"].audio.resolve() == tmp_path / "3.wav"
     said = capsys.readouterr().out
-    assert "captions: 5 looked at, 3 changed, 1 dropped" in said
+    assert "captions: 5 checked, 3 changed, 1 dropped" in said
     assert "4 rows in" in said
 
 
@@ -168,7 +168,7 @@ def test_the_fitted_filter_keeps_what_describes_music(
     assert main([*apply, str(tmp_path / "new.jsonl")]) == 0
     kept = {row.track_id: row.captions for row in read_manifest(tmp_path / "new.jsonl")}
     assert kept == {"1": ("a rough low tone",), "4": ("A rough low tone. High tone!",), "3": ("fast",)}
-    assert "captions: 4 looked at, 1 changed, 2 dropped" in capsys.readouterr().out
+    assert "captions: 4 checked, 1 changed, 2 dropped" in capsys.readouterr().out
     assert main([*apply, str(tmp_path / "new.jsonl"), "--threshold", "1.5"]) == 2
     assert "--threshold is 1.5; expected a probability" in capsys.readouterr().err
 

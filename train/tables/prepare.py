@@ -162,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", type=Path, help="that train.corpus wrote, or train.data merge of several such")
+    parser.add_argument(
+        "manifest", type=Path, help="manifest of train.corpus, or several of them after train.data merge"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(arguments)
     try:
@@ -171,8 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
         playlists = make_playlists(rows)
         if len({playlist.style for playlist in playlists}) < 2:
             raise ManifestError(
-                f"{args.manifest} has {len(playlists)} groups of {MIN_TRACKS} test tracks or more of one style and "
-                "mood; expected several styles: render more test tracks (python -m train.corpus --split test)"
+                f"{args.manifest} has {len(playlists)} groups of at least {MIN_TRACKS} test tracks with the same style "
+                "and mood; expected several styles: render more test tracks (python -m train.corpus --split test)"
             )
         args.out.mkdir(parents=True, exist_ok=True)
         pairs = (replace(row, captions=tuple(_by_source(row)["long_form"])) for row in rows)
@@ -198,8 +200,8 @@ def _check_rendered(rows: Sequence[Row], *, manifest: Path) -> None:
     for row in rows:
         if "caption_styles" not in row.extra or "attributes" not in row.extra:
             raise ManifestError(
-                f"{manifest}: track {row.track_id} has no caption_styles and attributes; expected a corpus that "
-                "train.corpus rendered: of other music, write the files of --help yourself"
+                f"{manifest}: track {row.track_id} has no caption_styles and attributes; expected a corpus of "
+                "train.corpus: for other music, write the files of --help yourself"
             )
     if sum(row.split == "train" for row in rows) < LABELLED // 2:
         raise ManifestError(f"{manifest} has fewer than {LABELLED // 2} training tracks; render more")
