@@ -49,7 +49,7 @@ def find_file(root: Path, *places: str) -> Path:
     for place in places:
         if (root / place).is_file():
             return root / place
-    raise AdapterError(f"{root} holds no {' or '.join(places)}; give the folder that does")
+    raise AdapterError(f"{root} holds no {' or '.join(places)}; give the folder of this file")
 
 
 def read_table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
