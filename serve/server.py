@@ -214,7 +214,7 @@ def find_wheel() -> Wheel:
         minors = sorted(int(folder.name.removeprefix("3.")) for folder in stub.parents[1].glob("3.*"))
         raise ServeError(
             f"nvidia-pytriton {wheel.version} runs models under Python 3.{minors[0]} to 3.{minors[-1]}, not {version}: "
-            "make the virtual environment with one of those"
+            "make the virtual environment with one of these versions"
         )
     return Wheel(
         tritonserver=triton / "bin" / "tritonserver",
@@ -241,7 +241,7 @@ def claim(ports: Ports) -> Ports:
             except OSError as error:
                 raise ServeError(
                     f"{name} port {port} cannot be used ({error.strerror}): "
-                    f"stop what listens on {LOOPBACK}:{port}, or choose another {name} port"
+                    f"stop the program that listens on {LOOPBACK}:{port}, or choose another {name} port"
                 ) from error
             claimed[name] = probe.getsockname()[1]
     return Ports(**claimed)

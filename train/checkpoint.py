@@ -174,7 +174,7 @@ def read_tensors(path: Path) -> Any:
     except pickle.UnpicklingError as exc:
         if "GLOBAL" in str(exc) or "Unsupported class" in str(exc):
             raise CheckpointError(
-                f"{path} carries code besides tensors and was not loaded; give one of tensors and plain values only"
+                f"{path} carries code besides tensors and was not loaded; give a file of tensors and plain values only"
             ) from exc
         raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:

@@ -280,7 +280,7 @@ def _tensors(name: str) -> tuple[dict[str, Tensor], Path]:
 def _shape(tensors: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:
     if name not in tensors or tensors[name].ndim != axes:
         raise CheckpointError(
-            f"the weights have no tensor {name} of {axes} axes; expected those of a MuQ-MuLan as muq 0.1 saves it"
+            f"the weights have no tensor {name} of {axes} axes; expected the weights of a MuQ-MuLan from muq 0.1"
         )
     return tuple(tensors[name].shape)
 
@@ -401,7 +401,7 @@ def _load_tensors(model: AssembledDualEncoder, tensors: Mapping[str, Tensor], *,
             unknown.append(tensor)
     if missing or unknown:
         raise CheckpointError(
-            f"the weights of {name} are not those of a MuQ-MuLan as muq 0.1 saves it (missing: {first_names(missing)}; "
+            f"the weights of {name} are not the weights of a MuQ-MuLan from muq 0.1 (missing: {first_names(missing)}; "
             f"unknown: {first_names(unknown)}); copy or download it again"
         )
     loaded = {
