@@ -176,6 +176,6 @@ def read_tensors(path: Path) -> Any:
             raise CheckpointError(
                 f"{path} carries code besides tensors and was not loaded; give a file of tensors and plain values only"
             ) from exc
-        raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc
+        raise CheckpointError(f"{path} is damaged or not a PyTorch checkpoint; copy or train it again") from exc
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
-        raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc
+        raise CheckpointError(f"{path} is damaged or not a PyTorch checkpoint; copy or train it again") from exc

@@ -154,7 +154,7 @@ def read_tokenizer(folder: Path, *, key: str) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises no narrower exception
-        raise ConfigError(f"{key}: {path} is no tokenizer ({exc}); save the fast tokenizer there") from exc
+        raise ConfigError(f"{key}: {path} is not a tokenizer ({exc}); save the fast tokenizer there") from exc
 
 
 def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequence[Row]) -> Tokenizer:

@@ -454,7 +454,7 @@ def _begins_and_ends(path: Path) -> tuple[bytes, bytes]:
 def _opened(source: Path) -> Iterator[pq.ParquetFile]:
     first, last = _begins_and_ends(source)
     if first != _MAGIC:
-        raise LibraryError(f"{source} is no Parquet file: name one that `music-search export` wrote")
+        raise LibraryError(f"{source} is not a Parquet file: name one that `music-search export` wrote")
     if last != _MAGIC:
         raise LibraryError(f"{source} is not complete, its end is missing: copy it again, or {_AGAIN}")
     with _translated(source):

@@ -237,7 +237,7 @@ def _roberta(name: str) -> tuple[XLMRobertaConfig, int]:
     try:
         config = XLMRobertaConfig.from_dict(content)
     except Exception as exc:  # transformers raises its own
-        raise CheckpointError(f"{name}/config.json is no configuration of XLM-RoBERTa: {exc}") from exc
+        raise CheckpointError(f"{name}/config.json is not a configuration of XLM-RoBERTa: {exc}") from exc
     if config.pad_token_id is None:
         raise CheckpointError(f"{name}/config.json gives no pad_token_id; copy or download it again")
     return config, config.pad_token_id
@@ -249,7 +249,7 @@ def _tokenizer(name: str, *, vocab_size: int, padding_id: int) -> str:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises plain Exception
-        raise CheckpointError(f"{path} is no tokenizer.json: {exc}") from exc
+        raise CheckpointError(f"{path} is not a tokenizer.json: {exc}") from exc
     token = tokenizer.id_to_token(padding_id)
     if tokenizer.get_vocab_size() > vocab_size or token is None:
         raise CheckpointError(

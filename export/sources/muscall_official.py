@@ -300,7 +300,7 @@ def _tokenizer(name: str, *, text: TextTransformerConfig) -> TextTokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises plain Exception
-        raise CheckpointError(f"{path} is no tokenizer.json: {exc}") from exc
+        raise CheckpointError(f"{path} is not a tokenizer.json: {exc}") from exc
     if tokenizer.get_vocab_size() != text.vocab_size:
         raise CheckpointError(
             f"the tokenizer {name} has {tokenizer.get_vocab_size()} tokens, but the checkpoint has {text.vocab_size}; "

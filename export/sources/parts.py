@@ -26,9 +26,9 @@ def read_configuration(name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise CheckpointError(f"{path} is no model configuration; copy or download it again") from exc
+        raise CheckpointError(f"{path} is not a model configuration; copy or download it again") from exc
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no model configuration; copy or download it again")
+        raise CheckpointError(f"{path} is not a model configuration; copy or download it again")
     return content
 
 

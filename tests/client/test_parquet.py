@@ -320,8 +320,8 @@ def test_a_file_of_a_newer_version(exported: Path, tmp_path: Path) -> None:
 def test_what_is_no_parquet_file(exported: Path, tmp_path: Path) -> None:
     whole = exported.read_bytes()
     for content, message in (
-        (b"", "is no Parquet file"),
-        (b"track_id,path\n", "is no Parquet file"),
+        (b"", "is not a Parquet file"),
+        (b"track_id,path\n", "is not a Parquet file"),
         (whole[: len(whole) // 2], "is not complete, its end is missing"),
         (whole[:4], r"is damaged \("),
         (whole[:1_000] + whole[-1_000:], r"is damaged \("),

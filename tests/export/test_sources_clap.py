@@ -220,7 +220,9 @@ def test_a_hub_name_without_a_network_is_one_sentence(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert main(["laion/no-such-clap", "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "'laion/no-such-clap' is no file or folder here and could not be fetched from the Hugging Face hub" in error
+    assert (
+        "'laion/no-such-clap' is not a file or folder here and could not be fetched from the Hugging Face hub" in error
+    )
     assert "give a downloaded folder" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -233,7 +235,7 @@ def test_what_is_no_clap_is_refused_before_its_weights_are_read(tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"is a model of type 'clip'; expected 'clap'"):
         load_source(tmp_path)
     (tmp_path / "config.json").write_text("no JSON")
-    with pytest.raises(CheckpointError, match=r"is no model configuration"):
+    with pytest.raises(CheckpointError, match=r"is not a model configuration"):
         load_source(tmp_path)
 
 

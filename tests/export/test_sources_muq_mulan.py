@@ -178,7 +178,7 @@ def spoil_tokenizer(folder: Path) -> None:
         ),
         (cut_weights, r"model\.safetensors holds no complete weights: .*; copy or download it again"),
         (drop_weights, r"has neither model\.safetensors nor pytorch_model\.bin; give the whole folder"),
-        (spoil_tokenizer, r"tokenizer\.json is no tokenizer\.json: "),
+        (spoil_tokenizer, r"tokenizer\.json is not a tokenizer\.json: "),
         (
             change("config.json", "mulan.sr", 16_000),
             "has a sample rate of 16000 Hz; expected 24,000 Hz",

@@ -172,7 +172,7 @@ def test_without_a_tokenizer_it_says_which_option_to_give(
     with pytest.raises(CheckpointError, match=r"needs CLIP's tokenizer \(--tokenizer\): 'no-owner/no-tokenizer' is no"):
         load_source(tmp_path / "best_model.pth.tar", tokenizer="no-owner/no-tokenizer")
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"is no tokenizer\.json"):
+    with pytest.raises(CheckpointError, match=r"is not a tokenizer\.json"):
         load_source(tmp_path / "best_model.pth.tar", tokenizer=str(tmp_path))
 
 

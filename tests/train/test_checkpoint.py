@@ -167,7 +167,7 @@ def test_an_unknown_configuration_key_is_refused(saved: Path):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"PK\x03\x04 half a zip"])
 def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "ckpt.pt").write_bytes(content)
-    with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint"):
+    with pytest.raises(CheckpointError, match="damaged or not a PyTorch checkpoint"):
         load_checkpoint(tmp_path / "ckpt.pt")
 
 

@@ -139,7 +139,7 @@ def test_music_that_cannot_be_had_is_one_sentence(
     assert "none of 1 audio files is music of 20 s or more (1 shorter than 20 s)" in said(empty_folder, "--workers", 1)
     if shutil.which("dpkg-deb"):
         (tmp_path / "bad.deb").write_bytes(b"!<arch>\nbroken")
-        assert "bad.deb is no Debian package that dpkg-deb can read" in said(tmp_path / "bad.deb")
+        assert "bad.deb is not a Debian package that dpkg-deb can read" in said(tmp_path / "bad.deb")
     if shutil.which("apt-get"):
         assert "apt-get knows no package 'no-such-music-here'; see how" in said("--packages", "no-such-music-here")
     monkeypatch.setenv("PATH", str(empty_folder))

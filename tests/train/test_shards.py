@@ -331,7 +331,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         r"other\.tar: key 'a' has the files a\.flac, a\.txt; expected a recording and its \.json",
     ),
     "empty": (lambda f: write_tar(f / "other.tar"), "other.tar", r"other\.tar holds no row; expected recordings and"),
-    "no tar": (lambda f: (f / "other.tar").write_text("no tar" * 200), "other.tar", r"other\.tar is no tar \("),
+    "no tar": (lambda f: (f / "other.tar").write_text("no tar" * 200), "other.tar", r"other\.tar is not a tar \("),
     "a key twice": (
         lambda f: write_tar(f / "other.tar", *[(f"a.{kind}", b"{}") for kind in ("flac", "json", "flac", "json")]),
         "other.tar",
@@ -347,7 +347,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no object": (
         lambda f: write_tar(f / "other.tar", ("a.flac", b"a"), ("a.json", b"[]")),
         "other.tar",
-        r"other\.tar, a\.json: no JSON object; expected one",
+        r"other\.tar, a\.json: not a JSON object; expected one",
     ),
     "a bad row": (
         lambda f: write_tar(f / "other.tar", ("a.flac", b"a"), ("a.json", b'{"split": "dev"}')),

@@ -200,7 +200,7 @@ def test_what_is_no_filter_is_an_error(tmp_path: Path, tiny_text_model: Path):
         read_labelled(tmp_path / "none.jsonl")
     with pytest.raises(TextFilterError, match=r"holds no filter\.json; give a folder"):
         TextFilter.load(tiny_text_model)
-    with pytest.raises(TextFilterError, match=r"is no BERT folder"):
+    with pytest.raises(TextFilterError, match=r"is not a BERT folder"):
         fit_text_filter(texts, init_from=str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
     (tmp_path / "tokenizer.json").write_bytes((tiny_text_model / "tokenizer.json").read_bytes())

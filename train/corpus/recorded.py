@@ -99,7 +99,7 @@ def unpack_package(deb: Path, *, packages: Path) -> Path:
     asked = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=False)
     control = _parse_control(asked.stdout)
     if asked.returncode or "Package" not in control:
-        raise RecordedError(f"{deb} is no Debian package that dpkg-deb can read; fetch it again")
+        raise RecordedError(f"{deb} is not a Debian package that dpkg-deb can read; fetch it again")
     folder = packages / control["Package"]
     if folder.is_dir():
         return folder

@@ -206,7 +206,7 @@ def _files(file: BinaryIO, *, shard: str) -> Iterator[tarfile.TarInfo]:
                 if info.isfile():
                     yield info
     except tarfile.ReadError as exc:
-        raise ManifestError(cut if str(exc) == "unexpected end of data" else f"{shard} is no tar ({exc})") from exc
+        raise ManifestError(cut if str(exc) == "unexpected end of data" else f"{shard} is not a tar ({exc})") from exc
     file.seek(end)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise ManifestError(cut)
@@ -223,7 +223,7 @@ def _values(content: bytes, *, where: str) -> dict[str, Any]:
     except ValueError as exc:  # also raised if the content is not UTF-8
         raise ManifestError(f"{where}: not JSON ({exc}); expected an object") from exc
     if not isinstance(values, dict):
-        raise ManifestError(f"{where}: no JSON object; expected one")
+        raise ManifestError(f"{where}: not a JSON object; expected one")
     return values
 
 

@@ -104,7 +104,7 @@ def read_ontology(path: Path) -> dict[str, SoundClass]:
     for one in classes.values():
         missing = [child for child in one.children if child not in classes]
         if missing:
-            raise AdapterError(f"{path}: {one.name!r} has the child {missing[0]}, which is no class of the file")
+            raise AdapterError(f"{path}: {one.name!r} has the child {missing[0]}, which is not a class of the file")
     _refuse_cycles(classes, path=path)
     return classes
 

@@ -70,7 +70,7 @@ def read_table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> I
                 yield row
         except (csv.Error, UnicodeDecodeError) as exc:
             raise AdapterError(
-                f"{path}, line {reader.line_num + 1}: no table ({exc}); download the file again"
+                f"{path}, line {reader.line_num + 1}: not a table ({exc}); download the file again"
             ) from exc
 
 
