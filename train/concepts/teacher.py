@@ -1,7 +1,7 @@
-"""python -m train.concepts.teacher --musicnn WHEEL --yamnet WHEEL --out teacher.onnx: the published networks' tags as
-one graph, for `loss.teacher`: float32 waveform [n, samples] of 16 kHz -> float32 logits [n, tags].
+"""python -m train.concepts.teacher --musicnn WHEEL --yamnet WHEEL --out teacher.onnx: export the tags of the
+published networks as one graph for `loss.teacher`: float32 waveform [n, samples] at 16 kHz -> float32 logits [n, tags].
 
-Only tags that a concept is read off: YAMNet's others are of dogs and doors.
+The graph has only the tags that a concept uses. YAMNet's other tags are about dogs and doors.
 """
 
 import argparse

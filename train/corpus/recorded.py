@@ -1,9 +1,9 @@
 """Recorded music as rows without captions: `python -m train.corpus.recorded --out DIR [FOLDER ...] [--debian]`.
 
-The music comes from folders, or from Debian packages that carry free music (`debian_music.txt` names them), which are
-fetched with apt-get and unpacked without being installed. DIR/manifest.jsonl gets a row for each recording of at least
-20 s, with its source "recorded" and where it comes from; DIR/left_out.jsonl says what was left out, and why. Whether a
-recording is of "train" or "val" depends on its sound alone, so it stays what it is when others come or go.
+The music comes from folders or from Debian packages with free music (`debian_music.txt` names them). apt-get fetches
+the packages; they are unpacked, not installed. DIR/manifest.jsonl gets a row for each recording of at least 20 s, with
+the source "recorded" and its origin. DIR/left_out.jsonl lists the files that were left out, and why. The split of a
+recording, "train" or "val", depends only on its sound, so it does not change when others are added or removed.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """python -m train.data adapt | merge | split | decode | pack | check | filter: make a manifest from a public data set,
-join several, divide one at random, decode recordings once and for all, pack them into shards, look for what would hurt
-a run, keep the recordings and texts that are of music.
+merge manifests, split a manifest at random, decode recordings before training, pack them into shards, find problems
+that would hurt a run, keep only recordings and texts about music.
 """
 
 import argparse

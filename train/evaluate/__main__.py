@@ -1,4 +1,4 @@
-"""python -m train.evaluate PROTOCOL --ckpt CKPT --data DATA [--split test] [--json]; PROTOCOL --help says more."""
+"""python -m train.evaluate PROTOCOL --ckpt CKPT --data DATA [--split test] [--json]; see PROTOCOL --help."""
 
 import argparse
 import json

@@ -1,8 +1,8 @@
 """python -m train.tables NAME --data FOLDER --out RUNS: a table or figure of a paper, on your own data.
 
-A row is one run, in RUNS under its own name; a table that was stopped goes on where it was, and tables share rows. The
-data are not the papers', so what compares is the order of the rows, not their figures. `python -m train.tables.prepare`
-makes the folder from a rendered corpus, and says what its files hold.
+Each row is one run, in a folder of RUNS. Tables share rows, and a stopped table continues where it stopped. The data
+are not those of the papers, so compare the order of the rows, not their figures. `python -m train.tables.prepare` makes
+the data folder from a rendered corpus, and describes its files.
 """
 
 import argparse
