@@ -307,7 +307,10 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
     ("damage", "message"),
     [
         (cut_weights, "holds no complete CLAP: "),
-        (drop_tokenizer, r"has no tokenizer \(no tokenizer\.json and no vocab\.json with merges\.txt\), and without one"),
+        (
+            drop_tokenizer,
+            r"has no tokenizer \(no tokenizer\.json and no vocab\.json with merges\.txt\), and without one",
+        ),
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
         (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),

@@ -451,7 +451,7 @@ def test_what_cannot_be_adapted_is_one_sentence(tmp_path: Path, song_describer: 
     with pytest.raises(AdapterError, match=r"no audio folder .*nowhere"):
         adapt("song_describer", tmp_path, audio=tmp_path / "nowhere")
     (tmp_path / "other").mkdir()
-    with pytest.raises(AdapterError, match=r"none of the 2 recordings .* lies in .*other .*'1004034'.* --audio"):
+    with pytest.raises(AdapterError, match=r"none of the 2 recordings .* is in .*other .*'1004034'.* --audio"):
         adapt("song_describer", song_describer, audio=tmp_path / "other")
     (tmp_path / "song_describer.csv").write_text("caption_id,caption\n")
     with pytest.raises(AdapterError, match="has no column track_id, is_valid_subset"):

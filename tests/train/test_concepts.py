@@ -197,7 +197,9 @@ def test_both_halves_are_weighed_as_configured(tiny_overrides: list[str]):
 
 def test_a_fusion_of_different_windows_is_refused(tiny_overrides: list[str]):
     part = {**BESIDE["parts"][0], "frontend": {**BESIDE["parts"][0]["frontend"], "window_s": 2.0}}
-    with pytest.raises(ConfigError, match="audio_yamnet takes windows of 32000 samples at 16000 Hz, the tower beside"):
+    with pytest.raises(
+        ConfigError, match="audio_yamnet takes windows of 32000 samples at 16000 Hz, but the learned tower"
+    ):
         small_model(tiny_overrides, parts=[part])
 
 

@@ -366,5 +366,5 @@ def test_a_missing_or_empty_file_and_a_repeated_track_are_refused(tmp_path: Path
         read_triplets(tmp_path / "nowhere.jsonl")
     with pytest.raises(EvaluationError, match="is empty; expected JSON Lines with anchor, positive, negative"):
         read_triplets(write(tmp_path / "empty.jsonl"))
-    with pytest.raises(EvaluationError, match="track_id '0' stands twice"):
+    with pytest.raises(EvaluationError, match="track_id '0' is twice in the manifest"):
         read_playlists(write(tmp_path / "p.jsonl", {"title": "x", "tracks": ["0"]}), rows=[ROWS[0], ROWS[0]])

@@ -140,8 +140,8 @@ def test_the_log_magnitude_is_that_of_an_fft():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"audio": {"tower": "audio_musicnn"}}, "frontend of audio_musicnn has n_fft 640.*want 512"),
-        ({"audio": {"tower": "audio_yamnet"}}, "frontend of audio_yamnet has n_fft 640.*want 512"),
+        ({"audio": {"tower": "audio_musicnn"}}, "frontend of audio_musicnn has n_fft 640.*need 512"),
+        ({"audio": {"tower": "audio_yamnet"}}, "frontend of audio_yamnet has n_fft 640.*need 512"),
         ({"frontend": {"mel_scale": "bark"}}, "mel_scale is 'bark'; expected 'htk' or 'slaney'"),
         ({"frontend": {"hann_samples": 700}}, "hann_samples is 700; expected 1 to n_fft = 640"),
     ],
