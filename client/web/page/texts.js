@@ -389,7 +389,7 @@ export const T = {
   missingLabel: "missing",
   failedLabel: "not readable",
   model: (/** @type {string} */ model, /** @type {string} */ print, /** @type {number | null} */ seconds) =>
-    `Model ${model} (${print.slice(0, 8)})${seconds ? `, in windows of ${Math.round(seconds * 10) / 10} s` : ""}`,
+    `Model ${model} (${print.slice(0, 8)})${seconds ? `, windows of ${Math.round(seconds * 10) / 10} s` : ""}`,
   addTitle: "Add music",
   addHint: "A folder on this computer. Files that are already in the library are skipped.",
   addElsewhere: "Folders are added on the computer that holds the library.",
