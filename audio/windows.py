@@ -84,7 +84,7 @@ class WindowReader:
         far: bool = False,
     ) -> None:
         if not 0 <= start_s < (math.inf if end_s is None else end_s):
-            raise DecodeError(f"has no part from {start_s} to {end_s} s: start at 0 or later, and end after it")
+            raise DecodeError(f"has no part from {start_s} to {end_s} s: expected 0 <= start < end")
         self.duration_s = 0.0
         self._recording = Recording(source, sample_rate_hz=sample_rate_hz, far=far)
         self._rate_hz = sample_rate_hz
@@ -129,7 +129,7 @@ class WindowReader:
                     window, filled, number = np.zeros(self._size, np.float32), 0, number + 1
         self.duration_s = read / self._rate_hz
         if read == 0:
-            raise DecodeError(f"nothing in it from {self._start_s} s on decodes as audio")
+            raise DecodeError(f"contains no audio that can be decoded from {self._start_s} s on")
         if self.duration_s < MIN_DURATION_S:
             raise DecodeError(f"too short: {self.duration_s:.2f} s, at least {MIN_DURATION_S} s are needed")
         if peak < SILENCE_PEAK:

@@ -125,7 +125,7 @@ class Decoder:
                 self._process = _Process(self._options)
             except OSError as exc:
                 self._may_start = False
-                log.warning("decoding goes on in one process, which is slower: %s", exc)
+                log.warning("decoding continues in one process, which is slower: %s", exc)
         return self._process
 
     @contextmanager

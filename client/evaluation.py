@@ -75,8 +75,8 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: b
         if spec.fingerprint != library.model.fingerprint:
             if not isinstance(library, Catalogue):
                 raise ModelMismatch(
-                    f"{library.name} was made with the model {library.model.name}, and only folders hold the vectors "
-                    f"of another one, such as {spec.model_name}"
+                    f"{library.name} was made with the model {library.model.name}, and only a library in a folder "
+                    f"can have vectors of another model, such as {spec.model_name}"
                 )
             model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
             with library.writing():

@@ -365,8 +365,8 @@ class Ingest:
             self._unanswered = self._unanswered + 1 if error is not None and error.is_stores else 0
             if error is not None and self._unanswered == _UNANSWERED_FILES:
                 raise StoreError(
-                    f"{error}; nor were {_UNANSWERED_FILES - 1} files before it to be had. What was finished is kept: "
-                    "add again to go on"
+                    f"{error}; the {_UNANSWERED_FILES - 1} files before it could not be read either. Finished tracks "
+                    "are kept: add again to continue"
                 ) from error
         reason = error.reason.replace(error.path, "...") if error is not None and error.is_unexpected else ""
         with self._clock:
@@ -375,8 +375,8 @@ class Ingest:
             self._outcomes.append(reason)
             if reason and self._outcomes == _TELLING_FILES * [reason]:
                 raise MusicSearchError(
-                    f"the first {_TELLING_FILES} files all fail alike, which is hardly their fault: {reason}. "
-                    "See `music-search doctor`, and what was installed or upgraded last"
+                    f"the first {_TELLING_FILES} files all fail alike, so the installation is probably the cause: "
+                    f"{reason}. Run `music-search doctor`, and check what was installed or upgraded last"
                 )
 
     def _look_up(self, track: _Track, decoder: Decoder) -> bool:

@@ -97,7 +97,7 @@ def lay_out_apart(
             if process.returncode == 0:
                 with np.load(made) as found:
                     return found["points"], METHODS[int(found["method"])]
-            log.warning("the map shows principal components, as UMAP failed: %s", problem.strip()[-500:])
+            log.warning("the map shows principal components, because UMAP failed: %s", problem.strip()[-500:])
     return _scaled(_principal_components(vectors)), "pca"
 
 

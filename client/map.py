@@ -97,7 +97,7 @@ class MapKeeper:
         points, method = lay_out_apart(vectors[chosen], started=self._note)
         self._process = None
         if self._is_stopped:
-            raise LibraryError(f"the map of {self._catalogue.name} was not drawn, as the library is being closed")
+            raise LibraryError(f"the map of {self._catalogue.name} was not drawn, because the library is being closed")
         drawn = Drawing(labels[chosen], points, labels, method)
         return drawn if len(chosen) == len(labels) else _completed(drawn, labels, vectors)
 
@@ -119,7 +119,7 @@ class MapKeeper:
                 had_umap = "had_umap" not in kept or bool(kept["had_umap"])
         except Exception as exc:  # a damaged file raises many kinds of errors
             if self._path.exists():
-                log.info("drawing the map anew: %s", exc)
+                log.info("drawing the map again: %s", exc)
             return None
         is_whole = found.labels.dtype == np.int64 and found.points.shape == (len(found.labels), 2)
         if not is_whole or not np.isfinite(found.points).all():

@@ -38,5 +38,5 @@ def hash_packets(path: str) -> str:
     except DecodeError as exc:
         raise AudioError(path, exc.reason, may_pass=exc.may_pass) from exc
     if not size:
-        raise AudioError(path, "nothing in it decodes as audio")
+        raise AudioError(path, "contains no audio that can be decoded")
     return f"{PREFIX}{digest.hexdigest()[:_DIGITS]}"

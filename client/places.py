@@ -50,13 +50,13 @@ def absolute(place: str | os.PathLike[str]) -> str:
     # this error message.
     if has_user and (is_web or ":" in user):
         raise QueryError(
-            f"the {scheme}:// URL carries a user's name or password, which a library does not keep: name it without "
-            "them, and give them as the store's own settings (docs/remote.md)"
+            f"the {scheme}:// URL carries a user name or password, which a library must not keep: leave both out of "
+            "the URL, and give them in the store's own settings (docs/remote.md)"
         )
     if is_web and ("?" in rest or "#" in rest):
         raise QueryError(
-            f"{scheme}://{host}/... carries a query string, such as a signature, which a library does not keep: name "
-            "the store itself (s3://bucket/key), and give its credentials in the environment"
+            f"{scheme}://{host}/... carries a query string, such as a signature, which a library must not keep: "
+            "name the store itself (s3://bucket/key), and give its credentials in the environment"
         )
     return f"{scheme}://{rest.rstrip('/')}"
 
@@ -108,4 +108,4 @@ def needing_extra() -> Iterator[None]:
     try:
         yield
     except ImportError as exc:
-        raise StoreError(f"what lies in a store needs fsspec ({exc}): pip install 'musicsearch[remote]'") from exc
+        raise StoreError(f"files in a store need fsspec ({exc}): pip install 'musicsearch[remote]'") from exc

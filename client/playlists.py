@@ -82,7 +82,7 @@ def write_playlist(path: Path, entries: Sequence[Entry]) -> None:
     kind = path.suffix.lower().lstrip(".")
     to_bytes = FORMATS.get("m3u8" if kind == "m3u" else kind)
     if to_bytes is None:
-        raise QueryError(f"{path} names no format of playlists: let it end in .m3u8, .xspf or .jspf")
+        raise QueryError(f"{path} has no known playlist format: use a name that ends in .m3u8, .xspf or .jspf")
     try:
         path.write_bytes(to_bytes(entries, name=path.stem))
     except OSError as exc:

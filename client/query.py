@@ -145,7 +145,7 @@ def unit(vector: Any, *, dim: int) -> NDArray[np.float32]:
     norm = float(np.linalg.norm(array))
     if not 1e-6 < norm < float("inf"):
         raise QueryError(
-            f"the query vector has the norm {norm:g}: what is wanted and what is not cancel out, or it holds NaN"
+            f"the query vector has the norm {norm:g}: wanted and unwanted sounds cancel out, or it holds NaN"
         )
     normalised: NDArray[np.float32] = array / np.float32(norm)
     return normalised
@@ -162,7 +162,7 @@ def check_texts(texts: Sequence[str], *, what: str) -> None:
 def check_text(text: str, *, what: str) -> None:
     """Raise `QueryError` unless `text` is a non-empty string of valid Unicode and at most 16,384 bytes."""
     if isinstance(text, str) and (size := len(text.encode(errors="surrogatepass"))) > MOST_TEXT_BYTES:
-        raise QueryError(f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: say it in fewer words")
+        raise QueryError(f"{what} has {size:,} bytes, expected at most {MOST_TEXT_BYTES:,}: use fewer words")
     if not isinstance(text, str) or not text.strip():
         raise QueryError(f"{what} is {text!r}, expected a text that is not empty")
     try:

@@ -121,7 +121,7 @@ def _at(url: str) -> tuple[AbstractFileSystem, str]:
         raise StoreError(f"{url}: there is no store of the kind {scheme}://; {expected}") from exc
     except ImportError as exc:
         package = "pip install 'musicsearch[remote]'" if scheme in ("s3", "s3a") else str(exc)
-        raise StoreError(f"{scheme}:// needs a package that is not here: {package}") from exc
+        raise StoreError(f"{scheme}:// needs a package that is not installed: {package}") from exc
     # A forked process must not use the connections of its parent.
     host = rest.partition("/")[0] if "@" in rest.partition("/")[0] else ""
     key = (f"{scheme}://{host}", os.getpid())
@@ -168,7 +168,7 @@ def is_there(url: str) -> bool:
     except AudioError as exc:
         if isinstance(exc, NotThere) and not exc.is_stores:
             return False
-        raise StoreError(f"{exc}: so nobody knows whether it is still there") from exc
+        raise StoreError(f"{exc}, so it is not known whether the file still exists") from exc
     return True
 
 
@@ -191,7 +191,7 @@ def is_folder(url: str, *, named: str) -> bool:
         info = _asked(url, lambda: store.info(key))
     except NotThere as exc:
         if re.search(r"[*?[]", key):
-            reason = "there is nothing of that name, and names are no patterns here: name the folder that holds them"
+            reason = "no file or folder has this name, and patterns such as * are not supported: name the folder"
             raise NotThere(url, reason, may_pass=True) from exc
         raise
     return bool(info["type"] == "directory")
@@ -258,7 +258,7 @@ def _status(info: dict[str, Any], url: str) -> StoredStatus | None:
     if info["type"] == "directory":
         return None
     if info.get("size") is None:
-        raise AudioError(url, "its server does not tell its size, without which no part of it can be read")
+        raise AudioError(url, "its server does not tell its size, which is needed to read parts of it")
     size = int(info["size"])
     nested = info.get("content_settings") or {}  # only in Azure
     known = {**(nested if isinstance(nested, dict) else {}), **info}
@@ -330,14 +330,14 @@ def _as_ours(error: Exception, url: str) -> AudioError | None:
     if is_passing and status != 501:
         return _Passing(url, f"its store does not answer ({said})", is_stores=True)
     if names & _NO_CREDENTIALS or code in _BAD_CREDENTIALS:
-        return AudioError(url, f"its store takes no credentials of ours ({said}): renew them", is_stores=True)
+        return AudioError(url, f"its store rejects the credentials ({said}): renew them", is_stores=True)
     is_bucket = url.startswith(("s3://", "s3a://")) and url.count("/") == 2
     if code == "NoSuchBucket" or (is_bucket and isinstance(error, FileNotFoundError)):
         return NotThere(url, "there is no such bucket, or it is at another endpoint", is_stores=True)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return NotThere(url, "is not there", may_pass=True)
     if isinstance(error, PermissionError) or status in (401, 403):
-        return AudioError(url, f"its store gives no access to it ({said})", may_pass=True)
+        return AudioError(url, f"its store denies access to it ({said})", may_pass=True)
     if status == 416 or code == "InvalidRange":
         return AudioError(url, "has changed while it was read", may_pass=True)
     if isinstance(error, OSError | EOFError) or status or code or _is_of_a_store(chain):
@@ -468,4 +468,4 @@ class StoredFile(io.RawIOBase):
                 file.seek(begin)
                 return bytes(file.read(end - begin))
         except ValueError as exc:
-            raise AudioError(self.url, "its server sends no parts of files, only all of one", may_pass=True) from exc
+            raise AudioError(self.url, "its server sends only whole files, no parts", may_pass=True) from exc

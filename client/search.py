@@ -188,8 +188,8 @@ class MusicSearch:
                 stack.enter_context(self._writing())
                 if not self._catalogue.is_current():
                     raise ModelMismatch(
-                        f"{self._catalogue.name} has gone over to another model than {self._catalogue.model.name}: "
-                        "open it again with that model"
+                        f"{self._catalogue.name} now uses another model than {self._catalogue.model.name}: "
+                        "open it again with its new model"
                     )
                 ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
                 # The probes are stored before the tracks because the add may be stopped before its end.
@@ -577,7 +577,7 @@ class MusicSearch:
             QueryError: both are given, no track has the field, the text is empty, or the library is in Milvus.
         """
         if by is not None and fits is not None:
-            raise QueryError("got by and fits, expected one of them: points have one colour")
+            raise QueryError("got both by and fits, expected only one: a point has one colour")
         catalogue = self._in_folder("maps")
         wish = None if fits is None else self._ask(fits).wish
         assert self._map is not None
@@ -746,7 +746,7 @@ class MusicSearch:
             for name, given in (("like", like), ("unlike", unlike))
         )
         if not (reading.wanted or reading.unwanted or sounds or others):
-            raise QueryError("the query is empty: say what the tracks shall be like")
+            raise QueryError("the query is empty: say how the tracks should sound")
         wish, parts = self._wishes.make(reading.wanted, unwanted=reading.unwanted, sounds=sounds, unlike=others)
         return _Asked(
             wish,
@@ -777,7 +777,7 @@ class MusicSearch:
 
     def _in_folder(self, what: str) -> Catalogue:
         if not isinstance(self._catalogue, Catalogue):
-            raise QueryError(f"{what} of a library in Milvus are not known; of one in a folder they are")
+            raise QueryError(f"{what} are known only for a library in a folder, not for a library in Milvus")
         return self._catalogue
 
     def _vector_of(self, source: Source) -> NDArray[np.float32]:
@@ -865,8 +865,8 @@ def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
         store.close()
         raise ModelMismatch(
             f"{store.name} was made with the model {made_by.name} ({made_by.fingerprint}), but the "
-            f"encoder is {spec.model_name} ({spec.fingerprint}): open it with the former, or add the "
-            "music to a new library"
+            f"encoder is {spec.model_name} ({spec.fingerprint}): open the library with its own model, "
+            "or add the music to a new library"
         )
     return store
 

@@ -164,7 +164,7 @@ class WishMaker:
         positive = [*vectors[: len(wanted)], *(vector for vector, _ in sounds)]
         negative = vectors[len(wanted) :].reshape(len(unwanted), len(TEMPLATES), dim).mean(axis=1)
         if wanted and not sounds and wanted.keys() <= unwanted.keys():
-            raise QueryError(f"what is wanted and what is not cancel out: {', '.join(map(repr, wanted))}")
+            raise QueryError(f"wanted and unwanted sounds cancel out: {', '.join(map(repr, wanted))}")
         if positive:
             weights = np.array([*wanted.values(), *(weight for _, weight in sounds)], np.float32)
             vector = unit(weights @ np.array(positive, np.float32), dim=dim)

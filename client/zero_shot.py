@@ -89,18 +89,18 @@ class Labels:
             QueryError: examples of fewer than two labels, examples of an unknown label, or a label without examples.
         """
         if len(examples) < 2:
-            raise QueryError(f"got examples of {len(examples)} labels, expected two or more, to tell them apart")
+            raise QueryError(f"got examples of {len(examples)} labels, expected two or more")
         for label, own in examples.items():
-            if label not in self._labels or not len(own):
-                raise QueryError(
-                    f"got no examples of {label!r}, or it is none of the labels: {', '.join(self._labels)}"
-                )
+            if label not in self._labels:
+                raise QueryError(f"got examples of {label!r}, expected examples of: {', '.join(self._labels)}")
+            if not len(own):
+                raise QueryError(f"got no examples of {label!r}, expected at least one")
         thresholds = {}
         for label, own in examples.items():
             mine = {vector.tobytes() for vector in own}
             others = [vector for rows in examples.values() for vector in rows if vector.tobytes() not in mine]
             if not others:
-                raise QueryError(f"every example has the label {label!r}: add some that have not")
+                raise QueryError(f"every example has the label {label!r}: add examples without this label")
             text = self._vectors[self._labels.index(label)]
             thresholds[label] = _best_threshold(own @ text, np.stack(others) @ text)
         return thresholds

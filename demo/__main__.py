@@ -77,7 +77,7 @@ def main() -> int:
         return 2
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
     console.print(f"{time.monotonic() - started:.1f} s in all, peak memory {peak_mb:.0f} MB")
-    console.print("now your own music: .venv/bin/music-search add my-library ~/Music")
+    console.print("try your own music: .venv/bin/music-search add my-library ~/Music")
     console.print("listen to it all: .venv/bin/music-search web demo/library")
     return 0
 

@@ -11,8 +11,8 @@ from export.triton_config import ModelParameters
 _TEMPLATE = """\
 # {name}
 
-A dual encoder of music and text: both become vectors of {dim} numbers with unit length, whose product says how well
-they fit. Written by `export/to_onnx.py` of MusicSearch; fingerprint `{fingerprint}`.
+A dual encoder of music and text: it turns both into vectors of {dim} numbers with unit length. The dot product of two
+vectors says how well they fit. Written by `export/to_onnx.py` of MusicSearch; fingerprint `{fingerprint}`.
 {about}
 {files}
 
@@ -23,7 +23,7 @@ Serve this folder with Triton, or read it with ONNX Runtime: `MusicSearch("libra
 {graphs}
 
 A waveform is mono, -1 to 1, at {rate} Hz, {seconds:g} s long; the log-mel front end is inside the graph. Text is cut
-after {tokens} tokens. Vectors of another fingerprint do not compare with these.
+after {tokens} tokens. These vectors cannot be compared with vectors of another fingerprint.
 
 ## Training
 
@@ -35,14 +35,14 @@ What training measured:
 
 ## Parity with PyTorch
 
-Nothing is written unless this holds; `parity.json` has each item.
+An export writes nothing if the limits are missed; `parity.json` has each item.
 
 {parity}
 
 {search}
 """
 
-_NEEDS_OF_INT8 = "Its INT8 graph wants ONNX Runtime 1.22 or newer, which Triton has from 25.06 on.\n"
+_NEEDS_OF_INT8 = "Its INT8 graph needs ONNX Runtime 1.22 or newer, which Triton has from 25.06 on.\n"
 
 
 def write_model_card(

@@ -35,7 +35,9 @@ def check_replaceable(folder: Path, *, ours: Collection[str]) -> None:
             raise ExportError(f"{folder} is a file; give --out a folder")
         for name in sorted(_files(folder)) if folder.exists() else ():
             if name not in ours and "__pycache__" not in Path(name).parts:
-                raise ExportError(f"{folder} holds {name}, which no export wrote; move it away or give another --out")
+                raise ExportError(
+                    f"{folder} holds {name}, which is not from an export; move it away or give another --out"
+                )
         parent = next(parent for parent in folder.parents if parent.exists())
         tempfile.TemporaryFile(dir=parent).close()
         with _locked(folder):

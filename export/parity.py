@@ -180,9 +180,11 @@ class SearchParity:
     recall: float | None
 
     def sentence(self) -> str:
-        overlap = f"The ten best windows for {self.texts} texts are PyTorch's to {100 * self.top_10_overlap:.1f} %"
+        overlap = (
+            f"For {self.texts} texts, {100 * self.top_10_overlap:.1f} % of the ten best windows are those of PyTorch"
+        )
         if self.recall is None or self.torch_recall is None:
-            return f"{overlap}; R@10 is not measured, the parity data has at most ten tracks."
+            return f"{overlap}; R@10 is not measured, because the parity data has at most ten tracks."
         return (
             f"{overlap}; R@10 of {self.captions} captions among {self.tracks} tracks is {100 * self.recall:.1f} % "
             f"({100 * self.torch_recall:.1f} % in PyTorch)."
@@ -224,7 +226,7 @@ class Parity:
             "cosine, mean",
             "cosine, worst in float16 arithmetic",
             "largest error of a component",
-            "largest difference, alone to in a batch or padded",
+            "largest difference between alone and in a batch or padded",
         )
         audio, text = (
             (
@@ -400,8 +402,9 @@ def check_search(
     overlap = float((np.take_along_axis(by_torch, _best(by_graphs), axis=1) >= tenth - step).mean())
     if not overlap >= accept.min_overlap:
         raise ExportError(
-            f"the graphs search otherwise than torch: of its ten best windows for a text, a share of {overlap:.4f} is "
-            f"among theirs (mean of {len(by_torch)} texts), expected at least {accept.min_overlap:g}"
+            f"the graphs find other windows than torch: of torch's ten best windows for a text, a share of "
+            f"{overlap:.4f} is found by the graphs (mean of {len(by_torch)} texts), expected at least "
+            f"{accept.min_overlap:g}"
         )
 
     tracks = sorted(set(data.window_tracks.values()))
@@ -463,7 +466,7 @@ def _compare(
                 f"{graph}: {runtime} and torch in float32 disagree on {_quote(names[worst])}: "
                 f"cosine {values[worst]:.7f}, expected at least {accept.min_cosine}"
                 + (
-                    f", or {least[worst]:.7f} for what rounding does to it"
+                    f", or {least[worst]:.7f} for this item, which rounding alone changes that much"
                     if 0 < least[worst] < accept.min_cosine
                     else ""
                 )
@@ -481,7 +484,7 @@ def _compare(
         worst = int(np.argmax(by_item))
         if not by_item[worst] <= accept.max_deviation:
             raise ExportError(
-                f"{graph}: the vector of {_quote(names[rows[worst]])} {variant} differs from the one alone by "
+                f"{graph}: the vector of {_quote(names[rows[worst]])} {variant} differs from its vector alone by "
                 f"{by_item[worst]:.1e}, expected at most {accept.max_deviation:.0e}"
             )
         deviations[rows] = np.maximum(deviations[rows], by_item)
@@ -510,7 +513,7 @@ def _check_different(graph: str, truth: NDArray[np.float32]) -> None:
         }[graph]
         raise ExportError(
             f"{graph}: different {kind} get the same vector in torch itself (median cosine {alike:.5f}, expected at "
-            f"most {MAX_ALIKE}), so nothing can be found by it: {cause}; give another checkpoint"
+            f"most {MAX_ALIKE}), so a search cannot tell them apart: {cause}; give another checkpoint"
         )
 
 

@@ -103,7 +103,7 @@ def _places(row: Row, *, window: AudioWindow) -> list[int]:
     try:
         samples = length(row.audio, sample_rate_hz=window.sample_rate_hz)
     except AudioDecodeError as exc:
-        raise ExportError(f"{exc}, which is of the parity data") from exc
+        raise ExportError(f"the parity data cannot be used: {exc}") from exc
     count = int(samples / window.samples + 0.5)
     return sorted(range(count), key=lambda place: abs(place - count // 2))
 

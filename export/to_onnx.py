@@ -194,14 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
-        "--precision", choices=("fp16", "fp32"), default="fp16", help="of the towers in both graphs; default: fp16"
+        "--precision", choices=("fp16", "fp32"), default="fp16", help="precision of both towers; default: fp16"
     )
     parser.add_argument(
         "--text-int8",
         action="store_true",
         help=(
-            "quantise the text graph, for servers without a GPU that have ONNX Runtime 1.22 or newer, as Triton has "
-            "from 25.06 on (see export/int8.py)"
+            "quantise the text graph, for servers without a GPU that have ONNX Runtime 1.22 or newer (Triton 25.06 "
+            "or newer; see export/int8.py)"
         ),
     )
     parser.add_argument(
@@ -215,24 +215,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=PARITY_DATA,
         metavar="MANIFEST",
         help=(
-            f"captioned music that torch and the graphs must agree on: {WINDOWS} windows and {CAPTIONS} captions one "
-            f"by one, and what up to {SEARCH_CAPTIONS} captions find; default: the demo collection"
+            f"captioned music for the gate: torch and the graphs must agree on {WINDOWS} windows, on {CAPTIONS} "
+            f"captions, and on the hits of up to {SEARCH_CAPTIONS} captions; default: the demo collection"
         ),
     )
     parser.add_argument(
         "--tokenizer",
         metavar="NAME",
-        help="the tokenizer.json of a checkpoint that carries none (MusCALL's), or a folder or hub name with it",
+        help="for a checkpoint without a tokenizer (MusCALL's): a tokenizer.json, or a folder or hub name with one",
     )
     parser.add_argument(
-        "--about", type=Path, metavar="FILE", help="Markdown for the model card: what it is good for, and what not"
+        "--about",
+        type=Path,
+        metavar="FILE",
+        help="Markdown for the model card: what the model is good for, and what not",
     )
     gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
     for name, meaning in (
-        ("min_cosine", "of each item with torch in float32"),
-        ("max_deviation", "of a component, alone to in a batch or padded"),
-        ("min_overlap", "of the ten best windows for a text, a fraction, mean"),
-        ("max_recall_drop", "of R@10, a fraction; one caption less is always allowed"),
+        ("min_cosine", "lowest cosine of an item with torch in float32"),
+        ("max_deviation", "largest difference of a component between alone and in a batch or padded"),
+        ("min_overlap", "lowest share of torch's ten best windows for a text that the graphs find, a mean fraction"),
+        ("max_recall_drop", "largest drop of R@10, a fraction; one lost caption is always allowed"),
     ):
         defaults = ", ".join(f"{getattr(accept, name):g}" for accept in STRICT.values())
         gate.add_argument(
@@ -241,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(STRICT["fp16"])}
     try:
-        with Console(stderr=True).status("exporting and comparing with torch (a minute, for large models more)"):
+        with Console(stderr=True).status("exporting and comparing with torch (a minute, longer for large models)"):
             exported = export_checkpoint(
                 options.checkpoint,
                 out=options.out,

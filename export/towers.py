@@ -74,7 +74,7 @@ def type_float16(model: Model, *, float32: Collection[str] = ()) -> Model:
     kept = {id(module) for name in float32 for module in typed.get_submodule(name).modules()}
     for tower in towers:
         _type_layers(tower, kept=kept)
-    _check_range(typed, advice="so export with --precision fp32, or train with more weight decay")
+    _check_range(typed, advice="; export with --precision fp32, or train with more weight decay")
     return typed
 
 
@@ -84,7 +84,7 @@ def type_embeddings(model: Model) -> Model:
     for module in typed.text_tower.modules():
         if isinstance(module, nn.Embedding):
             module.half().register_forward_hook(lambda _, __, output: output.float())
-    _check_range(typed, advice="where an INT8 text graph stores embeddings; export without --text-int8")
+    _check_range(typed, advice=", the type of embeddings in an INT8 text graph; export without --text-int8")
     return typed
 
 
@@ -118,7 +118,7 @@ def clip_token_ids(graph: onnx_ir.Graph) -> None:
     ids = next(value for value in graph.inputs if value.name == "input_ids")
     shapes = [table.shape for lookup in _lookups(ids) if (table := lookup.inputs[0]) and table.shape]
     if not shapes:
-        raise ExportError("the text graph looks up no table by input_ids; expected a tower with token embeddings")
+        raise ExportError("the text graph has no token embeddings that input_ids selects; expected a tower with them")
     last_id = min(shape.numpy()[0] for shape in shapes) - 1
     bounds = [
         onnx_ir.Value(name=name, const_value=onnx_ir.tensor(np.array(bound, np.int32), name=name))
@@ -173,7 +173,7 @@ def _lookups(ids: onnx_ir.Value) -> list[onnx_ir.Node]:
 def _check_range(typed: nn.Module, *, advice: str) -> None:
     for name, weight in typed.named_parameters():
         if not torch.isfinite(weight).all():
-            raise ExportError(f"the weight {name} leaves the range of float16 (±65,504), {advice}")
+            raise ExportError(f"the weight {name} leaves the range of float16 (±65,504){advice}")
 
 
 def _fold_batch_norms(tower: nn.Module) -> None:

@@ -56,15 +56,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--repository",
         type=Path,
-        help="default: model_repository in the current folder, where an export writes; if there is none, the starter",
+        help="default: model_repository in the current folder, as an export writes it, otherwise the starter",
     )
     for name, port in vars(Ports()).items():
-        parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: a free one")
+        parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: any free port")
     parser.add_argument("--check", action="store_true", help="call every model once on free ports, and stop")
     parser.add_argument(
         "--restart",
         action="store_true",
-        help=f"when it dies, start it again on the same ports, unless it has died {_MOST_DEATHS} times in "
+        help=f"restart a server that died, on the same ports, unless it died {_MOST_DEATHS} times in "
         f"{_DEATHS_WITHIN_S} s",
     )
     parser.add_argument(*_ADDRESS_OPTIONS, action=_RefuseAddress, help=argparse.SUPPRESS)
@@ -85,14 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
                 print(_banner(server), flush=True)
                 died = _wait_for_a_death(server, processes)
                 deaths.append(time.monotonic())
-                print(f"serve: {died} died; its last words:\n{server.log()[-2000:]}", file=sys.stderr)
+                print(f"serve: {died} died; the end of the server's log:\n{server.log()[-2000:]}", file=sys.stderr)
                 ports = server.ports
             if not options.restart:
                 return 1
             if len(deaths) == _MOST_DEATHS and deaths[-1] - deaths[0] < _DEATHS_WITHIN_S:
-                print(f"serve: that was {_MOST_DEATHS} times in {_DEATHS_WITHIN_S} s; it stays down", file=sys.stderr)
+                print(f"serve: gave up after {_MOST_DEATHS} deaths in {_DEATHS_WITHIN_S} s", file=sys.stderr)
                 return 1
-            print("serve: it starts again", file=sys.stderr, flush=True)
+            print("serve: restarting", file=sys.stderr, flush=True)
     except ServeError as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2
@@ -151,7 +151,7 @@ def _banner(server: Server) -> str:
     return "\n".join(
         [
             *_table(rows),
-            f"ready: {server.http_url} (metrics on port {server.ports.metrics}); Ctrl-C stops it",
+            f"ready: {server.http_url} (metrics on port {server.ports.metrics}); Ctrl-C stops the server",
             f'MusicSearch("library", encoder="{server.grpc_url}")',
         ]
     )

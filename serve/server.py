@@ -170,7 +170,10 @@ def running_server(
         raise ServeError(f"{repository} is not a model repository: expected <model>/config.pbtxt in it")
     if (repository / "audio_embedding").is_dir() and not (repository / "audio_encoder").is_dir():
         # Triton checks what an ensemble needs, but it does not know which model a Python model calls.
-        raise ServeError(f"{repository} has audio_embedding without audio_encoder, which it calls: export it again")
+        raise ServeError(
+            f"{repository} has audio_embedding but not audio_encoder, which audio_embedding calls: export the model "
+            "again"
+        )
     wheel = find_wheel()
     ports = claim(ports)
     with _workspace() as workspace, _marked_as_served(repository):
@@ -211,7 +214,7 @@ def find_wheel() -> Wheel:
         minors = sorted(int(folder.name.removeprefix("3.")) for folder in stub.parents[1].glob("3.*"))
         raise ServeError(
             f"nvidia-pytriton {wheel.version} runs models under Python 3.{minors[0]} to 3.{minors[-1]}, not {version}: "
-            "make the virtual environment with one of those"
+            "make the virtual environment with one of these versions"
         )
     return Wheel(
         tritonserver=triton / "bin" / "tritonserver",
@@ -238,7 +241,7 @@ def claim(ports: Ports) -> Ports:
             except OSError as error:
                 raise ServeError(
                     f"{name} port {port} cannot be used ({error.strerror}): "
-                    f"stop what listens on {LOOPBACK}:{port}, or choose another {name} port"
+                    f"stop the program that listens on {LOOPBACK}:{port}, or choose another {name} port"
                 ) from error
             claimed[name] = probe.getsockname()[1]
     return Ports(**claimed)
@@ -253,7 +256,7 @@ def _workspace() -> Iterator[Path]:
         if re.search(r"[^\w./+-]", str(workspace)):
             raise ServeError(
                 f"the temporary folder {workspace.parent} has a character in its name that Triton would pass to a "
-                "shell unquoted: set TMPDIR to another"
+                "shell unquoted: set TMPDIR to another folder"
             )
         yield workspace
     finally:
@@ -344,7 +347,7 @@ def _check_stub(stub: Path, *, environment: dict[str, str]) -> None:
         name = f"libpython{stub.parent.name}.so.1.0"
         raise ServeError(
             f"Triton's Python backend needs {name}: install Debian's libpython{stub.parent.name}, or use a Python "
-            f"that brings it ({started.stderr.strip()})"
+            f"that includes it ({started.stderr.strip()})"
         )
 
 

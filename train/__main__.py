@@ -26,7 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", required=True, type=Path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="such as optim.epochs=3"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings to change, such as optim.epochs=3",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     args = parser.parse_args(arguments)
@@ -39,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         saved = (args.out / "last.pt").exists()
-        print(f"stopped; {f'--resume --out {args.out} goes on' if saved else 'nothing was saved yet'}", file=sys.stderr)
+        print(
+            f"stopped; {f'continue with --resume --out {args.out}' if saved else 'nothing was saved yet'}",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -153,7 +153,7 @@ def unwrap_names(state_dict: Mapping[str, Tensor], *, path: Path) -> dict[str, T
         plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)
         if plain in unwrapped:
             raise CheckpointError(
-                f"{path} holds {plain} twice, as DistributedDataParallel or torch.compile name it and without; "
+                f"{path} holds {plain} twice, with and without the prefix of DistributedDataParallel or torch.compile; "
                 "give a checkpoint of one model"
             )
         unwrapped[plain] = tensor
@@ -174,8 +174,8 @@ def read_tensors(path: Path) -> Any:
     except pickle.UnpicklingError as exc:
         if "GLOBAL" in str(exc) or "Unsupported class" in str(exc):
             raise CheckpointError(
-                f"{path} carries code besides tensors and was not loaded; give one of tensors and plain values only"
+                f"{path} carries code besides tensors and was not loaded; give a file of tensors and plain values only"
             ) from exc
-        raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc
+        raise CheckpointError(f"{path} is damaged or not a PyTorch checkpoint; copy or train it again") from exc
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as exc:
-        raise CheckpointError(f"{path} is damaged or no PyTorch checkpoint; copy or train it again") from exc
+        raise CheckpointError(f"{path} is damaged or not a PyTorch checkpoint; copy or train it again") from exc

@@ -104,8 +104,8 @@ class FrontendConfig:
             )
         if not 0 <= self.hann_samples <= self.n_fft:
             raise ConfigError(
-                f"model.frontend.hann_samples is {self.hann_samples}; expected 1 to n_fft = {self.n_fft}, or 0 for all "
-                "of it"
+                f"model.frontend.hann_samples is {self.hann_samples}; expected 1 to n_fft = {self.n_fft}, or 0 for "
+                "n_fft"
             )
 
 
@@ -150,8 +150,8 @@ class AudioResNetConfig:
         # leaves a cell. In He's ResNet every halving rounds up.
         if self.style == "clip" and min(frontend.n_mels, frontend.frames) < 31:
             raise ConfigError(
-                f"the window has {frontend.n_mels} mels and {frontend.frames} frames, of which model.audio.style "
-                "'clip' leaves nothing; expected at least 31 of each: raise model.frontend.n_mels or "
+                f"the window has {frontend.n_mels} mels and {frontend.frames} frames, too few for model.audio.style "
+                "'clip'; expected at least 31 of each: raise model.frontend.n_mels or "
                 "model.frontend.window_s"
             )
         if self.width < 2 or self.width % 2:
@@ -284,8 +284,8 @@ class TextBertConfig:
             )
         if self.frozen_layers and not self.frozen_embeddings:
             raise ConfigError(
-                f"model.text.frozen_layers is {self.frozen_layers}, but model.text.frozen_embeddings is false, so what "
-                "these layers take would change; freeze the embeddings too, or no layer"
+                f"model.text.frozen_layers is {self.frozen_layers}, but model.text.frozen_embeddings is false, so the "
+                "input of these layers would change; freeze the embeddings too, or no layer"
             )
         _one_of("model.text.pooling", self.pooling, ("mean", "cls"))
         if not 2 < self.max_tokens <= self.max_positions:
@@ -381,8 +381,8 @@ class BesideConfig:
             theirs, ours = ((each.sample_rate_hz, each.window_samples) for each in (part.frontend, frontend))
             if theirs != ours:
                 raise ConfigError(
-                    f"model.beside: {part.audio.tower} takes windows of {theirs[1]} samples at {theirs[0]} Hz, the "
-                    f"tower beside it {ours[1]} at {ours[0]} Hz; give both the same window_s and sample_rate_hz"
+                    f"model.beside: {part.audio.tower} takes windows of {theirs[1]} samples at {theirs[0]} Hz, but "
+                    f"the learned tower takes {ours[1]} at {ours[0]} Hz; give both the same window_s and sample_rate_hz"
                 )
 
 
@@ -608,8 +608,8 @@ class Config:
             raise ConfigError(f"seed is {self.seed}; expected 0 or more")
         if self.loss.views_share and self.loss.views_of == "track" and not self.data.random_crops:
             raise ConfigError(
-                "loss.views_of is 'track', but without data.random_crops both crops are its central window; switch "
-                "data.random_crops on"
+                "loss.views_of is 'track', but without data.random_crops both crops are the track's central window; "
+                "switch data.random_crops on"
             )
         if self.loss.views_share and self.loss.views_of == "crop" and self.augment.is_off:
             raise ConfigError(
@@ -766,12 +766,12 @@ def _check_published(
     for name, expected in vars(published).items():
         if name not in ("window_s", "dynamic_range_db") and getattr(frontend, name) != expected:
             raise ConfigError(
-                f"the frontend of {config.tower} has {name} {getattr(frontend, name)!r}; its published weights want "
+                f"the frontend of {config.tower} has {name} {getattr(frontend, name)!r}; its published weights need "
                 f"{expected!r}"
             )
     if frontend.frames < least_frames:
         raise ConfigError(
-            f"{config.tower} hears patches of {least_frames} frames, but a window has {frontend.frames}; raise window_s"
+            f"{config.tower} takes patches of {least_frames} frames, but a window has {frontend.frames}; raise window_s"
         )
     if config.patches < 0:
         raise ConfigError(f"{config.tower} has patches {config.patches}; expected 1 or more, or 0 for all that fit")

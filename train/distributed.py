@@ -126,7 +126,7 @@ class Watch:
         while not self._is_over.wait(BEAT_S):
             silent = [rank for rank, since in list(self._heard.items()) if time.monotonic() - since > LOST_S]
             if silent:
-                problem = f"process {silent[0]} of {self._size} has given no sign of life for {LOST_S:.0f} s"
+                problem = f"process {silent[0]} of {self._size} has not answered for {LOST_S:.0f} s"
                 print(f"error: {_lost(problem)}", file=sys.stderr, flush=True)
                 os._exit(2)
 
@@ -149,8 +149,8 @@ def naming_lost_processes() -> Iterator[None]:
 
 def _lost(problem: str) -> str:
     return (
-        f"{problem}; see what it, or torchrun on its machine, has printed, and start all of them again: with --resume, "
-        "if a last.pt was saved"
+        f"{problem}; read the output of that process, or of torchrun on its machine, and start all processes again: "
+        "with --resume, if a last.pt was saved"
     )
 
 

@@ -55,6 +55,6 @@ def _fetch(name: str, download: Callable[..., str]) -> Path:
     except Exception as exc:
         reason = next((line for line in str(refusal or exc).splitlines() if line.strip()), type(exc).__name__)
         raise CheckpointError(
-            f"{name!r} is no file or folder here and could not be fetched from the Hugging Face hub "
+            f"{name!r} is not a file or folder here and could not be fetched from the Hugging Face hub "
             f"({reason.strip().rstrip('.')}); check the name and the network, or give a downloaded folder"
         ) from exc

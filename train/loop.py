@@ -141,7 +141,9 @@ def train(
     console = console or Console(quiet=not world.is_first)
     last = run / "last.pt"
     if config.model.beside.parts:
-        raise TrainingError("model.beside is fitted afterwards; train without it, then run `python -m train.concepts`")
+        raise TrainingError(
+            "model.beside is fitted after training; train without it, then run `python -m train.concepts`"
+        )
     if last.exists() and not resume:
         raise TrainingError(f"{run} already holds a run; continue it with --resume or choose another --out")
     if resume and not last.exists():
@@ -164,17 +166,18 @@ def train(
         )
     if optim.batch_size % world.size:
         raise TrainingError(
-            f"optim.batch_size is {optim.batch_size}, which {world.size} processes cannot share; use a multiple"
+            f"optim.batch_size is {optim.batch_size}; expected a multiple of the {world.size} processes"
         )
     if config.loss.name != "labels" and sum(bool(row.captions) for row in train_rows) < 2:
         raise TrainingError(
-            f"of the {len(train_rows)} training rows in {manifest} less than 2 have captions, which loss.name "
-            f"{config.loss.name!r} compares; merge it with a manifest of captioned tracks (python -m train.data merge)"
+            f"fewer than 2 of the {len(train_rows)} training rows in {manifest} have captions, but loss.name "
+            f"{config.loss.name!r} compares captions; merge it with a manifest of captioned tracks (python -m "
+            "train.data merge)"
         )
     if not MIN_TEMPERATURE <= optim.initial_temperature <= MAX_TEMPERATURE:
         raise TrainingError(
-            f"optim.initial_temperature is {optim.initial_temperature:g}, and would be {MIN_TEMPERATURE:g} to "
-            f"{MAX_TEMPERATURE:g} after one step; start within these"
+            f"optim.initial_temperature is {optim.initial_temperature:g}; expected {MIN_TEMPERATURE:g} to "
+            f"{MAX_TEMPERATURE:g}, the range that each step enforces"
         )
     digest = data.sha256
     run.mkdir(parents=True, exist_ok=True)
@@ -224,7 +227,7 @@ def train(
         model.audio_tower.compile()
     words = None
     if as_published is not None and state.epoch < optim.epochs:
-        console.print("embedding the words that the text tower is to remember ...")
+        console.print("embedding the words that the text tower must not forget ...")
         words = WordMemory(as_published, tokenizer, rows=train_rows, temperature=config.loss.words_temperature)
     val_rows = _readable(val_rows, state=state, config=config, run=run)
 
@@ -306,7 +309,9 @@ def train(
                     file.write(json.dumps(metrics) + "\n")
                 _save_state(state, last, config, digest=digest)
             except OSError as exc:
-                raise TrainingError(f"cannot write to {run} ({exc.strerror or exc}); make room; {_kept(run)}") from exc
+                raise TrainingError(
+                    f"cannot write to {run} ({exc.strerror or exc}); free disk space; {_kept(run)}"
+                ) from exc
             for name in ("loss", "temperature", "pairs_per_s"):
                 writer.add_scalar(name, metrics[name], state.step)
             for name, value in validation.items():
@@ -364,8 +369,8 @@ def _ask_teacher(
             )
         except OSError as exc:
             raise TrainingError(
-                f"cannot keep what the teacher hears in {file} ({exc.strerror or exc}); the manifest must lie where "
-                "there is room and files can be written"
+                f"cannot write the teacher's answers to {file} ({exc.strerror or exc}); the manifest must be in a "
+                "folder with free space and write permission"
             ) from exc
     wait_for_first(world)
     targets = load_targets(file, train_rows, frontend=frontend)
@@ -470,7 +475,7 @@ def _train_epoch(
         if batch.silent:
             raise TrainingError(
                 f"none of {MAX_DRAWS} rows drawn one after another can be decoded; the last: "
-                f"{batch.unreadable[-1].reason}. See whether the audio is still there; {_kept(run)}"
+                f"{batch.unreadable[-1].reason}. Check that the audio files still exist; {_kept(run)}"
             )
         share = learning_rate_share(state.step, steps_per_epoch=len(batches), optim=optim)
         for group in state.optimizer.param_groups:
@@ -506,8 +511,8 @@ def _check_finite(value: float, *, what: str, state: State, track_ids: Sequence[
 def _kept(run: Path) -> str:
     """For an error message: what is saved of this run, and how to continue."""
     if (run / "last.pt").exists():
-        return f"the last good state is kept in {run}: resume"
-    return "nothing was saved yet: start anew"
+        return f"the last good state is in {run}: use --resume"
+    return "nothing was saved yet: start again"
 
 
 def _shares(order: Sequence[Key], *, batch_size: int, world: World) -> Iterator[list[Key]]:
@@ -546,7 +551,7 @@ def _note_unreadable(
         raise TrainingError(
             f"{len(state.unreadable)} of {state.rows_seen} rows cannot be decoded, more than data.unreadable_share = "
             f"{config.data.unreadable_share:.0%}; the first: {next(iter(state.unreadable.values()))}. They are listed "
-            f"in {run / 'unreadable.jsonl'}: mend them or raise data.unreadable_share; {_kept(run)}"
+            f"in {run / 'unreadable.jsonl'}: repair them or raise data.unreadable_share; {_kept(run)}"
         )
 
 
@@ -622,14 +627,14 @@ def _warm_start(model: DualEncoder, path: str, *, config: Config, tokenizer: Tex
     ]
     if differing:
         raise TrainingError(
-            f"warm_start {path} holds another model than this run's ({', '.join(differing)}); use its own recipe"
+            f"warm_start {path} holds another model than this run ({', '.join(differing)}); use its own recipe"
         )
     trained = source.build_model()
     if source.tokenizer == tokenizer.tokenizer_json:
         learned = {name: value for name, value in trained.state_dict().items() if not name.startswith("beside.")}
         model.load_state_dict({**model.state_dict(), **learned})
         return
-    console.print(f"warm start: {path} has another vocabulary, so only its audio tower and projection are taken")
+    console.print(f"warm start: {path} has another vocabulary, so only its audio tower and projection are used")
     model.audio_tower.load_state_dict(trained.audio_tower.state_dict())
     model.audio_projection.load_state_dict(trained.audio_projection.state_dict())
 
@@ -676,14 +681,16 @@ def _differing(before: Config, now: Config) -> list[str]:
 def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
     saved: dict[str, Any] = read_tensors(path)
     if not isinstance(saved, dict) or not {*SAVED, *COUNTERS} <= set(saved):
-        raise CheckpointError(f"{path} is no state of a run that this version can resume; train again")
+        raise CheckpointError(f"{path} is not a run state that this version can resume; train again")
     if saved["manifest_sha256"] != digest:
-        raise TrainingError(f"{path} was written by a run on another manifest than this --data; resume with that one")
+        raise TrainingError(
+            f"{path} was written by a run on another manifest than --data; resume with the former manifest"
+        )
     differing = [key for key in _differing(Config.from_dict(saved["config"]), config) if key not in CHANGEABLE]
     if differing:
         raise TrainingError(
             f"{path} was written by another configuration ({', '.join(differing)}); resume with that run's recipe and "
-            f"--set, of which only these may change: {', '.join(CHANGEABLE)}"
+            f"--set; only these settings may change: {', '.join(CHANGEABLE)}"
         )
     try:
         state.model.load_state_dict(saved["model"])

@@ -116,7 +116,7 @@ class LabelHead(nn.Linear):
     def __init__(self, rows: Sequence[Row], *, width: int) -> None:
         names = sorted({label for row in rows for label in row.labels})
         if not names:
-            raise ConfigError("loss.label_weight asks for labels, but no training row has any; set it to 0")
+            raise ConfigError("loss.label_weight needs labels, but no training row has any; set loss.label_weight to 0")
         super().__init__(width, len(names))
         self.names = names
         targets = torch.from_numpy(read_targets(rows, single=False, names=names).relevant)

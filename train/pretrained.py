@@ -63,7 +63,7 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         name = text.init_from if isinstance(text, TextBertConfig) else text.tokenizer
         key = "model.text.init_from" if isinstance(text, TextBertConfig) else "model.text.tokenizer"
         if not name:
-            raise ConfigError(f"{key} is empty; name a folder or model that has a tokenizer.json")
+            raise ConfigError(f"{key} is empty; name a folder or model with a tokenizer.json")
         folder = pretrained_folder(name, key=key)
         if isinstance(model.text_tower, TextBert):
             model.text_tower.load_pretrained(folder)
@@ -154,7 +154,7 @@ def read_tokenizer(folder: Path, *, key: str) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises no narrower exception
-        raise ConfigError(f"{key}: {path} is no tokenizer ({exc}); save the fast tokenizer there") from exc
+        raise ConfigError(f"{key}: {path} is not a tokenizer ({exc}); save the fast tokenizer there") from exc
 
 
 def _word_vectors(model: DualEncoder, text: TextWord2VecConfig, *, rows: Sequence[Row]) -> Tokenizer:

@@ -17,5 +17,5 @@ def check_run_folder(out: Path) -> None:
         TemporaryFile(dir=nearest).close()  # a file, a read-only folder, or one of the kernel's
     except OSError as exc:
         raise TrainingError(
-            f"--out is {out}, but {nearest} is no folder that can be written to; choose another"
+            f"--out is {out}, but {nearest} is not a folder that can be written to; choose another"
         ) from exc

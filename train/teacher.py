@@ -112,7 +112,7 @@ def open_teacher(path: str, *, frontend: FrontendConfig) -> nn.Module:
         ConfigError: no such file, not an ONNX graph, or a graph with other inputs or outputs.
     """
     if not Path(path).is_file():
-        raise ConfigError(f"loss.teacher is {path!r}, where there is no file; expected an ONNX graph of a tagger")
+        raise ConfigError(f"loss.teacher is {path!r}, but there is no such file; expected an ONNX graph of a tagger")
     windows = torch.zeros(2, frontend.window_samples)
     try:
         teacher = OnnxTeacher(Path(path))
@@ -121,7 +121,7 @@ def open_teacher(path: str, *, frontend: FrontendConfig) -> nn.Module:
         problem = str(exc).strip().splitlines()[0]
         raise ConfigError(
             f"loss.teacher {path} does not take float32 waveforms [n, {frontend.window_samples}] of "
-            f"{frontend.sample_rate_hz} Hz, this recipe's windows: {problem}"
+            f"{frontend.sample_rate_hz} Hz, the windows of this recipe: {problem}"
         ) from exc
     if logits.ndim != 2 or len(logits) != len(windows) or logits.dtype != torch.float32:
         raise ConfigError(
@@ -180,7 +180,7 @@ def ask_teacher(
     if not missing:
         return
     if console:
-        console.print(f"asking the teacher about {len(missing)} recordings, kept in {file.name}", soft_wrap=True)
+        console.print(f"the teacher tags {len(missing)} recordings; {file.name} keeps the answers", soft_wrap=True)
     windows = _Windows([names[name] for name in missing], frontend)
     loader = DataLoader(windows, batch_size=None, num_workers=workers)
     saved = time.monotonic()
@@ -190,7 +190,7 @@ def ask_teacher(
             _write(file, known)
             saved = time.monotonic()
     if not any(map(len, known.values())):
-        raise AudioDecodeError(f"none of the {len(known)} recordings can be decoded, so the teacher has heard nothing")
+        raise AudioDecodeError(f"none of the {len(known)} recordings can be decoded, so the teacher has no answers")
     _write(file, known)
 
 

@@ -40,7 +40,7 @@ def read_tensor_bundle(index: bytes, data: bytes) -> dict[str, NDArray[np.float3
         TensorBundleError: these are not such files, they are cut short, or their format is not supported.
     """
     if index[-len(MAGIC) :] != MAGIC:
-        raise TensorBundleError("the index is no table of LevelDB")
+        raise TensorBundleError("the index is not a LevelDB table")
     try:
         return dict(_tensors(index, data))
     except (IndexError, ValueError) as exc:
@@ -59,7 +59,7 @@ def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.float3
             shape = [_numbers(part).get(1, 0) for message in _messages(value, SHAPE) for part in _messages(message, 2)]
             start, size = entry.get(OFFSET, 0), entry.get(SIZE, 0)
             if start + size > len(data):
-                raise ValueError(f"{key.decode()} lies beyond the end")
+                raise ValueError(f"{key.decode()} is beyond the end")
             yield key.decode(), np.frombuffer(data[start : start + size], "<f4").reshape(shape)
 
 

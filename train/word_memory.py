@@ -48,8 +48,8 @@ class WordMemory:
         self.phrases = short_phrases(rows)
         if not self.phrases:
             raise ConfigError(
-                f"loss.words_weight asks for tags or labels of at most {LONGEST_PHRASE} words, but no training row has "
-                "any; set it to 0"
+                f"loss.words_weight needs tags or labels of at most {LONGEST_PHRASE} words, but no training row has "
+                "any; set loss.words_weight to 0"
             )
         teacher.eval().requires_grad_(False)
         self.word_vectors = _embed(teacher, tokenizer, self.words)

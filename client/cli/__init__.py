@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"music-search: {exc}", file=sys.stderr)
         return _ERROR
     except KeyboardInterrupt:
-        print("music-search: interrupted; what was finished is kept", file=sys.stderr)
+        print("music-search: interrupted; finished work is kept", file=sys.stderr)
         return _INTERRUPTED
 
 

@@ -47,12 +47,12 @@ def declare_verify(commands: Commands) -> None:
     command = commands.add(
         "verify",
         verify_library,
-        "compare every row with its checksum",
+        "check every row of a library against its checksum",
         "library",
         "library --repair",
         library=folder,
     )
-    command.add_argument("--repair", action="store_true", help="keep what is sound")
+    command.add_argument("--repair", action="store_true", help="keep the undamaged rows, in a new file")
 
 
 def verify_library(options: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def verify_library(options: argparse.Namespace) -> int:
             print(problem)
         if found.tracks is not None:
             print(
-                f"{found.tracks} tracks are sound"
+                f"{found.tracks} tracks are undamaged"
                 + (f"; {found.lacking} lack vectors: add them again" if found.lacking else "")
             )
     return 1 if found.problems and not options.repair else 0
@@ -74,7 +74,7 @@ def declare_compact(commands: Commands) -> None:
     commands.add(
         "compact",
         compact_library,
-        "give back the space of former models, removed tracks and windows of 32 bits",
+        "free the disk space of former models, removed tracks and 32-bit windows",
         "library",
         library=folder,
     )
@@ -93,19 +93,19 @@ def declare_export(commands: Commands) -> None:
     command = commands.add(
         "export",
         export,
-        "write a library into one file, also as a table (Parquet), or copy it into Milvus",
+        "write a library into one file, as SQLite or Parquet, or copy it into Milvus",
         "library library.export",
         "library --to library.parquet",
         "library --to milvus://localhost:19530/music",
     )
     target = command.add_mutually_exclusive_group(required=True)
-    target.add_argument("target", metavar="FILE", type=Path, nargs="?", help="a FILE.parquet is a table")
+    target.add_argument("target", metavar="FILE", type=Path, nargs="?", help="FILE.parquet: a Parquet table")
     target.add_argument(
         "--to",
         metavar="WHERE",
-        help="FILE.parquet, or milvus://host:19530/collection, where it goes on again after a stop",
+        help="FILE.parquet, or milvus://host:19530/collection, where the same command continues a stopped copy",
     )
-    command.add_argument("--encoder", metavar="MODEL", help="model of LIB, whose sample rate a table tells")
+    command.add_argument("--encoder", metavar="MODEL", help="model of LIB; a Parquet file keeps its sample rate")
 
 
 def export(options: argparse.Namespace) -> int:
@@ -118,7 +118,7 @@ def export(options: argparse.Namespace) -> int:
         )
         return 0
     if is_milvus(options.library):
-        raise QueryError(f"{options.library} is no folder: a Milvus library is exported to a FILE.parquet")
+        raise QueryError(f"{options.library} is not a folder: export a Milvus library to FILE.parquet")
     folder = options.library.expanduser()
     if options.to is None:
         export_library(folder, target.expanduser())
@@ -149,14 +149,18 @@ def declare_import(commands: Commands) -> None:
     command = commands.add(
         "import",
         import_,
-        "make a library of an exported file",
+        "make a library from an exported file",
         "new_library library.export --moved /home/me/Music=/mnt/music",
         "new_library library.parquet",
         "new_library parts",
         library=folder,
     )
-    command.add_argument("source", metavar="FILE", type=Path, help="or the folder that `python -m client.bulk` wrote")
-    command.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
+    command.add_argument(
+        "source", metavar="FILE", type=Path, help="exported file, or folder of `python -m client.bulk`"
+    )
+    command.add_argument(
+        "--moved", metavar="OLD=NEW", action="append", default=[], help="replace the folder OLD with NEW in all paths"
+    )
 
 
 def import_(options: argparse.Namespace) -> int:
@@ -177,16 +181,18 @@ def declare_reembed(commands: Commands) -> None:
     command = commands.add(
         "reembed",
         reembed_library,
-        "make the vectors of another model, beside the old ones",
+        "embed a library with another model, and keep the old vectors",
         "library --encoder new_model",
         "library --encoder new_model --switch",
         model=True,
         library=folder,
     )
-    add_windows(command, "what is embedded already stays as it is")
-    command.add_argument("--former", metavar="MODEL", help="the library's model, to compare the two")
-    command.add_argument("--queries", metavar="FILE", type=Path, help="one a line, to compare the two")
-    command.add_argument("--switch", action="store_true", help="make it the library's model")
+    add_windows(command, "tracks that are already embedded do not change")
+    command.add_argument("--former", metavar="MODEL", help="the library's current model, to compare both")
+    command.add_argument(
+        "--queries", metavar="FILE", type=Path, help="text file with one query a line, to compare both models"
+    )
+    command.add_argument("--switch", action="store_true", help="make the new model the library's model")
 
 
 def reembed_library(options: argparse.Namespace) -> int:
@@ -205,12 +211,12 @@ def reembed_library(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(done))
         return 1 if done.lacking else 0
-    print(f"{done.added.added + done.added.updated} embedded by {done.model}, {done.lacking} are lacking")
+    print(f"{done.added.added + done.added.updated} embedded by {done.model}, {done.lacking} not embedded")
     for failed in done.added.failed:
         print(f"  {failed.path}: {failed.reason}")
     if done.overlap:
         rows = [[query, f"{share:.0%}"] for query, share in done.overlap.items()]
-        print_table(["query", f"of {done.former}'s ten best"], rows)
+        print_table(["query", f"share of {done.former}'s ten best"], rows)
     print(f"the library's model is {done.model if done.is_current else done.former}")
     return 1 if done.lacking else 0
 
@@ -219,14 +225,14 @@ def declare_doctor(commands: Commands) -> None:
     command = commands.add(
         "doctor",
         doctor,
-        "what is installed, and whether it works",
+        "check what is installed and whether it works",
         "",
         "library",
         "--encoder grpc://gpu-box:8001",
         model=True,
         library=None,
     )
-    command.add_argument("library", metavar="LIB", type=library, nargs="?", help="a library to look at too")
+    command.add_argument("library", metavar="LIB", type=library, nargs="?", help="a library to check too")
 
 
 def doctor(options: argparse.Namespace) -> int:

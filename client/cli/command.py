@@ -16,7 +16,7 @@ def library(text: str) -> str | Path:
     if is_milvus(text):
         return text
     if is_url(text):
-        raise argparse.ArgumentTypeError(f"{text} is in a store, where music may be, but no library: name a folder")
+        raise argparse.ArgumentTypeError(f"{text} is in a store, but a library must be in a folder: name a folder")
     return Path(text)
 
 
@@ -27,7 +27,7 @@ def library_or_file(text: str) -> str | Path:
 def folder(text: str) -> Path:
     if is_milvus(text):
         raise argparse.ArgumentTypeError(
-            f"{text} is no folder: this is for libraries in folders, Milvus looks after its own files"
+            f"{text} is not a folder: this command works on libraries in folders only, Milvus manages its own files"
         )
     return Path(library(text))
 
@@ -70,11 +70,11 @@ def add_windows(command: argparse.ArgumentParser, rest: str) -> None:
         "--windows",
         metavar="N",
         type=int,
-        help=f"embed only N windows of each track, evenly spread: quicker, and finds less; {rest}",
+        help=f"embed only N windows of each track, evenly spaced: faster, but finds less; {rest}",
     )
 
 
 def add_playlist(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--m3u", metavar="FILE", type=Path, help="keep them as a playlist too: FILE.m3u8, .xspf or .jspf"
+        "--m3u", metavar="FILE", type=Path, help="also save the tracks as a playlist: FILE.m3u8, .xspf or .jspf"
     )

@@ -18,14 +18,14 @@ def declare_evaluate(commands: Commands) -> None:
     command = commands.add(
         "evaluate",
         evaluate,
-        "how well it finds what a CSV file says is right",
+        "measure how well searches find the right tracks of a CSV file",
         "library queries.csv",
         "library queries.csv --beside new_model    after: music-search reembed library --encoder new_model",
         model=True,
     )
-    command.add_argument("queries", metavar="CSV", type=Path, help='with the columns "query" and "track" (id or path)')
-    command.add_argument("--beside", metavar="MODEL", help="another model, to compare the two")
-    command.add_argument("--literal", action="store_true", help="read no negation out of the queries")
+    command.add_argument("queries", metavar="CSV", type=Path, help='CSV file, columns "query" and "track" (id or path)')
+    command.add_argument("--beside", metavar="MODEL", help="another model, to compare both")
+    command.add_argument("--literal", action="store_true", help="do not read negations in the queries")
 
 
 def evaluate(options: argparse.Namespace) -> int:

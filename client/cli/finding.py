@@ -31,26 +31,30 @@ def declare_search(commands: Commands) -> None:
     command = commands.add(
         "search",
         search,
-        "tracks that fit a description",
+        "find tracks that fit a description",
         'library "calm solo piano at night" --where genre=jazz --where year=1990..',
         'library "string quartet" --minus vocals --per-artist 2 -k 20',
         'library "calm jazz without saxophone"    as: "calm jazz" --minus saxophone',
         'library "but faster" --like clip.mp3',
         model=True,
     )
-    command.add_argument("query", metavar="QUERY", nargs="+", help="a text, or several together")
-    command.add_argument("--minus", metavar="TEXT", action="append", default=[], help="what there shall not be")
+    command.add_argument("query", metavar="QUERY", nargs="+", help="one text, or several texts together")
+    command.add_argument("--minus", metavar="TEXT", action="append", default=[], help="an unwanted sound")
     command.add_argument(
-        "--literal", action="store_true", help='read no negation: "jazz without drums" is one text, which finds drums'
+        "--literal", action="store_true", help='do not read negations: "jazz without drums" then finds drums'
     )
     command.add_argument(
         "--names",
         choices=get_args(Names),
         default="also",
-        help="whether QUERY may be a title, an artist or an album: also (default), only or never",
+        help="search titles, artists and albums for QUERY: also (default), only or never",
     )
-    command.add_argument("--like", metavar="FILE", action="append", default=[], help="what they shall sound like too")
-    command.add_argument("--unlike", metavar="FILE", action="append", default=[], help="what they shall not sound like")
+    command.add_argument(
+        "--like", metavar="FILE", action="append", default=[], help="find tracks that also sound like FILE"
+    )
+    command.add_argument(
+        "--unlike", metavar="FILE", action="append", default=[], help="find tracks that do not sound like FILE"
+    )
     _add_scope(command)
     _add_pages(command)
     add_playlist(command)
@@ -73,22 +77,20 @@ def search(options: argparse.Namespace) -> int:
 
 def _say_read(reading: Reading) -> None:
     wanted, unwanted = (" and ".join(f'"{text}"' for text in texts) for texts in (reading.wanted, reading.unwanted))
-    print(
-        f"music-search: read as {wanted or 'anything'} without {unwanted}; --literal takes it as it is", file=sys.stderr
-    )
+    print(f"music-search: read as {wanted or 'anything'} without {unwanted}; --literal turns this off", file=sys.stderr)
 
 
 def declare_similar(commands: Commands) -> None:
     command = commands.add(
         "similar",
         similar,
-        "tracks that sound like a file",
+        "find tracks that sound like a file",
         "library clip.mp3 -k 5",
         "library song.flac --part 30-45",
         model=True,
     )
     command.add_argument("source", metavar="FILE", help="an audio file or a track id")
-    command.add_argument("--part", metavar="FROM-TO", help="only these seconds of it, such as 30-45")
+    command.add_argument("--part", metavar="FROM-TO", help="use only these seconds of FILE, such as 30-45")
     _add_scope(command)
     _add_pages(command)
     add_playlist(command)
@@ -102,9 +104,9 @@ def declare_mix(commands: Commands) -> None:
     command = commands.add(
         "mix",
         mix,
-        "tracks that have something of several",
+        "find tracks that sound like several files at once",
         "library one.mp3 other.mp3=2",
-        "library one.mp3 other.mp3=-0.5    near the one, far from the other",
+        "library one.mp3 other.mp3=-0.5    near one.mp3, far from other.mp3",
         model=True,
     )
     command.add_argument("sources", metavar="FILE", nargs="+", help="an audio file or a track id, or FILE=WEIGHT")
@@ -119,7 +121,7 @@ def mix(options: argparse.Namespace) -> int:
         name, equals, number = text.rpartition("=")
         weight = _number(number) if equals and not os.path.exists(text) else None
         if weight == 0:
-            raise QueryError(f"{text!r} has no weight: give it one above 0, or below for what shall be far")
+            raise QueryError(f"{text!r} has the weight 0: give a weight above 0, or below 0 for an unwanted sound")
         source, share = (text, 1.0) if weight is None else (name, weight)
         weights["like" if share > 0 else "unlike"][source] = abs(share)
     return _find(options, **weights)
@@ -129,13 +131,15 @@ def declare_path(commands: Commands) -> None:
     command = commands.add(
         "path",
         path,
-        "tracks that lead from one to another",
+        "find tracks that lead from one track to another",
         "library one.mp3 other.mp3 --steps 12 --m3u way.m3u8",
         model=True,
     )
     command.add_argument("first", metavar="TRACK", help="id or path of a track in the library")
     command.add_argument("last", metavar="TRACK")
-    command.add_argument("--steps", type=int, default=8, metavar="N", help="how many tracks, both included (default 8)")
+    command.add_argument(
+        "--steps", type=int, default=8, metavar="N", help="number of tracks, both included (default 8)"
+    )
     add_playlist(command)
 
 
@@ -149,15 +153,15 @@ def declare_radio(commands: Commands) -> None:
     command = commands.add(
         "radio",
         radio,
-        "tracks to listen to, each near those before",
+        "find tracks to listen to, each similar to the tracks before",
         "library one.mp3 -k 50 --drift 0.8 --m3u evening.m3u8",
         model=True,
     )
-    command.add_argument("sources", metavar="FILE", nargs="+", help="what to begin with: audio files or track ids")
+    command.add_argument("sources", metavar="FILE", nargs="+", help="the start: audio files or track ids")
     command.add_argument(
         "--drift", type=float, default=0.3, help="from 0, near the start, to 1, anywhere (default 0.3)"
     )
-    command.add_argument("--seed", type=int, default=0, help="another number makes another choice")
+    command.add_argument("--seed", type=int, default=0, help="random seed: another number chooses other tracks")
     _add_scope(command)
     add_playlist(command)
 
@@ -172,19 +176,19 @@ def radio(options: argparse.Namespace) -> int:
 
 
 def _add_scope(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-k", type=int, default=10, help="how many tracks (default 10)")
+    command.add_argument("-k", type=int, default=10, help="number of tracks (default 10)")
     command.add_argument(
         "--where",
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="only such tracks: genre=jazz, key=Am,C (one of them), bpm=80..120, year=1990..",
+        help="only tracks with this value: genre=jazz, key=Am,C (Am or C), bpm=80..120, year=1990..",
     )
 
 
 def _add_pages(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--offset", type=int, default=0, help="leave out so many of the best")
-    command.add_argument("--per-artist", type=int, metavar="N", help="at most so many tracks of one artist")
+    command.add_argument("--offset", type=int, metavar="N", default=0, help="skip the N best tracks")
+    command.add_argument("--per-artist", type=int, metavar="N", help="at most N tracks of one artist")
 
 
 def _find(options: argparse.Namespace, **query: Any) -> int:
@@ -200,9 +204,9 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
             if not ms.info().tracks:
                 problem = "the library holds no tracks; add some with `music-search add`"
             elif query.get("names") == "only":
-                problem = "nothing found: no track is called so; without --names only, what sounds so is found"
+                problem = "nothing found: no title, artist or album matches; leave out --names only to search by sound"
             else:
-                problem = "nothing found: no track fits --where, or --offset is beyond the last"
+                problem = "nothing found: no track fits --where, or --offset is beyond the last hit"
             print(f"music-search: {problem}", file=sys.stderr)
         _show(ms, hits, options)
     return 0
@@ -228,7 +232,7 @@ def declare_duplicates(commands: Commands) -> None:
     command = commands.add(
         "duplicates",
         duplicates,
-        "tracks that are nearly the same recording",
+        "find tracks that are nearly the same recording",
         "library",
         "library --least 0.995",
     )

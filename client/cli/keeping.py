@@ -26,7 +26,7 @@ def declare_add(commands: Commands) -> None:
     command = commands.add(
         "add",
         add,
-        "add files and folders; makes LIB if absent",
+        "add files and folders; creates LIB if absent",
         "library ~/Music",
         "library ~/Music --windows 3",
         "library s3://bucket/music --windows 3",
@@ -34,10 +34,10 @@ def declare_add(commands: Commands) -> None:
         model=True,
     )
     command.add_argument("paths", metavar="PATH", nargs="+")
-    command.add_argument("--retry", action="store_true", help="try files again that failed before")
-    add_windows(command, "what LIB holds already stays as it is")
-    command.add_argument("--video", action="store_true", help="the sound of moving pictures in folders too")
-    command.add_argument("--watch", action="store_true", help="stay, and add what changes in the folders")
+    command.add_argument("--retry", action="store_true", help="try again to add files that failed before")
+    add_windows(command, "tracks that are already in LIB do not change")
+    command.add_argument("--video", action="store_true", help="also add the sound of video files in folders")
+    command.add_argument("--watch", action="store_true", help="keep running, and add files that change in the folders")
 
 
 def add(options: argparse.Namespace) -> int:
@@ -72,21 +72,25 @@ def _others(report: AddReport) -> list[str]:
     counts = report.passed_over
     if not counts:
         found = report.added or report.updated or report.unchanged or report.missing or report.failed
-        return [] if found else ["there are no files, or hidden ones only"]
+        return [] if found else ["there are no files, or only hidden files"]
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kinds = [f"{count} {kind or 'without an extension'}" for kind, count in ranked[:_KINDS_SHOWN]]
     if rest := sum(count for _, count in ranked[_KINDS_SHOWN:]):
         kinds.append(f"{rest} others")
-    hint = " (--video adds the sound of moving pictures)" if VIDEO_EXTENSIONS.intersection(counts) else ""
+    hint = " (--video adds the sound of video files)" if VIDEO_EXTENSIONS.intersection(counts) else ""
     return [f"passed over: {', '.join(kinds)}{hint}"]
 
 
 def declare_remove(commands: Commands) -> None:
     command = commands.add(
-        "remove", remove, "forget tracks; files stay", "library ~/Music/song.mp3", "library --missing"
+        "remove",
+        remove,
+        "remove tracks from a library; their files stay",
+        "library ~/Music/song.mp3",
+        "library --missing",
     )
     command.add_argument("tracks", metavar="TRACK", nargs="*", help="track id or path")
-    command.add_argument("--missing", action="store_true", help="those whose files have vanished")
+    command.add_argument("--missing", action="store_true", help="remove all tracks whose files are missing")
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -101,15 +105,17 @@ def remove(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(done) if options.missing else {"removed": done.removed})
     else:
-        print(f"{len(done.removed)} removed" + (f"; {len(done.back)} are there again and stay:" if done.back else ""))
+        print(f"{len(done.removed)} removed" + (f"; {len(done.back)} have files again and stay:" if done.back else ""))
         for path in done.back:
             print(f"  {path}")
     return 0
 
 
 def declare_annotate(commands: Commands) -> None:
-    command = commands.add("annotate", annotate, "note what is known about tracks, for --where", "library moods.csv")
-    command.add_argument("table", metavar="CSV", type=Path, help='with a column "track" (id or path), and one a field')
+    command = commands.add("annotate", annotate, "store fields of tracks, for --where", "library moods.csv")
+    command.add_argument(
+        "table", metavar="CSV", type=Path, help='CSV file, columns "track" (id or path) and one for each field'
+    )
 
 
 def annotate(options: argparse.Namespace) -> int:
@@ -137,7 +143,7 @@ def annotate(options: argparse.Namespace) -> int:
 
 
 def declare_failed(commands: Commands) -> None:
-    commands.add("failed", failed, "files that could not be added, and why", "library")
+    commands.add("failed", failed, "list files that could not be added, and why", "library")
 
 
 def failed(options: argparse.Namespace) -> int:
@@ -151,7 +157,7 @@ def failed(options: argparse.Namespace) -> int:
 
 
 def declare_info(commands: Commands) -> None:
-    commands.add("info", info, "what a library holds", "library", "library --json")
+    commands.add("info", info, "show what a library contains", "library", "library --json")
 
 
 def info(options: argparse.Namespace) -> int:

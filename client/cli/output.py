@@ -44,7 +44,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def print_hits(hits: Sequence[Hit]) -> None:
     if any(hit.weak for hit in hits):
-        print("music-search: weak: what has nothing to do with music scores as high in this library", file=sys.stderr)
+        print("music-search: weak: texts that are not about music score as high in this library", file=sys.stderr)
     for_people = sys.stdout.isatty()
     rows = [
         [

@@ -33,22 +33,22 @@ _IN_ORDER = (
 _EPILOG = """examples:
   music-search add library ~/Music
   music-search search library "calm solo piano at night"
-  music-search COMMAND --help    what else it can, with examples
+  music-search COMMAND --help    all options of a command, with examples
 
-a server: grpc://host:port; several of one model: grpc://a:8001,b:8001; over TLS: grpcs://host:port, with
-MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE and
-MUSICSEARCH_KEY_FILE from the environment, where they are set
+a server: grpc://host:port; several servers of one model: grpc://a:8001,b:8001; over TLS: grpcs://host:port. The
+environment may set MUSICSEARCH_TOKEN (sent as "authorization: Bearer ..."), MUSICSEARCH_CA_FILE, MUSICSEARCH_CERT_FILE
+and MUSICSEARCH_KEY_FILE
 
 LIB is a folder; or, with the extra [milvus], milvus://host:19530/collection (milvuss:// over TLS), with
 MUSICSEARCH_MILVUS_TOKEN from the environment; or a Milvus Lite file, milvus:///folder/file.db
 
-PATH is a file or a folder; or, with the extra [remote], one of a store: s3://bucket/folder, gs://, az://, https://,
-with the credentials that the store's own tools take from the environment
+PATH is a file or a folder; or, with the extra [remote], a file or folder of a store: s3://bucket/folder, gs://, az://,
+https://, with the credentials that the store's own tools take from the environment
 
 output: tables on a terminal (without colours where NO_COLOR is set), columns between tabs elsewhere, JSON with --json
 
-exit status: 0 done, also where a search finds nothing; 1 some files could not be used, or problems were found; 2 wrong
-usage, or an error, which stderr tells in one line; 130 interrupted
+exit status: 0 done, also if a search finds nothing; 1 some files could not be used, or problems were found; 2 wrong
+usage, or an error, which stderr explains in one line; 130 interrupted
 """
 
 

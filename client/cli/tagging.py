@@ -38,14 +38,14 @@ def declare_tag(commands: Commands) -> None:
     )
     command.add_argument("source", metavar="FILE_OR_LIB", type=library_or_file)
     command.add_argument(
-        "--labels", required=True, metavar="A,B,C", help="separated by commas, or a file with one a line"
+        "--labels", required=True, metavar="A,B,C", help="labels separated by commas, or a file with one label a line"
     )
     command.add_argument(
-        "--template", action="append", metavar="TEXT", help='default "A {} track"; several are averaged'
+        "--template", action="append", metavar="TEXT", help='default "A {} track"; the vectors of several are averaged'
     )
-    command.add_argument("--csv", action="store_true", help="one line a track and label")
+    command.add_argument("--csv", action="store_true", help="print CSV with one line for each track and label")
     command.add_argument(
-        "--as", dest="field", metavar="FIELD", help="keep each track's best label, for --where FIELD=LABEL"
+        "--as", dest="field", metavar="FIELD", help="store each track's best label in FIELD, for --where FIELD=LABEL"
     )
     add_playlist(command)
 
@@ -55,7 +55,7 @@ def tag(options: argparse.Namespace) -> int:
     templates = options.template or DEFAULT_TEMPLATES
     if not is_milvus(options.source) and not (Path(options.source) / FILE_NAME).is_file():
         if options.field or options.csv or options.m3u:
-            raise QueryError(f"--as, --csv and --m3u are for libraries, and there is none at {options.source}")
+            raise QueryError(f"--as, --csv and --m3u are for libraries, but there is no library at {options.source}")
         with closing(open_encoder(options.encoder, device=options.device)) as encoder:
             source = options.source if is_url(options.source) else Path(options.source).expanduser()
             vector = embed_file(encoder, source).vector
@@ -111,5 +111,7 @@ def _labels(text: str) -> list[str]:
     if path.is_file():
         return read_lines(path)
     if path.suffix in (".txt", ".csv"):
-        raise QueryError(f"--labels {text!r}: there is no such file; name one with a label a line, or labels: a,b,c")
+        raise QueryError(
+            f"--labels {text!r}: there is no such file; name a file with one label a line, or labels: a,b,c"
+        )
     return [label.strip() for label in text.split(",")]

@@ -29,12 +29,14 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
     import watchfiles
 
     for path in filter(is_url, options.paths):
-        raise QueryError(f"cannot watch {absolute(path)}: a store tells of no changes; add it again now and then")
+        raise QueryError(
+            f"cannot watch {absolute(path)}: a store does not report changes; add it again from time to time"
+        )
     paths = [Path(path).expanduser() for path in options.paths]
     for path in paths:
         if not path.exists():
             raise QueryError(f"cannot watch {path}: there is no such file or folder")
-    print("watching; Ctrl-C ends it", file=sys.stderr)
+    print("watching; Ctrl-C stops it", file=sys.stderr)
     failed: list[FailedTrack] = []
     passed_over: dict[str, int] = {}
     is_first = is_due = True

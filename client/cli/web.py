@@ -17,33 +17,33 @@ def declare_web(commands: Commands) -> None:
     command = commands.add(
         "web",
         web,
-        "a page on a library, in the browser",
+        "open a library as a page in the browser",
         "library",
         "library --port 0 --no-open",
-        "library --host 0.0.0.0 --token 'what others have to know'",
+        "library --host 0.0.0.0 --token 'a long secret'",
         model=True,
     )
-    command.add_argument("--port", type=int, default=8765, help="default 8765; 0 takes any that is free")
+    command.add_argument("--port", type=int, default=8765, help="default 8765; 0: any free port")
     command.add_argument(
         "--host",
         metavar="ADDRESS",
         default="127.0.0.1",
-        help="let other machines in by this address of this one; wants a token (default 127.0.0.1: nobody else)",
+        help="address to listen at; for other machines, with --token (default 127.0.0.1: this machine only)",
     )
     command.add_argument(
-        "--token", metavar="TEXT", help="what others have to know; else MUSICSEARCH_WEB_TOKEN, where set"
+        "--token", metavar="TEXT", help="token that other machines need (default: MUSICSEARCH_WEB_TOKEN)"
     )
     command.add_argument(
         "--name",
         metavar="HOST",
         action="append",
         default=[],
-        help="another name of this machine, such as a proxy's, through which others come in as with --host",
+        help="another host name of this machine, such as its proxy's, for other machines, with --token",
     )
     command.add_argument(
         "--read-only",
         action=argparse.BooleanOptionalAction,
-        help="whether the page may change the library; read-only is the default where others come in",
+        help="forbid or allow changes by the page (default: forbid if other machines can connect)",
     )
     command.add_argument(
         "--open", action=argparse.BooleanOptionalAction, help="open the browser; the default on a terminal"
@@ -69,7 +69,10 @@ def web(options: argparse.Namespace) -> int:
         if options.json:
             print_json({"address": address, "read_only": settings.read_only, "token": settings.token is not None})
         else:
-            print(f"{settings.name} is at {address}{' (read-only)' * settings.read_only}; Ctrl-C ends it", flush=True)
+            print(
+                f"{settings.name} is at {address}{' (read-only)' * settings.read_only}; Ctrl-C stops the server",
+                flush=True,
+            )
         server.open_browser(address, wanted=options.open)
 
     with listening:

@@ -89,7 +89,7 @@ def read_spec(audio_config: Any, text_config: Any) -> EncoderSpec:
     for config, declared, name, length in tensors:
         dims = [list(tensor.dims) for tensor in declared if tensor.name == name]
         if dims != [[length]]:
-            raise ValueError(f"{config.name} declares {name} with dims {dims}, its parameters say {length}")
+            raise ValueError(f"{config.name} declares {name} with dims {dims}, but its parameters say {length}")
     return spec
 
 

@@ -84,7 +84,7 @@ class Server:
         try:
             return method.future(request, timeout=timeout_s, metadata=self._metadata)
         except ValueError as exc:  # the channel was closed
-            raise EncoderError(f"cannot ask {self.url}: {exc}; open a new MusicSearch") from exc
+            raise EncoderError(f"cannot call {self.url}: {exc}; open a new MusicSearch") from exc
 
 
 @dataclass(eq=False)

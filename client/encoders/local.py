@@ -226,7 +226,7 @@ def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
     got = session.get_providers()
     if first not in got:
         raise EncoderError(
-            f"device={device!r} asked for {first}, ONNX Runtime opened {', '.join(got)}: install the CUDA "
+            f"device={device!r} needs {first}, but ONNX Runtime opened {', '.join(got)}: install the CUDA "
             "and cuDNN (for tensorrt also TensorRT) libraries that this onnxruntime-gpu needs, or use device='cpu'"
         )
     return session

@@ -51,7 +51,7 @@ def read_texts(
     read = _read(texts, embed=embed, max_tokens=max_tokens)
     for text, parts in read.parts.items():
         log.warning(
-            "a text is longer than the %d tokens that the model takes: the mean of its %d parts stands for it (%r...)",
+            "a text is longer than the %d tokens that the model takes: the mean vector of its %d parts is used (%r...)",
             *(max_tokens, len(parts), text[:40]),
         )
     return read

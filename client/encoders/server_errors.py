@@ -23,22 +23,21 @@ class Meaning:
 _UNREACHABLE = Meaning(
     ServerUnavailable, "is not reachable: start it (python -m serve) or correct the address", is_transient=True
 )
-_RESTARTING = Meaning(ServerUnavailable, "is stopping, or still loads its models: try again later", is_transient=True)
-_CRIPPLED = Meaning(ServerUnavailable, "has a model whose process died: restart it", is_transient=True)
+_RESTARTING = Meaning(ServerUnavailable, "is stopping or still loading its models: try again later", is_transient=True)
+_CRIPPLED = Meaning(ServerUnavailable, "has a model whose process died: restart the server", is_transient=True)
 _BUSY = Meaning(ServerBusy, "is overloaded: try again later, or add instances")
 _DROPPED = Meaning(ServerUnavailable, "dropped the call: try again")
-_WITHOUT_MODELS = Meaning(ServerMismatch, "does not serve our models: load the exported model_repository")
-_REFUSES_TENSORS = Meaning(ServerMismatch, "refuses our tensors: load the exported model_repository")
+_WITHOUT_MODELS = Meaning(ServerMismatch, "does not serve MusicSearch's models: load the exported model_repository")
+_REFUSES_TENSORS = Meaning(ServerMismatch, "refuses the tensors of this client: load the exported model_repository")
 _REFUSES_SIZE = Meaning(ServerMismatch, "refuses messages of this size: raise its limit, or its gateway's, to 16 MiB")
 _REFUSES_CLIENT = Meaning(EncoderError, "refuses this client: ask its owner for access, and set MUSICSEARCH_TOKEN")
 _UNTRUSTED = Meaning(
     EncoderError,
-    "fails TLS's handshake: name its authority in MUSICSEARCH_CA_FILE, and address it as its certificate does",
+    "fails the TLS handshake: name its certificate authority in MUSICSEARCH_CA_FILE, and use the host name that its "
+    "certificate has",
 )
-_WITHOUT_TLS = Meaning(EncoderError, "does not speak TLS: address it as grpc://")
-_BAD_PEM = Meaning(
-    EncoderError, "cannot be asked: a PEM file given for it is damaged, or its key belongs to another certificate"
-)
+_WITHOUT_TLS = Meaning(EncoderError, "does not speak TLS: use grpc://")
+_BAD_PEM = Meaning(EncoderError, "cannot be called: a PEM file is damaged, or the key belongs to another certificate")
 _FAILED = Meaning(EncoderError, "failed: see its log")
 
 STATUS_MEANINGS = {
@@ -51,7 +50,7 @@ STATUS_MEANINGS = {
     "UNIMPLEMENTED": Meaning(ServerMismatch, "is not a Triton server: give the address of Triton's gRPC port (8001)"),
     "INVALID_ARGUMENT": _REFUSES_TENSORS,
     "OUT_OF_RANGE": _REFUSES_TENSORS,
-    "FAILED_PRECONDITION": Meaning(ServerMismatch, "is not ready for our models: see its log"),
+    "FAILED_PRECONDITION": Meaning(ServerMismatch, "is not ready for MusicSearch's models: see its log"),
     "PERMISSION_DENIED": _REFUSES_CLIENT,
     "UNAUTHENTICATED": _REFUSES_CLIENT,
     "ALREADY_EXISTS": _FAILED,

@@ -172,11 +172,11 @@ class TritonEncoder:
             spec = read_spec(audio, text)
         except ValueError as exc:
             raise ServerMismatch(
-                f"{url} serves other models than ours: {exc}; load the exported model_repository"
+                f"{url} does not serve MusicSearch's models: {exc}; load the exported model_repository"
             ) from exc
         if TEXT_LENGTH not in [output.name for output in service.output]:
             raise ServerMismatch(
-                f"{url} serves {TEXT_SERVICE} without the output {TEXT_LENGTH}, which an export by this version has: "
+                f"{url} serves {TEXT_SERVICE} without the output {TEXT_LENGTH}, which this version exports: "
                 "export the model again"
             )
         if self._spec is None:

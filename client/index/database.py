@@ -79,7 +79,8 @@ class Database:
     def _one(self, query: str, *values: int | str) -> tuple[Any, ...]:
         rows = self.rows(query, *values)
         if not rows:
-            raise LibraryError(f"number {values} vanished from {self.folder} while it was read")
+            named = ", ".join(map(str, values))
+            raise LibraryError(f"the row of {named} vanished from {self.folder} while it was read")
         return rows[0]
 
     def _damaged(self, what: str) -> LibraryError:
@@ -114,7 +115,7 @@ def write_lock(folder: Path) -> Iterator[None]:
                     raise LibraryError(f"{path} is damaged: remove it") from exc
                 if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                     raise LibraryBusy(
-                        f"{folder} is being written to, such as by `music-search add`: wait for that to end, or stop it"
+                        f"{folder} is being written to, such as by `music-search add`: wait until that ends, or stop it"
                     ) from exc
                 raise
         yield

@@ -132,7 +132,7 @@ def _read_condition(given: Any, condition: Any) -> Condition:
 def unknown_field(name: str, *, known: Sequence[str]) -> QueryError:
     """The error for a field that no track has; it suggests the most similar known field."""
     nearest = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known) or 'none'}"
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known fields: {', '.join(known) or 'none'}"
     return QueryError(f"no track has the field {name!r}: {hint}")
 
 

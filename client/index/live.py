@@ -129,7 +129,7 @@ class LiveIndex:
                 self._replay()
             if len(self._index) != living:
                 raise LibraryError(
-                    f"{self._catalogue.folder} is damaged: it says it holds {living} vectors, but {len(self._index)} "
+                    f"{self._catalogue.folder} is damaged: its count is {living} vectors, but {len(self._index)} "
                     f"can be read: {REPAIR}"
                 )
             self._position = end
@@ -161,7 +161,7 @@ class LiveIndex:
             if changes <= _SAVE_AFTER * len(self._index):
                 return
         if not self._index.holds(self._catalogue.sample(_SAMPLED)):
-            log.info("rebuilding the search index: the tracks have become others")
+            log.info("rebuilding the search index: the tracks have changed")
             self._renew()
         if self._measured != self._position:
             self._measure_recall(self._index)

@@ -132,7 +132,7 @@ def export_to_parquet(
         if spec is not None and spec.fingerprint != store.model.fingerprint:
             raise ModelMismatch(
                 f"{store.name} was made with the model {store.model.name} ({store.model.fingerprint}), not with "
-                f"{spec.model_name} ({spec.fingerprint}): name its model, or none"
+                f"{spec.model_name} ({spec.fingerprint}): name its model, or no model"
             )
         with _complete(target) as part:
             tracks: int = parquet.write(store, part, spec=spec, progress=progress)
@@ -173,7 +173,9 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
         QueryError: `uri` is not a Milvus address.
     """
     if not is_milvus(uri):
-        raise QueryError(f"{uri!r} is no Milvus address, such as milvus://host:19530/collection, nor a FILE.parquet")
+        raise QueryError(
+            f"{uri!r} is neither a Milvus address, such as milvus://host:19530/collection, nor a FILE.parquet"
+        )
     tracks = written = 0
     with closing(Catalogue(folder)) as source, closing(open_milvus(uri, create=source.model)) as target:
         if target.model.fingerprint != source.model.fingerprint:
@@ -295,16 +297,16 @@ def _problems(path: Path, *, name: Path) -> list[str]:
             for table, condition in schema.ORPHANS.items():
                 (count,) = db.execute(f"SELECT count(*) FROM {table} WHERE {condition}").fetchone()
                 if count:
-                    problems.append(f"rows of {table} that belong to nothing: {count}")
+                    problems.append(f"orphaned rows of {table}: {count}")
             query = "SELECT vectors, (SELECT count(*) FROM vectors WHERE model = models.number) FROM models"
             for expected, found in db.execute(query):
                 if expected != found:
-                    problems.append(f"of {expected} vectors, {found} are there")
+                    problems.append(f"vectors: {found}, expected {expected}")
             for table, query in schema.SUMS.items():
                 if any(expected != (found or 0) for expected, found in db.execute(query)):
-                    problems.append(f"the list of {table} that filters read")
+                    problems.append(f"the list of {table} does not match its checksum")
             if version >= 4 and not _has_sound_names(db):
-                problems.append("the list of names that searches read")
+                problems.append("the list of names does not match the tracks")
         except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter if SQLite's message quotes damaged text
             if not is_damage(exc):
                 raise

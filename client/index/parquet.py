@@ -406,9 +406,9 @@ def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, t
                 pairs = counts[model].pairs + schema.checksum(row.track[0], made.label)
                 counts[model] = counts[model]._replace(vectors=counts[model].vectors + 1, pairs=pairs)
     if found != tracks:
-        raise LibraryError(f"{source} holds {found} tracks of the {tracks} that were exported: {_AGAIN}")
+        raise LibraryError(f"{source} holds {found} of the {tracks} exported tracks: {_AGAIN}")
     if [*counts.values()] != rest.models:
-        raise LibraryError(f"{source} does not hold the vectors that were exported: {_AGAIN}")
+        raise LibraryError(f"{source} does not hold the exported vectors: {_AGAIN}")
 
 
 class Part(NamedTuple):
@@ -436,7 +436,7 @@ def read_part(source: Path) -> Part:
         with _translated(source):
             paths = file.read(columns=["path"]).column("path").to_pylist()
     if len(paths) != tracks:
-        raise LibraryError(f"{source} holds {len(paths)} tracks of the {tracks} that were exported: {_AGAIN}")
+        raise LibraryError(f"{source} holds {len(paths)} of the {tracks} exported tracks: {_AGAIN}")
     own = next(model for model in rest.models if model.number == rest.own)
     failed = [FailedFile(**dict(zip(_FAILED, row, strict=True))) for row in rest.failed]
     return Part(Model(own.name, own.fingerprint, own.embedding_dim), paths, failed)
@@ -454,7 +454,7 @@ def _begins_and_ends(path: Path) -> tuple[bytes, bytes]:
 def _opened(source: Path) -> Iterator[pq.ParquetFile]:
     first, last = _begins_and_ends(source)
     if first != _MAGIC:
-        raise LibraryError(f"{source} is no Parquet file: name one that `music-search export` wrote")
+        raise LibraryError(f"{source} is not a Parquet file: name one that `music-search export` wrote")
     if last != _MAGIC:
         raise LibraryError(f"{source} is not complete, its end is missing: copy it again, or {_AGAIN}")
     with _translated(source):
@@ -477,8 +477,8 @@ def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
     found = file.metadata.metadata or {}
     if _ABOUT.encode() not in found:
         raise LibraryError(
-            f"{source} is a Parquet file, but no library's: name one that `music-search export` wrote, as no other "
-            "program keeps all that a library needs"
+            f"{source} is a Parquet file, but not of a library: name a file that `music-search export` wrote, because "
+            "other programs do not keep all that a library needs"
         )
     about = found[_ABOUT.encode()].decode(errors="replace")
     if found.get(_ABOUT_CRC32.encode()) != str(schema.checksum(about)).encode():
@@ -497,7 +497,7 @@ def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
 def _check_columns(found: pa.Schema, *, expected: Mapping[str, pa.DataType], source: Path) -> None:
     for name, kind in expected.items():
         if found.get_field_index(name) < 0:
-            raise LibraryError(f"{source} has not one column {name}, as every library's has: {_AGAIN}")
+            raise LibraryError(f"{source} must have exactly one column {name}: {_AGAIN}")
         if found.field(name).type != kind:
             raise LibraryError(
                 f"the column {name} of {source} is of {found.field(name).type}, expected {kind}: {_AGAIN}"
@@ -561,7 +561,7 @@ def _put(db: sqlite3.Connection, row: _Row, *, name: str, after: tuple[int, int]
             _insert_checked(db, "windows", {"label": label, "starts_s": made.starts_s, "vectors": made.windows})
     except sqlite3.IntegrityError as exc:  # "UNIQUE constraint failed: tracks.path"
         column = str(exc).rpartition(".")[2]
-        raise LibraryError(f"{name} has the {column} of another row: each may be there once; {_AGAIN}") from exc
+        raise LibraryError(f"{name} has the {column} of another row, but each must be unique; {_AGAIN}") from exc
 
 
 def _insert_checked(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:

@@ -82,8 +82,8 @@ class Reader(Database):
         rows = self.rows("SELECT vectors FROM models WHERE number = ?", self.model_number)
         if not rows:
             raise LibraryError(
-                f"{self.folder} has gone over to another model and dropped the vectors of {self.model.name}: open it "
-                "again with that model"
+                f"{self.folder} now uses another model and no longer has vectors of {self.model.name}: open it again "
+                "with its new model"
             )
         return int(rows[0][0])
 
@@ -306,7 +306,7 @@ class Reader(Database):
         Raises:
             LibraryError: always.
         """
-        raise self._damaged(f"vector number {label}, whose track is not there,")
+        raise self._damaged(f"the track of vector number {label}")
 
     def by_label(self, label: int) -> Track | None:
         return next(iter(self.by_labels([label])), None)
@@ -355,7 +355,7 @@ class Reader(Database):
         return self._chosen("missing")
 
     def warned(self) -> list[Track]:
-        """The tracks whose files do not decode completely."""
+        """The tracks whose files cannot be decoded completely."""
         return self._chosen("warning <> ''")
 
     def _chosen(self, condition: str) -> list[Track]:

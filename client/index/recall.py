@@ -33,8 +33,8 @@ class Recall:
         if self.graph is None:
             return "1, by comparing with every track"
         return (
-            f"{self.measured:.3f}, by comparing with every track: the graph finds {self.graph:.3f} at most, and "
-            f"{self.asked:g} is asked for"
+            f"{self.measured:.3f}, by comparing with every track: the graph finds {self.graph:.3f} at most, "
+            f"but {self.asked:g} is asked for"
         )
 
 

@@ -37,7 +37,7 @@ _LOOKING, _UPLOADING = 2, 1  # decoder processes
 _KEPT_COVER_BYTES = 32 << 20
 _KEPT_KINDS = 10_000
 _PROBLEM: dict[str, Any] = {
-    "description": "A problem (RFC 9457), whose detail is one sentence for people",
+    "description": "A problem (RFC 9457); its detail is one sentence for people",
     "content": {
         "application/problem+json": {
             "schema": {

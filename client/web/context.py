@@ -83,4 +83,4 @@ Here = Annotated[Context, Depends(_context)]
 def may_change(here: Here) -> None:
     """Raise `Problem` if the library is read-only."""
     if here.settings.read_only:
-        raise Problem(403, "this library is open for reading alone", kind="read-only")
+        raise Problem(403, "this library is read-only", kind="read-only")

@@ -40,13 +40,13 @@ class Jobs:
     def job(self, job_id: str) -> models.Job:
         """The job with this id; raises `Problem` if there is none."""
         if job_id not in self._jobs:
-            raise Problem(404, "there is no such job: the server was started anew, or it ended long ago")
+            raise Problem(404, "there is no such job: the server was restarted, or the job ended long ago")
         return self._jobs[job_id]
 
     def start(self, paths: list[str]) -> models.Job:
         """Start a job that adds these paths; raises `Problem` while another job runs."""
         if self._running is not None and not self._running.done():
-            raise Problem(409, "music is being added already: wait for it, or stop it", kind="job-running")
+            raise Problem(409, "another job is adding music: wait until it ends, or stop it", kind="job-running")
         job_id = secrets.token_hex(8)
         job = models.Job(
             id=job_id, kind="add", paths=paths, state="running", done=0, total=0, message=_LOOKING, report=None
@@ -93,11 +93,11 @@ class Jobs:
             report = await self._library.add(paths, progress=False, on_progress=on_progress)
             job.state, job.message, job.report = "done", "", asdict(report)
         except _Stopped:
-            where = f"after {job.done} of {job.total}, which are kept" if job.total else f"while {_LOOKING}"
+            where = f"after {job.done} of {job.total} files, which are kept" if job.total else f"while {_LOOKING}"
             job.state, job.message = "stopped", f"stopped {where}"
         except MusicSearchError as exc:
             job.state, job.message = "failed", str(exc)
         except Exception as exc:  # nobody awaits a job, so it must report errors itself
             log.error("adding failed", exc_info=exc)
-            job.state, job.message = "failed", "something went wrong in the server, whose log says what"
+            job.state, job.message = "failed", "the server failed; its log says why"
         self._events.publish("job", job)

@@ -46,7 +46,7 @@ def _expecting(kinds: str) -> WrapValidator:
 Text = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_unicode)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_unicode)]
 Path = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_unicode)]
-Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="of a track")]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="id of a track")]
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
@@ -89,7 +89,9 @@ class Bounds(Given):
 
 Wanted = Annotated[
     bool | Number | Name | Bounds | Annotated[list[bool | Number | Name], Field(min_length=1, max_length=200)],
-    _expecting("expected a text, a number, true or false, a list of these, or bounds: numbers as from and to, or null"),
+    _expecting(
+        "expected a text, a number, true or false, a list of these, or bounds: from and to, each a number or null"
+    ),
 ]
 
 

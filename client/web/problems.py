@@ -30,21 +30,21 @@ _ERRORS_TOLD = 8
 _SAYS_NOTHING = {
     400: "the request cannot be read",
     404: "there is nothing at this address",
-    405: "this address does not take that method",
+    405: "this address does not support this method",
 }
 
 # The first matching class counts. The sentence is for clients on other machines, because our messages name local files.
 _STATUS: list[tuple[type[MusicSearchError], int, str]] = [
     (QueryError, 422, ""),
     (AudioError, 422, ""),
-    (LibraryBusy, 409, "the library is being written: try again in a moment"),
-    (ModelMismatch, 409, "the library has gone over to another model: the server has to be started anew"),
+    (LibraryBusy, 409, "another process is writing to the library: try again in a moment"),
+    (ModelMismatch, 409, "the library now uses another model: restart the server"),
     (LibraryError, 503, "the library cannot be read or written now"),
     (ServerBusy, 503, "the model's server is full: try again in a moment"),
     (ServerUnavailable, 503, "the model's server does not answer"),
     (EncoderError, 503, "the model cannot be used now"),
     (StoreError, 503, "the store of the music does not answer"),
-    (MusicSearchError, 500, "that did not work"),
+    (MusicSearchError, 500, "the request failed"),
 ]
 _RETRY_S = {409: 2, 429: 1, 503: 2}
 
@@ -96,7 +96,7 @@ def told(error: MusicSearchError, *, settings: Settings) -> Problem:
 def unexpected(error: Exception, *, method: str, path: str) -> Response:
     """Log an unexpected error, and make an answer without its details."""
     log.error("%s %s failed", method, path, exc_info=error)
-    return Problem(500, "something went wrong in the server, whose log says what").response()
+    return Problem(500, "the server failed; its log says why").response()
 
 
 def handle_problems(app: FastAPI, *, settings: Settings) -> None:
@@ -119,7 +119,7 @@ def handle_problems(app: FastAPI, *, settings: Settings) -> None:
         assert isinstance(error, RequestValidationError)
         found = list(error.errors())
         if any(one["type"] == "json_invalid" for one in found):
-            return Problem(400, "the body is no JSON").response()
+            return Problem(400, "the body is not JSON").response()
         errors = [{"pointer": _pointer(one["loc"]), "detail": one["msg"]} for one in found[:_ERRORS_TOLD]]
         first = errors[0]
         return Problem(422, f"{first['pointer']}: {first['detail']}").response(errors=errors)

@@ -100,7 +100,9 @@ class SameSite:
     def _check(self, method: str, path: str, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._settings.accepts(hosts[0]):
-            raise Problem(421, "this server goes by another name: open it by the address that it printed", kind="host")
+            raise Problem(
+                421, "the server does not accept this host name: open the address that the server printed", kind="host"
+            )
         if method in _SAFE and not path.startswith(API):  # a link on another site may lead to the page
             return
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
@@ -163,7 +165,7 @@ class Tokens:
         if not _same(given, self._token):
             if not self._wrong.spend(client):
                 raise Problem(429, "too many wrong tokens: wait a minute", headers={"Retry-After": "60"})
-            raise _unknown("that is not the token")
+            raise _unknown("this token is wrong")
         return _session_of(self._token)
 
     def signed(self, track_id: str) -> str:
@@ -180,7 +182,7 @@ class Tokens:
         if scheme.lower() == "bearer":
             self.session(given.strip(), client=client_of(scope))
         elif not _same(cookie_parser(headers.get("cookie", "")).get(cookie_of(scope), ""), _session_of(self._token)):
-            raise _unknown("this library is open to those who know its token")
+            raise _unknown("this library needs a token")
 
     def _is_signed(self, scope: Scope) -> bool:
         track = re.fullmatch(f"{API}/tracks/([0-9a-f]{{16}})/audio", scope["path"])
@@ -227,7 +229,7 @@ class Share:
             await self._app(scope, receive, send)
             return
         if self._open[client] >= self._most:
-            raise Problem(429, "too many requests of yours are open: wait until one has ended")
+            raise Problem(429, "too many of your requests are open: wait until one ends")
         self._open[client] += 1
         try:
             await self._app(scope, receive, send)
@@ -410,7 +412,7 @@ def _unknown(detail: str) -> Problem:
 
 def _too_large(most: int) -> Problem:
     size = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} kB"
-    return Problem(413, f"the body of the request is too large: {size} are the most")
+    return Problem(413, f"the body of the request is too large: expected at most {size}")
 
 
 def _busy() -> Problem:

@@ -28,7 +28,7 @@ def as_samples(path: str) -> float:
             for block in Recording(path, sample_rate_hz=_RATE_HZ).blocks():
                 samples, peak = samples + len(block), max(peak, float(np.max(np.abs(block), initial=0.0)))
                 if samples > MOST_S * _RATE_HZ:
-                    raise DecodeError(f"longer than {MOST_S / 60:.0f} minutes: a part of it finds the same")
+                    raise DecodeError(f"longer than {MOST_S / 60:.0f} minutes: use a part of the sound")
                 file.writeframesraw((block * 32767).astype("<i2").tobytes())
         if samples < MIN_DURATION_S * _RATE_HZ:
             raise DecodeError(f"too short: {samples / _RATE_HZ:.2f} s, at least {MIN_DURATION_S} s are needed")

@@ -35,7 +35,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening = socket.create_server(address[:2], family=family)
     except (OSError, OverflowError, UnicodeError) as exc:
         reason = str(getattr(exc, "strerror", None) or exc).partition(" (")[0]
-        hint = "--port 0 takes any that is free"
+        hint = "--port 0 takes any free port"
         raise MusicSearchError(f"cannot listen at {host}, port {port} ({reason}): {hint}") from exc
     # Without TCP_NODELAY each answer waits for the client's delayed acknowledgement, 40 ms on Linux. asyncio sets it
     # only for sockets that name their protocol, and this one does not.

@@ -43,16 +43,16 @@ class Settings:
     def __post_init__(self) -> None:
         names = tuple(name if _is_address(name) else host_name(name) for name in self.names)
         if not all(names):
-            raise QueryError(f"--name {self.names[names.index('')]!r} is no name of a machine")
+            raise QueryError(f"--name {self.names[names.index('')]!r} is not a host name")
         object.__setattr__(self, "names", names)
         if self.token is None and not self.is_local:
             by = f"--name {' '.join(names)}" if is_loopback(self.host) else f"--host {self.host}"
             raise QueryError(
-                f"{by} lets other machines in, so it wants a --token TEXT (or MUSICSEARCH_WEB_TOKEN in "
-                "the environment) that they have to know"
+                f"{by} lets other machines in, so they need a token: give --token TEXT, or set "
+                "MUSICSEARCH_WEB_TOKEN in the environment"
             )
         if self.token is not None and not (8 <= len(self.token) <= 256 and self.token.isascii()):
-            raise QueryError("the token has to be of 8 to 256 ASCII characters")
+            raise QueryError("the token must have 8 to 256 ASCII characters")
 
     @property
     def is_local(self) -> bool:

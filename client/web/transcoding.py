@@ -51,7 +51,7 @@ class Transcoders:
             if process is None or process.returncode is not None:
                 process = await _start()
             if process is None:
-                raise Problem(503, "nothing can be converted now: try again in a moment")
+                raise Problem(503, "no track can be converted now: try again in a moment")
             if self._spare is None:
                 self._spare = asyncio.create_task(_start())
             return Transcoded(process, self._streams, path=path, frames=frames, begin=begin, end=end)

@@ -26,7 +26,7 @@ class Turns:
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """Wait for a turn and hold it during the block; raises `Problem` if the queue is full or the wait too long."""
-        busy = Problem(503, "the server has much to do: try again in a moment", headers={"Retry-After": "5"})
+        busy = Problem(503, "the server is busy: try again in a moment", headers={"Retry-After": "5"})
         if self._free.locked() and self._waiting >= _MOST_WAITING:
             raise busy
         self._waiting += 1

@@ -60,7 +60,7 @@ class Uploads:
         """The path of an upload's samples; raises `Problem` if the upload is deleted already."""
         upload = self._kept.get(upload_id)
         if upload is None or upload.until < time.monotonic():
-            raise Problem(404, "that sound is forgotten by now: bring it along again")
+            raise Problem(404, "the server no longer has this sound: upload it again")
         return upload.path
 
     def forget(self) -> None:

@@ -47,8 +47,8 @@ def _load_published(name: str) -> Source:
     refuse_adapter(Path(name))
     if name.startswith(AMCLAP) or (Path(name) / "config.gin").is_file():
         raise CheckpointError(
-            f"{name} is a model of amclap or OMAR-RQ, whose shape is a gin file over AGPL code, and cannot be "
-            f"exported; give a CLAP such as laion/clap-htsat-unfused, or {MUQ_MULAN}"
+            f"{name} is a model of amclap or OMAR-RQ and cannot be exported, because only a gin file and AGPL code "
+            f"define it; give a CLAP such as laion/clap-htsat-unfused, or {MUQ_MULAN}"
         )
     config = read_configuration(name)
     if describes_muq_mulan(config):

@@ -141,8 +141,8 @@ def load_clap(name: str) -> Source:
     refuse_adapter(folder)
     if not any(all((folder / file).is_file() for file in files) for files in TOKENIZERS):
         raise CheckpointError(
-            f"{name} has no tokenizer (no {' and no '.join(' with '.join(files) for files in TOKENIZERS)}), without "
-            "which all texts are alike; copy or download the whole folder again"
+            f"{name} has no tokenizer (no {' and no '.join(' with '.join(files) for files in TOKENIZERS)}), and "
+            "without one all texts get the same vector; copy or download the whole folder again"
         )
     clap, processor = _load(folder, name=name)
     extractor, config = processor.feature_extractor, clap.config
@@ -157,7 +157,7 @@ def load_clap(name: str) -> Source:
         expected = _embed(clap.eval(), clips, processor=processor)
     except (ValueError, RuntimeError, IndexError) as exc:
         raise CheckpointError(
-            f"transformers cannot run {name}, its processor and model do not fit: {_reason(exc)}"
+            f"transformers cannot run {name}, because its processor and model do not fit together: {_reason(exc)}"
         ) from exc
     text_tower = ClapText(clap.text_model, padding_id=padding_id)
     model = AssembledDualEncoder(
@@ -205,7 +205,7 @@ def _load(folder: Path, *, name: str) -> tuple[ClapModel, ClapProcessor]:
     if report["mismatched_keys"]:
         key, found, expected = sorted(report["mismatched_keys"])[0]
         raise CheckpointError(
-            f"the tensor {key} of {name} has the shape {tuple(found)}; its own configuration makes it "
+            f"the tensor {key} of {name} has the shape {tuple(found)}; its configuration expects "
             f"{tuple(expected)}: copy or download both again"
         )
     if missing or unknown:

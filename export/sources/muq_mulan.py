@@ -122,13 +122,13 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
     rate, seconds = settings.number("mulan.sr"), settings.number("mulan.clip_secs")
     if rate != SAMPLE_RATE_HZ:
         raise CheckpointError(
-            f"{name} takes {rate:g} Hz; expected {SAMPLE_RATE_HZ:,}, for which MuQ's front end is made"
+            f"{name} has a sample rate of {rate:g} Hz; expected {SAMPLE_RATE_HZ:,} Hz, the rate of MuQ's front end"
         )
     window = AudioWindow(SAMPLE_RATE_HZ, round(rate * seconds))
     audio_name, text_name = settings.text("audio_model.name"), settings.text("text_model.name")
     if "muq" not in audio_name.lower() or "xlm-roberta" not in text_name.lower():
         raise CheckpointError(
-            f"{name} was started from {audio_name} and {text_name}; only a MuQ beside an XLM-RoBERTa can be exported"
+            f"{name} was started from {audio_name} and {text_name}; only a MuQ with an XLM-RoBERTa can be exported"
         )
     try:
         audio_name, text_name = (_inside(name, part) for part in (audio_name, text_name))
@@ -137,7 +137,7 @@ def load_muq_mulan(name: str, config: Mapping[str, Any]) -> Source:
         tokenizer = _tokenizer(text_name, vocab_size=roberta.vocab_size, padding_id=padding_id)
     except CheckpointError as exc:
         raise CheckpointError(
-            f"{name} builds on {audio_name} and {text_name}, by the hub or in its folder: {exc}"
+            f"{name} needs {audio_name} and {text_name}, from the hub or in its folder: {exc}"
         ) from exc
     tensors, folder = _tensors(name)
 
@@ -237,7 +237,7 @@ def _roberta(name: str) -> tuple[XLMRobertaConfig, int]:
     try:
         config = XLMRobertaConfig.from_dict(content)
     except Exception as exc:  # transformers raises its own
-        raise CheckpointError(f"{name}/config.json is no configuration of XLM-RoBERTa: {exc}") from exc
+        raise CheckpointError(f"{name}/config.json is not a configuration of XLM-RoBERTa: {exc}") from exc
     if config.pad_token_id is None:
         raise CheckpointError(f"{name}/config.json gives no pad_token_id; copy or download it again")
     return config, config.pad_token_id
@@ -249,11 +249,11 @@ def _tokenizer(name: str, *, vocab_size: int, padding_id: int) -> str:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises plain Exception
-        raise CheckpointError(f"{path} is no tokenizer.json: {exc}") from exc
+        raise CheckpointError(f"{path} is not a tokenizer.json: {exc}") from exc
     token = tokenizer.id_to_token(padding_id)
     if tokenizer.get_vocab_size() > vocab_size or token is None:
         raise CheckpointError(
-            f"{path} knows {tokenizer.get_vocab_size()} tokens and {name}/config.json {vocab_size}; copy or "
+            f"{path} has {tokenizer.get_vocab_size()} tokens, but {name}/config.json has {vocab_size}; copy or "
             "download both again"
         )
     tokenizer.no_truncation()
@@ -280,7 +280,7 @@ def _tensors(name: str) -> tuple[dict[str, Tensor], Path]:
 def _shape(tensors: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:
     if name not in tensors or tensors[name].ndim != axes:
         raise CheckpointError(
-            f"the weights have no tensor {name} of {axes} axes; expected those of a MuQ-MuLan as muq 0.1 saves it"
+            f"the weights have no tensor {name} of {axes} axes; expected the weights of a MuQ-MuLan from muq 0.1"
         )
     return tuple(tensors[name].shape)
 
@@ -401,7 +401,7 @@ def _load_tensors(model: AssembledDualEncoder, tensors: Mapping[str, Tensor], *,
             unknown.append(tensor)
     if missing or unknown:
         raise CheckpointError(
-            f"the weights of {name} are not those of a MuQ-MuLan as muq 0.1 saves it (missing: {first_names(missing)}; "
+            f"the weights of {name} are not the weights of a MuQ-MuLan from muq 0.1 (missing: {first_names(missing)}; "
             f"unknown: {first_names(unknown)}); copy or download it again"
         )
     loaded = {
@@ -412,7 +412,7 @@ def _load_tensors(model: AssembledDualEncoder, tensors: Mapping[str, Tensor], *,
         if key in loaded and loaded[key].shape != parameter.shape:
             raise CheckpointError(
                 f"the tensor {names[key]} of {name} has the shape {tuple(loaded[key].shape)}; its configurations and "
-                f"other tensors make it {tuple(parameter.shape)}: copy or download all of them again"
+                f"other tensors expect {tuple(parameter.shape)}: copy or download all of them again"
             )
     with torch.no_grad():
         model.load_state_dict(loaded, strict=False)  # only the batch counters are missing

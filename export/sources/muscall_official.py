@@ -159,7 +159,7 @@ def _window(tensors: Mapping[str, Tensor]) -> AudioWindow:
             return window
     raise CheckpointError(
         f"the audio tower pools {cells} cells; expected {N_MELS // CELL} for each {CELL} frames of a window of whole "
-        f"seconds, as {N_MELS} mels, a hop of {HOP_SAMPLES} samples and {SAMPLE_RATE_HZ // 1000} kHz give; "
+        f"seconds ({N_MELS} mels, a hop of {HOP_SAMPLES} samples, {SAMPLE_RATE_HZ // 1000} kHz); "
         "other front ends cannot be exported"
     )
 
@@ -182,7 +182,7 @@ def _text_sizes(tensors: Mapping[str, Tensor]) -> TextTransformerConfig:
 def _heads(channels: int, *, tower: str) -> int:
     if channels % HEADS:
         raise CheckpointError(
-            f"the {tower} tower attends over {channels} channels; expected a multiple of {HEADS}, its heads"
+            f"the {tower} tower attends over {channels} channels; expected a multiple of its {HEADS} heads"
         )
     return HEADS
 
@@ -259,7 +259,7 @@ def _load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, names: Map
     if missing or unknown:
         raise CheckpointError(
             f"the checkpoint's tensors are not those of the MusCALL code (missing: {first_names(missing)}; unknown: "
-            f"{first_names(unknown)}); give its best_model.pth.tar as its training wrote it"
+            f"{first_names(unknown)}); give the unchanged best_model.pth.tar of its training"
         )
     try:
         model.load_state_dict({key: tensors[name] for key, name in theirs.items()})
@@ -300,10 +300,10 @@ def _tokenizer(name: str, *, text: TextTransformerConfig) -> TextTokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises plain Exception
-        raise CheckpointError(f"{path} is no tokenizer.json: {exc}") from exc
+        raise CheckpointError(f"{path} is not a tokenizer.json: {exc}") from exc
     if tokenizer.get_vocab_size() != text.vocab_size:
         raise CheckpointError(
-            f"the tokenizer {name} knows {tokenizer.get_vocab_size()} tokens and the checkpoint {text.vocab_size}; "
-            "give --tokenizer the one that it was trained with"
+            f"the tokenizer {name} has {tokenizer.get_vocab_size()} tokens, but the checkpoint has {text.vocab_size}; "
+            "give --tokenizer the tokenizer of the training"
         )
     return TextTokenizer(tokenizer.to_str(), max_tokens=text.max_tokens)

@@ -26,9 +26,9 @@ def read_configuration(name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise CheckpointError(f"{path} is no model configuration; copy or download it again") from exc
+        raise CheckpointError(f"{path} is not a model configuration; copy or download it again") from exc
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no model configuration; copy or download it again")
+        raise CheckpointError(f"{path} is not a model configuration; copy or download it again")
     return content
 
 
@@ -37,7 +37,7 @@ def refuse_weights_alone(path: Path) -> None:
     if path.suffix == SAFE_WEIGHTS and path.is_file():
         if (path.parent / ADAPTER).is_file():
             refuse_adapter(path.parent)
-        raise CheckpointError(f"{path} holds the weights of a model alone; {_its_folder(path)}")
+        raise CheckpointError(f"{path} holds only the weights of a model; {_its_folder(path)}")
 
 
 def refuse_other_forms(content: Any, *, path: Path) -> None:
@@ -47,11 +47,11 @@ def refuse_other_forms(content: Any, *, path: Path) -> None:
     parts = {name.removeprefix("module.").partition(".")[0] + "." for name in names}
     if parts.issuperset(LAION_PARTS):
         raise CheckpointError(
-            f"{path} is a CLAP as LAION's own code writes it, which does not say how its towers are built; give the "
-            f"same model as transformers publishes it, a folder or a hub name such as {PUBLISHED}"
+            f"{path} is a CLAP in the format of LAION's own code, which does not describe the towers; give the same "
+            f"model in the format of transformers, as a folder or a hub name such as {PUBLISHED}"
         )
     if parts.issuperset(CLAP_PARTS):
-        raise CheckpointError(f"{path} holds the weights of a CLAP alone; {_its_folder(path)}")
+        raise CheckpointError(f"{path} holds only the weights of a CLAP; {_its_folder(path)}")
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -71,5 +71,5 @@ def refuse_adapter(folder: Path) -> None:
 
 def _its_folder(path: Path) -> str:
     if (path.parent / "config.json").is_file():
-        return f"give the folder that it lies in, {path.parent}"
+        return f"give its folder, {path.parent}"
     return f"give the whole folder of the model, with {CLAP_FILES}"

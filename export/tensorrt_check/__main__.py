@@ -31,14 +31,14 @@ MODULES_SHOWN = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m export.tensorrt_check", description="Can TensorRT 10 and 11 run a graph as it stands?"
+        prog="python -m export.tensorrt_check", description="Check that TensorRT 10 and 11 can run a graph unchanged."
     )
     parser.add_argument("graph", type=Path, metavar="GRAPH", help="a model.onnx")
     parser.add_argument(
         "--parity-data",
         type=Path,
         metavar="MANIFEST",
-        help="captioned music to measure the float16 ranges on; GRAPH must lie in an exported repository",
+        help="captioned music to measure the float16 ranges on; GRAPH must be in an exported repository",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

@@ -50,7 +50,7 @@ def check_operators(graph: Graph) -> Iterator[Finding]:
 
 def _unsupported(node: NodeProto) -> str | None:
     if node.domain not in ONNX_DOMAINS:
-        return f"operator {node.domain}.{node.op_type}: only ONNX's own operators are known to TensorRT"
+        return f"operator {node.domain}.{node.op_type}: TensorRT knows only ONNX's own operators"
     if node.op_type in ADDED_IN_11:
         return f"operator {node.op_type}: {RELEASES['10']} does not support it"
     return None if node.op_type in TYPES else f"operator {node.op_type}: TensorRT does not support it"
@@ -93,7 +93,7 @@ def _wrong_type(node: NodeProto, *, graph: Graph) -> str | None:
         found = graph.element_type(value)
         name = TYPE_NAMES.get(found, TensorProto.DataType.Name(found))
         if found != TensorProto.UNDEFINED and name not in supported:
-            return f"{node.op_type} on {name} ({value}), but TensorRT has it for {', '.join(supported)}"
+            return f"{node.op_type} on {name} ({value}), but TensorRT supports it only for {', '.join(supported)}"
     return None
 
 

@@ -36,7 +36,7 @@ def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
         max_tokens = int(values["max_text_tokens"])
     except KeyError as exc:
         raise ExportError(
-            f"{_config_path(graph)} has no parameter {exc}; expected what export/to_onnx.py wrote"
+            f"{_config_path(graph)} has no parameter {exc}; expected a configuration that export/to_onnx.py wrote"
         ) from exc
     data = load_parity_data(manifest, window=window)
     if any(tensor.name == "waveform" for tensor in config.input):

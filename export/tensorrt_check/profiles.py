@@ -54,8 +54,8 @@ def check_inputs(model: onnx.ModelProto) -> Iterator[Finding]:
         for axis, size in enumerate(shape):
             if isinstance(size, str) and (axis, size) not in ((0, BATCH), (1, LENGTH)):
                 message = (
-                    f"its axis {axis} is dynamic ({size or 'without a name'}); a profile is known for the first axis, "
-                    f"{BATCH!r}, and a second one, {LENGTH!r}, of token ids"
+                    f"its axis {axis} is dynamic ({size or 'without a name'}); only the first axis, {BATCH!r}, "
+                    f"and the second axis of token ids, {LENGTH!r}, have a profile"
                 )
                 yield Finding("dynamic axis", name, "", message)
 

@@ -57,7 +57,7 @@ def check_shapes(graph: Graph) -> Iterator[Finding]:
             guilty = [name for name in operands if name in data]
             if not guilty:
                 continue
-            problem = f"{node.op_type}: {guilty[0]}, which decides its shape, is computed from data"
+            problem = f"{node.op_type}: its shape depends on {guilty[0]}, which is computed from data"
         yield Finding("data-dependent shape", node.name, graph.module(node), problem)
 
 

@@ -21,5 +21,5 @@ if not is_ready("/v2/health/ready"):
     sys.exit("the server is not ready")
 for model in PYTHON_MODELS:
     if not is_ready(f"/v2/models/{model}/ready"):
-        print(f"{model} is not ready in a server that is", file=sys.stderr)
+        print(f"the server is ready, but its model {model} is not", file=sys.stderr)
         sys.exit(3)

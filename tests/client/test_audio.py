@@ -123,7 +123,7 @@ def test_what_is_not_audio_is_refused(tmp_path: Path) -> None:
         "pipe.wav": "is a folder or a device",
         "empty.wav": "empty file (0 bytes)",
         "text.mp3": "not a readable audio file",
-        "noise.flac": "nothing in it decodes as audio",
+        "noise.flac": "contains no audio that can be decoded",
         "playlist.m3u8": "not a readable audio file",
         "silent.wav": "silent",
         "hum.wav": "below -80 dBFS",

@@ -145,7 +145,7 @@ def test_an_add_tells_how_far_it_is_and_can_be_stopped(ms: MusicSearch, tones: P
 def test_in_milvus_there_is_no_looking_around(tmp_path: Path, encoder: LocalEncoder) -> None:
     with MusicSearch(milvus_address(tmp_path), encoder=encoder) as ms:
         for look in (ms.tracks, ms.facets, lambda: ms.suggest("a"), ms.state):
-            with pytest.raises(QueryError, match="of a library in Milvus are not known"):
+            with pytest.raises(QueryError, match="are known only for a library in a folder"):
                 look()
 
 

@@ -383,7 +383,7 @@ def test_remove_missing_looks_first(
     assert main(["remove", library, "--missing"]) == 0
     back = sorted(str(music / name) for name in ("low.flac", "high.ogg"))
     out = capsys.readouterr().out.splitlines()
-    assert (out[0], sorted(line.strip() for line in out[1:])) == ("1 removed; 2 are there again and stay:", back)
+    assert (out[0], sorted(line.strip() for line in out[1:])) == ("1 removed; 2 have files again and stay:", back)
     assert main(["info", library, "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
     assert (info["tracks"], info["missing"]) == (2, 0)
@@ -400,7 +400,7 @@ def test_remove_missing_looks_first(
 def test_a_warning_stays_with_its_track(library: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     store = open_store(library, create=MODEL)
     new = track(1, seed=1, title="a")
-    warning = "0.05 s of 215 s do not decode"
+    warning = "0.05 s of 215 s cannot be decoded"
     store.put([track(0, seed=0), NewTrack(new.file, 20.0, new.vectors, new.metadata, warning)])
     assert [found.file.path for found in store.warned()] == ["/music/1"]
     (track_id,) = (found.track_id for found in store.warned())
@@ -429,7 +429,7 @@ def test_a_hit_tells_the_warning_and_a_copy_takes_it(
     low = store.by_path(str(music / "low.flac"))
     vector, (starts_s, windows) = store.vector(low.label), store.windows(low.label)
     made = type(track(0, seed=0).vectors)(vector, starts_s, windows)
-    store.put([NewTrack(low.file, low.duration_s, made, low.tags, "1 s of 2 s do not decode")])
+    store.put([NewTrack(low.file, low.duration_s, made, low.tags, "1 s of 2 s cannot be decoded")])
     shutil.copy(music / "low.flac", music / "copy.flac")
     ms.add(music, progress=False)
     ms.close()
@@ -437,8 +437,8 @@ def test_a_hit_tells_the_warning_and_a_copy_takes_it(
     assert main(command) == 0
     warnings = {Path(hit["path"]).name: hit["warning"] for hit in json.loads(capsys.readouterr().out)}
     assert warnings == {
-        "low.flac": "1 s of 2 s do not decode",
-        "copy.flac": "1 s of 2 s do not decode",
+        "low.flac": "1 s of 2 s cannot be decoded",
+        "copy.flac": "1 s of 2 s cannot be decoded",
         "middle.mp3": "",
         "high.ogg": "",
     }

@@ -88,7 +88,7 @@ def test_search(run, library: Path, tones: Path) -> None:
 def test_a_search_shows_how_it_read_a_negation(run, library: Path, tones: Path) -> None:
     query = ("search", library, "low tone without high")
     status, out, err = run(*query, "--json")
-    assert (status, err) == (0, 'music-search: read as "low tone" without "high"; --literal takes it as it is\n')
+    assert (status, err) == (0, 'music-search: read as "low tone" without "high"; --literal turns this off\n')
     assert json.loads(out)[0]["reading"] == {"wanted": {"low tone": 1.0}, "unwanted": {"high": 1.0}, "parts": {}}
     status, out, err = run(*query, "--literal", "--json")
     assert (status, err) == (0, "")
@@ -105,7 +105,7 @@ def test_a_search_says_that_a_text_is_too_long(library: Path, tiny_repository: P
     main_of = "import sys; from client.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", main_of, "search", library, long, "--json", "--encoder", tiny_repository]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-    assert "longer than the 40 tokens that the model takes: the mean of its 2 parts stands for it" in done.stderr
+    assert "longer than the 40 tokens that the model takes: the mean vector of its 2 parts is used" in done.stderr
     assert len(json.loads(done.stdout)[0]["reading"]["parts"][long]) == 2
 
 

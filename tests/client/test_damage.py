@@ -172,7 +172,7 @@ def fill(folder: Path, *, numbers: range) -> Catalogue:
     with catalogue.writing():
         tracks = [new_track(str(number), seed=number) for number in numbers]
         fields = [{"title": str(number), "genre": GENRES[number % 3], "bpm": 60 + number} for number in numbers]
-        warnings = ["0.05 s of 30 s do not decode" if number % 7 == 0 else "" for number in numbers]
+        warnings = ["0.05 s of 30 s cannot be decoded" if number % 7 == 0 else "" for number in numbers]
         rows = zip(tracks, fields, warnings, strict=True)
         catalogue.put([type(t)(t.file, 30.0, t.vectors, f, warning) for t, f, warning in rows])
         catalogue.put_probes({"music": unit(seed=1, count=3), "unrelated": unit(seed=2, count=3)})

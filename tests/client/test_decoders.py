@@ -152,7 +152,7 @@ def test_where_no_process_starts_the_files_are_decoded_here(
         for _ in range(2):
             assert len(list(decoder.windows(str(tones / "low.wav")))) == len(read(tones / "low.wav")[0])
     assert [record.getMessage() for record in caplog.records] == [
-        f"decoding goes on in one process, which is slower: {decoders.sys.executable} ended with exit status "
+        f"decoding continues in one process, which is slower: {decoders.sys.executable} ended with exit status "
         f"{3 if 'Exit' in command else 1}"
     ]
 

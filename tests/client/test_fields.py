@@ -60,7 +60,7 @@ def test_where(catalogue: Catalogue, where: dict[str, Any], expected: list[int])
     ("where", "message"),
     [
         ({"gerne": "jazz"}, r"no track has the field 'gerne': did you mean 'genre'\?"),
-        ({"x": 1}, r"no track has the field 'x': there are bpm, genre, key, live, title, year"),
+        ({"x": 1}, r"no track has the field 'x': known fields: bpm, genre, key, live, title, year"),
         ({}, "expected a dict of fields"),
         ("genre", "expected a dict of fields"),
         ({"bpm": (80,)}, r"where\['bpm'\] is \(80,\), expected a text, a number"),

@@ -403,16 +403,18 @@ def test_a_server_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
     server = serve({CONFIGS: configs_of(tiny_repository), INFERS: infers(ONE)}, credentials=tls(certificates))
     encoder = TritonEncoder(server.url, ca_file=certificates["ca"])
     np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
-    with pytest.raises(EncoderError, match="fails TLS's handshake: name its authority in MUSICSEARCH_CA_FILE"):
+    with pytest.raises(
+        EncoderError, match="fails the TLS handshake: name its certificate authority in MUSICSEARCH_CA_FILE"
+    ):
         TritonEncoder(server.url)
-    with pytest.raises(EncoderError, match="fails TLS's handshake"):  # the certificate is for 127.0.0.1 only
+    with pytest.raises(EncoderError, match="fails the TLS handshake"):  # the certificate is for 127.0.0.1 only
         TritonEncoder(server.url.replace("127.0.0.1", "localhost"), ca_file=certificates["ca"])
     with pytest.raises(ServerUnavailable):
         TritonEncoder(server.url.replace("grpcs", "grpc"))
 
 
 def test_a_server_without_tls_is_named_as_such(serve: Serve, certificates: dict[str, Path]) -> None:
-    with pytest.raises(EncoderError, match="does not speak TLS: address it as grpc://"):
+    with pytest.raises(EncoderError, match="does not speak TLS: use grpc://"):
         TritonEncoder(serve({}).url.replace("grpc", "grpcs"), ca_file=certificates["ca"])
 
 
@@ -424,7 +426,7 @@ def test_a_client_proves_who_it_is(serve: Serve, tiny_repository: Path, certific
     np.testing.assert_array_equal(encoder.embed_texts(["low"]), ONE)
     with pytest.raises(ServerUnavailable):
         TritonEncoder(server.url, ca_file=ca)
-    with pytest.raises(EncoderError, match="its key belongs to another certificate"):
+    with pytest.raises(EncoderError, match="the key belongs to another certificate"):
         TritonEncoder(server.url, ca_file=ca, cert_file=ca, key_file=key)
 
 

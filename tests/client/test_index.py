@@ -277,7 +277,7 @@ def test_recall_is_told_as_met_or_not() -> None:
     assert str(recalls.of(0.95)) == "0.970 (0.95 asked for), of 80 candidates"
     assert recalls.of(0.99) == Recall(0.99, 0.998, None, 0.97)
     assert str(recalls.of(0.99)) == (
-        "0.998, by comparing with every track: the graph finds 0.970 at most, and 0.99 is asked for"
+        "0.998, by comparing with every track: the graph finds 0.970 at most, but 0.99 is asked for"
     )
     assert str(Recall(0.99, 1.0)) == "1, by comparing with every track"
     assert str(Recall(0.99)) == "not measured (0.99 asked for)"

@@ -35,7 +35,7 @@ def test_what_does_not_decode_is_told_and_kept(tmp_path: Path, damaged: Path, en
         report = ms.add(damaged.parent, progress=False)
         assert (report.added, report.failed) == (1, [])
         [warned] = report.warnings
-        assert warned == TrackWarning(str(damaged), "0.17 s of 30.00 s do not decode")
+        assert warned == TrackWarning(str(damaged), "0.17 s of 30.00 s cannot be decoded")
         assert ms.search("low")[0].warning == warned.warning
         assert ms.info().warnings == {str(damaged): warned.warning}
         assert ms.add(damaged.parent, progress=False).warnings == []  # said once
@@ -51,9 +51,9 @@ def test_the_command_tells_it(
     assert main([*command, "--json"] if as_json else command) == 0
     out = capsys.readouterr().out
     if as_json:
-        assert json.loads(out)["warnings"] == [{"path": str(damaged), "warning": "0.17 s of 30.00 s do not decode"}]
+        assert json.loads(out)["warnings"] == [{"path": str(damaged), "warning": "0.17 s of 30.00 s cannot be decoded"}]
     else:
-        assert f"{damaged}: 0.17 s of 30.00 s do not decode" in out.splitlines()[-1]
+        assert f"{damaged}: 0.17 s of 30.00 s cannot be decoded" in out.splitlines()[-1]
 
 
 # -- errors of our making ------------------------------------------------------------------------------

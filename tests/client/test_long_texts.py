@@ -34,7 +34,7 @@ def test_the_mean_of_its_sentences_stands_for_a_text(encoder: LocalEncoder, capl
     np.testing.assert_allclose(vector, mean_of(encoder, sentences), atol=1e-6)
     assert parts == {SENTENCES: sentences}
     (message,) = caplog.messages
-    assert "longer than the 40 tokens that the model takes: the mean of its 3 parts stands for it" in message
+    assert "longer than the 40 tokens that the model takes: the mean vector of its 3 parts is used" in message
     np.testing.assert_array_equal(encoder.embed_texts([SENTENCES])[0], vector)
 
 

@@ -222,7 +222,7 @@ def test_compacting_gives_space_back_and_loses_nothing(folder: Path) -> None:
     assert content(Catalogue(folder)) == before
     index = LiveIndex(Catalogue(folder), exact_below=0)
     assert len(index.search(unit(seed=1)[0], k=100)[0]) == 60
-    with pytest.raises(LibraryError, match="gone over to another model and dropped the vectors of other"):
+    with pytest.raises(LibraryError, match="now uses another model and no longer has vectors of other"):
         len(other)
 
 

@@ -72,7 +72,7 @@ def test_where_umap_fails_there_are_principal_components(
     with caplog.at_level(logging.WARNING):
         points, method = lay_out_apart(grouped(90))
     assert (method, are_apart(points)) == ("pca", True)
-    assert "as UMAP failed: no memory" in caplog.text
+    assert "because UMAP failed: no memory" in caplog.text
 
 
 def test_what_comes_later_is_placed_between_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_the_map_of_a_library(ms: MusicSearch, drawings: list[int]) -> None:
     assert drawings == [60]
     with pytest.raises(QueryError, match="no track has the field 'genre'"):
         ms.map(by="genre")
-    with pytest.raises(QueryError, match="got by and fits, expected one of them"):
+    with pytest.raises(QueryError, match="got both by and fits, expected only one"):
         ms.map(by="year", fits="low")
 
 
@@ -238,7 +238,7 @@ def test_a_library_that_is_closed_waits_for_no_map(
         while ms._map is None or ms._map._process is None:
             await asyncio.sleep(0.01)
         await asyncio.wait_for(shared.close(), timeout=30)
-        with pytest.raises(LibraryError, match=r"the map of .* was not drawn, as the library is being closed"):
+        with pytest.raises(LibraryError, match=r"the map of .* was not drawn, because the library is being closed"):
             await drawing
 
     asyncio.run(close_while_it_is_drawn())

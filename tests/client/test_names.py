@@ -198,7 +198,7 @@ def test_names_that_are_not_the_catalogues_are_noticed_and_mended(tmp_path: Path
     with pytest.raises(LibraryError, match=r"list of names .* is damaged"):
         catalogue.named_like("other")
     catalogue.close()
-    assert verify(tmp_path, repair=True).problems == ["the list of names that searches read"]
+    assert verify(tmp_path, repair=True).problems == ["the list of names does not match the tracks"]
     assert verify(tmp_path).problems == []
     assert Catalogue(tmp_path).named_like("b e") == {2: 1.0}
 
@@ -211,7 +211,7 @@ def test_a_damaged_full_text_index_is_noticed(tmp_path: Path) -> None:
         schema.add_functions(db)
         db.execute("DELETE FROM names_data WHERE id > 10")
     db.close()
-    assert "the list of names that searches read" in verify(tmp_path).problems
+    assert "the list of names does not match the tracks" in verify(tmp_path).problems
     verify(tmp_path, repair=True)
     assert Catalogue(tmp_path).named_like("7 e") == {8: 1.0}
 

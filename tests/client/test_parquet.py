@@ -256,13 +256,16 @@ def first(table, name: str) -> object:
 
 
 BAD: dict[str, tuple[Callable, str]] = {
-    "no metadata": (lambda t: t.replace_schema_metadata(None), "is a Parquet file, but no library's: name one that"),
+    "no metadata": (
+        lambda t: t.replace_schema_metadata(None),
+        "is a Parquet file, but not of a library: name a file that",
+    ),
     "other metadata": (
         lambda t: t.replace_schema_metadata({"musicsearch": '{"format": 1}', "musicsearch.crc32": "1"}),
         "its metadata does not match its checksum",
     ),
-    "no vectors": (lambda t: t.drop_columns(["vector"]), "has not one column vector"),
-    "a column twice": (lambda t: t.append_column("path", t.column("path")), "has not one column path"),
+    "no vectors": (lambda t: t.drop_columns(["vector"]), "must have exactly one column vector"),
+    "a column twice": (lambda t: t.append_column("path", t.column("path")), "must have exactly one column path"),
     "too wide": (
         lambda t: with_column(t, "vector", [[1.0] * 9] * len(t), pa.list_(pa.float32(), 9)),
         r"the column vector of .* is of fixed_size_list<.*>\[9\], expected fixed_size_list<.*>\[8\]",
@@ -291,10 +294,10 @@ BAD: dict[str, tuple[Callable, str]] = {
     ),
     "a path twice": (lambda t: with_row(t, 1, path=first(t, "path")), "row 2 of .* has the path of another row"),
     "a row twice": (lambda t: pa.concat_tables([t, t.slice(0, 1)]), "row 40 of .* has the number of another row"),
-    "rows gone": (lambda t: t.slice(0, 30), "holds 30 tracks of the 39 that were exported"),
+    "rows gone": (lambda t: t.slice(0, 30), "holds 30 of the 39 exported tracks"),
     "labels gone": (
         lambda t: with_column(t, "label", [None] * len(t)),
-        "does not hold the vectors that were exported",
+        "does not hold the exported vectors",
     ),
 }
 
@@ -317,8 +320,8 @@ def test_a_file_of_a_newer_version(exported: Path, tmp_path: Path) -> None:
 def test_what_is_no_parquet_file(exported: Path, tmp_path: Path) -> None:
     whole = exported.read_bytes()
     for content, message in (
-        (b"", "is no Parquet file"),
-        (b"track_id,path\n", "is no Parquet file"),
+        (b"", "is not a Parquet file"),
+        (b"track_id,path\n", "is not a Parquet file"),
         (whole[: len(whole) // 2], "is not complete, its end is missing"),
         (whole[:4], r"is damaged \("),
         (whole[:1_000] + whole[-1_000:], r"is damaged \("),
@@ -465,9 +468,9 @@ def test_from_the_terminal(
     assert main(["import", str(tmp_path / "new"), str(tmp_path / "a.parquet"), "--moved", "/music=/songs"]) == 0
     assert capsys.readouterr().out == "39 tracks\n"
     assert main(["export", library, str(tmp_path / "c.parquet"), "--encoder", str(tiny_repository)]) == 2
-    assert "name its model, or none" in capsys.readouterr().err
+    assert "name its model, or no model" in capsys.readouterr().err
     assert main(["export", "milvus://host/music", str(tmp_path / "file")]) == 2
-    assert "a Milvus library is exported to a FILE.parquet" in capsys.readouterr().err
+    assert "export a Milvus library to FILE.parquet" in capsys.readouterr().err
 
 
 def test_the_model_that_comes_with_it_is_known(tmp_path: Path, tiny_repository: Path, tones: Path, monkeypatch) -> None:

@@ -183,7 +183,9 @@ def test_xspf_and_jspf() -> None:
 
 
 def test_a_playlist_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"names no format of playlists: let it end in \.m3u8, \.xspf or \.jspf"):
+    with pytest.raises(
+        QueryError, match=r"has no known playlist format: use a name that ends in \.m3u8, \.xspf or \.jspf"
+    ):
         write_playlist(tmp_path / "list.txt", ENTRIES)
     with pytest.raises(QueryError, match=r"cannot write .*: No such file or directory"):
         write_playlist(tmp_path / "nowhere/list.m3u8", ENTRIES)
@@ -228,7 +230,7 @@ def test_from_the_command_line(
     assert {place for place, _ in best} == {0, 1}
     assert listed(tmp_path / "tagged.m3u8") == [best[key] for key in sorted(best)]
     assert main(["mix", str(library), f"{low}=0", "--encoder", str(tiny_repository)]) == 2
-    assert "has no weight" in capsys.readouterr().err
+    assert "has the weight 0" in capsys.readouterr().err
     strange = write_audio(tones / "x=2.wav", tone(150, seconds=2.0))
     assert run("mix", library, strange, "-k", 1)[0]["path"] == str(low)
     shutil.copy(low, tones / "copy of low.wav")

@@ -52,7 +52,7 @@ def test_there_and_back(library: Path, tones: Path, encoder: LocalEncoder, other
 
         assert reembed(library, other, switch=True, progress=False).is_current
         assert ms.search("low", k=3) == before  # this one was open when the library switched
-        with pytest.raises(ModelMismatch, match="has gone over to another model than tiny: open it again"):
+        with pytest.raises(ModelMismatch, match="now uses another model than tiny: open it again"):
             ms.add(tones, progress=False)
     with pytest.raises(ModelMismatch):
         MusicSearch(library, encoder=encoder)

@@ -30,6 +30,7 @@ from client import (
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import Catalogue
 from client.index.records import FailedFile
+from client.zero_shot import Labels
 from tests.client.audio_files import tone, write_audio
 from tests.tiny_repository import TONES_HZ
 
@@ -643,7 +644,7 @@ def test_a_part_of_a_file(ms: MusicSearch, tones: Path) -> None:
     assert stems(ms.search_audio(Clip(high, 0, 2), k=1)) == ["high"]
     assert stems(ms.search_audio(Clip(high, 2.2), k=1)) == ["low"]
     for part, message in [
-        (Clip(high, 5), "nothing in it from 5 s on decodes"),
+        (Clip(high, 5), "contains no audio that can be decoded from 5 s on"),
         (Clip(high, 2, 1), "no part from 2 to 1 s"),
         (Clip(high, -1), "no part from -1"),
         (Clip(high, 1, 1.2), "too short"),
@@ -774,3 +775,9 @@ def test_thresholds_from_examples(ms: MusicSearch, tones: Path, tmp_path: Path) 
         ms.fit_labels({"low": [low, both], "high": [both]})
     with pytest.raises(QueryError, match="no examples of 'high'"):
         ms.fit_labels({"low": [low], "high": []})
+
+
+def test_examples_of_a_label_that_is_not_asked_for(encoder: LocalEncoder) -> None:
+    vectors = encoder.embed_texts(["low", "high"])
+    with pytest.raises(QueryError, match="got examples of 'hihg', expected examples of: low, high"):
+        Labels(["low", "high"], encoder=encoder).fit_thresholds({"low": vectors[:1], "hihg": vectors[1:]})

@@ -456,7 +456,7 @@ def test_export_from_the_terminal(
     assert main(["export", str(source.folder), "--to", address]) == 0
     assert capsys.readouterr().out == f"30 tracks, 30 of them written to {address}\n"
     assert main(["export", str(source.folder), "--to", "somewhere"]) == 2
-    assert "'somewhere' is no Milvus address, such as milvus://" in capsys.readouterr().err
+    assert "'somewhere' is neither a Milvus address, such as milvus://" in capsys.readouterr().err
 
 
 def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalogue, str]) -> None:
@@ -572,7 +572,9 @@ def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
         with pytest.raises(SystemExit) as caught:
             main([command, store.name])
         assert caught.value.code == 2
-        assert f"{store.name} is no folder: this is for libraries in folders" in capfd.readouterr().err
+        assert (
+            f"{store.name} is not a folder: this command works on libraries in folders only" in capfd.readouterr().err
+        )
 
 
 def test_two_writers_make_one_track_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_a_library_is_the_same_through_either(
 
 
 def test_the_servers_own_refusal_is_translated(remote: TritonEncoder) -> None:
-    with pytest.raises(ServerMismatch, match=r"refuses our tensors: .*INVALID_ARGUMENT"):
+    with pytest.raises(ServerMismatch, match=r"refuses the tensors of this client: .*INVALID_ARGUMENT"):
         remote.embed_windows(np.zeros((1, 10), np.float32))
 
 
@@ -189,7 +189,7 @@ def test_what_triton_says_tells_what_its_status_does_not(status: str, words: str
 def test_a_model_that_is_not_ready_is_no_address_to_correct() -> None:
     meaning = meaning_of("UNAVAILABLE", "Failed for execute the inference request. Model 'm' is not ready.")
     assert (meaning.advice, meaning.is_transient) == (
-        "is stopping, or still loads its models: try again later",
+        "is stopping or still loading its models: try again later",
         True,
     )
 

@@ -167,7 +167,7 @@ def test_what_is_passed_over_is_counted(
     assert main(add) == 0
     assert capsys.readouterr().out.splitlines()[1] == (
         "passed over: 12 .jpg, 3 .cue, 1 without an extension, 1 .\\xff, 1 .a, 1 .b, 1 .c, 1 .d, 5 others "
-        "(--video adds the sound of moving pictures)"
+        "(--video adds the sound of video files)"
     )
     assert main([*add, "--video"]) == 0
     assert capsys.readouterr().out.startswith("1 added")
@@ -177,7 +177,7 @@ def test_an_empty_folder_is_no_silent_success(
     folder: Path, tiny_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["add", str(tmp_path / "library"), str(folder), "--encoder", str(tiny_repository)]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == "there are no files, or hidden ones only"
+    assert capsys.readouterr().out.splitlines()[1] == "there are no files, or only hidden files"
 
 
 def test_a_file_that_is_named_is_not_counted(folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_link_is_not_ours_wherever_it_leads(tmp_path: Path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "repository").mkdir()
     (tmp_path / "repository/models").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ExportError, match="holds models, which no export wrote"):
+    with pytest.raises(ExportError, match="holds models, which is not from an export"):
         check_replaceable(tmp_path / "repository", ours=OURS)
 
 
@@ -93,5 +93,5 @@ def test_only_caches_inside_the_folder_are_passed_over(tmp_path: Path):
     (out / "text/__pycache__/model.pyc").write_text("")
     check_replaceable(out, ours=OURS)
     (out / "thesis.tex").write_text("years of work")
-    with pytest.raises(ExportError, match=r"holds thesis\.tex, which no export wrote"):
+    with pytest.raises(ExportError, match=r"holds thesis\.tex, which is not from an export"):
         check_replaceable(out, ours=OURS)

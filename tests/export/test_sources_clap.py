@@ -220,7 +220,9 @@ def test_a_hub_name_without_a_network_is_one_sentence(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert main(["laion/no-such-clap", "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "'laion/no-such-clap' is no file or folder here and could not be fetched from the Hugging Face hub" in error
+    assert (
+        "'laion/no-such-clap' is not a file or folder here and could not be fetched from the Hugging Face hub" in error
+    )
     assert "give a downloaded folder" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -233,7 +235,7 @@ def test_what_is_no_clap_is_refused_before_its_weights_are_read(tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"is a model of type 'clip'; expected 'clap'"):
         load_source(tmp_path)
     (tmp_path / "config.json").write_text("no JSON")
-    with pytest.raises(CheckpointError, match=r"is no model configuration"):
+    with pytest.raises(CheckpointError, match=r"is not a model configuration"):
         load_source(tmp_path)
 
 
@@ -305,15 +307,21 @@ def test_buffers_that_the_configuration_determines_may_be_missing(clap: Path, tm
     ("damage", "message"),
     [
         (cut_weights, "holds no complete CLAP: "),
-        (drop_tokenizer, r"has no tokenizer \(no tokenizer\.json and no vocab\.json with merges\.txt\), without which"),
+        (
+            drop_tokenizer,
+            r"has no tokenizer \(no tokenizer\.json and no vocab\.json with merges\.txt\), and without one",
+        ),
         (drop_weight, r"missing: text_projection\.linear1\.weight; unknown: none"),
         (drop_statistics, r"missing: audio_model\.audio_encoder\.batch_norm\.running_var; unknown: none"),
         (add_weight, r"missing: none; unknown: text_model\.encoder\.layer\.1\.output\.dense\.bias"),
         (
             widen_weight,
-            r"text_projection\.linear1\.bias of .* has the shape \(25,\); its own configuration makes it \(24,\)",
+            r"text_projection\.linear1\.bias of .* has the shape \(25,\); its configuration expects \(24,\)",
         ),
-        (lengthen_windows, "transformers cannot run .*, its processor and model do not fit: the wav size"),
+        (
+            lengthen_windows,
+            "transformers cannot run .*, because its processor and model do not fit together: the wav size",
+        ),
         (pad_otherwise, "pads short clips by 'repeat'; only 'repeatpad' can be exported"),
     ],
 )
@@ -409,11 +417,14 @@ def adapter_in_its_base(folder: Path) -> Path:
     [
         (
             bare_safetensors,
-            r"model\.safetensors holds the weights of a model alone; give the whole folder of the",
+            r"model\.safetensors holds only the weights of a model; give the whole folder of the",
         ),
-        (lambda folder: folder / "model.safetensors", r"alone; give the folder that it lies in, .*/tiny$"),
-        (bare_pickle, r"pytorch_model\.bin holds the weights of a CLAP alone; give the whole folder of the model"),
-        (laions_own, r"is a CLAP as LAION's own code writes it, .* give the same model as transformers publishes it"),
+        (lambda folder: folder / "model.safetensors", r"only the weights of .*; give its folder, .*/tiny$"),
+        (bare_pickle, r"pytorch_model\.bin holds only the weights of a CLAP; give the whole folder of the model"),
+        (
+            laions_own,
+            r"is a CLAP in the format of LAION's own code, .* give the same model in the format of transformers",
+        ),
         (adapter, r"is an adapter \(LoRA .*\) for laion/some-clap, not a model: .* merge_and_unload\(\)"),
         (lambda folder: adapter(folder) / "adapter_model.safetensors", "tiny is an adapter"),
         (adapter_in_its_base, "is an adapter .* for some other model, not a model"),

@@ -152,7 +152,7 @@ def test_the_tensors_are_found_however_they_are_wrapped(muscall: MusCALL, tokeni
         ({"audio_backbone.attnpool.positional_embedding": torch.zeros(8, 128)}, "pools 7 cells; expected 4 for each"),
         ({"textual_head.token_embedding.weight": torch.zeros(19, 60)}, "attends over 60 channels; expected a multiple"),
         ({"audio_backbone.spec.mel_scale.fb": torch.zeros(513, 128)}, r"mel_scale\.fb is not that of n_fft 1024"),
-        ({"textual_head.token_embedding.weight": torch.zeros(50, 64)}, "knows 19 tokens and the checkpoint 50"),
+        ({"textual_head.token_embedding.weight": torch.zeros(50, 64)}, "has 19 tokens, but the checkpoint has 50"),
     ],
 )
 def test_other_tensors_are_one_sentence(muscall: MusCALL, tokenizer: str, tmp_path: Path, change: dict, message: str):
@@ -172,7 +172,7 @@ def test_without_a_tokenizer_it_says_which_option_to_give(
     with pytest.raises(CheckpointError, match=r"needs CLIP's tokenizer \(--tokenizer\): 'no-owner/no-tokenizer' is no"):
         load_source(tmp_path / "best_model.pth.tar", tokenizer="no-owner/no-tokenizer")
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"is no tokenizer\.json"):
+    with pytest.raises(CheckpointError, match=r"is not a tokenizer\.json"):
         load_source(tmp_path / "best_model.pth.tar", tokenizer=str(tmp_path))
 
 

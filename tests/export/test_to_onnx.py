@@ -195,7 +195,7 @@ def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path: Path, capsys, ou
 def test_a_folder_with_other_content_is_refused(checkpoint: Path, tmp_path: Path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert main([str(checkpoint), "--out", str(tmp_path)]) == 2
-    assert "holds thesis.tex, which no export wrote" in capsys.readouterr().err
+    assert "holds thesis.tex, which is not from an export" in capsys.readouterr().err
     assert contents(tmp_path) == {"thesis.tex": b"years of work"}
 
 

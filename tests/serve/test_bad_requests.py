@@ -154,7 +154,7 @@ TEXTS = {
     "empty": (b"", "empty"),
     "blank": (b" \t\n", "empty"),
     "no-break space": ("\u00a0".encode(), "empty"),
-    "1 MB": (b"calm " * 200_000, r"1000000 bytes; at most 16384 are taken (max_text_bytes)"),
+    "1 MB": (b"calm " * 200_000, r"1000000 bytes, expected at most 16384 (max_text_bytes)"),
     "Latin-1": ("café".encode("latin-1"), "not UTF-8 (unexpected end of data at byte 3)"),
     "UTF-16": ("piano".encode("utf-16"), "not UTF-8 (invalid start byte at byte 0)"),
     "surrogate": (b"\xed\xa0\x80", "not UTF-8 (invalid continuation byte at byte 0)"),

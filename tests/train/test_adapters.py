@@ -216,7 +216,7 @@ def test_clips_without_a_frequent_tag_may_stay_as_negatives(tmp_path: Path, caps
 
 
 def test_tracks_of_a_set_without_labels_lack_none(song_describer: Path):
-    with pytest.raises(AdapterError, match="song_describer has no labels, so that no track lacks them"):
+    with pytest.raises(AdapterError, match="song_describer has no labels, so keep_unlabelled has no meaning"):
         adapt("song_describer", song_describer, keep_unlabelled=True)
 
 
@@ -255,7 +255,7 @@ def test_musav_becomes_tracks_and_the_pairs_that_compare_them(musav: Path, capsy
     said = capsys.readouterr().out
     assert "3 tracks" in said
     assert "1 without a recording, 0 without a text" in said
-    assert f"3 pairs of them in {musav}/made/manifest.comparisons.jsonl" in said
+    assert f"3 pairs of tracks in {musav}/made/manifest.comparisons.jsonl" in said
     rows = read_manifest(out, split="test")
     assert {row.track_id: row.audio.stem for row in rows} == {track: track for track in ("aa", "bb", "cc")}
     assert not any(row.captions or row.is_labelled for row in rows)
@@ -335,7 +335,7 @@ def test_a_file_of_gtzan_that_does_not_decode_is_named_and_left_out(gtzan: Path,
     out = gtzan / "manifest.jsonl"
     assert main(["adapt", "gtzan", str(gtzan), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "left out: 1 that do not decode (jazz.00054)" in said
+    assert "left out: 1 that cannot be decoded (jazz.00054)" in said
     assert "fault-filtered (Kereliuk et al. 2015)" in said
     assert "unreadable" not in check_manifest(out).counts()
     assert "few artists a genre (Sturm 2013)" in read_manifest(out, split="test")[0].extra["note"]
@@ -451,7 +451,7 @@ def test_what_cannot_be_adapted_is_one_sentence(tmp_path: Path, song_describer: 
     with pytest.raises(AdapterError, match=r"no audio folder .*nowhere"):
         adapt("song_describer", tmp_path, audio=tmp_path / "nowhere")
     (tmp_path / "other").mkdir()
-    with pytest.raises(AdapterError, match=r"none of the 2 recordings .* lies in .*other .*'1004034'.* --audio"):
+    with pytest.raises(AdapterError, match=r"none of the 2 recordings .* is in .*other .*'1004034'.* --audio"):
         adapt("song_describer", song_describer, audio=tmp_path / "other")
     (tmp_path / "song_describer.csv").write_text("caption_id,caption\n")
     with pytest.raises(AdapterError, match="has no column track_id, is_valid_subset"):

@@ -76,7 +76,7 @@ def test_the_table_asks_for_each_concept_by_phrases_of_its_own():
 
 
 def test_a_tag_that_no_network_has_is_named():
-    with pytest.raises(ConfigError, match="'kazoo' wants the tag 'YAM/Kazoo'"):
+    with pytest.raises(ConfigError, match="'kazoo' needs the tag 'YAM/Kazoo'"):
         tag_weights([Concept("kazoo", "instrument", ("YAM/Kazoo",), ("kazoo",))], tags=["YAM/Trumpet"])
 
 
@@ -197,7 +197,9 @@ def test_both_halves_are_weighed_as_configured(tiny_overrides: list[str]):
 
 def test_a_fusion_of_different_windows_is_refused(tiny_overrides: list[str]):
     part = {**BESIDE["parts"][0], "frontend": {**BESIDE["parts"][0]["frontend"], "window_s": 2.0}}
-    with pytest.raises(ConfigError, match="audio_yamnet takes windows of 32000 samples at 16000 Hz, the tower beside"):
+    with pytest.raises(
+        ConfigError, match="audio_yamnet takes windows of 32000 samples at 16000 Hz, but the learned tower"
+    ):
         small_model(tiny_overrides, parts=[part])
 
 
@@ -243,7 +245,7 @@ def test_concepts_are_put_beside_a_checkpoint(
         assert main([*command[:-2], "--out", str(tmp_path / "c.pt"), "--set", override]) == 2
         assert message in capsys.readouterr().err
     assert main([str(tmp_path / "a.pt"), *command[1:], "--out", str(tmp_path / "c.pt")]) == 2
-    assert "has concepts already" in capsys.readouterr().err
+    assert "already has concepts" in capsys.readouterr().err
     assert phrases_of(read_concepts())[0][1].startswith("a recording of ")
 
 

@@ -57,7 +57,7 @@ def test_checkpoints_from_before_there_was_a_choice_of_directions_have_the_mean(
         (["loss.views_of=song"], "loss.views_of is 'song'; expected 'crop' or 'track'"),
         (
             ["loss.views_share=0.3", "loss.views_of=track", "data.random_crops=false"],
-            r"without data\.random_crops both crops are its central window",
+            r"without data\.random_crops both crops are the track's central window",
         ),
     ],
 )

@@ -90,4 +90,4 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(manifest: Path, capsys: p
     assert manifest.read_bytes() == before
     manifest.write_text(json.dumps({"audio": "torn.flac", "captions": ["x"], "split": "train"}))
     assert decode(manifest) == 2
-    assert f"error: no recording of {manifest} decodes, so " in capsys.readouterr().err
+    assert f"error: no recording of {manifest} can be decoded, so " in capsys.readouterr().err

@@ -60,8 +60,8 @@ def test_a_run_on_two_machines_that_loses_a_process_goes_on_to_the_same_weights(
     assert all(process.returncode for process in killed)
     said = [line for text in errors for line in text.splitlines() if line.startswith("error: ")]
     assert said == [
-        "error: another process of this run has ended; see what it, or torchrun on its machine, has printed, and start "
-        "all of them again: with --resume, if a last.pt was saved"
+        "error: another process of this run has ended; read the output of that process, or of torchrun on its machine, "
+        "and start all processes again: with --resume, if a last.pt was saved"
     ]
     assert torch.load(tmp_path / "killed/last.pt", weights_only=True)["epoch"] == 1
 
@@ -88,9 +88,7 @@ def test_a_process_that_falls_silent_is_waited_for_no_longer_than_it_takes_to_be
         silent.kill()
         silent.communicate()
     assert first.returncode == 2
-    assert (
-        "error: process 1 of 2 has given no sign of life for 3 s; see what it, or torchrun on its machine, " in errors
-    )
+    assert "error: process 1 of 2 has not answered for 3 s; read the output of that process, " in errors
     assert "Traceback" not in errors
 
 

@@ -200,7 +200,7 @@ def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["retrieval", "--pairs", "1000"], "error: --pairs is 1000; the split has 6 rows"),
+        (["retrieval", "--pairs", "1000"], "error: --pairs is 1000; expected 2 to 6, the rows of the split"),
         (["probe", "--split", "test", "--ckpt", "nowhere.pt"], "error: no checkpoint at nowhere.pt"),
         (["playlist", "--playlists", "nowhere.jsonl"], "error: no file at nowhere.jsonl"),
     ],

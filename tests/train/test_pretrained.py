@@ -138,7 +138,7 @@ def test_published_weights_that_cannot_be_used_are_one_sentence_that_names_the_s
 
     shutil.copy(tiny_text_model / "model.safetensors", cut)
     (cut / "tokenizer.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"^loss\.sentence_encoder: .*tokenizer\.json is no tokenizer"):
+    with pytest.raises(ConfigError, match=r"^loss\.sentence_encoder: .*tokenizer\.json is not a tokenizer"):
         sentence_embedder(str(cut), device=cpu)
     (cut / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match=r"^loss\.sentence_encoder: .*cut has no tokenizer\.json"):

@@ -140,8 +140,8 @@ def test_the_log_magnitude_is_that_of_an_fft():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"audio": {"tower": "audio_musicnn"}}, "frontend of audio_musicnn has n_fft 640.*want 512"),
-        ({"audio": {"tower": "audio_yamnet"}}, "frontend of audio_yamnet has n_fft 640.*want 512"),
+        ({"audio": {"tower": "audio_musicnn"}}, "frontend of audio_musicnn has n_fft 640.*need 512"),
+        ({"audio": {"tower": "audio_yamnet"}}, "frontend of audio_yamnet has n_fft 640.*need 512"),
         ({"frontend": {"mel_scale": "bark"}}, "mel_scale is 'bark'; expected 'htk' or 'slaney'"),
         ({"frontend": {"hann_samples": 700}}, "hann_samples is 700; expected 1 to n_fft = 640"),
     ],
@@ -158,7 +158,7 @@ def test_a_window_shorter_than_a_patch_is_refused():
 
 def test_a_missing_wheel_is_named_with_how_to_fetch_it(tmp_path: Path):
     with pytest.raises(
-        ConfigError, match=r"there is no .*gone\.whl; fetch it by `pip download --no-deps musicnn==0.1.0`"
+        ConfigError, match=r"there is no .*gone\.whl; download it with `pip download --no-deps musicnn==0.1.0`"
     ):
         read_musicnn(tmp_path / "gone.whl", network="MSD_musicnn")
     other = tmp_path / "other.whl"
@@ -170,7 +170,7 @@ def test_a_missing_wheel_is_named_with_how_to_fetch_it(tmp_path: Path):
 @needs_wheels
 def test_weights_of_another_network_are_refused():
     weights, _ = read_yamnet(YAMNET)
-    with pytest.raises(ConfigError, match="the weights lack batch_normalization/gamma"):
+    with pytest.raises(ConfigError, match="the weights have no batch_normalization/gamma"):
         AudioMusicnn(AudioMusicnnConfig(), frontend=MUSICNN_FRONTEND).load_published(weights)
     weights, _ = read_musicnn(MUSICNN, network="MSD_musicnn")
     weights["dense/bias"] = np.zeros(100, np.float32)
@@ -182,9 +182,9 @@ def test_weights_of_another_network_are_refused():
 def test_a_cut_checkpoint_is_refused():
     with zipfile.ZipFile(MUSICNN) as archive:
         index, data = (archive.read(f"musicnn/MSD_musicnn/.{part}") for part in ("index", "data-00000-of-00001"))
-    with pytest.raises(TensorBundleError, match="lies beyond the end"):
+    with pytest.raises(TensorBundleError, match="is beyond the end"):
         read_tensor_bundle(index, data[:1000])
-    with pytest.raises(TensorBundleError, match="no table of LevelDB"):
+    with pytest.raises(TensorBundleError, match="not a LevelDB table"):
         read_tensor_bundle(index[:-1], data)
 
 

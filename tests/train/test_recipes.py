@@ -100,7 +100,7 @@ def test_a_full_disk_keeps_what_was_saved(
         save(content, file)
 
     monkeypatch.setattr(checkpoint.torch, "save", save_until_full)
-    message = r"cannot write to .* \(No space left on device\); make room; the last good state is kept in .*: resume"
+    message = r"cannot write to .* \(No space left on device\); free disk space; the last good state is in"
     with pytest.raises(TrainingError, match=message):
         train(load_recipe("starter", overrides=overrides), manifest=tones, run=tmp_path / "run")
     assert torch.load(tmp_path / "run/last.pt", weights_only=True)["epoch"] == 1

@@ -139,12 +139,14 @@ def test_music_that_cannot_be_had_is_one_sentence(
     assert "none of 1 audio files is music of 20 s or more (1 shorter than 20 s)" in said(empty_folder, "--workers", 1)
     if shutil.which("dpkg-deb"):
         (tmp_path / "bad.deb").write_bytes(b"!<arch>\nbroken")
-        assert "bad.deb is no Debian package that dpkg-deb can read" in said(tmp_path / "bad.deb")
+        assert "bad.deb is not a Debian package that dpkg-deb can read" in said(tmp_path / "bad.deb")
     if shutil.which("apt-get"):
-        assert "apt-get knows no package 'no-such-music-here'; see how" in said("--packages", "no-such-music-here")
+        assert "apt-get knows no package 'no-such-music-here'; check its name" in said(
+            "--packages", "no-such-music-here"
+        )
     monkeypatch.setenv("PATH", str(empty_folder))
-    assert "there is no apt-get here, which fetches the package 'zaz-data'" in said("--packages", "zaz-data")
-    assert "there is no dpkg-deb here, which unpacks" in said(tmp_path / "bad.deb")
+    assert "apt-get, which fetches the package 'zaz-data', is not installed" in said("--packages", "zaz-data")
+    assert "dpkg-deb, which unpacks " in said(tmp_path / "bad.deb")
 
 
 @needs_dpkg

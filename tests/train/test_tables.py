@@ -92,7 +92,7 @@ def test_a_table_is_trained_row_by_row_and_kept(
     kept.write_text(kept.read_text(encoding="utf-8")[:100], encoding="utf-8")
     assert main([*command, "--set", *TINY]) == 2
     assert capsys.readouterr().err.endswith(
-        "muscall-4.json is damaged; remove it, and the trained row is measured again\n"
+        "muscall-4.json is damaged; remove it, then the trained row is measured again\n"
     )
 
 
@@ -191,11 +191,11 @@ def test_runs_are_not_written_into_a_file(place: str, data: Path, tmp_path: Path
     out = ["--out", str(tmp_path / place)]
     assert main(["muscall-4", "--data", str(data), *out]) == 2
     assert train_command(["starter", "--data", str(data / PAIRS_FILE), *out]) == 2
-    refusal = f"error: --out is {tmp_path / place}, but {tmp_path / 'file'} is no folder that can be written to;"
+    refusal = f"error: --out is {tmp_path / place}, but {tmp_path / 'file'} is not a folder that can be written to;"
     assert capsys.readouterr().err.count(refusal) == 2
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder of the kernel's")
 def test_runs_are_not_written_where_even_root_may_not(tones: Path, capsys: pytest.CaptureFixture[str]):
     assert train_command(["starter", "--data", str(tones), "--out", "/proc/nope/run"]) == 2
-    assert "/proc is no folder that can be written to; choose another" in capsys.readouterr().err
+    assert "/proc is not a folder that can be written to; choose another" in capsys.readouterr().err

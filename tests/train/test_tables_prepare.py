@@ -85,7 +85,7 @@ def test_other_music_and_too_little_are_refused_in_words(tmp_path: Path, capsys:
     cases = {
         "has no caption_styles and attributes; expected a corpus": [Row(Path("/x.wav"), ("a",), "t", "train")],
         "has fewer than 350 training tracks; render more": few,
-        "has 0 groups of 4 test tracks or more": [row(number, split="train") for number in range(400)],
+        "has 0 groups of at least 4 test tracks": [row(number, split="train") for number in range(400)],
     }
     for message, some in cases.items():
         write_manifest(manifest, some)

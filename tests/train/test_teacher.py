@@ -122,7 +122,7 @@ def test_asking_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest
 def test_a_recording_that_cannot_be_read_has_no_targets(tmp_path: Path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     rows = [Row(tmp_path / "broken.wav", (), "broken", "train"), Row(tmp_path / "gone.wav", (), "gone", "train")]
-    with pytest.raises(AudioDecodeError, match="none of the 2 recordings can be decoded, so the teacher has heard"):
+    with pytest.raises(AudioDecodeError, match="none of the 2 recordings can be decoded, so the teacher has"):
         ask(Levels(), rows, tmp_path / "kept.npz")
     rows.append(ramp(tmp_path / "a.wav", seconds=2))
     ask(Levels(), rows, tmp_path / "kept.npz")
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setattr(loop, "ask_teacher", full)
     config = load_recipe("starter", overrides=[*tiny_overrides, "loss.distil_weight=1", "loss.teacher=some"])
     with pytest.raises(
-        TrainingError, match=r"cannot keep what the teacher hears in .*\.npz \(No space left on device\)"
+        TrainingError, match=r"cannot write the teacher's answers to .*\.npz \(No space left on device\)"
     ):
         train(config, manifest=tones, run=tmp_path / "run")
 
@@ -263,7 +263,7 @@ def test_a_graph_teaches(tmp_path: Path):
 
 
 def test_what_cannot_teach_is_refused_in_one_sentence(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"loss\.teacher is 'none\.onnx', where there is no file"):
+    with pytest.raises(ConfigError, match=r"loss\.teacher is 'none\.onnx', but there is no such file"):
         open_teacher("none.onnx", frontend=FRONTEND)
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(ConfigError, match=r"text\.onnx does not take float32 waveforms \[n, 16000\] of 16000 Hz"):

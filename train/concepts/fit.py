@@ -75,11 +75,11 @@ def fit_concepts(
         AudioDecodeError: none of the recordings of one kind of music can be decoded.
     """
     if checkpoint.config.model.beside.parts:
-        raise ConfigError("the checkpoint has concepts already; give the one that they were fitted to")
+        raise ConfigError("the checkpoint already has concepts; give the checkpoint without concepts")
     if not isinstance(checkpoint.config.model.text, TextBertConfig):
         raise ConfigError(
-            f"the checkpoint's text tower is {checkpoint.config.model.text.tower}; concepts need text_bert, whose "
-            "published weights know words that no caption had"
+            f"the checkpoint's text tower is {checkpoint.config.model.text.tower}; concepts need text_bert, as its "
+            "published weights know words that no caption has"
         )
     concepts = read_concepts()
     parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=checkpoint.config.model.frontend.window_s)
@@ -120,8 +120,8 @@ def fit_concepts(
     means = torch.stack([known.mean(dim=0), heard.mean(dim=0)])
     trusted = torch.sigmoid(model.beside.familiarity(means))[:, 0].tolist()
     console.print(
-        f"texts are {cosine:.3f} (cosine) from what they are about; familiar music sounds {trusted[0]:.2f} "
-        f"familiar, recorded music {trusted[1]:.2f}"
+        f"cosine of texts and their concepts: {cosine:.3f}; familiarity of familiar music: {trusted[0]:.2f}, "
+        f"of recorded music: {trusted[1]:.2f}"
     )
     provenance = {
         **checkpoint.provenance,
@@ -158,7 +158,7 @@ def _features(
     windows = _Windows([rows[place] for place in order], each=each, config=config, seed=seed)
     loader = DataLoader(windows, batch_size=None, num_workers=1)
     vectors = []
-    for waveforms in shown(loader, total=len(windows), doing=f"{doing} music heard", console=console):
+    for waveforms in shown(loader, total=len(windows), doing=f"{doing} music embedded", console=console):
         vectors += [_heard(model, part) for part in waveforms.split(BATCH) if len(part)]
     if not vectors:
         raise AudioDecodeError(f"none of the {len(windows)} recordings of {doing} music can be decoded")

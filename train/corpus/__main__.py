@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         "--soundfont",
         type=Path,
         action="append",
-        help=".sf2 or .sf3; repeat it and each track draws one; all: every complete one of Debian's that is installed",
+        help=".sf2 or .sf3 file; given several times, each track draws one; all: every complete one of Debian's",
     )
     parser.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default 16000)")
     parser.add_argument("--split", default="auto", choices=(*SPLITS, "auto"), help="auto is 90/5/5 by index")

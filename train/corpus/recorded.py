@@ -1,9 +1,9 @@
 """Recorded music as rows without captions: `python -m train.corpus.recorded --out DIR [FOLDER ...] [--debian]`.
 
-The music comes from folders, or from Debian packages that carry free music (`debian_music.txt` names them), which are
-fetched with apt-get and unpacked without being installed. DIR/manifest.jsonl gets a row for each recording of at least
-20 s, with its source "recorded" and where it comes from; DIR/left_out.jsonl says what was left out, and why. Whether a
-recording is of "train" or "val" depends on its sound alone, so it stays what it is when others come or go.
+The music comes from folders or from Debian packages with free music (`debian_music.txt` names them). apt-get fetches
+the packages; they are unpacked, not installed. DIR/manifest.jsonl gets a row for each recording of at least 20 s, with
+the source "recorded" and its origin. DIR/left_out.jsonl lists the files that were left out, and why. The split of a
+recording, "train" or "val", depends only on its sound, so it does not change when others are added or removed.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def fetch_package(name: str, *, packages: Path) -> Path:
         return packages / name
     if shutil.which("apt-get") is None:
         raise RecordedError(
-            f"there is no apt-get here, which fetches the package {name!r}; use a Debian system, or give folders"
+            f"apt-get, which fetches the package {name!r}, is not installed; use a Debian system, or give folders"
         )
     packages.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=packages, prefix=".fetch-") as folder:
@@ -75,13 +75,13 @@ def fetch_package(name: str, *, packages: Path) -> Path:
         )
         if "Unable to locate package" in done.stderr or "has no installation candidate" in done.stderr:
             raise UnknownPackageError(
-                f"apt-get knows no package {name!r}; see how it is called in this release (apt-cache search), whether "
+                f"apt-get knows no package {name!r}; check its name in this release (apt-cache search), whether "
                 "its section is enabled, and whether `apt-get update` has been run"
             )
         debs = list(Path(folder).glob("*.deb"))
         if done.returncode or not debs:
-            problem = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-            raise RecordedError(f"apt-get cannot download {name!r} ({problem}); see to the network and try again")
+            problem = (done.stderr.strip().splitlines() or ["without a message"])[-1]
+            raise RecordedError(f"apt-get cannot download {name!r} ({problem}); check the network and try again")
         return unpack_package(debs[0], packages=packages)
 
 
@@ -95,11 +95,11 @@ def unpack_package(deb: Path, *, packages: Path) -> Path:
         RecordedError: there is no dpkg-deb, or the file is no Debian package.
     """
     if shutil.which("dpkg-deb") is None:
-        raise RecordedError(f"there is no dpkg-deb here, which unpacks {deb}; unpack it elsewhere and give the folder")
+        raise RecordedError(f"dpkg-deb, which unpacks {deb}, is not installed; unpack it elsewhere and give the folder")
     asked = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=False)
     control = _parse_control(asked.stdout)
     if asked.returncode or "Package" not in control:
-        raise RecordedError(f"{deb} is no Debian package that dpkg-deb can read; fetch it again")
+        raise RecordedError(f"{deb} is not a Debian package that dpkg-deb can read; fetch it again")
     folder = packages / control["Package"]
     if folder.is_dir():
         return folder
@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.corpus.recorded", description=__doc__)
     parser.add_argument("sources", nargs="*", type=Path, metavar="FOLDER", help="folder of music, or a .deb file")
     parser.add_argument("--out", type=Path, required=True, help="folder for packages/ and manifest.jsonl")
-    parser.add_argument("--packages", nargs="+", default=[], metavar="NAME", help="Debian packages that carry music")
+    parser.add_argument("--packages", nargs="+", default=[], metavar="NAME", help="Debian packages with music")
     parser.add_argument(
         "--debian", action="store_true", help=f"the {len(DEBIAN_PACKAGES)} packages of debian_music.txt: some 7 GB"
     )

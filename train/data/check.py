@@ -20,10 +20,10 @@ SHORTEST_S = 1.0
 
 KINDS = {
     "leak": "the same audio in two splits",
-    "bad_line": "a line that is no manifest row",
+    "bad_line": "a line that is not a manifest row",
     "missing": "no audio file",
-    "unreadable": "audio of which less than half decodes, or nothing",
-    "damaged": "audio of which a part does not decode",
+    "unreadable": "audio of which less than half can be decoded",
+    "damaged": "audio of which a part cannot be decoded",
     "silent": "nothing above -80 dBFS",
     "too_short": f"under {SHORTEST_S:g} s",
     "duplicate": "the same audio twice in a split and source",

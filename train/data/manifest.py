@@ -48,7 +48,7 @@ class Row:
             ManifestError: the recording lies in a shard.
         """
         if isinstance(self.audio, Member):
-            raise ManifestError(f"{self.audio} lies in a shard; expected a recording that a manifest names")
+            raise ManifestError(f"{self.audio} is in a shard; expected a recording that a manifest names")
         return self.audio
 
     @property

@@ -114,6 +114,6 @@ def _check(member: Member, header: bytes, *, end: int) -> None:
         found = None
     # A name of more than 100 bytes may be cut here; the full name is in a separate header.
     if found is None or found.size != member.size or (len(member.name) < 100 and found.name != member.name):
-        raise DecodeError("the shard does not hold it where its index says; pack the shard again")
+        raise DecodeError("the index of the shard does not match the shard; pack the shard again")
     if end < member.offset + member.size:
         raise DecodeError("the shard was cut short and ends within it; copy the shard again")

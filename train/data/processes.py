@@ -36,6 +36,6 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int,
             yield from pool.map(work, items, chunksize=at_once)
     except BrokenProcessPool as exc:
         raise ProcessDiedError(
-            "a decoding process died, for want of memory or on a file that crashes the decoder; "
+            "a decoding process died, because memory ran out or a file crashes the decoder; "
             "take fewer files at a time, or --workers 1"
         ) from exc

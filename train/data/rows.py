@@ -30,7 +30,7 @@ def read_data(source: str | Path) -> Data:
         return Data(*read_shards(str(source)))
     if is_url(str(source)):
         raise ManifestError(
-            f"{source} is no tar; from a store shards are read, which `python -m train.data pack` makes of a manifest"
+            f"{source} is not a tar; a store must hold shards: make them with `python -m train.data pack`"
         )
     return Data(read_rows(Path(source)), manifest_sha256(Path(source)))
 

@@ -67,8 +67,8 @@ def read_shards(pattern: str) -> tuple[list[Row], str]:
         missing = [place for place, size in zip(places, sizes, strict=True) if size is _MISSING]
         if missing:
             raise ManifestError(
-                f"{len(missing)} of the {len(places)} shards that {pattern} names are missing, the first is "
-                f"{missing[0]}; put them there, or name those that are"
+                f"{len(missing)} of the {len(places)} shards of {pattern} are missing, the first is "
+                f"{missing[0]}; add the missing shards, or name only existing shards"
             )
         shards = list(pool.map(_read, places, sizes))
     digest = hashlib.sha256()
@@ -142,14 +142,14 @@ def _read(place: str, size: int | None) -> Shard:
         values = _values(line, where=where)
         row, extent = values.get("row"), values.pop("extent", None)
         if not (isinstance(row, dict) and isinstance(row.get("audio"), str)):
-            raise ManifestError(f"{where}: no 'row' with its 'audio'; delete the file, and the shard itself is read")
+            raise ManifestError(f"{where}: no 'row' with 'audio'; delete this index, then the shard itself is read")
         try:
             member = Member(place, str(values["member"]), int(values["offset"]), int(values["size"]))
             member = member._replace(extent=Extent(*map(int, extent)) if extent else None)
         except (KeyError, TypeError, ValueError) as exc:
             raise ManifestError(
-                f"{where}: no 'member', 'offset' and 'size', or an 'extent' that is none; delete the file, and the "
-                "shard itself is read"
+                f"{where}: expected 'member', 'offset' and 'size', and a valid 'extent' if any; delete this index, "
+                "then the shard itself is read"
             ) from exc
         rows.append(make_row(row, audio=member, where=where))
         end = max(end, member.offset + member.size)
@@ -196,7 +196,7 @@ def _key(info: tarfile.TarInfo) -> str:
 
 
 def _files(file: BinaryIO, *, shard: str) -> Iterator[tarfile.TarInfo]:
-    cut = f"{shard} was cut short or is damaged: it has no end of a tar; copy or pack it again"
+    cut = f"{shard} was cut short or is damaged: the end of the tar is missing; copy or pack it again"
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             end = 0
@@ -206,7 +206,7 @@ def _files(file: BinaryIO, *, shard: str) -> Iterator[tarfile.TarInfo]:
                 if info.isfile():
                     yield info
     except tarfile.ReadError as exc:
-        raise ManifestError(cut if str(exc) == "unexpected end of data" else f"{shard} is no tar ({exc})") from exc
+        raise ManifestError(cut if str(exc) == "unexpected end of data" else f"{shard} is not a tar ({exc})") from exc
     file.seek(end)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise ManifestError(cut)
@@ -223,7 +223,7 @@ def _values(content: bytes, *, where: str) -> dict[str, Any]:
     except ValueError as exc:  # also raised if the content is not UTF-8
         raise ManifestError(f"{where}: not JSON ({exc}); expected an object") from exc
     if not isinstance(values, dict):
-        raise ManifestError(f"{where}: no JSON object; expected one")
+        raise ManifestError(f"{where}: not a JSON object; expected one")
     return values
 
 

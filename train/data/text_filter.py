@@ -193,7 +193,7 @@ def _read_bert(folder: Path) -> tuple[BertForSequenceClassification, str]:
         tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
         words = Tokenizer.from_str(tokenizer_json).get_vocab_size()
     except Exception as exc:  # tokenizers raises plain Exception
-        raise TextFilterError(f"{folder} is no BERT folder with config.json and tokenizer.json ({exc})") from exc
+        raise TextFilterError(f"{folder} is not a BERT folder with config.json and tokenizer.json ({exc})") from exc
     if kind != "bert":
         raise TextFilterError(f"{folder} holds a model of type {kind!r}; expected a BERT")
     logging.set_verbosity_error()  # otherwise transformers warns about the new head

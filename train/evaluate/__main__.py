@@ -1,4 +1,4 @@
-"""python -m train.evaluate PROTOCOL --ckpt CKPT --data DATA [--split test] [--json]; PROTOCOL --help says more."""
+"""python -m train.evaluate PROTOCOL --ckpt CKPT --data DATA [--split test] [--json]; see PROTOCOL --help."""
 
 import argparse
 import json
@@ -60,35 +60,39 @@ def _parser() -> argparse.ArgumentParser:
         protocol.add_argument("--data", required=True, help=data)
         if split:
             protocol.add_argument(
-                "--split", choices=SPLITS, default="test", help="whose rows are scored (default test)"
+                "--split", choices=SPLITS, default="test", help="split of the rows to score (default test)"
             )
         else:
             models.add_argument(
-                "--text", help="in its place a published sentence encoder: a BERT's folder or name, as all-MiniLM-L6-v2"
+                "--text", help="a published sentence encoder instead: a BERT's folder or name, such as all-MiniLM-L6-v2"
             )
-        protocol.add_argument("--seed", type=int, default=0, help="of what is drawn, and of the intervals (default 0)")
+        protocol.add_argument("--seed", type=int, default=0, help="random seed of draws and intervals (default 0)")
         protocol.add_argument("--json", action="store_true", help="print JSON instead of a table")
         protocol.set_defaults(run=run)
         return protocol
 
     retrieval = add("retrieval", _retrieval, text="a caption must find its track, and a track its caption")
-    report = add("report", _report, text="one self-contained HTML page: tables, plots, and what fails, to listen to")
+    report = add("report", _report, text="one self-contained HTML page: tables, plots, and failures to listen to")
     report.add_argument("--out", required=True, help="the page to write, such as report.html")
     for paired in (retrieval, report):
-        paired.add_argument("--pairs", type=int, help="among so many rows, drawn by --seed (default: all)")
-    zeroshot = add("zeroshot", _zeroshot, text="the rows' labels from prompts, without training")
-    zeroshot.add_argument("--central", action="store_true", help="hear the central window alone, as MusCALL does")
-    probe = add("probe", _probe, text="logistic regression on frozen audio vectors; fits on train, chooses on val")
-    probe.add_argument("--projected", action="store_true", help="vectors of the joint space, not the tower's features")
+        paired.add_argument("--pairs", type=int, metavar="N", help="use only N rows, drawn by --seed (default: all)")
+    zeroshot = add("zeroshot", _zeroshot, text="find the rows' labels by prompts, without training")
+    zeroshot.add_argument("--central", action="store_true", help="use only the central window, as MusCALL does")
+    probe = add(
+        "probe", _probe, text="logistic regression on frozen audio vectors; it is fitted on train and chosen on val"
+    )
+    probe.add_argument(
+        "--projected", action="store_true", help="use vectors of the joint space, not the tower's features"
+    )
     for labelled in (zeroshot, probe):
         which = labelled.add_mutually_exclusive_group()
-        which.add_argument("--single", action="store_true", help="the first label of each row is its class")
-        which.add_argument("--labels", help="file of one label a line: these alone, as tags (default: all)")
+        which.add_argument("--single", action="store_true", help="take the first label of each row as its class")
+        which.add_argument("--labels", help="file with one label a line: use only these, as tags (default: all)")
     playlist = add("playlist", _playlist, text="titles and descriptions of playlists must find their tracks")
     playlist.add_argument(
         "--playlists", required=True, help='JSON Lines: {"title", "description", "tracks": [track_id]}'
     )
-    pairs = add("pairs", _pairs, text="which of two tracks is higher in arousal or valence, from prompts")
+    pairs = add("pairs", _pairs, text="find by prompts which of two tracks is higher in arousal or valence")
     pairs.add_argument(
         "--comparisons",
         required=True,
@@ -98,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "triplet",
         _triplet,
-        text="is a text nearer to one of its meaning than to another?",
+        text="a text must be nearer to a text with the same meaning than to another text",
         data='JSON Lines of texts: {"anchor", "positive", "negative"}',
         split=False,
     )

@@ -99,9 +99,11 @@ def read_targets(rows: Sequence[Row], *, single: bool, names: Sequence[str] | No
     if single:
         for row, own in zip(rows, labels, strict=True):
             if not own:
-                raise EvaluationError(f"track {row.track_id} has no label; expected its class as the first of 'labels'")
+                raise EvaluationError(
+                    f"track {row.track_id} has no label; expected its class as the first item of 'labels'"
+                )
             if own[0] not in place:
-                raise EvaluationError(f"track {row.track_id} is of class {own[0]!r}, which no training row has")
+                raise EvaluationError(f"track {row.track_id} has the class {own[0]!r}, but no training row has it")
     if len(names) < 1 + single:
         raise EvaluationError(
             f"the rows have {len(names)} labels ({', '.join(names) or 'none'}); expected at least {1 + single}: "
@@ -123,8 +125,8 @@ def select_defined(targets: Targets) -> NDArray[np.intp]:
     defined = np.flatnonzero((share > 0) & (share < 1))
     if not len(defined):
         raise EvaluationError(
-            f"none of {len(targets.names)} labels is on some of the {len(targets.relevant)} tracks and not on others; "
-            "there is nothing to tell apart"
+            f"each of the {len(targets.names)} labels is on all of the {len(targets.relevant)} tracks or on none; "
+            "expected a label that only some tracks have"
         )
     return defined
 

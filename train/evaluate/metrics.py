@@ -68,7 +68,9 @@ def roc_auc(
     """
     _check_scores(scores, relevant)
     if relevant.all():
-        raise ValueError(f"all {len(scores)} items are relevant; an area under the ROC curve needs others too")
+        raise ValueError(
+            f"all {len(scores)} items are relevant; an area under the ROC curve needs irrelevant items too"
+        )
     weight, true, every = _at_relevant(scores, relevant, weights)
     irrelevant_above = (every - true).mean(axis=0)  # ties half
     irrelevant = _total(weights, ~relevant)

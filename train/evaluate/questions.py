@@ -40,7 +40,7 @@ def number_tracks(rows: Sequence[Row]) -> dict[str, int]:
     numbers: dict[str, int] = {}
     for number, row in enumerate(rows):
         if numbers.setdefault(row.track_id, number) != number:
-            raise EvaluationError(f"track_id {row.track_id!r} stands twice in the manifest; questions need it unique")
+            raise EvaluationError(f"track_id {row.track_id!r} is twice in the manifest; expected unique track_ids")
     return numbers
 
 
@@ -52,8 +52,8 @@ def find_track(track_id: Any, *, numbers: Mapping[str, int], where: str) -> int:
     """
     if str(track_id) not in numbers:
         raise EvaluationError(
-            f"{where}: track {track_id!r} is not in this split of the manifest; remove it here, or ask about the "
-            "split that holds it"
+            f"{where}: track {track_id!r} is not in this split of the manifest; remove it here, or choose the split "
+            "of the track"
         )
     return numbers[str(track_id)]
 

@@ -60,6 +60,6 @@ def draw_rows(rows: Sequence[Row], *, pairs: int | None, seed: int) -> list[Row]
     if pairs is None:
         return list(rows)
     if not 2 <= pairs <= len(rows):
-        raise EvaluationError(f"--pairs is {pairs}; the split has {len(rows)} rows, of which it takes 2 or more")
+        raise EvaluationError(f"--pairs is {pairs}; expected 2 to {len(rows)}, the rows of the split")
     chosen = np.random.default_rng(seed).choice(len(rows), size=pairs, replace=False)
     return [rows[i] for i in sorted(chosen)]

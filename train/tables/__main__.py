@@ -1,8 +1,8 @@
 """python -m train.tables NAME --data FOLDER --out RUNS: a table or figure of a paper, on your own data.
 
-A row is one run, in RUNS under its own name; a table that was stopped goes on where it was, and tables share rows. The
-data are not the papers', so what compares is the order of the rows, not their figures. `python -m train.tables.prepare`
-makes the folder from a rendered corpus, and says what its files hold.
+Each row is one run, in a folder of RUNS. Tables share rows, and a stopped table continues where it stopped. The data
+are not those of the papers, so compare the order of the rows, not their figures. `python -m train.tables.prepare` makes
+the data folder from a rendered corpus, and describes its files.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"stopped; the same command goes on with the rows in {args.out}", file=sys.stderr)
+        print(f"stopped; the same command continues with the rows in {args.out}", file=sys.stderr)
         return 130
     text = _page(args.name, results, data=args.data)
     console = Console()
@@ -69,13 +69,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m train.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=PLACES, metavar="NAME", help=", ".join(PLACES))
-    parser.add_argument("--data", required=True, type=Path, help="folder of pairs.jsonl and what else a table needs")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), help="of the runs, kept between tables (default: runs)"
+        "--data", required=True, type=Path, help="folder of pairs.jsonl and of the other files that a table needs"
     )
-    parser.add_argument("--budget", choices=BUDGETS, default="small", help="small: minutes a row on two CPU cores")
     parser.add_argument(
-        "--seeds", type=int, default=1, help="runs a row; from 2 on, intervals are over them (default 1)"
+        "--out", type=Path, default=Path("runs"), help="folder of the runs, kept between tables (default: runs)"
+    )
+    parser.add_argument(
+        "--budget", choices=BUDGETS, default="small", help="size of the runs; small: minutes a row on two CPU cores"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="runs a row; with 2 or more, intervals are over the runs (default 1)"
     )
     parser.add_argument(
         "--set",
@@ -83,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="in every row, such as optim.epochs=3",
+        help="settings to change in every row, such as optim.epochs=3",
     )
     return parser
 

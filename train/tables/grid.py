@@ -47,7 +47,7 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
         try:
             finished = json.loads(kept.read_text(encoding="utf-8"))
         except ValueError as exc:
-            raise TrainingError(f"{kept} is damaged; remove it, and the trained row is measured again") from exc
+            raise TrainingError(f"{kept} is damaged; remove it, then the trained row is measured again") from exc
         if finished["made_of"] != made_of:
             raise TrainingError(f"{run} holds this row with other settings or data; choose another --out or remove it")
         measured: dict[str, Any] = finished["result"]

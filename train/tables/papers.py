@@ -126,7 +126,7 @@ FIGURES: Mapping[str, Mapping[str, Scores]] = {
 """Table -> row -> group -> metric -> figure."""
 
 SAID: Mapping[str, str] = {
-    "muscall-3": "The paper shows three queries whose own track is not first, and the texts of the tracks that are.",
+    "muscall-3": "The paper shows three queries whose own track is not first, and the texts of the first tracks.",
     "muscall-fig3": "The figure's values are not printed; the text says that four layers are the best depth, that "
     "longer audio helps, and that attention pooling gains more over the mean the longer it is (§3.4, §5.2, §6.2).",
     "muscall-fig4": "The figure's values are not printed; the text says that pairs are distinctly nearer than others, "

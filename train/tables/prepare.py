@@ -1,17 +1,17 @@
 """python -m train.tables.prepare MANIFEST --out FOLDER: the data of the papers' tables from a rendered corpus.
 
-The folder then holds, as JSON Lines,
+The command writes these files of JSON Lines into FOLDER:
 
-* `pairs.jsonl`: MusCALL's pairs, a track with its sentences and labels, split as the corpus is;
-* `unfiltered.jsonl`: MuLan's four sources of text (§3.4), a row a track and source: the corpus' tags are its short
-  texts, its sentences the long ones, its titles those of playlists, its labels AudioSet's; short and long ones lie
-  among texts that say nothing of the music, as many as the filters are to find;
-* `labelled.jsonl`: 700 of both kinds, as MuLan's classifier had, for `python -m train.data filter fit`;
-* `playlists.jsonl`: the test tracks of one style and mood, with a title and a description;
-* `playlist_triplets.jsonl`: a title, its description, and that of another playlist (§4.1.4).
+* `pairs.jsonl`: the pairs for MusCALL: each track with its sentences and labels, in the splits of the corpus;
+* `unfiltered.jsonl`: MuLan's four sources of text (§3.4), one row for each track and source. The corpus' tags are short
+  texts, its sentences are long texts, its titles are playlist titles, and its labels are AudioSet's labels. The short
+  and long texts are mixed with texts that say nothing about the music, which the filters must find;
+* `labelled.jsonl`: 700 texts of both kinds, as for MuLan's classifier, for `python -m train.data filter fit`;
+* `playlists.jsonl`: the test tracks with the same style and mood, with a title and a description;
+* `playlist_triplets.jsonl`: a title, its description, and the description of another playlist (§4.1.4).
 
-`sources.jsonl` is what MuLan's filters leave of `unfiltered.jsonl`, and `ontology_triplets.jsonl` comes of AudioSet's
-ontology; the last lines that this prints are the commands that make them.
+Two more files need other commands, which this command prints at the end. `sources.jsonl` has the texts of
+`unfiltered.jsonl` that MuLan's filters keep. `ontology_triplets.jsonl` is made from AudioSet's ontology.
 """
 
 import argparse
@@ -162,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", type=Path, help="that train.corpus wrote, or train.data merge of several such")
+    parser.add_argument(
+        "manifest", type=Path, help="manifest of train.corpus, or several of them after train.data merge"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(arguments)
     try:
@@ -171,8 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
         playlists = make_playlists(rows)
         if len({playlist.style for playlist in playlists}) < 2:
             raise ManifestError(
-                f"{args.manifest} has {len(playlists)} groups of {MIN_TRACKS} test tracks or more of one style and "
-                "mood; expected several styles: render more test tracks (python -m train.corpus --split test)"
+                f"{args.manifest} has {len(playlists)} groups of at least {MIN_TRACKS} test tracks with the same style "
+                "and mood; expected several styles: render more test tracks (python -m train.corpus --split test)"
             )
         args.out.mkdir(parents=True, exist_ok=True)
         pairs = (replace(row, captions=tuple(_by_source(row)["long_form"])) for row in rows)
@@ -198,8 +200,8 @@ def _check_rendered(rows: Sequence[Row], *, manifest: Path) -> None:
     for row in rows:
         if "caption_styles" not in row.extra or "attributes" not in row.extra:
             raise ManifestError(
-                f"{manifest}: track {row.track_id} has no caption_styles and attributes; expected a corpus that "
-                "train.corpus rendered: of other music, write the files of --help yourself"
+                f"{manifest}: track {row.track_id} has no caption_styles and attributes; expected a corpus of "
+                "train.corpus: for other music, write the files of --help yourself"
             )
     if sum(row.split == "train" for row in rows) < LABELLED // 2:
         raise ManifestError(f"{manifest} has fewer than {LABELLED // 2} training tracks; render more")

@@ -50,7 +50,7 @@ def read_tensor(weights: Mapping[str, NDArray[np.float32]], name: str) -> NDArra
         ConfigError: `weights` has no such tensor.
     """
     if name not in weights:
-        raise ConfigError(f"model.audio.init_from: the weights lack {name}; give the version that the recipe names")
+        raise ConfigError(f"model.audio.init_from: the weights have no {name}; give the version that the recipe names")
     return weights[name]
 
 

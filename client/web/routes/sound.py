@@ -80,11 +80,11 @@ async def cover(track_id: str, request: Request, here: Here) -> Response:
 async def _status(info: TrackInfo, here: Context) -> os.stat_result:
     name = shown_path(info.path, here)
     if is_url(info.path):
-        raise Problem(501, f"{name} is in a store, and this page plays only what is on its own machine", kind="remote")
+        raise Problem(501, f"{name} is in a store, but this page plays only files on its own machine", kind="remote")
     try:
         return await asyncio.to_thread(check_file, info.path)
     except AudioError as exc:
-        raise Problem(410, f"{name} is not there any more: it was moved, renamed or deleted", kind="moved") from exc
+        raise Problem(410, f"{name} no longer exists: it was moved, renamed or deleted", kind="moved") from exc
 
 
 async def _kind(info: TrackInfo, status: os.stat_result, here: Context) -> Kind:

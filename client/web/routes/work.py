@@ -18,7 +18,7 @@ router = APIRouter()
 async def start_job(new: models.NewJob, here: Here) -> models.Job:
     """Add files and folders of the server's machine; only clients on this machine may."""
     if not here.settings.is_local:
-        raise Problem(403, "music is added on the server's own machine")
+        raise Problem(403, "music can be added only on the server's own machine")
     paths = [os.path.expanduser(path) for path in new.paths]
     for path in paths:
         if "\0" in path or not os.path.isabs(path) or not await asyncio.to_thread(os.path.exists, path):

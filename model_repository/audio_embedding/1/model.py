@@ -76,7 +76,7 @@ class TritonPythonModel:
         if not content:
             raise DecodeError("empty file (0 bytes)")
         if len(content) > self._max_bytes:
-            raise DecodeError(f"{len(content)} bytes; at most {self._max_bytes} are taken (max_audio_bytes)")
+            raise DecodeError(f"{len(content)} bytes, expected at most {self._max_bytes} (max_audio_bytes)")
         reader = WindowReader(
             io.BytesIO(content), sample_rate_hz=self._sample_rate_hz, window_samples=self._window_samples
         )
@@ -88,7 +88,7 @@ class TritonPythonModel:
 
     def _check_duration(self, duration_s):
         if duration_s > self._max_s:
-            raise DecodeError(f"longer than {self._max_s} s, the most that is taken (max_audio_s)")
+            raise DecodeError(f"longer than {self._max_s} s, the limit (max_audio_s)")
 
 
 def _encode(waveforms):

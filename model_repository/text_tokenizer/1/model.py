@@ -79,7 +79,7 @@ def _texts(tensor, *, max_bytes):
     for row, content in enumerate(tensor.reshape(-1)):
         if len(content) > max_bytes:
             raise ValueError(
-                f"input 'text', row {row}: {len(content)} bytes; at most {max_bytes} are taken (max_text_bytes)"
+                f"input 'text', row {row}: {len(content)} bytes, expected at most {max_bytes} (max_text_bytes)"
             )
         try:
             texts.append(content.decode("utf-8"))

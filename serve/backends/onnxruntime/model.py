@@ -123,7 +123,7 @@ def _check_inputs(declared: Sequence[Mapping[str, Any]], graph: Sequence[Any], *
     """Raise ValueError if config.pbtxt does not match the graph's inputs, at load time, not at the first call."""
     for tensor in declared:
         if batched and tensor.get("optional"):
-            raise ValueError(f"config.pbtxt calls the input {tensor['name']!r} optional, in a model that batches")
+            raise ValueError(f"config.pbtxt declares the input {tensor['name']!r} optional, but the model batches")
         _check_tensor(tensor, graph, batched=batched, exactly=False)
     undeclared = {node.name for node in graph} - {tensor["name"] for tensor in declared}
     if undeclared:
@@ -154,7 +154,7 @@ def _check_tensor(tensor: Mapping[str, Any], graph: Sequence[Any], *, batched: b
         )
     if not agree:
         batch = "a batch axis (max_batch_size) before " if batched else ""
-        raise ValueError(f"config.pbtxt declares {name!r} as {batch}{dims}, but the graph has {axes}, -1 for any size")
+        raise ValueError(f"config.pbtxt declares {name!r} as {batch}{dims}, but the graph has {axes} (-1: any size)")
 
 
 _EXECUTION_MODES = (onnxruntime.ExecutionMode.ORT_SEQUENTIAL, onnxruntime.ExecutionMode.ORT_PARALLEL)

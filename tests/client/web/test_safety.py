@@ -29,16 +29,18 @@ def bearer() -> dict[str, str]:
 
 
 def test_others_need_a_token() -> None:
-    with pytest.raises(QueryError, match=r"lets other machines in, so it wants a --token TEXT"):
+    with pytest.raises(QueryError, match=r"lets other machines in, so they need a token: give --token TEXT"):
         Settings(name="x", host="0.0.0.0")
     with pytest.raises(QueryError, match="8 to 256 ASCII"):
         Settings(name="x", token="short")
 
 
 def test_who_gives_a_local_server_another_name_lets_others_in() -> None:
-    with pytest.raises(QueryError, match=r"^--name evil\.example lets other machines in, so it wants a --token TEXT"):
+    with pytest.raises(
+        QueryError, match=r"^--name evil\.example lets other machines in, so they need a token: give --token TEXT"
+    ):
         Settings(name="x", names=("evil.example:443",))
-    with pytest.raises(QueryError, match=r"--name ':80' is no name of a machine"):
+    with pytest.raises(QueryError, match=r"--name ':80' is not a host name"):
         Settings(name="x", names=(":80",))
     behind = Settings(name="x", names=("Music.example:443", "::1"), token=TOKEN)
     assert not behind.is_local
@@ -51,7 +53,7 @@ def test_without_the_token_there_is_the_page_alone(away: TestClient, ids: dict[s
     for path in ("library", "openapi.json", "events", f"tracks/{ids['Low']}/audio", "nothing"):
         answer = away.get(f"/api/v1/{path}")
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
-        assert answer.json()["detail"] == "this library is open to those who know its token"
+        assert answer.json()["detail"] == "this library needs a token"
     for given in ("Bearer wrong", f"Bearer {TOKEN}x", "Bearer é", f"Basic {TOKEN}", "Bearer"):
         assert away.get("/api/v1/library", headers={"Authorization": given.encode()}).status_code == 401
 
@@ -102,7 +104,7 @@ def test_only_the_own_machine_adds_music(
 ) -> None:
     page = open_page(address="http://10.0.0.1", host="0.0.0.0", token=TOKEN)
     answer = page.post("/api/v1/jobs", json={"paths": [str(music)]}, headers=bearer)
-    assert (answer.status_code, answer.json()["detail"]) == (403, "music is added on the server's own machine")
+    assert (answer.status_code, answer.json()["detail"]) == (403, "music can be added only on the server's own machine")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_what_one_client_has_open_leaves_room_for_others() -> None:
         scopes = [{"type": "http", "client": (host, 1)} for host in ("10.0.0.1",) * 2 + ("127.0.0.1",) * 3]
         tasks = [asyncio.create_task(share(scope, None, None)) for scope in scopes]
         await asyncio.sleep(0)
-        with pytest.raises(safety.Problem, match="too many requests of yours"):
+        with pytest.raises(safety.Problem, match="too many of your requests"):
             await share(scopes[0], None, None)
         tasks.append(asyncio.create_task(share({"type": "http", "client": ("10.0.0.2", 1)}, None, None)))
         tasks[0].cancel()
@@ -285,7 +287,7 @@ def test_who_has_no_token_sends_little_and_soon(away: TestClient, monkeypatch: p
         answer = away.post(path, content=b" " * 1025, headers=headers)
         assert (answer.status_code, answer.json()["detail"]) == (
             413,
-            "the body of the request is too large: 1 kB are the most",
+            "the body of the request is too large: expected at most 1 kB",
         )
 
     async def run() -> None:
@@ -329,8 +331,8 @@ def test_a_body_that_is_too_large_or_too_slow(page: TestClient, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("error", "status", "detail"),
     [
-        ("LibraryBusy", 409, "the library is being written: try again in a moment"),
-        ("ModelMismatch", 409, "the library has gone over to another model: the server has to be started anew"),
+        ("LibraryBusy", 409, "another process is writing to the library: try again in a moment"),
+        ("ModelMismatch", 409, "the library now uses another model: restart the server"),
         ("LibraryError", 503, "the library cannot be read or written now"),
         ("ServerBusy", 503, "the model's server is full: try again in a moment"),
         ("ServerTimeout", 503, "the model's server does not answer"),

@@ -81,7 +81,7 @@ def test_sigterm_ends_it_too_and_a_job_keeps_what_it_has(
     job = running.ask("POST", "/jobs", {"kind": "add", "paths": [str(tmp_path / "music")]})
     while next(events)[1].get("done", 0) < 2:
         pass
-    with pytest.raises(AssertionError, match="music is being added already"):
+    with pytest.raises(AssertionError, match="another job is adding music"):
         running.ask("POST", "/jobs", {"kind": "add", "paths": [str(tmp_path / "music")]})
     running.ask("DELETE", f"/jobs/{job['id']}")
     state = ""
@@ -106,11 +106,11 @@ def test_what_is_wrong_at_the_start_is_one_sentence(
     model = ("--encoder", tiny_repository)
     with server.bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        expected = f"cannot listen at 127.0.0.1, port {port} (Address already in use): --port 0 takes any that is free"
+        expected = f"cannot listen at 127.0.0.1, port {port} (Address already in use): --port 0 takes any free port"
         assert said(library, *model, "--port", port) == expected
     assert "expected 0 to 65535" in said(library, *model, "--port", 70_000)
     assert "cannot listen at nobody.invalid" in said(library, *model, "--host", "nobody.invalid", "--token", "12345678")
-    assert "wants a --token" in said(library, *model, "--host", "0.0.0.0")
+    assert "so they need a token" in said(library, *model, "--host", "0.0.0.0")
     assert said(tmp_path / "none", *model, "--port", 0).startswith(f"no library at {tmp_path / 'none'}: make one")
     other = build_tiny_repository(tmp_path / "other", seed=1)
     assert "was made with the model tiny" in said(library, "--encoder", other, "--port", 0)
@@ -135,7 +135,10 @@ def test_a_local_server_with_another_name_is_as_one_with_another_host(
 ) -> None:
     name = ("--name", "music.example:443")
     assert main(["web", str(library), "--encoder", str(tiny_repository), *name, "--no-open"]) == 2
-    assert "--name music.example lets other machines in, so it wants a --token TEXT" in capsys.readouterr().err
+    assert (
+        "--name music.example lets other machines in, so they need a token: give --token TEXT"
+        in capsys.readouterr().err
+    )
     running = Running(library, "--encoder", tiny_repository, *name, "--token", "12345678")
     connection = running.connect()
     for host, status in (("music.example", 200), ("evil.example", 421)):

@@ -209,7 +209,7 @@ def test_a_stream_goes_on_where_no_spare_process_starts(tmp_path: Path, monkeypa
         stream = await transcoders.open(path, **options)
         assert len(b"".join([part async for part in stream])) == 11 * mp3.FRAME_BYTES
         await stream.aclose()
-        with pytest.raises(Problem, match="nothing can be converted now"):
+        with pytest.raises(Problem, match="no track can be converted now"):
             await transcoders.open(path, **options)
         assert not transcoders._streams
         await transcoders.close()

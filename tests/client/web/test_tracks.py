@@ -101,7 +101,7 @@ def test_playlists(page: TestClient, open_page: Callable[..., TestClient], ids: 
         f"http://music.example/api/v1/tracks/{track_id}/audio" for track_id in tracks
     ]
     gone = page.post("/api/v1/playlists", json={"tracks": [*tracks, "0" * 16]})
-    assert (gone.status_code, gone.json()["detail"]) == (404, "1 of these tracks are not in the library any more")
+    assert (gone.status_code, gone.json()["detail"]) == (404, "1 of these tracks are no longer in the library")
 
 
 @pytest.mark.parametrize(("host", "scheme"), [("music.example", "https"), ("192.0.2.7", "http")])
@@ -211,7 +211,5 @@ def test_a_track_in_a_store_is_shown_and_not_played(tmp_path: Path, encoder: Loc
             assert (shown["file"], shown["title"], shown["missing"]) == (url, "a", False)
             answer = page.get(f"{track}/audio")
             assert answer.status_code == 501
-            assert (
-                answer.json()["detail"] == f"{url} is in a store, and this page plays only what is on its own machine"
-            )
+            assert answer.json()["detail"] == f"{url} is in a store, but this page plays only files on its own machine"
             assert page.get(f"{track}/cover").status_code == 204

@@ -95,7 +95,7 @@ def check_synthesisers() -> None:
     missing = [program for program in ("espeak-ng", "flite") if shutil.which(program) is None]
     if missing:
         raise CorpusError(
-            f"found no {' and no '.join(missing)}, which the corpus sings with; install them (Debian: apt-get install "
+            f"found no {' and no '.join(missing)}, which sing the vocals; install them (Debian: apt-get install "
             "espeak-ng flite)"
         )
     _world()

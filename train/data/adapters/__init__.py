@@ -123,7 +123,7 @@ def adapt(
         named = _with_top_labels(named, count=top_labels)
     if keep_unlabelled:
         if not any(row.labels for row in named):
-            raise AdapterError(f"{name} has no labels, so that no track lacks them; leave out keep_unlabelled")
+            raise AdapterError(f"{name} has no labels, so keep_unlabelled has no meaning; leave out keep_unlabelled")
         named = [replace(row, no_label=not row.labels) for row in named]
     compare = ADAPTERS[name].comparisons
     rows, without_audio, without_text, undecodable = [], [], [], []
@@ -138,7 +138,7 @@ def adapt(
             rows.append(row)
     if without_audio and not rows and not without_text:
         raise AdapterError(
-            f"none of the {len(without_audio)} recordings of {name} lies in {folder} (the first is "
+            f"none of the {len(without_audio)} recordings of {name} is in {folder} (the first is "
             f"{without_audio[0]!r}); give the folder that holds them with --audio"
         )
     if not rows:

@@ -25,7 +25,7 @@ def read_audioset(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
     """
     tables = [root / name for name in SEGMENTS if (root / name).is_file()]
     if not tables:
-        raise AdapterError(f"{root} holds no {' or '.join(SEGMENTS)}; give the folder that does")
+        raise AdapterError(f"{root} holds no {' or '.join(SEGMENTS)}; give the folder of these files")
     names_file = find_file(root, "class_labels_indices.csv")
     names = {line["mid"]: line["display_name"] for line in read_table(names_file, columns=("mid", "display_name"))}
     segments = {table: list(_read(table, names=names, names_file=names_file)) for table in tables}

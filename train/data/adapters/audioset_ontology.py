@@ -46,8 +46,8 @@ def make_ontology_triplets(root: Path, *, seed: int) -> list[dict[str, str]]:
         others = [other for other in classes if other.description != own.description]
         if len(others) < NEGATIVES:
             raise AdapterError(
-                f"{path}: {own.name!r} has {len(others)} music classes of other descriptions beside it; expected at "
-                f"least {NEGATIVES}; give the ontology as it was published"
+                f"{path}: {own.name!r} has {len(others)} other music classes with another description; expected at "
+                f"least {NEGATIVES}; give the published ontology"
             )
         others.sort(key=lambda other: draw(f"{own.id}/{other.id}", seed=seed))
         triplets += [
@@ -104,7 +104,7 @@ def read_ontology(path: Path) -> dict[str, SoundClass]:
     for one in classes.values():
         missing = [child for child in one.children if child not in classes]
         if missing:
-            raise AdapterError(f"{path}: {one.name!r} has the child {missing[0]}, which is no class of the file")
+            raise AdapterError(f"{path}: {one.name!r} has the child {missing[0]}, which is not a class of the file")
     _refuse_cycles(classes, path=path)
     return classes
 
@@ -132,4 +132,4 @@ def _refuse_cycles(classes: Mapping[str, SoundClass], *, path: Path) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as exc:
         names = " > ".join(classes[one].name for one in reversed(exc.args[1]))
-        raise AdapterError(f"{path}: a class is below itself ({names}); expected a hierarchy") from exc
+        raise AdapterError(f"{path}: a class is its own descendant ({names}); expected a hierarchy") from exc

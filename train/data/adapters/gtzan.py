@@ -46,7 +46,9 @@ def _find(audio: Path) -> list[Path]:
     folders = [audio / name for name in ("genres_original", "genres", ".") if (audio / name).is_dir()]
     files = sorted(path for path in folders[0].glob("*/*") if path.suffix.lower() in AUDIO_EXTENSIONS)
     if not files:
-        raise AdapterError(f"{folders[0]} holds no genre folders of .wav or .au files; give the folder that does")
+        raise AdapterError(
+            f"{folders[0]} holds no genre folders of .wav or .au files; give the folder of the genre folders"
+        )
     return files
 
 

@@ -49,7 +49,7 @@ def find_file(root: Path, *places: str) -> Path:
     for place in places:
         if (root / place).is_file():
             return root / place
-    raise AdapterError(f"{root} holds no {' or '.join(places)}; give the folder that does")
+    raise AdapterError(f"{root} holds no {' or '.join(places)}; give the folder of this file")
 
 
 def read_table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
@@ -70,7 +70,7 @@ def read_table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> I
                 yield row
         except (csv.Error, UnicodeDecodeError) as exc:
             raise AdapterError(
-                f"{path}, line {reader.line_num + 1}: no table ({exc}); download the file again"
+                f"{path}, line {reader.line_num + 1}: not a table ({exc}); download the file again"
             ) from exc
 
 

@@ -30,7 +30,7 @@ def read_mtg_jamendo(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
         return
     if published not in SPLIT_NAMES:
         raise AdapterError(
-            f"{first} is no autotagging*.tsv of MTG-Jamendo; expected a name such as autotagging-train.tsv"
+            f"{first} is not an autotagging*.tsv of MTG-Jamendo; expected a name such as autotagging-train.tsv"
         )
     for name, split in SPLIT_NAMES.items():
         yield from _read(find_file(first.parent, f"{subset}-{name}.tsv"), audio=audio, split=split, seed=seed)

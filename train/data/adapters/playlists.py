@@ -15,7 +15,7 @@ def read_playlists(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
     """
     playlists = sorted(path for path in root.rglob("*") if path.suffix.lower() in (".m3u", ".m3u8"))
     if not playlists:
-        raise AdapterError(f"{root} holds no .m3u or .m3u8 file; give the folder that does")
+        raise AdapterError(f"{root} holds no .m3u or .m3u8 file; give the folder of these files")
     folder = audio.resolve()
     titles: dict[Path, list[str]] = {}
     for playlist in playlists:

@@ -103,7 +103,7 @@ class Recording:
         """How much did not decode, in words; "" if everything did."""
         if self.lost_s < 0.005:  # it would say 0.00
             return ""
-        return f"{self.lost_s:.2f} s of {self.decoded_s + self.lost_s:.2f} s do not decode"
+        return f"{self.lost_s:.2f} s of {self.decoded_s + self.lost_s:.2f} s cannot be decoded"
 
     def announced_s(self) -> float | None:
         """The length in seconds that the file's header announces; None if that is only an estimate.
@@ -127,10 +127,10 @@ class Recording:
         for block in self._mono(self._all_frames()):
             yield np.clip(block, -1.0, 1.0, out=block)  # as a player would: lossy codecs overshoot a little
         if not self.decoded_s:
-            raise DecodeError("nothing in it decodes as audio")
+            raise DecodeError("contains no audio that can be decoded")
         if self.lost_s > self.decoded_s:
             length_s = self.decoded_s + self.lost_s
-            raise DecodeError(f"truncated or damaged: only {self.decoded_s:.1f} s of {length_s:.1f} s decode")
+            raise DecodeError(f"truncated or damaged: only {self.decoded_s:.1f} s of {length_s:.1f} s can be decoded")
 
     def payloads(self) -> Iterator[bytes]:
         """The stored sound, not decoded: for each link its codec, rate and channels, then its packets.
@@ -424,7 +424,7 @@ def _open(file: ByteFile, *, options: dict[str, str] = _NO_OPTIONS) -> Iterator[
         if not isinstance(stream, AudioStream):
             raise DecodeError("has no audio stream")
         if stream.codec_context is None:
-            raise DecodeError("holds sound of a kind for which FFmpeg has no decoder")
+            raise DecodeError("has an audio stream that FFmpeg has no decoder for")
         yield container, stream
 
 

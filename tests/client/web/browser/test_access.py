@@ -223,7 +223,7 @@ def test_the_chosen_colours_are_kept(page: "Page") -> None:
     from playwright.sync_api import expect
 
     page.emulate_media(color_scheme="light")
-    page.get_by_role("button", name="Colours: as the system has them").click()
+    page.get_by_role("button", name="Colours: as in the system").click()
     page.get_by_role("button", name="Colours: light").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.reload()

@@ -40,7 +40,7 @@ def test_the_server_goes_away_and_comes_back(open_page: "Callable[..., Page]", l
     assert titles(page) == shown
     rows(page).nth(5).get_by_role("button", name="Play").click()
     player = page.get_by_role("region", name="Player")
-    expect(player).to_contain_text("It plays on when the server is back.")
+    expect(player).to_contain_text("Playback continues when the server is back.")
     page.get_by_role("combobox").fill("brass band")
     expect(page.get_by_text("The server does not answer.")).to_be_visible()
 
@@ -97,11 +97,11 @@ def test_a_token_opens_the_page_and_nothing_can_be_changed(
     assert is_heard(page)
     rows(page).first.locator("a.title").click()
     notes = page.get_by_role("region", name="Your notes")
-    expect(notes).to_contain_text("This library can only be read.")
+    expect(notes).to_contain_text("This library is read-only.")
     expect(notes.get_by_role("button")).to_have_count(0)
     expect(notes.get_by_role("textbox")).to_have_count(0)
     page.goto("#/library")
-    expect(page.get_by_role("region", name="Add music")).to_contain_text("This library can only be read.")
+    expect(page.get_by_role("region", name="Add music")).to_contain_text("This library is read-only.")
     expect(page.get_by_label("Folder")).to_have_count(0)
     page.reload()  # the browser remembers
     expect(page.locator(".stats")).to_contain_text("81tracks")

@@ -34,7 +34,7 @@ def add(page: "Page", folder: Path) -> None:
 
     page.get_by_label("Folder").fill(str(folder))
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("#sayings")).to_contain_text("It has begun.")
+    expect(page.locator("#sayings")).to_contain_text("Adding has begun.")
     expect(page.locator(".job").first.locator("strong")).to_have_text("Done")
 
 

@@ -107,7 +107,7 @@ def test_all_points_are_drawn(page: "Page", by: str) -> None:
     expect(hint).to_contain_text("Drag to move")
     legend = page.get_by_role("list", name="Colours").get_by_role("listitem")
     expect(legend).to_have_count(10)
-    assert ("There is no WebGL here" in hint.inner_text()) == (by == "pixels")
+    assert ("This browser has no WebGL" in hint.inner_text()) == (by == "pixels")
     found = shares(page)
     assert set(found) >= {"Traditional", "Classical", "Jazz", "Electronic", "others"}
     assert all(count > 60 for count in found.values()), found
@@ -124,7 +124,7 @@ def test_a_point_tells_what_it_is_and_plays(page: "Page") -> None:
     page.mouse.move(x - 300, y - 300)
     expect(page.locator(".map-tip")).to_be_hidden()
 
-    page.get_by_label("Hear what is pointed at").check()
+    page.get_by_label("Play the track under the pointer").check()
     page.mouse.move(x, y)
     expect(page.get_by_role("region", name="Player").get_by_role("link", name=NOCTURNE)).to_be_visible()
     assert is_heard(page)

@@ -132,7 +132,7 @@ def test_filters(page: "Page") -> None:
     expect(rows(page)).to_have_count(30)
 
     searched(page, lambda: page.get_by_role("combobox").fill("guitar"))
-    searched(page, lambda: page.get_by_label("One track an artist").check())
+    searched(page, lambda: page.get_by_label("One track per artist").check())
     artists = [TRACKS[title]["artist"] for title in titles(page) if title in TRACKS]
     assert len(artists) == len(set(artists)) > 10
 
@@ -185,7 +185,7 @@ def test_more_and_less_like_this(open_page: "Callable[..., Page]") -> None:
     from playwright.sync_api import expect
 
     page = open_page(f"#/?q={PIANO}")
-    chips = page.get_by_role("list", name="What is searched for")
+    chips = page.get_by_role("list", name="Search terms")
     first = rows(page).first
     first.hover()
     liked = first.get_attribute("data-track")
@@ -201,7 +201,7 @@ def test_more_and_less_like_this(open_page: "Callable[..., Page]") -> None:
     assert asked["unlike"] == [{"track": disliked, "weight": 1}]
     expect(row(page, str(name))).to_have_count(0)  # not among the first 30 any more
 
-    field = chips.get_by_label("Words that count against a track")
+    field = chips.get_by_label("Unwanted words")
     field.fill("piano")
     asked = searched(page, lambda: field.press("Enter"))
     assert asked["minus"] == [{"text": "piano", "weight": 1}]
