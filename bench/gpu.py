@@ -8,40 +8,18 @@ import importlib.util
 import math
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-
-class _Absent(MetaPathFinder, Loader):
-    """Stands for the packages that training imports and nothing here calls, where they are not installed."""
-
-    NAMES = ("av", "soxr", "soundfile", "rich", "scipy", "sklearn", "wordfreq")
-
-    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] in self.NAMES else None
-
-    def create_module(self, spec: ModuleSpec) -> Any:
-        package = MagicMock()
-        package.__version__ = "0"
-        return package
-
-    def exec_module(self, module: object) -> None: ...
-
-
-sys.meta_path.append(_Absent())
-
+import bench.absent  # noqa: F401 - before what it stands for is imported
 from train.config import AudioResNetConfig, Config, ModelConfig, TextBertConfig, load_recipe
 from train.data.manifest import Row
 from train.dual_encoder import DualEncoder

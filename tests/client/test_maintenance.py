@@ -182,7 +182,7 @@ def test_a_repair_that_would_lose_all_tracks_is_refused(folder: Path) -> None:
     with sqlite3.connect(folder / FILE_NAME) as db:
         db.execute("PRAGMA user_version = 2")  # whose checksums are of other columns
     db.close()
-    with pytest.raises(LibraryError, match="too little of .* can be read: restore the library from a backup"):
+    with pytest.raises(LibraryError, match=r"too little of .* can be read: restore the library from a backup"):
         verify(folder, repair=True)
     with sqlite3.connect(folder / FILE_NAME) as db:
         db.execute(f"PRAGMA user_version = {schema.VERSION}")
@@ -197,7 +197,7 @@ def test_windows_of_another_length_are_damage_whatever_their_checksum_says(folde
         db.execute("UPDATE windows SET vectors = zeroblob(?) WHERE label = 7", (length,))
         db.execute("UPDATE windows SET crc32 = checksum(label, starts_s, vectors) WHERE label = 7")
     db.close()
-    with closing(Catalogue(folder)) as catalogue, pytest.raises(LibraryError, match="windows .* 7 in .* is damaged"):
+    with closing(Catalogue(folder)) as catalogue, pytest.raises(LibraryError, match=r"windows .* 7 in .* is damaged"):
         catalogue.windows(7)
 
 
@@ -289,7 +289,7 @@ def test_a_damaged_library_is_not_exported(folder: Path, tmp_path: Path) -> None
     with sqlite3.connect(folder / FILE_NAME) as db:
         db.execute("UPDATE windows SET vectors = zeroblob(7) WHERE label = 7")
     db.close()
-    with pytest.raises(LibraryError, match="library is damaged .*windows.*, and nothing was exported: run"):
+    with pytest.raises(LibraryError, match=r"library is damaged .*windows.*, and nothing was exported: run"):
         export_library(folder, tmp_path / "copy")
     assert not list(tmp_path.glob("copy*"))
 
