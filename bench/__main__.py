@@ -24,6 +24,7 @@ NAMES = (
     "gpu",
     "clapback",
     "scale",
+    "milvus",
     "remote",
 )
 

@@ -1,0 +1,175 @@
+"""A library on a Milvus server: how soon is it filled from Parquet, and what share of the best tracks do filters find?
+
+The environment variable MUSICSEARCH_MILVUS_SERVER names the server, as host:port. What this makes there is dropped.
+"""
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client import LibraryError
+from client.encoders import EncoderSpec
+from client.index.fields import Value
+from client.index.maintenance import import_to_milvus
+from client.index.milvus import MilvusStore
+from client.index.milvus_entities import to_label
+from client.index.parquet import write_part
+from client.index.records import FileState, NewTrack, TrackVectors
+from client.index.store import open_index, open_milvus
+
+TITLE = "A library in Milvus"
+SERVER = "MUSICSEARCH_MILVUS_SERVER"
+TRACKS = 1_000_000
+PART = 10_000  # tracks of a file, which are in memory together
+DIM, WINDOWS = 256, 3  # the starter's numbers, and windows as `add --windows 3` keeps them
+FACTORS, CENTRES, NOISE = 32, 1_000, 0.5
+QUERIES, K, SEED = 200, 10, 6
+SHARES = (0.5, 0.01, 0.001)
+SETTLED_S = 3_600.0  # after which we wait no longer for the index
+SPEC = EncoderSpec(16_000, 160_000, DIM, 77, "made up", "0" * 64)
+
+
+def measure(*, tracks: int = TRACKS) -> str | None:
+    """Measure on the server that the environment names.
+
+    Args:
+        tracks: how many to fill it with.
+    """
+    address = os.environ.get(SERVER)
+    if not address:
+        print(f"{SERVER} names no server (host:port)")
+        return None
+    uri = f"milvus://{address}/bench_{secrets.token_hex(4)}"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return _measure(uri, Path(folder), tracks)
+        finally:
+            with suppress(LibraryError), closing(open_milvus(uri, create=None)) as store:
+                store.client.drop_alias(store.alias)
+                for name in (store.collection, f"{store.collection}_notes"):
+                    store.client.drop_collection(name)
+
+
+def _measure(uri: str, folder: Path, tracks: int) -> str:
+    for first in range(0, tracks, PART):
+        write_part(folder / f"{first:09}.parquet", _new_tracks(first, min(PART, tracks - first)), spec=SPEC)
+    parquet_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    taken_s = [_seconds(lambda: import_to_milvus(folder, uri, progress=False)) for _ in range(2)]
+    with closing(open_milvus(uri, create=None)) as store:
+        settled_s = _seconds(lambda: _settle(store))
+        version = store.client.get_server_version()
+        kind = store.vector_index()
+        lines = [
+            f"`music-search import` of {tracks:,} made-up tracks of {WINDOWS} windows and {DIM} numbers, "
+            f"{parquet_mb:,.0f} MB of Parquet in files of {PART:,}, into Milvus {version}: "
+            f"{tracks / taken_s[0]:,.0f} tracks/s ({taken_s[0]:,.0f} s). The same command again, which finds them all "
+            f"there: {taken_s[1]:,.0f} s. Until the server has indexed them ({kind}): {settled_s:,.0f} s more.",
+            "",
+            f"Searches for the {K} best by {QUERIES} queries that are not among the tracks, one at a time. *Recall* is "
+            "the share of the tracks that NumPy finds by comparing with every one that fits. The tracks that fit are "
+            "drawn at random.",
+            "",
+            "| filter | recall | p50, ms | p99, ms |",
+            "|---|---|---|---|",
+            *_searched(store, tracks),
+        ]
+    return "\n".join(lines)
+
+
+def _searched(store: MilvusStore, tracks: int) -> list[str]:
+    vectors = np.concatenate([_draw(first, min(PART, tracks - first)) for first in range(0, tracks, PART)])
+    draws = np.concatenate([_draws(first, min(PART, tracks - first)) for first in range(0, tracks, PART)])
+    labels = np.array([to_label(_track_id(row)) for row in range(tracks)], np.int64)
+    queries = _draw(tracks, QUERIES)
+    index = open_index(store)
+    filters: dict[str, tuple[Mapping[str, Any] | None, NDArray[np.bool_]]] = {"none": (None, np.ones(tracks, bool))}
+    for share in SHARES:
+        filters[f"a text that {share:.1%} have"] = {"among": f"{share:g}"}, draws < share
+        filters[f"a range that {share:.1%} are in"] = {"draw": (0.0, share)}, draws <= share
+    lines = []
+    for name, (where, fits) in filters.items():
+        rows = np.flatnonzero(fits)
+        found_shares, took_s = [], []
+        for query in queries:
+            scores = vectors[rows] @ query
+            best = set(labels[rows[np.argsort(-scores)[:K]]].tolist())
+            started_at = time.perf_counter()
+            found, _ = index.search(query, k=K, where=where)
+            took_s.append(time.perf_counter() - started_at)
+            found_shares.append(len(best.intersection(found.tolist())) / len(best))
+        p50, p99 = 1e3 * np.percentile(took_s, [50, 99])
+        lines.append(f"| {name} | {np.mean(found_shares):.4f} | {p50:.1f} | {p99:.1f} |")
+    return lines
+
+
+def _settle(store: MilvusStore) -> None:
+    """Wait until every track is in an index and not only in memory, where each is compared."""
+    store.client.flush(store.collection)
+    give_up_at = time.monotonic() + SETTLED_S
+    while time.monotonic() < give_up_at:
+        described = store.client.describe_index(store.collection, "vector")
+        if described["state"] == "Finished" and not described["pending_index_rows"]:
+            return
+        time.sleep(1)
+    raise TimeoutError(f"the server has not indexed everything after {SETTLED_S:.0f} s: {described}")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started_at = time.perf_counter()
+    work()
+    return time.perf_counter() - started_at
+
+
+# -- the tracks ----------------------------------------------------------------------------------------
+
+
+def _draw(first: int, rows: int) -> NDArray[np.float32]:
+    """Unit vectors float32 [rows, DIM] in clusters, the same for the same arguments."""
+    fixed, rng = np.random.default_rng(SEED), np.random.default_rng((SEED, first))
+    basis = np.linalg.qr(fixed.standard_normal((DIM, FACTORS)))[0].T
+    centres = fixed.standard_normal((CENTRES, FACTORS))
+    points = (centres[rng.integers(CENTRES, size=rows)] + rng.standard_normal((rows, FACTORS))) @ basis
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points += NOISE / np.sqrt(DIM) * rng.standard_normal((rows, DIM))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _draws(first: int, rows: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each track, by which it fits filters."""
+    return np.random.default_rng((SEED, first, 1)).random(rows)
+
+
+def _new_tracks(first: int, rows: int) -> list[NewTrack]:
+    rng = np.random.default_rng((SEED, first, 2))
+    tracks = []
+    for row, vector, draw in zip(range(first, first + rows), _draw(first, rows), _draws(first, rows), strict=True):
+        windows = vector + NOISE / np.sqrt(DIM) * rng.standard_normal((WINDOWS, DIM))
+        windows /= np.linalg.norm(windows, axis=1, keepdims=True)
+        vectors = TrackVectors(vector, np.arange(WINDOWS, dtype=np.float32) * 10, windows.astype(np.float32))
+        tags: dict[str, Value] = {
+            "title": f"Track {row}",
+            "artist": f"Artist {row % 9_999}",
+            "draw": float(draw),
+        }
+        if among := [f"{share:g}" for share in SHARES if draw < share]:
+            tags["among"] = among
+        tracks.append(NewTrack(FileState(_path(row), 20_000_000, row, f"sound:{row:064}"), 180.0, vectors, tags))
+    return tracks
+
+
+def _path(row: int) -> str:
+    return f"/music/{row}.flac"
+
+
+def _track_id(row: int) -> str:
+    """The id of the track in a part; see `client.index.parquet`."""
+    return blake2b(_path(row).encode(), digest_size=8).hexdigest()
