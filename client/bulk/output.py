@@ -243,4 +243,5 @@ class Collection:
             yield store
 
     def end(self) -> None:
-        """Does nothing, because Milvus needs no clean-up."""
+        with self._opened() as store:
+            store.seal()

@@ -299,6 +299,7 @@ def _copy(
                 advance(track.duration_s)
     if any(map(len, probes.values())):
         target.put_probes(probes)
+    target.seal()
     return tracks, written
 
 

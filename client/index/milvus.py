@@ -1,6 +1,6 @@
 """A library in Milvus, for more tracks than one machine holds, or for many machines that search the same tracks.
 
-    milvus://host:19530/collection       a server or cluster, Milvus 2.4 or newer; milvuss:// over TLS
+    milvus://host:19530/collection       a server or cluster, Milvus 2.3 or newer; milvuss:// over TLS
     milvus:///folder/file.db             a Milvus Lite file, for development and tests
 
 A track is one entity of the collection (see `milvus_entities`). An upsert replaces it as a whole, so its vectors and
@@ -21,8 +21,12 @@ Differences from a library in a folder: `recall` sets how widely the graph is se
 library's own vectors. A search finds at most 16,384 tracks. Metadata and annotations of a track may take 65,536 bytes
 each, and have 4,096 values. Tracks are written in groups of as many as fit into one request.
 
+A server indexes vectors some time after it got them. Until then it searches them by a coarse index, which overlooks
+tracks: with a rare filter, most of them. So `add`, copies and imports end with a flush, after which it indexes at once.
+
 Milvus Lite opens a file for one process at a time, until that process ends. It has no consistency levels, because
 nothing in it can lag. It has no index for arrays, so a filter reads every track, which is slow beyond some thousands.
+Nor has Milvus 2.3.
 """
 
 import logging
@@ -30,6 +34,8 @@ import math
 import os
 import re
 import secrets
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -93,7 +99,9 @@ _REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
 _ROWS = 1_000  # rows of one read
 _WHOLE_ROWS = 128  # rows of one read that includes windows
 _FINGERPRINT_DIGITS = 12  # of a model, in the name of a collection
-_OLDEST = (2, 4)  # arrays have no index in older servers
+_INDEXED_S = 3_600.0  # after which a switch to another model waits no longer
+_OLDEST = (2, 3)  # arrays, JSON and upsert
+_INVERTED = (2, 4)  # has an index for arrays, and INVERTED
 # What sets how widely a search looks, by the first part of the index's type; other types have no such setting.
 _WIDTHS = {"HNSW": "ef", "DISKANN": "search_list", "IVF": "nprobe", "SCANN": "nprobe"}
 _Item = TypeVar("_Item")
@@ -130,6 +138,7 @@ class MilvusStore:
         self._is_file = address.file is not None
         self.alias = address.collection
         self.collection = ""  # until it is open
+        self._is_sealed = False
         if address.file is not None:
             if create is None and not address.file.exists():
                 raise self._absent()
@@ -153,18 +162,21 @@ class MilvusStore:
             ) from exc
         try:
             with self.translated():
-                self._check_version()
+                self._version = self._read_version()
                 self._open(create)
         except BaseException:
             self.close()
             raise
 
-    def _check_version(self) -> None:
+    def _read_version(self) -> tuple[int, ...]:
+        """The first two numbers of the server's version; builds between two versions count as the newest."""
         found = self.client.get_server_version(timeout=_CALL_S)
-        match = re.match(r"v?(\d+)\.(\d+)", found)  # not of Milvus Lite and of builds between two versions
-        if match and tuple(map(int, match.groups())) < _OLDEST:
+        match = re.match(r"v?(\d+)\.(\d+)", found)
+        version = tuple(map(int, match.groups())) if match else (sys.maxsize,)
+        if version < _OLDEST:
             oldest = ".".join(map(str, _OLDEST))
             raise LibraryError(f"the server of {self.name} is Milvus {found}, expected {oldest} or newer: upgrade it")
+        return version
 
     def _open(self, create: Model | None) -> None:
         if not self.client.has_collection(self.alias, timeout=_CALL_S):
@@ -189,7 +201,9 @@ class MilvusStore:
 
     def _make(self, collection: str, model: Model) -> None:
         """Make the collections of a library, as far as they are missing."""
-        indexes = {field: index for field, index in TRACKS_INDEXES.items() if field == "vector" or not self._is_file}
+        indexes = TRACKS_INDEXES
+        if self._is_file or self._version < _INVERTED:
+            indexes = {"vector": indexes["vector"]}
         self._complete(notes_of(collection), notes_schema(model.dim), NOTES_INDEXES, properties={})
         self._complete(collection, tracks_schema(model.dim), indexes, properties=to_properties(model))
 
@@ -253,11 +267,41 @@ class MilvusStore:
                     dropped.append(name)
         return dropped
 
+    def seal(self) -> None:
+        """Let the server index what was written.
+
+        A server searches what it has just got by a coarse index, which overlooks tracks, above all with a filter. By
+        itself it makes the real one only when a segment is full, or after minutes without writes.
+        """
+        if not self._is_sealed and not self._is_file:
+            with self.translated():
+                self.client.flush(self.collection, timeout=_LOAD_S)
+            self._is_sealed = True
+
+    def wait_for_index(self) -> None:
+        """Seal, and wait until the server has indexed everything.
+
+        Raises:
+            LibraryError: it has not after an hour.
+        """
+        self.seal()
+        give_up_at = time.monotonic() + _INDEXED_S
+        while pending := self._describe_index()["pending_index_rows"]:
+            if time.monotonic() > give_up_at:
+                raise LibraryError(
+                    f"the server has not indexed {pending} vectors of {self.collection} after {_INDEXED_S / 60:.0f} "
+                    "minutes: look at it, then do this again"
+                )
+            time.sleep(1)
+
     def vector_index(self) -> str:
         """The type of the index of the vectors, such as "HNSW"; an operator may have made another one than ours."""
+        return str(self._describe_index()["index_type"])
+
+    def _describe_index(self) -> dict[str, Any]:
         with self.translated():
             name = self.client.list_indexes(self.collection, field_name="vector")[0]
-            return str(self.client.describe_index(self.collection, name, timeout=_CALL_S)["index_type"])
+            return dict(self.client.describe_index(self.collection, name, timeout=_CALL_S))
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -424,6 +468,7 @@ class MilvusStore:
     def _upsert(self, rows: Iterable[dict[str, Any]]) -> None:
         for group in _requests(rows):
             self._check_current()
+            self._is_sealed = False
             with self.translated():
                 self.client.upsert(self.collection, group, timeout=_CALL_S)
 
@@ -656,7 +701,8 @@ class MilvusIndex:
         return Recall(self._recall, candidates=self._least_width)
 
     def save(self) -> None:
-        """Does nothing, because Milvus saves its own index."""
+        """Let the server index what was written; see `MilvusStore.seal`."""
+        self._store.seal()
 
 
 def collection_of(alias: str, model: Model) -> str:

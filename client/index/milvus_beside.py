@@ -5,9 +5,10 @@ meanwhile, because Milvus has no lock. So `lacking` compares the two collections
 others write between the last comparison and the switch stays in the former collection alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from ..errors import LibraryError, ModelMismatch
 from .fields import Value, check_metadata
@@ -95,17 +96,19 @@ class MilvusBeside(MilvusStore):
                 if track_id in own and own[track_id]["content_sha256"] == row["content_sha256"]
             }
             paths += [row["path"] for track_id, row in now.items() if track_id not in embedded]
-            changed = {
-                track_id: {name: row[name] for name in FACTS}
-                for track_id, row in embedded.items()
-                if content(to_track(row)) != content(to_track(own[track_id]))
-            }
-            self._change(changed, lambda row, changed=changed: row.update(changed[row["track_id"]]))
+            self._bring_over(
+                row for track_id, row in embedded.items() if content(to_track(row)) != content(to_track(own[track_id]))
+            )
         for rows in self._each(self.collection, "", "track_id"):
             ids = [row["track_id"] for row in rows]
             there = {row["track_id"] for row in self._current._by_ids(ids, strong=True)}
             self.remove(track_id for track_id in ids if track_id not in there)
         return paths
+
+    def _bring_over(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Replace what is known of these tracks by rows of the library, and keep the vectors."""
+        changed = {row["track_id"]: {name: row[name] for name in FACTS} for row in rows}
+        self._change(changed, lambda row: row.update(changed[row["track_id"]]))
 
     def make_current(self) -> None:
         """Let the alias mean this collection, for everyone who opens the library from now on.
@@ -120,4 +123,5 @@ class MilvusBeside(MilvusStore):
         failed = self._current.failed()
         self.forget_failed({file.path for file in self.failed()} - {file.path for file in failed})
         self.note_failed(failed)
+        self.wait_for_index()
         self._take_alias()
