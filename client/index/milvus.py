@@ -261,7 +261,7 @@ class MilvusStore:
         dropped = []
         with self.translated():
             for name in sorted(filter(pattern.fullmatch, self.client.list_collections(timeout=_CALL_S))):
-                if name != self.collection and not self.client.list_aliases(name, timeout=_CALL_S)["aliases"]:
+                if not self.client.list_aliases(name, timeout=_CALL_S)["aliases"]:
                     self.client.drop_collection(name, timeout=_CALL_S)
                     self.client.drop_collection(notes_of(name), timeout=_CALL_S)
                     dropped.append(name)

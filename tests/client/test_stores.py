@@ -645,7 +645,7 @@ def test_requests_are_no_larger_than_they_are_taken_for(tmp_path: Path) -> None:
     store = open_store(milvus_address(tmp_path), create=MODEL)
     from client.index.milvus_entities import size_of, to_row
 
-    new = track(0, seed=0, title="é😀" * 400, genre=[f"{n} ü" for n in range(1_000)], bpm=90.5, plays=2**60)
+    new = track(0, seed=0, title="é😀", genre=[str(n) for n in range(1_000)], bpm=90.5, plays=2**60)
     rows = [to_row(f"{n:016x}", new, annotations={"note": "x" * 500}) for n in range(20)]
     request = store.client._get_connection()._prepare_row_upsert_request(store.collection, rows, "", None)
     assert request.ByteSize() < sum(map(size_of, rows)) < 4 * request.ByteSize()
