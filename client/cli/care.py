@@ -162,7 +162,7 @@ def declare_import(commands: Commands) -> None:
         "new_library library.export --moved /home/me/Music=/mnt/music",
         "new_library library.parquet",
         "new_library parts",
-        "milvus://localhost:19530/music parts    goes on again after a stop",
+        "milvus://localhost:19530/music parts",
     )
     command.add_argument("source", metavar="FILE", type=Path, help="or the folder that `python -m client.bulk` wrote")
     command.add_argument("--moved", metavar="OLD=NEW", action="append", default=[], help="where a folder is now")
