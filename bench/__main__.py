@@ -22,6 +22,7 @@ NAMES = (
     "gpu",
     "clapback",
     "scale",
+    "milvus",
     "remote",
 )
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encoders import Encoder
-from .errors import LibraryError, ModelMismatch, QueryError
-from .index.catalogue import Catalogue
+from .errors import LibraryError, QueryError
 from .index.exact import scan
 from .index.records import Model
 from .index.store import Store, open_index
@@ -73,20 +72,16 @@ def rank(library: Store, encoder: Encoder, queries: Sequence[str], *, literal: b
     with ExitStack() as stack:
         embedded = library
         if spec.fingerprint != library.model.fingerprint:
-            if not isinstance(library, Catalogue):
-                raise ModelMismatch(
-                    f"{library.name} was made with the model {library.model.name}, and only a library in a folder "
-                    f"can have vectors of another model, such as {spec.model_name}"
-                )
             model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
             with library.writing():
-                embedded = stack.enter_context(closing(library.beside(model)))
-            lacking = len(embedded.lacking())
+                other = stack.enter_context(closing(library.beside(model)))
+            lacking = len(other.lacking())
             if lacking:
                 raise LibraryError(
-                    f"{model.name} has not embedded {lacking} tracks of {library.folder}: run `music-search reembed "
-                    f"{library.folder} --encoder MODEL` first"
+                    f"{model.name} has not embedded {lacking} tracks of {library.name}: run `music-search reembed "
+                    f"{library.name} --encoder MODEL` first"
                 )
+            embedded = other
         with embedded.reading():
             index = open_index(embedded)
             maker = WishMaker(embedded, encoder)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -77,6 +77,15 @@ def is_there(place: str) -> bool:
 def beginning(folder: str) -> str:
     """The prefix of the places of all files in a folder."""
     return f"{folder.rstrip('/')}/" if is_url(folder) else os.path.join(folder, "")
+
+
+def relocate(place: str, folders: Mapping[str, str]) -> str:
+    """Where a file is after its folder has moved; keys are the former folders, and values the new ones."""
+    for before, after in folders.items():
+        first = beginning(before)
+        if place.startswith(first):
+            return beginning(after) + place[len(first) :]
+    return place
 
 
 def name_of(place: str) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 from .background import make_probes
 from .encoders import Encoder
 from .errors import ModelMismatch
-from .index.catalogue import Catalogue
-from .index.live import LiveIndex
 from .index.records import Model
+from .index.store import Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .progress import show_progress
 from .query import check_count, check_texts
@@ -41,7 +40,7 @@ class Reembedding:
 
 
 def reembed(
-    folder: Path,
+    library: str | Path,
     encoder: Encoder,
     *,
     former: Encoder | None = None,
@@ -55,10 +54,13 @@ def reembed(
     Searches continue with the former model meanwhile. This also holds for processes that have the library open when it
     switches. To go back, call this with the former model. It embeds the tracks that were added since, and switches.
 
+    Milvus has no lock. So two calls for one library do the same work, until one of them switches and the other fails.
+    What others write while the library switches may stay with the former model.
+
     Args:
-        folder: the library.
+        library: the folder or Milvus address of the library.
         encoder: the other model.
-        former: the library's model, to compare the two on `queries`.
+        former: the library's model, to compare both on `queries`.
         queries: the texts to compare the models on.
         windows: see `MusicSearch.add`.
         switch: make the other model the library's model, if it has embedded every track.
@@ -66,8 +68,10 @@ def reembed(
 
     Raises:
         QueryError: a query is empty or too long, or `windows` < 1.
-        ModelMismatch: `former` is not the library's model.
-        LibraryError: there is no library, or `switch` is set and some tracks could not be embedded.
+        ModelMismatch: `former` is not the library's model, or a library in Milvus has the other model already, or has
+            gone over to one meanwhile.
+        LibraryError: there is no library, `switch` is set and some tracks could not be embedded, or the library in
+            Milvus has no alias (see `index.milvus`).
         LibraryBusy: another process is writing to the library.
         EncoderError: a model or its server failed. Finished tracks are kept.
     """
@@ -76,38 +80,33 @@ def reembed(
         check_count(windows, name="windows", least=1)
     spec = encoder.spec
     model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
-    with (
-        closing(Catalogue(folder)) as current,
-        current.writing(),
-        closing(current.beside(model)) as other,
-    ):
+    with closing(open_store(library)) as current, current.writing():
         if former is not None and former.spec.fingerprint != current.model.fingerprint:
             raise ModelMismatch(
-                f"the model of {folder} is {current.model.name} ({current.model.fingerprint}), not "
-                f"{former.spec.model_name} ({former.spec.fingerprint}): name the former model, to compare the two"
+                f"the model of {current.name} is {current.model.name} ({current.model.fingerprint}), not "
+                f"{former.spec.model_name} ({former.spec.fingerprint}): name the former model, to compare both"
             )
-        paths = other.lacking()
-        ingest = Ingest(other, encoder, retry=True, windows=windows)
-        with show_progress("embedding", total=len(paths), enabled=progress) as advance:
-            ingest.run(Found(paths, folders=[], failed=[]), advance=advance)
-        if not len(other.probes()):
-            other.put_probes(make_probes(encoder))
-        lacking = len(other.lacking())
-        overlap = None
-        if former is not None and queries and not lacking:
-            overlap = dict(zip(queries, _overlaps(current, other, former, encoder, queries), strict=True))
-        if switch:
-            other.make_current()
-            LiveIndex(other).save()
-        return Reembedding(current.model.name, model.name, ingest.report, lacking, other.is_current(), overlap)
+        with closing(current.beside(model)) as other:
+            paths = other.lacking()
+            ingest = Ingest(other, encoder, retry=True, windows=windows)
+            with show_progress("embedding", total=len(paths), enabled=progress) as advance:
+                ingest.run(Found(paths, folders=[], failed=[]), advance=advance)
+            if not len(other.probes()):
+                other.put_probes(make_probes(encoder))
+            lacking = len(other.lacking())
+            overlap = None
+            if former is not None and queries and not lacking:
+                overlap = dict(zip(queries, _overlaps(current, other, former, encoder, queries), strict=True))
+            if switch:
+                other.make_current()
+                open_index(other).save()
+            return Reembedding(current.model.name, model.name, ingest.report, lacking, other.is_current(), overlap)
 
 
-def _overlaps(
-    current: Catalogue, other: Catalogue, former: Encoder, encoder: Encoder, queries: Sequence[str]
-) -> list[float]:
+def _overlaps(current: Store, other: Store, former: Encoder, encoder: Encoder, queries: Sequence[str]) -> list[float]:
     found = []
-    for catalogue, model in ((current, former), (other, encoder)):
-        index = LiveIndex(catalogue)
+    for store, model in ((current, former), (other, encoder)):
+        index = open_index(store)
         best = [index.search(vector, k=10)[0].tolist() for vector in model.embed_texts(queries)]
-        found.append([{track.number for track in catalogue.by_labels(labels)} for labels in best])
+        found.append([{track.number for track in store.by_labels(labels)} for labels in best])
     return [len(before & after) / max(len(before), 1) for before, after in zip(*found, strict=True)]

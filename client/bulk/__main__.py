@@ -20,7 +20,7 @@ _EPILOG = """examples:
 
 Stopped in any way, the same command goes on: what is done is known from the output.
 
-exit status: 0 done; 1 some files could not be used; 2 wrong usage, or an error, which stderr tells in one line; 130
+exit status: 0 done; 1 some files could not be used; 2 wrong usage, or an error, with one line on stderr; 130
 interrupted
 """
 
@@ -86,7 +86,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--device", choices=("auto", "cpu", "cuda", "tensorrt"), default="auto", help="of a repository (default: auto)"
     )
     parser.add_argument("--windows", metavar="N", type=int, help="embed only N windows of each track, evenly spread")
-    parser.add_argument("--video", action="store_true", help="the sound of moving pictures in folders too")
+    parser.add_argument("--video", action="store_true", help="also embed the sound of video files in folders")
     parser.add_argument("--part", metavar="N", type=int, help="tracks of a Parquet file (default 256)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from ..encoders import EncoderSpec
 from ..errors import LibraryError, ModelMismatch, QueryError
 from ..index.records import FailedFile, Model, NewTrack
 from ..index.store import is_milvus, open_milvus
+
+if TYPE_CHECKING:
+    from ..index.milvus import MilvusStore
 
 _PARQUET = "parquet://"
 _ABOUT = "about.parquet"  # a part without tracks; it holds the model and the texts for measuring a library
@@ -215,23 +218,30 @@ class Collection:
         self._model = Model(spec.model_name, spec.fingerprint, spec.embedding_dim)
 
     def begin(self, probes: Mapping[str, NDArray[np.float32]]) -> None:
-        with closing(open_milvus(self.name, create=self._model)) as store:
-            if store.model.fingerprint != self._model.fingerprint:
-                raise ModelMismatch(
-                    f"{self.name} was made with the model {store.model.name} ({store.model.fingerprint}), but the "
-                    f"encoder is {self._model.name} ({self._model.fingerprint}): name that model, or another collection"
-                )
+        with self._opened(create=self._model) as store:
             if not len(store.probes()):
                 store.put_probes(probes)
 
     def done(self) -> Done:
-        with closing(open_milvus(self.name, create=None)) as store:
+        with self._opened() as store:
             return Done(set(store.paths()), {file.path: file for file in store.failed()})
 
     def write(self, tracks: Sequence[NewTrack], *, failed: Sequence[FailedFile], group: Sequence[str]) -> None:
-        with closing(open_milvus(self.name, create=None)) as store:
+        with self._opened() as store:
             store.put(tracks)
             store.note_failed(failed)
 
+    @contextmanager
+    def _opened(self, *, create: Model | None = None) -> Iterator["MilvusStore"]:
+        """The open library; it may have gone over to another model at any time."""
+        with closing(open_milvus(self.name, create=create)) as store:
+            if store.model.fingerprint != self._model.fingerprint:
+                raise ModelMismatch(
+                    f"{self.name} has the model {store.model.name} ({store.model.fingerprint}), but the encoder is "
+                    f"{self._model.name} ({self._model.fingerprint}): name that model, or another collection"
+                )
+            yield store
+
     def end(self) -> None:
-        """Does nothing, because Milvus needs no clean-up."""
+        with self._opened() as store:
+            store.seal()

@@ -15,10 +15,12 @@ from ..encoders import EncoderSpec, open_encoder
 from ..errors import EncoderError, ModelMismatch, MusicSearchError, QueryError
 from ..index.maintenance import (
     compact,
+    drop_former,
     export_library,
     export_to_milvus,
     export_to_parquet,
     import_library,
+    import_to_milvus,
     is_parquet,
     verify,
 )
@@ -76,11 +78,18 @@ def declare_compact(commands: Commands) -> None:
         compact_library,
         "free the disk space of former models, removed tracks and 32-bit windows",
         "library",
-        library=folder,
+        "milvus://localhost:19530/music",
     )
 
 
 def compact_library(options: argparse.Namespace) -> int:
+    if is_milvus(options.library):
+        dropped = drop_former(options.library)
+        if options.json:
+            print_json({"dropped": dropped})
+        else:
+            print(f"collections of other models that were dropped: {', '.join(dropped) or 'none'}")
+        return 0
     before, after = compact(options.library.expanduser())
     if options.json:
         print_json({"bytes_before": before, "bytes_after": after})
@@ -153,7 +162,7 @@ def declare_import(commands: Commands) -> None:
         "new_library library.export --moved /home/me/Music=/mnt/music",
         "new_library library.parquet",
         "new_library parts",
-        library=folder,
+        "milvus://localhost:19530/music parts",
     )
     command.add_argument(
         "source", metavar="FILE", type=Path, help="exported file, or folder of `python -m client.bulk`"
@@ -165,6 +174,13 @@ def declare_import(commands: Commands) -> None:
 
 def import_(options: argparse.Namespace) -> int:
     moved = dict(_moved(pair) for pair in options.moved)
+    if is_milvus(options.library):
+        tracks, written = import_to_milvus(options.source.expanduser(), options.library, moved=moved)
+        if options.json:
+            print_json({"to": options.library, "tracks": tracks, "written": written})
+        else:
+            print(f"{tracks} tracks, {written} of them written to {options.library}")
+        return 0
     found = import_library(options.source.expanduser(), options.library.expanduser(), moved=moved)
     print_json(asdict(found)) if options.json else print(f"{found.tracks} tracks")
     return 0
@@ -185,7 +201,6 @@ def declare_reembed(commands: Commands) -> None:
         "library --encoder new_model",
         "library --encoder new_model --switch",
         model=True,
-        library=folder,
     )
     add_windows(command, "tracks that are already embedded do not change")
     command.add_argument("--former", metavar="MODEL", help="the library's current model, to compare both")
@@ -201,7 +216,7 @@ def reembed_library(options: argparse.Namespace) -> int:
         encoder = stack.enter_context(closing(open_encoder(options.encoder, device=options.device)))
         former = stack.enter_context(closing(open_encoder(options.former, device=options.device))) if queries else None
         done = reembed(
-            options.library.expanduser(),
+            options.library,
             encoder,
             former=former,
             queries=queries,
@@ -218,6 +233,8 @@ def reembed_library(options: argparse.Namespace) -> int:
         rows = [[query, f"{share:.0%}"] for query, share in done.overlap.items()]
         print_table(["query", f"share of {done.former}'s ten best"], rows)
     print(f"the library's model is {done.model if done.is_current else done.former}")
+    if done.is_current and is_milvus(options.library):
+        print(f"the server keeps the vectors of {done.former} too: `music-search compact {options.library}` drops them")
     return 1 if done.lacking else 0
 
 

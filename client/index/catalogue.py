@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError
-from ..places import beginning
+from ..places import relocate
 from . import quantized, schema
 from .database import FILE_NAME, translated, write_lock
 from .fields import Value, check_metadata, put_fields, read_annotations
@@ -249,23 +249,20 @@ class Catalogue(Reader):
                 [(self.model_number, kind, to_blob(vectors)) for kind, vectors in probes.items()],
             )
 
-    def move(self, beginnings: Mapping[str, str]) -> None:
-        """Replace the beginnings of paths, keys by values, in one transaction; only whole folder names match."""
-        firsts = {beginning(before): beginning(after) for before, after in beginnings.items()}
+    def move(self, folders: Mapping[str, str]) -> None:
+        """Change the paths of files whose folders have moved, in one transaction; see `places.relocate`."""
         query, last = f"{TRACKS} number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", 0
         with self._changing():
-            while firsts and (tracks := self._tracks(query, last)):
+            while folders and (tracks := self._tracks(query, last)):
                 for track in tracks:
-                    self._move(track, firsts)
+                    self._move(track, folders)
                 last = tracks[-1].number
 
-    def _move(self, track: Track, firsts: Mapping[str, str]) -> None:
-        for first, after in firsts.items():
-            if track.file.path.startswith(first):
-                file = replace(track.file, path=after + track.file.path[len(first) :])
-                row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
-                self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
-                return
+    def _move(self, track: Track, folders: Mapping[str, str]) -> None:
+        file = replace(track.file, path=relocate(track.file.path, folders))
+        if file != track.file:
+            row = (track.number, track.track_id, file, track.duration_s, *self._texts(track.number))
+            self._put_row(*row, warning=track.warning, is_missing=track.is_missing)
 
     def forget_ctimes(self) -> None:
         """Clear the ctimes of all files, for a library that moved to a disk with other ctimes."""

@@ -4,16 +4,20 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..encoders import EncoderSpec
 from ..errors import LibraryError, ModelMismatch, QueryError
+from ..places import relocate
 from ..progress import show_progress
 from . import names, schema
 from .catalogue import Catalogue
@@ -21,8 +25,11 @@ from .database import FILE_NAME, REPAIR, connect, is_damage, translated, write_l
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
-from .records import TrackVectors
+from .records import Model, Track, TrackVectors
 from .store import is_milvus, open_milvus, open_store
+
+if TYPE_CHECKING:
+    from .milvus import MilvusStore
 
 _COPIED_AT_ONCE = 256  # tracks whose windows are in memory together
 
@@ -90,6 +97,19 @@ def compact(folder: Path) -> tuple[int, int]:
         catalogue.forget_the_past()
         LiveIndex(catalogue).compact()
     return before, path.stat().st_size
+
+
+def drop_former(uri: str) -> list[str]:
+    """Drop the vectors of other models that `reembed` has left beside a library in Milvus.
+
+    Returns:
+        The names of the collections.
+
+    Raises:
+        LibraryError: there is no library, or Milvus fails.
+    """
+    with closing(open_milvus(uri, create=None)) as store:
+        return store.drop_former()
 
 
 def export_library(folder: Path, target: Path) -> None:
@@ -176,29 +196,114 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
         raise QueryError(
             f"{uri!r} is neither a Milvus address, such as milvus://host:19530/collection, nor a FILE.parquet"
         )
-    tracks = written = 0
     with closing(Catalogue(folder)) as source, closing(open_milvus(uri, create=source.model)) as target:
-        if target.model.fingerprint != source.model.fingerprint:
-            raise ModelMismatch(
-                f"{uri} was made with the model {target.model.name} ({target.model.fingerprint}), but {folder} with "
-                f"{source.model.name} ({source.model.fingerprint}): choose another collection"
-            )
-        with show_progress("copying", total=len(source), enabled=progress) as advance:
-            for labels, vectors in source.vectors(rows_at_once=_COPIED_AT_ONCE):
-                with source.reading():  # some tracks may have been removed since
-                    known = {track.label: track for track in source.by_labels(labels.tolist())}
-                    windows = source.windows_of([label for label in labels.tolist() if label in known])
-                    group = [
-                        (known[label], TrackVectors(vector, *windows[label]))
-                        for label, vector in zip(labels.tolist(), vectors, strict=True)
-                        if label in known
-                    ]
-                written += target.put_copies(group)
-                tracks += len(group)
-                for track, _ in group:
-                    advance(track.duration_s)
-        target.put_probes({kind: source.probes(kind) for kind in ("unrelated", "music")})
+        _check_model(target, source.model, of=folder)
+        probes = {kind: source.probes(kind) for kind in ("unrelated", "music")}
+        copied = _copy(_groups_of(source), target, total=len(source), probes=probes, progress=progress)
         target.note_failed(source.failed())
+    return copied
+
+
+def _groups_of(source: Catalogue) -> Iterator[list[tuple[Track, TrackVectors]]]:
+    for labels, vectors in source.vectors(rows_at_once=_COPIED_AT_ONCE):
+        with source.reading():  # some tracks may have been removed since
+            known = {track.label: track for track in source.by_labels(labels.tolist())}
+            windows = source.windows_of([label for label in labels.tolist() if label in known])
+            group = [
+                (known[label], TrackVectors(vector, *windows[label]))
+                for label, vector in zip(labels.tolist(), vectors, strict=True)
+                if label in known
+            ]
+        yield group
+
+
+def import_to_milvus(
+    source: Path, uri: str, *, moved: Mapping[str, str] | None = None, progress: bool = True
+) -> tuple[int, int]:
+    """Copy a Parquet file, or a folder of parts that `client.bulk` wrote, into Milvus; see `export_to_milvus`.
+
+    Every file is looked at before anything is written. If one turns out to be damaged inside, what was read before
+    stays, and the same call with a sound copy goes on.
+
+    Args:
+        source: the exported file, or the folder of parts.
+        uri: see `milvus.MilvusStore`; the library is created there if it does not exist.
+        moved: where the music is now: the former folders, and the new ones that replace them.
+        progress: show a progress bar.
+
+    Returns:
+        The number of tracks in the source, and how many of them were written.
+
+    Raises:
+        LibraryError: the source is not a sound export to Parquet, or Milvus fails.
+        ModelMismatch: the library in Milvus has another model.
+    """
+    _check_source(source)
+    if not source.is_dir() and not is_parquet(source):
+        raise LibraryError(f"{source} is not a Parquet file: import it into a folder, then export that folder to {uri}")
+    parquet = _open_parquet(source)
+    sources = parts_of(source) if source.is_dir() else [source]
+    parts = [parquet.read_part(path) for path in sources]
+    model: Model = parts[0].model
+    paths: set[str] = set()
+    for path, part in zip(sources, parts, strict=True):
+        before = len(paths)
+        paths.update(part.paths)
+        if len(paths) < before + len(part.paths):
+            raise LibraryError(f"{path} has the path of another row: each may be there once; export the library again")
+        if part.model != model:
+            raise LibraryError(
+                f"{path} was made with the model {part.model.name} ({part.model.fingerprint}), but {sources[0]} with "
+                f"{model.name} ({model.fingerprint}): one library has one model"
+            )
+
+    def groups() -> Iterator[list[tuple[Track, TrackVectors]]]:
+        for path in sources:
+            for group in parquet.read_tracks(path):
+                yield [(_arrived(track, moved or {}), vectors) for track, vectors in group]
+
+    with closing(open_milvus(uri, create=model)) as target:
+        _check_model(target, model, of=source)
+        probes = {kind: vectors for part in parts for kind, vectors in part.probes.items()}
+        copied = _copy(groups(), target, total=len(paths), probes=probes, progress=progress)
+        # A file that failed in one part may have been repaired before another part was made.
+        failed = [file for part in parts for file in part.failed if file.path not in paths]
+        target.note_failed(replace(file, ctime_ns=0) for file in failed)
+    return copied
+
+
+def _arrived(track: Track, folders: Mapping[str, str]) -> Track:
+    """The track on another machine, where its music may be in other folders, and its file has another ctime."""
+    return replace(track, file=replace(track.file, path=relocate(track.file.path, folders), ctime_ns=0))
+
+
+def _check_model(target: "MilvusStore", model: Model, *, of: Path) -> None:
+    if target.model.fingerprint != model.fingerprint:
+        raise ModelMismatch(
+            f"{target.name} was made with the model {target.model.name} ({target.model.fingerprint}), but {of} with "
+            f"{model.name} ({model.fingerprint}): choose another collection"
+        )
+
+
+def _copy(
+    groups: Iterable[list[tuple[Track, TrackVectors]]],
+    target: "MilvusStore",
+    *,
+    total: int,
+    probes: Mapping[str, NDArray[np.float32]],
+    progress: bool,
+) -> tuple[int, int]:
+    """Copy tracks and probes of the same model; the number of tracks, and how many of them were written."""
+    tracks = written = 0
+    with show_progress("copying", total=total, enabled=progress) as advance:
+        for group in groups:
+            written += target.put_copies(group)
+            tracks += len(group)
+            for track, _ in group:
+                advance(track.duration_s)
+    if any(map(len, probes.values())):
+        target.put_probes(probes)
+    target.seal()
     return tracks, written
 
 
@@ -215,10 +320,7 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
     """
     if (folder / FILE_NAME).exists():
         raise LibraryError(f"{folder} has a library already: choose another folder")
-    if source.is_dir() and not parts_of(source):
-        raise LibraryError(f"{source} holds no Parquet files: name one that `python -m client.bulk` wrote, or a file")
-    if not source.is_dir() and not source.is_file():
-        raise LibraryError(f"no file {source}: name one that `music-search export` wrote")
+    _check_source(source)
     is_new = not folder.exists()
     with translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -228,6 +330,13 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
             if is_new:
                 with suppress(OSError):  # after a success the folder is not empty, and stays
                     folder.rmdir()
+
+
+def _check_source(source: Path) -> None:
+    if source.is_dir() and not parts_of(source):
+        raise LibraryError(f"{source} holds no Parquet files: name one that `python -m client.bulk` wrote, or a file")
+    if not source.is_dir() and not source.is_file():
+        raise LibraryError(f"no file {source}: name one that `music-search export` wrote")
 
 
 def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verification:

@@ -1,12 +1,16 @@
 """A library in Milvus, for more tracks than one machine holds, or for many machines that search the same tracks.
 
-    milvus://host:19530/collection       a server or cluster, Milvus 2.4 or newer; milvuss:// over TLS
+    milvus://host:19530/collection       a server or cluster, Milvus 2.3 or newer; milvuss:// over TLS
     milvus:///folder/file.db             a Milvus Lite file, for development and tests
 
 A track is one entity of the collection (see `milvus_entities`). An upsert replaces it as a whole, so its vectors and
 its metadata are always consistent. Its primary key is the track id. Its label, by which the rest of the client knows
 it, is the same id as a number. Data of the whole library (texts for measuring it, files that failed) is in a second
 collection. The model is a property of the first collection.
+
+The name in the address is an alias of the collection, which is called after the library and its model's fingerprint. So
+a library goes over to another model by a switch of the alias (see `milvus_beside`). An open library uses the collection
+that the alias meant when it was opened: it searches on in that one, and refuses to write once the alias means another.
 
 Consistency: searches and look-ups use the level Session. It sees everything that this process has written and waits for
 nothing else. Writes of others become visible when the server has passed them on, usually within a second. Reads on
@@ -17,8 +21,12 @@ Differences from a library in a folder: `recall` sets how widely the graph is se
 library's own vectors. A search finds at most 16,384 tracks. Metadata and annotations of a track may take 65,536 bytes
 each, and have 4,096 values. Tracks are written in groups of as many as fit into one request.
 
+A server indexes vectors some time after it got them. Until then it searches them by a coarse index, which overlooks
+tracks: with a rare filter, most of them. So `add`, copies and imports end with a flush, after which it indexes at once.
+
 Milvus Lite opens a file for one process at a time, until that process ends. It has no consistency levels, because
 nothing in it can lag. It has no index for arrays, so a filter reads every track, which is slow beyond some thousands.
+Nor has Milvus 2.3.
 """
 
 import logging
@@ -26,17 +34,20 @@ import math
 import os
 import re
 import secrets
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient, MilvusException
+from pymilvus.exceptions import ErrorCode
 
 from ..errors import LibraryError, QueryError
 from ..packets import PREFIX
@@ -46,7 +57,6 @@ from .fields import Value, check_metadata, folded, read_annotations, read_where,
 from .milvus_entities import (
     EVERYTHING,
     FACTS,
-    MOST_BYTES,
     NOTES_INDEXES,
     TRACKS_INDEXES,
     among,
@@ -57,6 +67,7 @@ from .milvus_entities import (
     notes_schema,
     put_file,
     quoted,
+    size_of,
     term,
     to_filter,
     to_id,
@@ -71,7 +82,10 @@ from .milvus_entities import (
 )
 from .names import EXACT, MOST_CANDIDATES
 from .recall import Recall
-from .records import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors
+from .records import FailedFile, FileState, Model, NewTrack, Track, TrackVectors, check_vectors, has_gone_over
+
+if TYPE_CHECKING:
+    from .milvus_beside import MilvusBeside
 
 TOKEN = "MUSICSEARCH_MILVUS_TOKEN"
 """Environment variable with "user:password" or an API key, for servers that ask for one."""
@@ -84,6 +98,12 @@ _MOST_FOUND = 16_384
 _REQUEST_BYTES = 16 << 20  # a server takes 64 MiB
 _ROWS = 1_000  # rows of one read
 _WHOLE_ROWS = 128  # rows of one read that includes windows
+_FINGERPRINT_DIGITS = 12  # of a model, in the name of a collection
+_INDEXED_S = 3_600.0  # after which a switch to another model waits no longer
+_OLDEST = (2, 3)  # arrays, JSON and upsert
+_INVERTED = (2, 4)  # has an index for arrays, and INVERTED
+# What sets how widely a search looks, by the first part of the index's type; other types have no such setting.
+_WIDTHS = {"HNSW": "ef", "DISKANN": "search_list", "IVF": "nprobe", "SCANN": "nprobe"}
 _Item = TypeVar("_Item")
 
 # These loggers would print errors that are raised here anyway.
@@ -116,7 +136,9 @@ class MilvusStore:
         self._is_open = True
         address = _parse(uri)
         self._is_file = address.file is not None
-        self.collection, self._notes = address.collection, f"{address.collection}_notes"
+        self.alias = address.collection
+        self.collection = ""  # until it is open
+        self._is_sealed = False
         if address.file is not None:
             if create is None and not address.file.exists():
                 raise self._absent()
@@ -140,26 +162,50 @@ class MilvusStore:
             ) from exc
         try:
             with self.translated():
+                self._version = self._read_version()
                 self._open(create)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, create: Model | None) -> None:
-        if self.client.has_collection(self.collection, timeout=_CALL_S):
-            model = self._read_model()
-        elif create is None:
-            raise self._absent()
-        else:
-            model = create
-        indexes = {field: index for field, index in TRACKS_INDEXES.items() if field == "vector" or not self._is_file}
-        self._complete(self._notes, notes_schema(model.dim), NOTES_INDEXES, properties={})
-        self._complete(self.collection, tracks_schema(model.dim), indexes, properties=to_properties(model))
-        self.model = self._read_model()
+    def _read_version(self) -> tuple[int, ...]:
+        """The first two numbers of the server's version; builds between two versions count as the newest."""
+        found = self.client.get_server_version(timeout=_CALL_S)
+        match = re.match(r"v?(\d+)\.(\d+)", found)
+        version = tuple(map(int, match.groups())) if match else (sys.maxsize,)
+        if version < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            raise LibraryError(f"the server of {self.name} is Milvus {found}, expected {oldest} or newer: upgrade it")
+        return version
 
-    def _read_model(self) -> Model:
-        described = self.client.describe_collection(self.collection, timeout=_CALL_S)
-        return from_properties(described.get("properties", {}), name=self.name)
+    def _open(self, create: Model | None) -> None:
+        if not self.client.has_collection(self.alias, timeout=_CALL_S):
+            if create is None:
+                raise self._absent()
+            collection = collection_of(self.alias, create)
+            self._make(collection, create)
+            try:
+                self.client.create_alias(collection, self.alias, timeout=_CALL_S)
+            except MilvusException:
+                if not self.client.has_collection(self.alias, timeout=_CALL_S):  # no other process was quicker
+                    raise
+        self._use(self.alias)
+
+    def _use(self, name: str) -> None:
+        """Read and write this collection from now on, or the one that this alias means now."""
+        described = self.client.describe_collection(name, timeout=_CALL_S)
+        self.model = from_properties(described.get("properties", {}), name=self.name)
+        self.collection = str(described["collection_name"])
+        self._notes = notes_of(self.collection)
+        self._make(self.collection, self.model)
+
+    def _make(self, collection: str, model: Model) -> None:
+        """Make the collections of a library, as far as they are missing."""
+        indexes = TRACKS_INDEXES
+        if self._is_file or self._version < _INVERTED:
+            indexes = {"vector": indexes["vector"]}
+        self._complete(notes_of(collection), notes_schema(model.dim), NOTES_INDEXES, properties={})
+        self._complete(collection, tracks_schema(model.dim), indexes, properties=to_properties(model))
 
     def _complete(
         self, name: str, schema: Any, indexes: Mapping[str, Mapping[str, Any]], *, properties: Mapping[str, str]
@@ -186,8 +232,76 @@ class MilvusStore:
             self.client.close()
 
     def is_current(self) -> bool:
-        """Always true, because the model of a collection never changes."""
-        return True
+        """Whether the alias still means the collection that this library was opened with."""
+        with self.translated():
+            return self._meant() == self.collection
+
+    def _meant(self) -> str:
+        """The name of the collection that the alias means now."""
+        return str(self.client.describe_collection(self.alias, timeout=_CALL_S)["collection_name"])
+
+    def beside(self, model: Model) -> "MilvusBeside":
+        """Open the collection for the vectors of another model, which is made if it is not there."""
+        from .milvus_beside import MilvusBeside
+
+        return MilvusBeside(self, model)
+
+    def _take_alias(self) -> None:
+        """Let the alias mean this collection from now on; the server does it at once."""
+        with self.translated():
+            self.client.alter_alias(self.collection, self.alias, timeout=_CALL_S)
+
+    def drop_former(self) -> list[str]:
+        """Drop the collections of other models, of former ones and of one that is not complete yet.
+
+        Returns:
+            The names of the collections that held their tracks.
+        """
+        pattern = re.compile(rf"{self.alias}_[0-9a-f]{{{_FINGERPRINT_DIGITS}}}")
+        dropped = []
+        with self.translated():
+            for name in sorted(filter(pattern.fullmatch, self.client.list_collections(timeout=_CALL_S))):
+                if not self.client.list_aliases(name, timeout=_CALL_S)["aliases"]:
+                    self.client.drop_collection(name, timeout=_CALL_S)
+                    self.client.drop_collection(notes_of(name), timeout=_CALL_S)
+                    dropped.append(name)
+        return dropped
+
+    def seal(self) -> None:
+        """Let the server index what was written.
+
+        A server searches what it has just got by a coarse index, which overlooks tracks, above all with a filter. By
+        itself it makes the real one only when a segment is full, or after minutes without writes.
+        """
+        if not self._is_sealed and not self._is_file:
+            with self.translated():
+                self.client.flush(self.collection, timeout=_LOAD_S)
+            self._is_sealed = True
+
+    def wait_for_index(self) -> None:
+        """Seal, and wait until the server has indexed everything.
+
+        Raises:
+            LibraryError: it has not after an hour.
+        """
+        self.seal()
+        give_up_at = time.monotonic() + _INDEXED_S
+        while pending := self._describe_index()["pending_index_rows"]:
+            if time.monotonic() > give_up_at:
+                raise LibraryError(
+                    f"the server has not indexed {pending} vectors of {self.collection} after {_INDEXED_S / 60:.0f} "
+                    "minutes: look at it, then do this again"
+                )
+            time.sleep(1)
+
+    def vector_index(self) -> str:
+        """The type of the index of the vectors, such as "HNSW"; an operator may have made another one than ours."""
+        return str(self._describe_index()["index_type"])
+
+    def _describe_index(self) -> dict[str, Any]:
+        with self.translated():
+            name = self.client.list_indexes(self.collection, field_name="vector")[0]
+            return dict(self.client.describe_index(self.collection, name, timeout=_CALL_S))
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -197,15 +311,34 @@ class MilvusStore:
         try:
             yield
         except _FAILURES as exc:
+            if getattr(exc, "code", None) == ErrorCode.COLLECTION_NOT_FOUND and self.collection:
+                with suppress(*_FAILURES):
+                    self._refuse_former()
             said = exc.details() if isinstance(exc, grpc.Call) else getattr(exc, "message", "")
             reason = " ".join((said or "no answer in time").split())[:300]
             raise LibraryError(f"Milvus failed at {self.name}: {reason}; check the server, then do it again") from exc
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Does nothing, because Milvus has no lock; see the module's text on consistency."""
-        return nullcontext()
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Locks nothing, because Milvus has no lock; see the module's text on consistency.
+
+        Raises:
+            ModelMismatch: the library has gone over to another model.
+        """
+        self._check_current()
+        yield
+
+    def _check_current(self) -> None:
+        """Refuse to write into the collection of a former model, where nobody would find it."""
+        with self.translated():
+            self._refuse_former()
+
+    def _refuse_former(self) -> None:
+        """Raise `ModelMismatch` if the library was opened with a model that is not its model any more."""
+        if self._meant() != self.collection:
+            raise has_gone_over(self.name, self.model)
 
     def put(self, tracks: Sequence[NewTrack]) -> None:
         if not tracks:
@@ -258,6 +391,7 @@ class MilvusStore:
     def remove(self, track_ids: Iterable[str]) -> None:
         ids = list(dict.fromkeys(track_ids))
         self._check_known(ids)
+        self._check_current()
         for part in _parts(ids, _ROWS):
             with self.translated():
                 self.client.delete(self.collection, filter=among("track_id", part), timeout=_CALL_S)
@@ -333,6 +467,8 @@ class MilvusStore:
 
     def _upsert(self, rows: Iterable[dict[str, Any]]) -> None:
         for group in _requests(rows):
+            self._check_current()
+            self._is_sealed = False
             with self.translated():
                 self.client.upsert(self.collection, group, timeout=_CALL_S)
 
@@ -510,7 +646,8 @@ class MilvusIndex:
 
     Args:
         store: the open library.
-        recall: the share of the best tracks to find, at most 0.999. It sets how widely the graph is searched (ef).
+        recall: the share of the best tracks to find, at most 0.999. It sets how widely the index is searched (`ef` of
+            HNSW, `search_list` of DiskANN, `nprobe` of IVF).
 
     Raises:
         QueryError: `recall` is above 0.999, which a graph cannot promise.
@@ -524,6 +661,7 @@ class MilvusIndex:
         self._store = store
         self._recall = recall
         self._least_width = math.ceil(2.0 / (1.0 - recall))  # 200 for 0.99
+        self._width_name = _WIDTHS.get(store.vector_index().partition("_")[0])
 
     def search(
         self, query: NDArray[np.float32], *, k: int, where: Mapping[str, Any] | None = None
@@ -531,13 +669,14 @@ class MilvusIndex:
         """As `LiveIndex.search`."""
         k = min(k, _MOST_FOUND)
         conditions = [] if where is None else read_where(where)
+        width = {} if self._width_name is None else {self._width_name: max(self._least_width, 2 * k)}
         with self._store.translated():
             (hits,) = self._store.client.search(
                 self._store.collection,
                 [query],
                 filter=" and ".join(map(to_filter, conditions)),
                 limit=k,
-                search_params={"metric_type": "COSINE", "params": {"ef": max(self._least_width, 2 * k)}},
+                search_params={"metric_type": "COSINE", "params": width},
                 anns_field="vector",
                 consistency_level="Session",
                 timeout=_CALL_S,
@@ -562,7 +701,18 @@ class MilvusIndex:
         return Recall(self._recall, candidates=self._least_width)
 
     def save(self) -> None:
-        """Does nothing, because Milvus saves its own index."""
+        """Let the server index what was written; see `MilvusStore.seal`."""
+        self._store.seal()
+
+
+def collection_of(alias: str, model: Model) -> str:
+    """The name of the collection with this model's vectors of a library."""
+    return f"{alias}_{model.fingerprint[:_FINGERPRINT_DIGITS]}"
+
+
+def notes_of(collection: str) -> str:
+    """The name of the collection with the data that belongs to no track."""
+    return f"{collection}_notes"
 
 
 def _parse(uri: str) -> _Address:
@@ -572,8 +722,8 @@ def _parse(uri: str) -> _Address:
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d{1,5}))?/([A-Za-z_]\w{0,200})", rest, re.ASCII)
     if match is None or int(match[2] or 0) > 65_535:
         raise LibraryError(
-            f"{uri} is no address of a library: expected milvus://host:19530/collection (milvuss:// over TLS; letters, "
-            f"digits and _), or milvus:///folder/file.db; a password goes into {TOKEN}"
+            f"{uri} is not the address of a library: expected milvus://host:19530/collection (milvuss:// over TLS; "
+            f"letters, digits and _), or milvus:///folder/file.db; a password goes into {TOKEN}"
         )
     host, port, collection = match.groups()
     return _Address(f"{'https' if scheme == 'milvuss' else 'http'}://{host}:{port or 19530}", collection, None)
@@ -584,7 +734,7 @@ def _requests(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
     size = 0
     for row in rows:
-        row_bytes = sum(map(len, row["windows"])) + 4 * len(row["vector"]) + 4 * MOST_BYTES
+        row_bytes = size_of(row)
         if group and size + row_bytes > _REQUEST_BYTES:
             yield group
             group, size = [], 0

@@ -43,6 +43,7 @@ NOTES_INDEXES = {"vector": {"index_type": "FLAT", "metric_type": "IP"}}
 
 _MOST_VALUES = 4_096  # of an array
 _PIECE = 60_000  # characters of a text in an array
+_REST_BYTES = 512  # of an entity in a request: ids, hashes, numbers, and what frames them
 _EIGHT_BITS = "8 bits:"  # marks quantized windows, which older versions did not write
 _LARGEST = sys.float_info.max
 # Old collections have no fields for these values, and servers before 2.6 cannot add fields. So they are stored in the
@@ -191,6 +192,18 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
     if len(terms) > _MOST_VALUES:
         raise QueryError(f"{row['path']} has {len(terms)} fields and values, Milvus holds {_MOST_VALUES}")
     return row | {"terms": sorted(terms), "numbers": numbers}
+
+
+def size_of(row: Mapping[str, Any]) -> int:
+    """The most bytes that an entity takes in a request."""
+    texts = [json.dumps(row[name], default=np.generic.item) for name in ("tags", "annotations", "numbers")]
+    return (
+        len(row["path"].encode())
+        + sum(map(len, [*row["windows"], *texts]))
+        + 4 * len(row["vector"])
+        + 10 * len(row["terms"])  # numbers of 63 bits, 7 bits a byte
+        + _REST_BYTES
+    )
 
 
 def to_filter(condition: Condition) -> str:

@@ -30,7 +30,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -47,7 +47,19 @@ from . import quantized, schema
 from .catalogue import Catalogue
 from .database import REPAIR
 from .fields import put_fields
-from .records import FailedFile, Model, NewTrack, check_vectors, to_blob, to_json
+from .records import (
+    FLOAT32,
+    FailedFile,
+    FileState,
+    Model,
+    NewTrack,
+    Track,
+    TrackVectors,
+    check_vectors,
+    from_blob,
+    to_blob,
+    to_json,
+)
 from .store import Store
 
 FORMAT = 1
@@ -379,7 +391,7 @@ def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
             elif models != [model._replace(vectors=0, pairs=0) for model in rest.models]:
                 raise LibraryError(
                     f"{source} was made with the model {rest.models[0].name} ({rest.models[0].fingerprint}), but "
-                    f"{sources[0]} with {models[0].name} ({models[0].fingerprint}): they are no parts of one library"
+                    f"{sources[0]} with {models[0].name} ({models[0].fingerprint}): one library has one model"
                 )
             for one in rest.probes:
                 _insert(db, "probes", one._asdict())
@@ -396,19 +408,10 @@ def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, t
     ((number, label),) = db.execute(
         "SELECT (SELECT ifnull(max(number), 0) FROM tracks), (SELECT ifnull(max(label), 0) FROM vectors)"
     )
-    found = 0
-    counts = {model.number: model._replace(vectors=0, pairs=0) for model in rest.models}
-    for group in _read_groups(file, rest, source=source):
+    place = count(1)
+    for group in _read_checked(file, rest, tracks=tracks, source=source):
         for row in group:
-            found += 1
-            _put(db, row, name=f"row {found} of {source}", after=(number, label))
-            for model, made in row.made.items():
-                pairs = counts[model].pairs + schema.checksum(row.track[0], made.label)
-                counts[model] = counts[model]._replace(vectors=counts[model].vectors + 1, pairs=pairs)
-    if found != tracks:
-        raise LibraryError(f"{source} holds {found} of the {tracks} exported tracks: {_AGAIN}")
-    if [*counts.values()] != rest.models:
-        raise LibraryError(f"{source} does not hold the exported vectors: {_AGAIN}")
+            _put(db, row, name=f"row {next(place)} of {source}", after=(number, label))
 
 
 class Part(NamedTuple):
@@ -418,11 +421,13 @@ class Part(NamedTuple):
         model: the model of its vectors.
         paths: the paths of its tracks.
         failed: the files that could not be used.
+        probes: the model's texts for measuring a library, float32 [n, dim] by kind.
     """
 
     model: Model
     paths: list[str]
     failed: list[FailedFile]
+    probes: dict[str, NDArray[np.float32]]
 
 
 def read_part(source: Path) -> Part:
@@ -433,13 +438,40 @@ def read_part(source: Path) -> Part:
     """
     with _opened(source) as file:
         rest, tracks = _read_rest(file, source=source)
+        _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
         with _translated(source):
             paths = file.read(columns=["path"]).column("path").to_pylist()
     if len(paths) != tracks:
         raise LibraryError(f"{source} holds {len(paths)} of the {tracks} exported tracks: {_AGAIN}")
     own = next(model for model in rest.models if model.number == rest.own)
     failed = [FailedFile(**dict(zip(_FAILED, row, strict=True))) for row in rest.failed]
-    return Part(Model(own.name, own.fingerprint, own.embedding_dim), paths, failed)
+    probes = {one.kind: from_blob(one.vectors, dim=own.embedding_dim) for one in rest.probes if one.model == rest.own}
+    return Part(Model(own.name, own.fingerprint, own.embedding_dim), paths, failed, probes)
+
+
+def read_tracks(source: Path) -> Iterator[list[tuple[Track, TrackVectors]]]:
+    """Read the tracks that the library's model has embedded, with their vectors, at most a thousand at a time.
+
+    Raises:
+        LibraryError: the file is not a sound export. What came before the damage has been given out by then.
+    """
+    with _opened(source) as file:
+        rest, tracks = _read_rest(file, source=source)
+        _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
+        own = rest._replace(models=[model for model in rest.models if model.number == rest.own])
+        for group in _read_checked(file, own, tracks=tracks, source=source):
+            yield [_to_track(row, row.made[own.own]) for row in group if row.made]
+
+
+def _to_track(row: _Row, made: _Made) -> tuple[Track, TrackVectors]:
+    facts = dict(zip(_TRACK, row.track, strict=True))
+    file = FileState(*(facts[name] for name in ("path", "size", "mtime_ns", "content_hash", "ctime_ns")))
+    texts = (json.loads(facts[name]) for name in ("metadata", "annotations"))
+    rest = (facts["duration_s"], *texts, bool(facts["missing"]), facts["warning"])
+    track = Track(facts["number"], made.label, facts["track_id"], file, *rest)
+    vector, starts_s = (np.frombuffer(blob, FLOAT32) for blob in (made.vector, made.starts_s))
+    windows = quantized.read(made.windows, count=len(starts_s), track=vector)
+    return track, TrackVectors(vector, starts_s, windows)
 
 
 def _begins_and_ends(path: Path) -> tuple[bytes, bytes]:
@@ -517,6 +549,24 @@ def _read_groups(file: pq.ParquetFile, rest: _Rest, *, source: Path) -> Iterator
         yield rows
 
 
+def _read_checked(file: pq.ParquetFile, rest: _Rest, *, tracks: int, source: Path) -> Iterator[list[_Row]]:
+    """As `_read_groups`; each row is checked, and at the end whether all `tracks` and their vectors were there."""
+    found = 0
+    counts = {model.number: model._replace(vectors=0, pairs=0) for model in rest.models}
+    for group in _read_groups(file, rest, source=source):
+        for row in group:
+            found += 1
+            _check_row(row, name=f"row {found} of {source}")
+            for model, made in row.made.items():
+                pairs = counts[model].pairs + schema.checksum(row.track[0], made.label)
+                counts[model] = counts[model]._replace(vectors=counts[model].vectors + 1, pairs=pairs)
+        yield group
+    if found != tracks:
+        raise LibraryError(f"{source} holds {found} of the {tracks} exported tracks: {_AGAIN}")
+    if [*counts.values()] != rest.models:
+        raise LibraryError(f"{source} does not hold the exported vectors: {_AGAIN}")
+
+
 def _from_batch(batch: pa.RecordBatch, rest: _Rest) -> list[_Row]:
     values = {name: batch.column(name).to_pylist() for name in _TRACK}
     values["missing"] = [missing if missing is None else int(missing) for missing in values["missing"]]
@@ -540,21 +590,13 @@ def _from_batch(batch: pa.RecordBatch, rest: _Rest) -> list[_Row]:
 
 
 def _put(db: sqlite3.Connection, row: _Row, *, name: str, after: tuple[int, int]) -> None:
-    """Insert a track with its vectors; `after` is the last track number and label of the files before."""
+    """Insert a checked track with its vectors; `after` is the last track number and label of the files before."""
     number = row.track[0]
-
-    def check(*values: Any, crc32: int | None) -> None:
-        if None in values or schema.checksum(*values) != crc32:
-            raise LibraryError(f"{name} does not match its checksum: {_AGAIN}")
-
-    check(*row.track[:-1], crc32=row.track[-1])
     track = dict(zip(_TRACK, row.track, strict=True)) | {"number": number + after[0]}
     try:
         _insert_checked(db, "tracks", track)
         put_fields(db, track["number"], {**json.loads(track["metadata"]), **json.loads(track["annotations"])})
         for model, made in row.made.items():
-            check(made.label, model, number, made.vector, crc32=made.vector_crc32)
-            check(made.label, made.starts_s, made.windows, crc32=made.windows_crc32)
             label = made.label + after[1]
             vector = {"label": label, "model": model, "track": track["number"], "vector": made.vector}
             _insert_checked(db, "vectors", vector)
@@ -562,6 +604,18 @@ def _put(db: sqlite3.Connection, row: _Row, *, name: str, after: tuple[int, int]
     except sqlite3.IntegrityError as exc:  # "UNIQUE constraint failed: tracks.path"
         column = str(exc).rpartition(".")[2]
         raise LibraryError(f"{name} has the {column} of another row, but each must be unique; {_AGAIN}") from exc
+
+
+def _check_row(row: _Row, *, name: str) -> None:
+    """Compare a row, which the error calls `name`, with its checksums."""
+    number = row.track[0]
+    parts: list[tuple[Any, ...]] = [row.track]
+    for model, made in row.made.items():
+        parts.append((made.label, model, number, made.vector, made.vector_crc32))
+        parts.append((made.label, made.starts_s, made.windows, made.windows_crc32))
+    for *values, crc32 in parts:
+        if None in values or schema.checksum(*values) != crc32:
+            raise LibraryError(f"{name} does not match its checksum: {_AGAIN}")
 
 
 def _insert_checked(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:

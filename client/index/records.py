@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LibraryError
+from ..errors import LibraryError, ModelMismatch
 from ..packets import PREFIX
 from ..places import Status
 from .fields import Value
@@ -140,6 +140,11 @@ class Position(NamedTuple):
 
     label: int
     tombstone: int
+
+
+def has_gone_over(name: str, model: Model) -> ModelMismatch:
+    """The error of a library that was opened with this model, and has another one by now."""
+    return ModelMismatch(f"{name} now uses another model than {model.name}: open the library again with that model")
 
 
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:

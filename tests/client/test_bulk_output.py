@@ -20,6 +20,7 @@ from client.encoders import EncoderSpec
 from client.index.catalogue import Catalogue
 from client.index.maintenance import export_to_parquet, import_library, verify
 from client.index.records import FailedFile
+from client.index.store import open_store
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 from tests.client.test_stores import milvus_address
 
@@ -149,7 +150,7 @@ def test_what_are_no_parts_of_one_library(tmp_path: Path) -> None:
         write(parts, name)
         parts.end()
     shutil.copy(tmp_path / "other" / parts_in(tmp_path / "other")[0], tmp_path / "one")
-    with pytest.raises(LibraryError, match=r"made with the model tiny \([df]{64}\).*they are no parts of one library"):
+    with pytest.raises(LibraryError, match=r"made with the model tiny \([df]{64}\).*one library has one model"):
         import_library(tmp_path / "one", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -164,6 +165,20 @@ def test_a_collection_of_milvus(tmp_path: Path) -> None:
     assert done.failed == {BAD.path: BAD}
     with pytest.raises(ModelMismatch, match="another collection"):
         output.Collection(collection.name, spec=replace(SPEC, fingerprint="d" * 64)).begin(PROBES)
+
+
+def test_a_collection_that_goes_over_to_another_model(tmp_path: Path) -> None:
+    collection = output.Collection(milvus_address(tmp_path), spec=SPEC)
+    collection.begin(PROBES)
+    with (
+        closing(open_store(collection.name)) as store,
+        closing(store.beside(MODEL._replace(fingerprint="d" * 64))) as b,
+    ):
+        b.make_current()
+    with pytest.raises(ModelMismatch, match=r"has the model tiny \(d{64}\), but the encoder is tiny \(f{64}\)"):
+        write(collection, "ab")
+    with closing(open_store(collection.name)) as store:
+        assert len(store) == 0
 
 
 # -- without Ray ---------------------------------------------------------------------------------------

@@ -23,7 +23,14 @@ from client.index import quantized, schema
 from client.index.catalogue import Catalogue
 from client.index.database import FILE_NAME
 from client.index.live import LiveIndex
-from client.index.maintenance import export_library, export_to_milvus, export_to_parquet, import_library, verify
+from client.index.maintenance import (
+    export_library,
+    export_to_milvus,
+    export_to_parquet,
+    import_library,
+    import_to_milvus,
+    verify,
+)
 from client.index.records import FailedFile, Model
 from client.index.store import open_store
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
@@ -154,6 +161,75 @@ def test_a_collection_of_milvus(lived_in: Path, tmp_path: Path) -> None:
         assert new.failed() == [replace(file, ctime_ns=0) for file in there.failed()]
         for kind in ("music", "unrelated"):
             np.testing.assert_array_equal(new.probes(kind), there.probes(kind))
+
+
+def test_into_milvus(lived_in: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, moved = milvus_address(tmp_path), {"/music": "/mnt/songs"}
+    monkeypatch.setattr(parquet, "ROWS", 16)
+    from client.index.milvus import MilvusStore
+
+    put, calls = MilvusStore.put_copies, []
+
+    def fails_at_the_third(store: MilvusStore, tracks: list) -> int:
+        calls.append(len(tracks))
+        if len(calls) == 3:
+            raise LibraryError("the server went away")
+        return put(store, tracks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusStore, "put_copies", fails_at_the_third)
+        with pytest.raises(LibraryError, match="went away"):
+            import_to_milvus(exported, address, moved=moved, progress=False)
+    written = sum(calls[:2])
+    assert 0 < written < TRACKS - 2
+    assert import_to_milvus(exported, address, moved=moved, progress=False) == (TRACKS - 2, TRACKS - 2 - written)
+    assert import_to_milvus(exported, address, moved=moved, progress=False) == (TRACKS - 2, 0)
+
+    with closing(open_store(address)) as there, closing(Catalogue(lived_in)) as here:
+        assert (there.model, len(there)) == (here.model, TRACKS - 2)
+        for number in range(TRACKS):
+            ours, theirs = here.by_path(f"/music/{number}.wav"), there.by_path(f"/mnt/songs/{number}.wav")
+            if number in (8, 9):  # removed, and without vectors
+                assert theirs is None
+                continue
+            file = replace(ours.file, path=theirs.file.path, ctime_ns=0)
+            assert theirs == replace(ours, number=theirs.number, label=theirs.label, file=file)
+            np.testing.assert_array_equal(there.vector(theirs.label), here.vector(ours.label))
+            np.testing.assert_array_equal(there.windows(theirs.label)[0], here.windows(ours.label)[0])
+            np.testing.assert_allclose(there.windows(theirs.label)[1], here.windows(ours.label)[1], atol=5e-3)
+        assert there.failed() == [replace(file, ctime_ns=0) for file in here.failed()]
+        for kind in ("music", "unrelated"):
+            np.testing.assert_array_equal(np.sort(there.probes(kind), 0), np.sort(here.probes(kind), 0))
+        there.annotate({theirs.track_id: {"mood": "calm"}})
+    assert import_to_milvus(exported, address, moved=moved, progress=False) == (TRACKS - 2, 1)  # as the file has it
+
+
+def test_parts_into_milvus(tmp_path: Path) -> None:
+    address = milvus_address(tmp_path)
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number in range(3):
+        tracks = [new_track(f"{number} {n}", seed=10 * number + n) for n in range(5)]
+        failed = [FailedFile("/music/0 1.wav", 1, 1, "it was"), FailedFile("/bad", 1, 1, "it is", 7)]
+        parquet.write_part(parts / f"{number}.parquet", tracks, spec=SPEC, failed=failed)
+    assert import_to_milvus(parts, address, progress=False) == (15, 15)
+    with closing(open_store(address)) as there:
+        assert there.failed() == [FailedFile("/bad", 1, 1, "it is")]
+        there.remove([there.by_path("/music/0 1.wav").track_id])
+
+    shutil.copyfile(parts / "0.parquet", parts / "3.parquet")
+    with pytest.raises(LibraryError, match=r"3\.parquet has the path of another row"):
+        import_to_milvus(parts, address, progress=False)
+    spec = replace(SPEC, fingerprint="e" * 64)
+    parquet.write_part(parts / "3.parquet", [new_track("x")], spec=spec)
+    with pytest.raises(
+        LibraryError, match=r"3\.parquet was made with the model tiny \(e{64}\).*one library has one model"
+    ):
+        import_to_milvus(parts, address, progress=False)
+    with pytest.raises(ModelMismatch, match=r"f{64}.*e{64}.*choose another collection"):
+        import_to_milvus(parts / "3.parquet", address, progress=False)
+    with closing(open_store(address)) as there:
+        assert len(there) == 14
 
 
 # -- for other programs --------------------------------------------------------------------------------
@@ -387,6 +463,37 @@ def test_a_damaged_library_is_not_exported(lived_in: Path, tmp_path: Path, damag
     assert [path.name for path in tmp_path.iterdir()] == ["library"]
 
 
+def test_what_is_damaged_is_not_written_into_milvus(exported: Path, tmp_path: Path) -> None:
+    address, whole = milvus_address(tmp_path), exported.read_bytes()
+    for content, message in (
+        (b"track_id,path\n", "is not a Parquet file"),
+        (whole[: len(whole) // 2], "is not complete, its end is missing: copy it again"),
+        (whole[:1_000] + whole[-1_000:], r"is damaged \("),
+    ):
+        exported.write_bytes(content)
+        with pytest.raises(LibraryError, match=message):
+            import_to_milvus(exported, address, progress=False)
+    exported.write_bytes(whole)
+    for name in ("a tag", "a vector", "rows gone", "labels gone", "a path twice", "too wide", "no metadata"):
+        change, message = BAD[name]
+        bad = rewritten(exported, change)
+        with pytest.raises(LibraryError, match="has the path of another row" if name == "a path twice" else message):
+            import_to_milvus(bad, address, progress=False)
+    for source, message in (
+        ("nothing", "no file "),
+        ("", "holds no Parquet files"),
+        ("sql", "is not a Parquet file: import it into a folder"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        (tmp_path / "sql").write_text("SQLite format 3")
+        with pytest.raises(LibraryError, match=message):
+            import_to_milvus(tmp_path / (source or "empty"), address, progress=False)
+    # The sound rows before damage may be there by now, and a sound copy of the file completes them.
+    assert import_to_milvus(exported, address, progress=False)[0] == TRACKS - 2
+    with closing(open_store(address)) as there:
+        assert len(there) == TRACKS - 2
+
+
 def test_what_is_there_stays(lived_in: Path, exported: Path) -> None:
     before = exported.read_bytes()
     with pytest.raises(LibraryError, match="exists: choose another name, or remove it"):
@@ -471,6 +578,14 @@ def test_from_the_terminal(
     assert "name its model, or no model" in capsys.readouterr().err
     assert main(["export", "milvus://host/music", str(tmp_path / "file")]) == 2
     assert "export a Milvus library to FILE.parquet" in capsys.readouterr().err
+
+
+def test_into_milvus_from_the_terminal(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["import", milvus_address(tmp_path), str(exported), "--moved", "/music=/songs"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"38 tracks, 38 of them written to {command[1]}\n"
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"to": command[1], "tracks": 38, "written": 0}
 
 
 def test_the_model_that_comes_with_it_is_known(tmp_path: Path, tiny_repository: Path, tones: Path, monkeypatch) -> None:

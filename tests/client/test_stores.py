@@ -484,7 +484,7 @@ def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalo
 )
 def test_an_address_of_another_form(address: str) -> None:
     skip_without("pymilvus")
-    with pytest.raises(LibraryError, match=r"is no address of a library: expected milvus://host:19530/collection"):
+    with pytest.raises(LibraryError, match=r"is not the address of a library: expected milvus://host:19530/collection"):
         open_store(address)
 
 
@@ -568,13 +568,87 @@ def test_what_milvus_cannot_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
     with pytest.raises(QueryError, match="plays of /music/0 is 9223372036854775808, Milvus holds whole numbers of 64"):
         store.put([track(0, seed=0, plays=2**63)])
     assert len(store) == 0
-    for command in ("compact", "verify"):
-        with pytest.raises(SystemExit) as caught:
-            main([command, store.name])
-        assert caught.value.code == 2
-        assert (
-            f"{store.name} is not a folder: this command works on libraries in folders only" in capfd.readouterr().err
-        )
+    with pytest.raises(SystemExit) as caught:
+        main(["verify", store.name])
+    assert caught.value.code == 2
+    assert f"{store.name} is not a folder: this command works on libraries in folders only" in capfd.readouterr().err
+
+
+def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = milvus_address(tmp_path)
+    from pymilvus import MilvusClient
+
+    for version in ("v2.2.16-lite", "2.0.2"):
+        monkeypatch.setattr(MilvusClient, "get_server_version", lambda client, version=version, **named: version)
+        with pytest.raises(LibraryError, match=f"the server of {address} is Milvus {version}, expected 2.3 or newer"):
+            open_store(address, create=MODEL)
+    for version in ("v2.3.5-lite", "2.10.1", "master-20240101-1a2b3c"):
+        monkeypatch.setattr(MilvusClient, "get_server_version", lambda client, version=version, **named: version)
+        open_store(address, create=MODEL).close()
+
+
+def test_the_index_of_an_operator_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = milvus_address(tmp_path)
+    from pymilvus import MilvusClient
+
+    store = open_store(address, create=MODEL)
+    store.put([track(n, seed=n) for n in range(50)])
+    asked, search = [], MilvusClient.search
+
+    def note(*arguments: object, **named: object) -> object:
+        asked.append(named["search_params"]["params"])
+        return search(*arguments, **named)
+
+    monkeypatch.setattr(MilvusClient, "search", note)
+    for kind, params, width in (("HNSW", None, "ef"), ("IVF_FLAT", {"nlist": 4}, "nprobe"), ("FLAT", {}, None)):
+        if params is not None:  # as docs/how-to/use-milvus.md says
+            store.client.release_collection("library")
+            store.client.drop_index("library", "vector")
+            index = store.client.prepare_index_params()
+            index.add_index("vector", index_type=kind, metric_type="COSINE", params=params)
+            store.client.create_index("library", index)
+            store.client.load_collection("library")
+        again = open_store(address)
+        assert again.vector_index() == kind
+        labels, _ = open_index(again, recall=0.99).search(unit(seed=7)[0], k=3)
+        assert again.by_label(int(labels[0])).file.path == "/music/7"
+        assert asked.pop() == ({} if width is None else {width: 200})
+
+
+def test_a_server_is_told_to_index_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(milvus_address(tmp_path), create=MODEL)
+    from pymilvus import MilvusClient
+
+    flushed: list[str] = []
+    monkeypatch.setattr(MilvusClient, "flush", lambda client, name, **named: flushed.append(name))
+    index = open_index(store)
+    index.save()
+    assert flushed == []  # Milvus Lite needs none
+    monkeypatch.setattr(store, "_is_file", False)
+    for seed in (1, 2):
+        store.put([track(0, seed=seed)])
+        index.save()
+        index.save()
+        assert flushed == seed * [store.collection]
+
+    store.wait_for_index()
+    states = iter([5, 0])
+    monkeypatch.setattr(MilvusClient, "describe_index", lambda *_, **named: {"pending_index_rows": next(states, 7)})
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    store.wait_for_index()
+    monkeypatch.setattr("client.index.milvus._INDEXED_S", 0.0)
+    with pytest.raises(LibraryError, match=f"has not indexed 7 vectors of {store.collection} after 0 minutes: look at"):
+        store.wait_for_index()
+
+
+def test_requests_are_no_larger_than_they_are_taken_for(tmp_path: Path) -> None:
+    store = open_store(milvus_address(tmp_path), create=MODEL)
+    from client.index.milvus_entities import size_of, to_row
+
+    new = track(0, seed=0, title="é😀", genre=[str(n) for n in range(1_000)], bpm=90.5, plays=2**60)
+    rows = [to_row(f"{n:016x}", new, annotations={"note": "x" * 500}) for n in range(20)]
+    request = store.client._get_connection()._prepare_row_upsert_request(store.collection, rows, "", None)
+    assert request.ByteSize() < sum(map(size_of, rows)) < 4 * request.ByteSize()
 
 
 def test_two_writers_make_one_track_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
