@@ -12,31 +12,29 @@ from tests.export.conftest import manifest  # noqa: F401  a fixture
 from tests.export.test_sources_clap import save_clap
 
 PROJECT = Path(__file__).parents[1]
-# With the environment of the tests, wherever it is, as if `make test` had just made it.
-MAKE = ("make", "--old-file=.venv/.all", f"BIN={Path(sys.executable).parent}")
+MAKE = ("make", "--old-file=.venv/.all")  # as if `make test` had just made the environment
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, commands: Path = Path(sys.executable).parent) -> subprocess.CompletedProcess[str]:
     # Not those of a make that runs the tests: it would have this one say which folder it enters.
     environment = {
         name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
     }
-    return subprocess.run(
-        (*MAKE, *arguments), cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
-    )
+    command = (*MAKE, f"BIN={commands}", *arguments)
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_published_model_becomes_a_searchable_library(manifest: Path, tmp_path: Path):  # noqa: F811
+def test_a_published_model_becomes_a_searchable_library(manifest: Path, tmp_path: Path, commands: Path):  # noqa: F811
     name, model = save_clap(tmp_path / "clap", fused=False), tmp_path / "model"
     options = (f"NAME={name}", f"MUSIC={manifest.parent}", f"MODEL={model}", f"EXPORT=--parity-data {manifest}")
-    made = make("library", *options)
+    made = make("library", *options, commands=commands)
     assert made.returncode == 0, made.stdout + made.stderr
     with MusicSearch(tmp_path / "model.library", encoder=model) as ms:
         assert ms.info().tracks == 16
         assert len(ms.search("calm piano", k=3)) == 3
 
     written = (model / "parity.json").stat().st_mtime_ns
-    again = make("library", *options)
+    again = make("library", *options, commands=commands)
     assert again.returncode == 0, again.stdout + again.stderr
     assert (model / "parity.json").stat().st_mtime_ns == written
 

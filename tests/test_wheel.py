@@ -119,15 +119,17 @@ def test_an_export_writes_into_the_current_folder(
 def test_the_exports_music_and_the_recipes_travel(installed: Installed, tmp_path: Path) -> None:
     recipes = [recipe.stem for recipe in (PROJECT / "train/recipes").glob("*.yaml")]
     code = f"""
+import runpy
 from export.to_onnx import PARITY_DATA
 from train.config import load_recipe
 from train.data.manifest import read_manifest
 print(len([row for row in read_manifest(PARITY_DATA) if row.audio.is_file()]))
 print(len([load_recipe(name) for name in {recipes}]))
+runpy.run_module("train", run_name="__main__")
 """
-    ended = installed.run("python", "-c", code, cwd=tmp_path)
+    command = ["-c", code, "starter", "--data", "none.jsonl", "--out", "run"]
+    ended = installed.run("python", *command, cwd=tmp_path)
     assert ended.stdout.split() == ["81", str(len(recipes))], ended.stderr
-    ended = installed.run("python", "-m", "train", "starter", "--data", "none.jsonl", "--out", "run", cwd=tmp_path)
     assert "none.jsonl" in ended.stderr  # the recipe was read; the music is what is missing
 
 

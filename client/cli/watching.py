@@ -13,6 +13,8 @@ from ..places import absolute, is_url
 from ..search import MusicSearch
 from ..walk import FailedTrack
 
+_QUIET_MS, _LATEST_MS = 2_000, 60_000
+_FIRST_MS = 1_000
 _PAUSE_S = 30.0  # before a retry, if another process was writing or the model's server failed
 
 
@@ -40,10 +42,12 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
     failed: list[FailedTrack] = []
     passed_over: dict[str, int] = {}
     is_first = is_due = True
-    # A file that is being copied changes all the time. Its changes are reported after a quiet time of `step`, or at the
-    # latest after `debounce`. A file that was read before its copy was complete is read again later. The first time-out
-    # comes before the first add, so that changes during that add are noticed.
-    for changes in watchfiles.watch(*paths, debounce=60_000, step=2_000, rust_timeout=1_000, yield_on_timeout=True):
+    # A file that is being copied changes all the time. Its changes are reported after a quiet time, or at the latest
+    # after a minute. A file that was read before its copy was complete is read again later. The first time-out comes
+    # before the first add, so that changes during that add are noticed.
+    for changes in watchfiles.watch(
+        *paths, debounce=_LATEST_MS, step=_QUIET_MS, rust_timeout=_FIRST_MS, yield_on_timeout=True
+    ):
         is_due = is_due or bool(changes)
         if not is_due:
             continue

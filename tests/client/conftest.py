@@ -1,16 +1,28 @@
 """What the client's tests share: the tiny model in process, and a folder of tones it understands."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from client import decoders
 from client.encoders.local import LocalEncoder
+from tests.client import forks
 from tests.client.audio_files import tone, write_audio
 from tests.client.fake_triton import FakeTriton
 from tests.tiny_repository import TONES_HZ
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_decoders() -> Iterator[None]:
+    """Decoders that start at once: most tests care for what they decode, test_decoders.py for their processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoders, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": forks.start}))
+        yield
 
 
 @pytest.fixture(scope="session")

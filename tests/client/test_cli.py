@@ -274,6 +274,7 @@ def test_a_watched_folder(
     library: Path, tones: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.setattr(watching, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(watching, "_QUIET_MS", 200)
     options = make_parser().parse_args(["add", str(library), str(tones), "--watch"])
     with MusicSearch(library, encoder=encoder) as ms:
         add = ms.add

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from client.tags import read_tags
 from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
 
 WINDOW_SAMPLES = SAMPLE_RATE_HZ // 2
+
+
+@pytest.fixture(autouse=True)
+def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "subprocess", subprocess)  # where other tests take forks
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """What a library promises, wherever it is kept: in a folder, or in Milvus (here a Milvus Lite file)."""
 
 import base64
+import functools
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +31,16 @@ STEMS = ("low", "middle", "high")
 def milvus_address(tmp_path: Path) -> str:
     """Of a new file; skips the test where Milvus is not installed."""
     skip_without("pymilvus", "milvus_lite")
+    look_soon()
     return f"milvus://{tmp_path}/milvus.db"
+
+
+@functools.cache
+def look_soon() -> None:
+    """Sleep for half a second no more before each look at a new index: Milvus Lite has made it when it answers."""
+    from pymilvus.client import grpc_handler
+
+    grpc_handler.time = SimpleNamespace(time=time.time, sleep=lambda pause_s: time.sleep(min(pause_s, 0.01)))
 
 
 def skip_without(*packages: str) -> None:

@@ -187,7 +187,10 @@ def test_a_file_that_is_named_is_not_counted(folder: Path) -> None:
         assert (found.files, found.passed_over) == ([str(odd)], {})
 
 
-def test_watching_tells_once_what_is_passed_over(tmp_path: Path, folder: Path, encoder: LocalEncoder) -> None:
+def test_watching_tells_once_what_is_passed_over(
+    tmp_path: Path, folder: Path, encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_QUIET_MS", 200)
     (folder / "a.jpg").touch()
     options = make_parser().parse_args(["add", str(tmp_path / "library"), str(folder), "--watch"])
     with MusicSearch(tmp_path / "library", encoder=encoder) as ms:

@@ -40,7 +40,7 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> World:
     folder = tmp_path_factory.mktemp("world")
     with (PROJECT / "demo/names.csv").open(encoding="utf-8") as file:
         named = {row["track"]: {tag: row[field] for field, tag in TAGS.items()} for row in csv.DictReader(file)}
@@ -53,7 +53,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     environment = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment |= {
         "HOME": str(folder / "home"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(PROJECT),
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",

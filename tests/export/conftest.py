@@ -1,7 +1,9 @@
 """A tiny model with random but lived-in weights, its graphs, and a manifest of rendered "music" to check them with."""
 
 import copy
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import soundfile
 import torch
 from onnx import numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from export.sources import AudioWindow
 from export.towers import export_audio, export_text, type_float16
@@ -66,6 +69,14 @@ def lived_in_model(config: Config = CONFIG) -> DualEncoder:
     model = DualEncoder(config.model).eval()
     live_in(model, window=AudioWindow(config.model.frontend.sample_rate_hz, config.model.frontend.window_samples))
     return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_are_read_once() -> Iterator[None]:
+    """torch reads all operators of ONNX Script from their sources: without this at each export, for half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -76,15 +76,16 @@ def _release():
 # ---- start.sh
 
 
-@pytest.fixture
-def start(tmp_path):
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
     """Run start.sh with a tritonserver that only prints its arguments."""
-    stand_in = tmp_path / "tritonserver"
+    folder = tmp_path_factory.mktemp("bin")
+    stand_in = folder / "tritonserver"
     stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     stand_in.chmod(0o755)
 
     def run(*arguments, **variables):
-        environment = {"PATH": f"{tmp_path}:{os.defpath}", **variables}
+        environment = {"PATH": f"{folder}:{os.defpath}", **variables}
         return subprocess.run([DEPLOY / "start.sh", *arguments], env=environment, capture_output=True, text=True)
 
     return run
@@ -151,7 +152,7 @@ def test_no_key_or_one_that_triton_would_split_does_not_start(start, key, messag
 
 
 @pytest.fixture
-def start_in(start, tmp_path):
+def start_in(tmp_path):
     """Begin a start.sh that keeps engines in a folder of ours; its server is ready when `tmp_path/ready` is there."""
     engines = tmp_path / "engines"
     engines.mkdir()
@@ -159,7 +160,8 @@ def start_in(start, tmp_path):
     script.write_text(_read("start.sh").replace(_engines(), str(engines)).replace("sleep 2", "sleep 0.05"))
     (tmp_path / "tritonserver").write_text("#!/bin/sh\necho started\nexec sleep 20\n")
     (tmp_path / "python3").write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready\n")
-    (tmp_path / "python3").chmod(0o755)
+    for name in ("tritonserver", "python3"):
+        (tmp_path / name).chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.defpath}", "TRITON_ADMIN_KEY": ADMIN_KEY}
     started = []
 
@@ -220,33 +222,33 @@ class TritonPythonModel:
 """
 
 
-@pytest.fixture
-def hardened(start, tmp_path):
+@pytest.fixture(scope="module")
+def hardened(start, tmp_path_factory):
     """A real tritonserver with the flags of start.sh, all ports on loopback, and two models that return their input."""
-    wheel = find_wheel()
-    assemble_backends(tmp_path / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
+    wheel, folder = find_wheel(), tmp_path_factory.mktemp("hardened")
+    assemble_backends(folder / "backends", python_backend=wheel.python_backend, stub=wheel.stub)
     for name in ("plain", "cached"):
-        (tmp_path / "models" / name / "1").mkdir(parents=True)
+        (folder / "models" / name / "1").mkdir(parents=True)
         config = ECHO_CONFIG + ("response_cache { enable: true }" if name == "cached" else "")
-        (tmp_path / "models" / name / "config.pbtxt").write_text(config)
-        (tmp_path / "models" / name / "1/model.py").write_text(ECHO_MODEL)
+        (folder / "models" / name / "config.pbtxt").write_text(config)
+        (folder / "models" / name / "1/model.py").write_text(ECHO_MODEL)
     flags = _flags(start(TRITON_ADMIN_KEY=ADMIN_KEY))
     known = [flag for flag in flags if flag.partition("=")[0] not in FLAGS_NEWER_THAN_THE_WHEEL]
     ports = claim(Ports(0, 0, 0))
     command = [
         *(wheel.tritonserver, *(flag for flag in known if not flag.startswith("--model-repository="))),
-        *(f"--model-repository={tmp_path}/models", f"--backend-directory={tmp_path}/backends"),
+        *(f"--model-repository={folder}/models", f"--backend-directory={folder}/backends"),
         f"--cache-directory={wheel.caches}",
         *(f"--{door}-address={LOOPBACK}" for door in vars(ports)),
         *(f"--{door}-port={port}" for door, port in vars(ports).items()),
     ]
-    with (tmp_path / "log").open("wb") as log:
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment_of(wheel), stdout=log, stderr=log)
     try:
-        server = Server(process, ports=ports, repository=tmp_path, workspace=tmp_path)
+        server = Server(process, ports=ports, repository=folder, workspace=folder)
         give_up = time.monotonic() + 60
         while not server.is_ready():
-            assert server.is_alive(), (tmp_path / "log").read_text()
+            assert server.is_alive(), (folder / "log").read_text()
             assert time.monotonic() < give_up
             time.sleep(0.05)
         yield server

@@ -171,7 +171,10 @@ def test_whom_a_model_calls_is_unavailable_until_it_is_loaded(triton: Server, tm
         process.wait(60)
 
 
-def test_whom_a_model_calls_is_unavailable_when_its_processes_died(triton: Server, tmp_path: Path) -> None:
+def test_whom_a_model_calls_is_unavailable_when_its_processes_died(
+    triton: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.server.EXIT_TIMEOUT_S", 1)  # when it stops, it waits for what died
     for model in ("audio_embedding", "audio_encoder"):
         shutil.copytree(SHIPPED / model, tmp_path / model)
     with (

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -375,44 +376,30 @@ def cut_the_vocabulary(repository: Path) -> None:
     os.truncate(repository / "text_tokenizer/1/tokenizer.json", 100)
 
 
+def copy_as(name: str, model: str, *, repository: Path, to: Path, change: Callable[[Path], object]) -> None:
+    """Put a changed copy of a model under another name into the repository `to`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = shutil.copytree(repository / model, Path(temporary) / model)
+        change(Path(temporary))
+        setting(f'name: "{name}"', instead_of=f'name: "{model}"', model=model)(Path(temporary))
+        shutil.move(folder, to / name)
+
+
+def refused(command: Command) -> str:
+    """What it says, once it has ended and left nothing."""
+    assert command.process.wait(STOPPED_S) == 2
+    assert list(command.temporary.iterdir()) == []
+    assert command.processes() == {}
+    return command.process.stderr.read()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (break_graph, "'text_encoder' .*broken/text_encoder/1/model.onnx failed:Protobuf parsing failed"),
-        (break_input_name, r"'audio_encoder' .* config.pbtxt declares 'wave' tensor\(float\), but the graph has"),
         (break_syntax, r'no field named "nam"\.\n.*broken/audio_encoder/config\.pbtxt'),
-        (setting(NPU), "'audio_encoder' .*unknown Execution Accelerator 'npu' is requested"),
-        *(
-            (setting(parameter(key, value)), f"'audio_encoder' .*parameter {key} is '?{value}'?, expected {expected}")
-            for key, value, expected in [
-                ("intra_op_thread_count", "two", "a whole number"),
-                ("inter_op_thread_count", "", "a whole number"),
-                ("intra_op_thread_count", "99999999999", "a whole number of 32 bits"),
-                ("execution_mode", "2", "0 or 1"),
-                ("enable_mem_arena", "maybe", "true or false"),
-                ("enable_mem_pattern", "2", "true or false"),
-            ]
-        ),
-        *(
-            (setting(new, instead_of=old, model=model), f"{model!r} .*declares {declared}, but the graph has {graph}")
-            for model, old, new, declared, graph in [
-                ("audio_encoder", A_WINDOW, "dims: [ 8000 ]", r"'waveform' as .*\[8000\]", r"\[-1, 16000\]"),
-                ("audio_encoder", A_WINDOW, "dims: [ -1 ]", r"'waveform' as .*\[-1\]", r"\[-1, 16000\]"),
-                ("audio_encoder", A_WINDOW, "dims: [ 1, 16000 ]", r"'waveform' as .*\[1, 16000\]", r"\[-1, 16000\]"),
-                (
-                    "audio_encoder",
-                    "max_batch_size: 8",
-                    "max_batch_size: 0",
-                    r"'waveform' as \[16000\]",
-                    r"\[-1, 16000\]",
-                ),
-                ("text_encoder", "dims: [ 16 ]", "dims: [ -1 ]", r"'embedding' as .*\[-1\]", r"\[-1, 16\]"),
-            ]
-        ),
         (remove_a_step, "ensemble text_embedding contains models that are not available or ambiguous: text_encoder"),
         (remove_whom_a_model_calls, "broken has audio_embedding but not audio_encoder, which audio_embedding calls"),
-        (remove_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: No such file"),
-        (cut_the_vocabulary, "cannot read the tokenizer .*broken/text_tokenizer/1/tokenizer.json: EOF while parsing"),
     ],
 )
 def test_a_broken_model_is_named_with_tritons_own_reason(
@@ -420,13 +407,63 @@ def test_a_broken_model_is_named_with_tritons_own_reason(
 ) -> None:
     broken = shutil.copytree(tiny_repository, tmp_path / "broken")
     damage(broken)
-    command = serve("--repository", broken, *FREE)
-    assert command.process.wait(STOPPED_S) == 2
-    error = command.process.stderr.read()
+    error = refused(serve("--repository", broken, *FREE))
     assert re.search(message, error), error
     assert len(error.splitlines()) <= 3
-    assert list(command.temporary.iterdir()) == []
-    assert command.processes() == {}
+
+
+BROKEN: list[tuple[str, Callable[[Path], None], str]] = [  # model, damage, and what is said of it after its name
+    ("audio_encoder", break_input_name, r" .* config.pbtxt declares 'wave' tensor\(float\), but the graph has"),
+    ("audio_encoder", setting(NPU), " .*unknown Execution Accelerator 'npu' is requested"),
+    *(
+        ("audio_encoder", setting(parameter(key, value)), f" .*parameter {key} is '?{value}'?, expected {expected}")
+        for key, value, expected in [
+            ("intra_op_thread_count", "two", "a whole number"),
+            ("inter_op_thread_count", "", "a whole number"),
+            ("intra_op_thread_count", "99999999999", "a whole number of 32 bits"),
+            ("execution_mode", "2", "0 or 1"),
+            ("enable_mem_arena", "maybe", "true or false"),
+            ("enable_mem_pattern", "2", "true or false"),
+        ]
+    ),
+    *(
+        (model, setting(new, instead_of=old, model=model), f" .*declares {declared}, but the graph has {graph}")
+        for model, old, new, declared, graph in [
+            ("audio_encoder", A_WINDOW, "dims: [ 8000 ]", r"'waveform' as .*\[8000\]", r"\[-1, 16000\]"),
+            ("audio_encoder", A_WINDOW, "dims: [ -1 ]", r"'waveform' as .*\[-1\]", r"\[-1, 16000\]"),
+            ("audio_encoder", A_WINDOW, "dims: [ 1, 16000 ]", r"'waveform' as .*\[1, 16000\]", r"\[-1, 16000\]"),
+            ("audio_encoder", "max_batch_size: 8", "max_batch_size: 0", r"'waveform' as \[16000\]", r"\[-1, 16000\]"),
+            ("text_encoder", "dims: [ 16 ]", "dims: [ -1 ]", r"'embedding' as .*\[-1\]", r"\[-1, 16\]"),
+        ]
+    ),
+    *(
+        (
+            "text_tokenizer",
+            damage,
+            rf".*cannot read the tokenizer .*/models/text_tokenizer_\d+/1/tokenizer.json: {reason}",
+        )
+        for damage, reason in [(remove_the_vocabulary, "No such file"), (cut_the_vocabulary, "EOF while parsing")]
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def said_of_broken(triton: Server, tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """Of each of `BROKEN`, the lines that name it, where all of them lie in one repository."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "models").mkdir()
+    names = [f"{model}_{number}" for number, (model, _, _) in enumerate(BROKEN, start=100)]
+    for name, (model, damage, _) in zip(names, BROKEN, strict=True):
+        copy_as(name, model, repository=tiny_repository, to=folder / "models", change=damage)
+    lines = refused(Command(folder / "temporary", "--repository", folder / "models", *FREE)).splitlines()
+    assert len(lines) <= 1 + 2 * len(BROKEN)  # as of one, at most
+    return [[line for line in lines if f"'{name}'" in line] for name in names]
+
+
+@pytest.mark.parametrize("place", range(len(BROKEN)))
+def test_of_many_broken_models_each_is_named_with_its_reason(said_of_broken: list[list[str]], place: int) -> None:
+    model, _, message = BROKEN[place]
+    assert any(re.search(f"'{model}_{100 + place}'{message}", line) for line in said_of_broken[place]), said_of_broken
 
 
 def test_what_the_cpp_backend_takes_is_taken(tiny_repository: Path, tmp_path: Path, triton: Server) -> None:
@@ -442,24 +479,20 @@ def test_what_the_cpp_backend_takes_is_taken(tiny_repository: Path, tmp_path: Pa
         ],
         "text_encoder": [setting("dims: [ 7 ]", instead_of="dims: [ -1 ]", model="text_encoder")],
     }
-    unbatched = tmp_path / "unbatched" / "audio_encoder"
-    shutil.copytree(tiny_repository / "audio_encoder", unbatched)
-    setting("max_batch_size: 0", instead_of="max_batch_size: 8")(unbatched.parent)
-    setting("dims: [ -1, 16 ]", instead_of="dims: [ 16 ]")(unbatched.parent)
-    setting("dims: [ 3, 16000 ]", instead_of=A_WINDOW)(unbatched.parent)
-    names = {"unbatched": unbatched}
-    (tmp_path / "repository").mkdir()
+
+    def unbatch(repository: Path) -> None:
+        setting("max_batch_size: 0", instead_of="max_batch_size: 8")(repository)
+        setting("dims: [ -1, 16 ]", instead_of="dims: [ 16 ]")(repository)
+        setting("dims: [ 3, 16000 ]", instead_of=A_WINDOW)(repository)
+
+    copy_as("unbatched", "audio_encoder", repository=tiny_repository, to=tmp_path, change=unbatch)
     for model, changes in variants.items():
         for number, change in enumerate(changes):
-            folder = tmp_path / str(number) / model
-            shutil.copytree(tiny_repository / model, folder)
-            change(folder.parent)
-            names[f"{model}_{number}"] = folder
-    for name, folder in names.items():
-        setting(f'name: "{name}"', instead_of=f'name: "{folder.name}"', model=folder.name)(folder.parent)
-        folder.rename(tmp_path / "repository" / name)
-    with running_server(tmp_path / "repository", ports=Ports(0, 0, 0)) as server:
-        assert {model["name"] for model in server.models()} == names.keys()
+            copy_as(f"{model}_{number}", model, repository=tiny_repository, to=tmp_path, change=change)
+    names = {folder.name for folder in tmp_path.iterdir()}
+    assert len(names) == 1 + sum(map(len, variants.values()))
+    with running_server(tmp_path, ports=Ports(0, 0, 0)) as server:
+        assert {model["name"] for model in server.models()} == names
         assert [model["max_batch_size"] for model in server.models()].count(0) == 1
 
 

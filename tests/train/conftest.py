@@ -26,6 +26,12 @@ def few_words() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def python(commands: Path) -> Path:
+    """What to start for another process that trains."""
+    return commands / "python"
+
+
+@pytest.fixture(scope="session")
 def tiny_text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face BERT folder with the same random weights each time and a WordPiece tokenizer of a few words."""
     folder = tmp_path_factory.mktemp("bert")

@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -16,7 +15,7 @@ def find_port() -> int:
         return free.getsockname()[1]
 
 
-def start_processes(size: int, command: list[str]) -> list[subprocess.Popen[str]]:
+def start_processes(size: int, command: list[str], *, python: Path) -> list[subprocess.Popen[str]]:
     """Start Python `size` times with the environment that torchrun gives; what they say is to be read from `stderr`."""
     port = find_port()
 
@@ -30,18 +29,18 @@ def start_processes(size: int, command: list[str]) -> list[subprocess.Popen[str]
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
         }
-        return subprocess.Popen([sys.executable, *command], env=environment, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen([python, *command], env=environment, stderr=subprocess.PIPE, text=True)
 
     return [start(rank) for rank in range(size)]
 
 
-def start_nodes(count: int, command: list[str]) -> list[subprocess.Popen[str]]:
+def start_nodes(count: int, command: list[str], *, python: Path) -> list[subprocess.Popen[str]]:
     """Start torchrun once for each machine of a cluster, all of them here, with a process each."""
     options = ["--nnodes", str(count), "--nproc-per-node", "1", "--rdzv-endpoint", f"127.0.0.1:{find_port()}"]
     options += ["--rdzv-backend", "c10d", "--monitor-interval", "1"]
 
     def start(node: int) -> subprocess.Popen[str]:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", *options, "--node-rank", str(node)]
+        torchrun = [str(python), "-m", "torch.distributed.run", *options, "--node-rank", str(node)]
         environment = {**os.environ, **ENVIRONMENT}
         return subprocess.Popen([*torchrun, *command], env=environment, stderr=subprocess.PIPE, text=True)
 

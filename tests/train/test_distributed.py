@@ -51,13 +51,14 @@ def errors_of(started: list[subprocess.Popen[str]]) -> list[str]:
 
 
 def test_a_run_on_two_machines_that_loses_a_process_goes_on_to_the_same_weights(
-    tones: Path, tiny_overrides: list[str], tmp_path: Path, script: Path
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, script: Path, python: Path
 ):
     arguments = ["starter", "--data", str(tones), "--set", *tiny_overrides, *SETTINGS, "--out"]
-    whole = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "whole")])
-    killed = start_nodes(2, [str(script), FIRST_OF_EPOCH_2, "SIGKILL", "60", *arguments, str(tmp_path / "killed")])
+    whole = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "whole")], python=python)
+    command = [str(script), FIRST_OF_EPOCH_2, "SIGKILL", "60", *arguments, str(tmp_path / "killed")]
+    killed = start_nodes(2, command, python=python)
     errors = errors_of(killed)
-    assert all(process.returncode for process in killed)
+    assert all(process.returncode for process in killed), errors
     said = [line for text in errors for line in text.splitlines() if line.startswith("error: ")]
     assert said == [
         "error: another process of this run has ended; read the output of that process, or of torchrun on its machine, "
@@ -65,7 +66,7 @@ def test_a_run_on_two_machines_that_loses_a_process_goes_on_to_the_same_weights(
     ]
     assert torch.load(tmp_path / "killed/last.pt", weights_only=True)["epoch"] == 1
 
-    resumed = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "killed"), "--resume"])
+    resumed = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "killed"), "--resume"], python=python)
     errors = errors_of([*whole, *resumed])
     assert not any(process.returncode for process in (*whole, *resumed)), errors
     one, other = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "killed"))
@@ -76,11 +77,12 @@ def test_a_run_on_two_machines_that_loses_a_process_goes_on_to_the_same_weights(
 
 
 def test_a_process_that_falls_silent_is_waited_for_no_longer_than_it_takes_to_be_sure(
-    tones: Path, tiny_overrides: list[str], tmp_path: Path, script: Path
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, script: Path, python: Path
 ):
     """As where a machine loses its power: no connection is closed."""
     arguments = ["starter", "--data", str(tones), "--set", *tiny_overrides, *SETTINGS, "--out", str(tmp_path / "run")]
-    first, silent = start_processes(2, [str(script), FIRST_OF_EPOCH_2, "SIGSTOP", "3", *arguments])
+    command = [str(script), FIRST_OF_EPOCH_2, "SIGSTOP", "3", *arguments]
+    first, silent = start_processes(2, command, python=python)
     try:
         (errors,) = errors_of([first])
         assert silent.poll() is None
@@ -92,7 +94,7 @@ def test_a_process_that_falls_silent_is_waited_for_no_longer_than_it_takes_to_be
     assert "Traceback" not in errors
 
 
-def test_processes_that_are_slower_than_others_are_waited_for(tmp_path: Path):
+def test_processes_that_are_slower_than_others_are_waited_for(tmp_path: Path, python: Path):
     """The first validates while the others wait, or have gone."""
     (tmp_path / "slow.py").write_text(
         "import time\n"
@@ -106,7 +108,7 @@ def test_processes_that_are_slower_than_others_are_waited_for(tmp_path: Path):
         "    time.sleep(2)\n"
         "distributed.leave_world(world)\n"
     )
-    started = start_processes(2, [str(tmp_path / "slow.py")])
+    started = start_processes(2, [str(tmp_path / "slow.py")], python=python)
     errors = errors_of(started)
     assert [process.returncode for process in started] == [0, 0], errors
 

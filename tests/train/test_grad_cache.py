@@ -172,9 +172,9 @@ leave_world(world)
 """
 
 
-def test_two_processes_train_as_one(tones: Path, overrides: list[str], tmp_path: Path):
+def test_two_processes_train_as_one(tones: Path, overrides: list[str], tmp_path: Path, python: Path):
     arguments = ["mulan_ast", "--data", str(tones), "--set", *overrides, "--out"]
-    started = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "two")])
+    started = start_processes(2, ["-m", "train", *arguments, str(tmp_path / "two")], python=python)
     assert main([*arguments, str(tmp_path / "one")]) == 0
     errors = [process.communicate(timeout=120)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], errors
@@ -208,10 +208,10 @@ def test_processes_wait_for_a_long_validation(monkeypatch: pytest.MonkeyPatch):
     assert asked["timeout"].total_seconds() >= 3_600
 
 
-def test_two_processes_give_the_gradients_of_one(tmp_path: Path):
+def test_two_processes_give_the_gradients_of_one(tmp_path: Path, python: Path):
     (tmp_path / "worker.py").write_text(WORKER)
     command = [str(tmp_path / "worker.py"), str(tmp_path)]
-    started = [*start_processes(1, command), *start_processes(2, command)]
+    started = [*start_processes(1, command, python=python), *start_processes(2, command, python=python)]
     errors = [process.communicate(timeout=120)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], errors
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))

@@ -3,7 +3,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from io import StringIO
@@ -88,7 +87,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 def test_a_run_killed_again_and_again_resumes_to_the_same_weights(
-    tones: Path, tiny_overrides: list[str], tmp_path: Path
+    tones: Path, tiny_overrides: list[str], tmp_path: Path, python: Path
 ):
     train(load_recipe("starter", overrides=tiny_overrides), manifest=tones, run=tmp_path / "whole")
 
@@ -97,7 +96,7 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_weights(
     kills = [random.randint(6, 9), random.randint(0, 4), random.randint(5, 9)]
     for steps in kills:
         resume = ["--resume"] if (tmp_path / "killed" / "last.pt").exists() else []
-        child = subprocess.run([sys.executable, "-c", KILLED_AT_A_STEP, str(steps), *command, *resume], check=False)
+        child = subprocess.run([python, "-c", KILLED_AT_A_STEP, str(steps), *command, *resume], check=False)
         assert child.returncode == -signal.SIGKILL
     assert main([*command, "--resume"]) == 0
 
