@@ -49,9 +49,10 @@ def test_principal_components(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-4)
 
 
-def test_umap() -> None:
+def test_umap(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("umap") is None:
         pytest.skip("umap-learn is not installed: needs the extra [web]")
+    monkeypatch.setenv("NUMBA_OPT", "0")  # for 90 points, compiling takes all the time
     vectors = grouped(90)
     points, method = lay_out_apart(vectors)
     assert (method, points.shape, np.abs(points).max()) == ("umap", (90, 2), pytest.approx(1))

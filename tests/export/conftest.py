@@ -13,7 +13,6 @@ import soundfile
 import torch
 from onnx import numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from export.sources import AudioWindow
 from export.towers import export_audio, export_text, type_float16
@@ -74,6 +73,8 @@ def lived_in_model(config: Config = CONFIG) -> DualEncoder:
 @pytest.fixture(scope="session", autouse=True)
 def operators_are_read_once() -> Iterator[None]:
     """torch reads all operators of ONNX Script from their sources: without this at each export, for half a second."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry  # imports sympy and more, so not before
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
         yield
