@@ -205,8 +205,10 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
                 problem = "the library holds no tracks; add some with `music-search add`"
             elif query.get("names") == "only":
                 problem = "nothing found: no title, artist or album matches; leave out --names only to search by sound"
-            else:
+            elif options.where or options.offset:
                 problem = "nothing found: no track fits --where, or --offset is beyond the last hit"
+            else:  # as after a repair that kept the tracks and not their vectors
+                problem = "nothing found: no track has a vector; run `music-search add` with their folders"
             print(f"music-search: {problem}", file=sys.stderr)
         _show(ms, hits, options)
     return 0

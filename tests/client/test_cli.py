@@ -6,6 +6,7 @@ import pty
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,16 @@ def test_a_missing_library_is_an_error_and_stays_missing(run, tmp_path: Path, co
     assert (status, out) == (2, "")
     assert err == f"music-search: no library at {library}: make one with `music-search add {library} PATH...`\n"
     assert not library.exists()
+
+
+def test_a_library_that_lost_its_vectors_says_what_to_do(run, library: Path) -> None:
+    with sqlite3.connect(library / "catalogue.sqlite3") as db:
+        db.execute("UPDATE vectors SET vector = zeroblob(4)")
+    db.close()
+    assert "lacking" in run("verify", library, "--repair", "--json")[1]
+    status, out, err = run("search", library, "low", "--json")
+    assert (status, json.loads(out)) == (0, [])
+    assert err == "music-search: nothing found: no track has a vector; run `music-search add` with their folders\n"
 
 
 def test_errors_are_one_line(run, library: Path, tmp_path: Path) -> None:
