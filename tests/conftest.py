@@ -1,5 +1,6 @@
 """Fixtures that more than one room uses."""
 
+import gc
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all that was imported, and most of its rounds: a sixth of the time of an export."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
