@@ -15,7 +15,7 @@ LIBRARY = $(MODEL).library
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
 
-# Workers with a thread of arithmetic each, one more than two cores, as a third of the time is waiting. A file stays in one
+# Workers with a thread of arithmetic each, one more than two cores, as tests of servers and browsers wait. A file stays in one
 # of them, with the servers and models that it shares. The longest files come first (tests/conftest.py), not those with most tests.
 test: $(VENV)/.all wheels debian
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
