@@ -42,8 +42,8 @@ def test_training_learns_what_the_captions_say(run: Path):
 
 def test_the_best_epoch_is_kept(run: Path):
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    _, last_best = max((m["val_text_to_audio"]["R@10"], m["epoch"]) for m in metrics)
-    assert load_checkpoint(run / "ckpt.pt").metrics["epoch"] == last_best
+    *_, best = max((m["val_text_to_audio"]["R@10"], m["val_text_to_audio"]["mAP@10"], m["epoch"]) for m in metrics)
+    assert load_checkpoint(run / "ckpt.pt").metrics["epoch"] == best
 
 
 def test_the_checkpoint_says_where_it_comes_from(run: Path):
@@ -394,9 +394,10 @@ def test_rows_without_captions_train_beside_captioned_ones(
     checkpoint = train(config, manifest=bare, run=tmp_path / "run")
     first, second = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
     assert (first["step"], second["step"]) == (5, 10)  # all 40 rows
-    # Of the 10 with captions R@10 is always 1, and of equal epochs the last is kept.
-    assert first["val_text_to_audio"]["R@10"] == second["val_text_to_audio"]["R@10"] == 1
-    assert load_checkpoint(checkpoint).metrics["epoch"] == 2
+    # Of the 10 with captions R@10 is always 1; then mAP@10 decides.
+    both = [metrics["val_text_to_audio"] for metrics in (first, second)]
+    assert both[0]["R@10"] == both[1]["R@10"] == 1
+    assert load_checkpoint(checkpoint).metrics["epoch"] == 1 + (both[1]["mAP@10"] >= both[0]["mAP@10"])
 
 
 def test_a_run_needs_captions_to_train_and_to_validate(tones: Path, tiny_overrides: list[str], tmp_path: Path):
