@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ _MOST = 4
 _RESTS_S = 3.0  # a player that has not read for so long has a full buffer; it sends a new request when it needs more
 _LOOKS_AGAIN_S = 0.05
 _READ_BYTES = 1 << 16
+_KILLED = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows SIGTERM does that
 _PROGRAM = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # importing the package would be slow
 
 log = logging.getLogger(__name__)
@@ -154,6 +156,8 @@ async def _start() -> asyncio.subprocess.Process | None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
+    # `process.kill()` would look whether it has ended. Where it has, asyncio then misses its end, and prints a warning.
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, _KILLED)
     await process.wait()

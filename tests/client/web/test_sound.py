@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from mutagen.mp4 import MP4, MP4Cover
 from mutagen.oggvorbis import OggVorbis
 from starlette.testclient import TestClient
 
-from client.web import mp3
+from client.web import mp3, transcoding
 from client.web.covers import read_cover
 from client.web.kinds import media_type_of, read_kind
 from client.web.problems import Problem
@@ -286,3 +287,20 @@ def test_what_is_no_file_any_more_is_not_opened(page: TestClient, ids: dict[str,
     finally:
         path.unlink()
         kept.rename(path)
+
+
+def test_the_end_of_a_process_that_ended_by_itself_is_not_missed(caplog: pytest.LogCaptureFixture) -> None:
+    async def end_one() -> int:
+        process = await transcoding._start()
+        assert process is not None
+
+        def reap() -> None:
+            raise AssertionError("Popen looked whether it has ended")
+
+        process._transport._proc.poll = reap  # type: ignore[attr-defined]
+        await transcoding._end(process)
+        await transcoding._end(process)
+        return process.returncode
+
+    assert asyncio.run(end_one()) == -signal.SIGKILL
+    assert not caplog.records
