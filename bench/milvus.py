@@ -7,22 +7,22 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.processes import seconds
 from client import LibraryError
 from client.encoders import EncoderSpec
 from client.index.fields import Value
 from client.index.maintenance import import_to_milvus
 from client.index.milvus import MilvusStore
 from client.index.milvus_entities import to_label
-from client.index.parquet import write_part
+from client.index.parquet import id_of, write_part
 from client.index.records import FileState, NewTrack, TrackVectors
 from client.index.store import open_index, open_milvus
 
@@ -65,11 +65,11 @@ def _measure(uri: str, folder: Path, tracks: int) -> str:
     parquet_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     queries = _draw(tracks, QUERIES)
     filters = _find_best(queries, tracks)
-    filled_s = _seconds(lambda: import_to_milvus(folder, uri, progress=False))
+    filled_s = seconds(lambda: import_to_milvus(folder, uri, progress=False))
     with closing(open_milvus(uri, create=None)) as store:
         at_once = _search(store, queries, filters)
-        again_s = _seconds(lambda: import_to_milvus(folder, uri, progress=False))
-        settled_s = _seconds(lambda: _settle(store, tracks))
+        again_s = seconds(lambda: import_to_milvus(folder, uri, progress=False))
+        settled_s = seconds(lambda: _settle(store, tracks))
         settled = _search(store, queries, filters)
         version = store.client.get_server_version()
         kind = store.vector_index()
@@ -102,7 +102,7 @@ class _Filter(NamedTuple):
 def _find_best(queries: NDArray[np.float32], tracks: int) -> list[_Filter]:
     vectors = np.concatenate([_draw(first, min(PART, tracks - first)) for first in range(0, tracks, PART)])
     draws = np.concatenate([_draws(first, min(PART, tracks - first)) for first in range(0, tracks, PART)])
-    labels = np.array([to_label(_track_id(row)) for row in range(tracks)], np.int64)
+    labels = np.array([to_label(id_of(_path(row))) for row in range(tracks)], np.int64)
 
     def best_of(fits: NDArray[np.bool_]) -> list[set[int]]:
         those, fitting = labels[fits], vectors[fits]
@@ -148,12 +148,6 @@ def _loaded(store: MilvusStore) -> int:
     return sum(segment.num_rows for segment in segments if segment.index_name == "vector")
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started_at = time.perf_counter()
-    work()
-    return time.perf_counter() - started_at
-
-
 # -- the tracks ----------------------------------------------------------------------------------------
 
 
@@ -194,8 +188,3 @@ def _new_tracks(first: int, rows: int) -> list[NewTrack]:
 
 def _path(row: int) -> str:
     return f"/music/{row}.flac"
-
-
-def _track_id(row: int) -> str:
-    """The id of the track in a part; see `client.index.parquet`."""
-    return blake2b(_path(row).encode(), digest_size=8).hexdigest()

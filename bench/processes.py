@@ -1,7 +1,8 @@
-"""Work that is measured in a process of its own."""
+"""Measuring work: the seconds and the memory that it takes, in a process of its own where that matters."""
 
 import multiprocessing
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -30,3 +31,10 @@ def memory_mb(kind: str) -> float:
     """This process's memory by the kernel: "VmRSS" is resident, "RssAnon" of that without files, "VmHWM" the peak."""
     (kilobytes,) = re.findall(rf"{kind}:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) / 1e3
+
+
+def seconds(work: Callable[..., object], *arguments: object) -> float:
+    """The seconds that a call takes."""
+    started_at = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started_at

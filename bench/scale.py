@@ -2,13 +2,13 @@
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from bench.processes import seconds
 from client.index.catalogue import Catalogue
 from client.index.fields import Value
 from client.index.maintenance import export_library, export_to_parquet, import_library
@@ -36,7 +36,7 @@ def _exchange(folder: Path) -> str:
     for run in range(RUNS):
         for name, export in ways.items():
             file = folder / f"{run} {name}"
-            taken_s = [_seconds(export, file), _seconds(import_library, file, folder / f"{run} of {name}")]
+            taken_s = [seconds(export, file), seconds(import_library, file, folder / f"{run} of {name}")]
             rates[name].append((TRACKS / taken_s[0], TRACKS / taken_s[1]))
     lines = ["| file | export, tracks/s | import, tracks/s | bytes a track |", "|---|---|---|---|"]
     for name, found in rates.items():
@@ -45,14 +45,9 @@ def _exchange(folder: Path) -> str:
     return (
         f"`music-search export` and `import` of {TRACKS:,} made-up tracks of {WINDOWS} windows and {DIM} numbers: "
         f"medians of {RUNS} runs that alternate. Parquet is a table that other programs read; the other file is "
-        "SQLite's, which is copied as a whole, and checked when it is read.\n\n" + "\n".join(lines)
+        "SQLite's, which is copied as a whole, and checked when it is written and when it is read.\n\n"
+        + "\n".join(lines)
     )
-
-
-def _seconds(work: Callable[..., object], *arguments: Path) -> float:
-    started_at = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - started_at
 
 
 def _make_library(folder: Path) -> None:

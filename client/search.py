@@ -27,7 +27,7 @@ from .index import browse
 from .index.browse import Facet, Glance, Suggestion
 from .index.catalogue import Catalogue
 from .index.fields import Value
-from .index.records import Model, Track
+from .index.records import Model, Track, has_gone_over
 from .index.store import Index, Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper
@@ -187,10 +187,7 @@ class MusicSearch:
             with self._lock:  # waits for short writes of other threads
                 stack.enter_context(self._writing())
                 if not self._catalogue.is_current():
-                    raise ModelMismatch(
-                        f"{self._catalogue.name} now uses another model than {self._catalogue.model.name}: "
-                        "open it again with its new model"
-                    )
+                    raise has_gone_over(self._catalogue.name, self._catalogue.model)
                 ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
                 # The probes are stored before the tracks because the add may be stopped before its end.
                 if (found.files or found.listings) and not len(self._catalogue.probes()):

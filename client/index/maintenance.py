@@ -243,19 +243,9 @@ def import_to_milvus(
         raise LibraryError(f"{source} is not a Parquet file: import it into a folder, then export that folder to {uri}")
     parquet = _open_parquet(source)
     sources = parts_of(source) if source.is_dir() else [source]
-    parts = [parquet.read_part(path) for path in sources]
+    parts = parquet.read_parts(sources)
     model: Model = parts[0].model
-    paths: set[str] = set()
-    for path, part in zip(sources, parts, strict=True):
-        before = len(paths)
-        paths.update(part.paths)
-        if len(paths) < before + len(part.paths):
-            raise LibraryError(f"{path} has the path of another row: each may be there once; export the library again")
-        if part.model != model:
-            raise LibraryError(
-                f"{path} was made with the model {part.model.name} ({part.model.fingerprint}), but {sources[0]} with "
-                f"{model.name} ({model.fingerprint}): one library has one model"
-            )
+    paths = {path for part in parts for path in part.paths}
 
     def groups() -> Iterator[list[tuple[Track, TrackVectors]]]:
         for path in sources:

@@ -270,11 +270,15 @@ def write_part(
     _write(rows, rest, path, total=len(tracks), spec=spec, progress=False)
 
 
+def id_of(path: str) -> str:
+    """The id of a track in a part, of which several processes write some without a catalogue."""
+    return blake2b(path.encode(), digest_size=8).hexdigest()
+
+
 def _row_of_part(number: int, track: NewTrack) -> _Row:
     file, made = track.file, track.vectors
-    track_id = blake2b(file.path.encode(), digest_size=8).hexdigest()
     facts = (
-        *(number, track_id, file.path, file.size, file.mtime_ns, file.ctime_ns, file.content_hash),
+        *(number, id_of(file.path), file.path, file.size, file.mtime_ns, file.ctime_ns, file.content_hash),
         *(float(track.duration_s), to_json(track.metadata), "{}", 0, track.warning),
     )
     return _made_row(
@@ -381,7 +385,6 @@ def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
     for source in sources:
         with _opened(source) as file:
             rest, tracks = _read_rest(file, source=source)
-            _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
             if not models:
                 models = [model._replace(vectors=0, pairs=0) for model in rest.models]
                 for name, value in (("library_id", secrets.token_hex(16)), ("model", str(rest.own))):
@@ -389,10 +392,7 @@ def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
                 for model in models:
                     _insert(db, "models", model._asdict())  # triggers count the vectors as they are inserted
             elif models != [model._replace(vectors=0, pairs=0) for model in rest.models]:
-                raise LibraryError(
-                    f"{source} was made with the model {rest.models[0].name} ({rest.models[0].fingerprint}), but "
-                    f"{sources[0]} with {models[0].name} ({models[0].fingerprint}): one library has one model"
-                )
+                raise _has_another_model(source, rest.models[0], first=sources[0], model=models[0])
             for one in rest.probes:
                 _insert(db, "probes", one._asdict())
             for row in rest.failed:
@@ -438,7 +438,6 @@ def read_part(source: Path) -> Part:
     """
     with _opened(source) as file:
         rest, tracks = _read_rest(file, source=source)
-        _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
         with _translated(source):
             paths = file.read(columns=["path"]).column("path").to_pylist()
     if len(paths) != tracks:
@@ -449,6 +448,32 @@ def read_part(source: Path) -> Part:
     return Part(Model(own.name, own.fingerprint, own.embedding_dim), paths, failed, probes)
 
 
+def read_parts(sources: Sequence[Path]) -> list[Part]:
+    """Read which files the parts of one library were made from.
+
+    Raises:
+        LibraryError: a file is not a sound export, or a part has a track or a model that does not fit the others.
+    """
+    parts: list[Part] = []
+    paths: set[str] = set()
+    for source in sources:
+        part = read_part(source)
+        if not paths.isdisjoint(part.paths) or len(set(part.paths)) < len(part.paths):
+            raise LibraryError(f"{source} has the path of another row, but each must be unique; {_AGAIN}")
+        if parts and part.model != parts[0].model:
+            raise _has_another_model(source, part.model, first=sources[0], model=parts[0].model)
+        paths.update(part.paths)
+        parts.append(part)
+    return parts
+
+
+def _has_another_model(source: Path, own: Model | _Model, *, first: Path, model: Model | _Model) -> LibraryError:
+    return LibraryError(
+        f"{source} was made with the model {own.name} ({own.fingerprint}), but {first} with {model.name} "
+        f"({model.fingerprint}): one library has one model"
+    )
+
+
 def read_tracks(source: Path) -> Iterator[list[tuple[Track, TrackVectors]]]:
     """Read the tracks that the library's model has embedded, with their vectors, at most a thousand at a time.
 
@@ -457,7 +482,6 @@ def read_tracks(source: Path) -> Iterator[list[tuple[Track, TrackVectors]]]:
     """
     with _opened(source) as file:
         rest, tracks = _read_rest(file, source=source)
-        _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
         own = rest._replace(models=[model for model in rest.models if model.number == rest.own])
         for group in _read_checked(file, own, tracks=tracks, source=source):
             yield [_to_track(row, row.made[own.own]) for row in group if row.made]
@@ -505,7 +529,7 @@ def _translated(source: Path) -> Iterator[None]:
 
 
 def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
-    """The data that belongs to no track, and the number of tracks."""
+    """The data that belongs to no track, and the number of tracks; the columns are checked."""
     found = file.metadata.metadata or {}
     if _ABOUT.encode() not in found:
         raise LibraryError(
@@ -523,7 +547,9 @@ def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
         )
     probes = [_Probes(**one)._replace(vectors=base64.b64decode(one["vectors"])) for one in said["probes"]]
     failed = [tuple(one[name] for name in _FAILED) for one in said["failed"]]
-    return _Rest(said["model"], [_Model(**model) for model in said["models"]], probes, failed), said["tracks"]
+    rest = _Rest(said["model"], [_Model(**model) for model in said["models"]], probes, failed)
+    _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
+    return rest, said["tracks"]
 
 
 def _check_columns(found: pa.Schema, *, expected: Mapping[str, pa.DataType], source: Path) -> None:

@@ -34,7 +34,7 @@ from client.index.maintenance import (
 from client.index.records import FailedFile, Model
 from client.index.store import open_store
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
-from tests.client.test_stores import milvus_address
+from tests.client.test_stores import fail_at_the_third_copy, milvus_address
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: needs the extra [parquet]", exc_type=ImportError)
 pq = pytest.importorskip("pyarrow.parquet")
@@ -166,18 +166,8 @@ def test_a_collection_of_milvus(lived_in: Path, tmp_path: Path) -> None:
 def test_into_milvus(lived_in: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address, moved = milvus_address(tmp_path), {"/music": "/mnt/songs"}
     monkeypatch.setattr(parquet, "ROWS", 16)
-    from client.index.milvus import MilvusStore
-
-    put, calls = MilvusStore.put_copies, []
-
-    def fails_at_the_third(store: MilvusStore, tracks: list) -> int:
-        calls.append(len(tracks))
-        if len(calls) == 3:
-            raise LibraryError("the server went away")
-        return put(store, tracks)
-
     with monkeypatch.context() as patch:
-        patch.setattr(MilvusStore, "put_copies", fails_at_the_third)
+        calls = fail_at_the_third_copy(patch)
         with pytest.raises(LibraryError, match="went away"):
             import_to_milvus(exported, address, moved=moved, progress=False)
     written = sum(calls[:2])

@@ -408,13 +408,10 @@ def exported(tmp_path: Path) -> tuple[catalogue.Catalogue, str]:
     return source, address
 
 
-def test_export_goes_on_where_it_was_and_follows_changes(
-    exported: tuple[catalogue.Catalogue, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fail_at_the_third_copy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the third group of tracks that is copied into Milvus fail; how many each had."""
     from client.index.milvus import MilvusStore
 
-    source, address = exported
-    monkeypatch.setattr("client.index.maintenance._COPIED_AT_ONCE", 8)
     put, calls = MilvusStore.put_copies, []
 
     def fails_at_the_third(store: MilvusStore, tracks: list) -> int:
@@ -424,6 +421,15 @@ def test_export_goes_on_where_it_was_and_follows_changes(
         return put(store, tracks)
 
     monkeypatch.setattr(MilvusStore, "put_copies", fails_at_the_third)
+    return calls
+
+
+def test_export_goes_on_where_it_was_and_follows_changes(
+    exported: tuple[catalogue.Catalogue, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, address = exported
+    monkeypatch.setattr("client.index.maintenance._COPIED_AT_ONCE", 8)
+    calls = fail_at_the_third_copy(monkeypatch)
     with pytest.raises(LibraryError, match="went away"):
         export_to_milvus(source.folder, address, progress=False)
     assert calls == [8, 8, 8]  # no more than that is in memory
