@@ -46,6 +46,27 @@ def test_the_best_epoch_is_kept(run: Path):
     assert load_checkpoint(run / "ckpt.pt").metrics["epoch"] == best
 
 
+@pytest.mark.parametrize(
+    ("r10", "map10", "kept"),
+    [([0.5, 0.9, 0.9], [0.9, 0.2, 0.1], 2), ([1, 1, 1], [0.5, 0.7, 0.6], 2), ([1, 1, 1], [0.7, 0.7, 0.6], 2)],
+    ids=["R@10 first", "then mAP@10", "then the later epoch"],
+)
+def test_the_best_epoch_is_that_with_the_highest_r10_then_map10(
+    r10: list[float],
+    map10: list[float],
+    kept: int,
+    *,
+    tones: Path,
+    tiny_overrides: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = iter({"R@10": one, "mAP@10": other} for one, other in zip(r10, map10, strict=True))
+    monkeypatch.setattr(loop, "_validate", lambda *_, **named: next(scores))
+    config = load_recipe("starter", overrides=[*tiny_overrides, *TWO_STEPS, "optim.epochs=3"])
+    assert load_checkpoint(train(config, manifest=tones, run=tmp_path / "run")).metrics["epoch"] == kept
+
+
 def test_the_checkpoint_says_where_it_comes_from(run: Path):
     checkpoint = load_checkpoint(run / "ckpt.pt")
     assert checkpoint.provenance["seed"] == 0
