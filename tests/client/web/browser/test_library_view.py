@@ -118,7 +118,7 @@ def test_the_last_job_stands_first(open_page: "Callable[..., Page]", tmp_path: P
     for number in range(7):
         (tmp_path / str(number)).mkdir()
         add(page, tmp_path / str(number))
-        expect(page.locator(".job").first).to_contain_text(str(tmp_path / str(number)))
+        expect(page.locator(".job.done").first).to_contain_text(str(tmp_path / str(number)))
     page.reload()
     expect(page.locator(".job")).to_have_count(5)
     expect(page.locator(".job").first).to_contain_text(str(tmp_path / "6"))
