@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bench.processes import in_a_process, memory_mb
 from client import MusicSearch
+from client.decoders import Workers
 from client.embedding import open_windows, track_vectors
 from client.encoders import Encoder, EncoderSpec, open_encoder
 from client.encoders.long_texts import ReadTexts
@@ -71,6 +72,7 @@ def measure(
         return "\n".join(
             [
                 *_bounds(files, rounds=rounds),
+                *_one_more(copies),
                 *_growth(growth),
                 *_fewer_windows([row["audio"] for row in rendered], captions, mp3s=copies),
             ]
@@ -240,6 +242,42 @@ def _bounds(files: Mapping[str, Sequence[str]], *, rounds: int) -> list[str]:
                 f"| {bound_s:.2f} s | {total_s:.2f} s | {total_s / bound_s:.2f} |"
             )
     return lines
+
+
+# -- one file more ----------------------------------------------------------------------------------------
+
+
+def _add_one_by_one(paths: Sequence[str]) -> dict[str, float]:
+    """Seconds of adding one file to an open library, with a decoder's process of the add before, or without.
+
+    Also the memory of that process in MB.
+    """
+    seconds: dict[str, list[float]] = {"kept": [], "new": []}
+    with tempfile.TemporaryDirectory() as folder, MusicSearch(folder) as ms:
+        ms.add(WARM_UP, progress=False)
+        for number, path in enumerate(paths):
+            side = ("kept", "new")[number % 2]
+            if side == "new":
+                ms._workers.close()
+                ms._workers = Workers()
+            started_at = time.perf_counter()
+            assert ms.add(path, progress=False, windows=1).added == 1
+            seconds[side].append(time.perf_counter() - started_at)
+        kept = ms._workers._kept
+        assert kept is not None
+        return {name: statistics.median(taken) for name, taken in seconds.items()} | {
+            "mb": memory_mb("VmRSS", process=kept._process.pid)
+        }
+
+
+def _one_more(paths: Sequence[str]) -> list[str]:
+    one = in_a_process(_add_one_by_one, paths)
+    return [
+        "",
+        f"One file more, `add(path, windows=1)` of an MP3 of 3 min to an open library: {1e3 * one['kept']:.0f} ms with "
+        f"the decoder's process that the add before has left, {1e3 * one['new']:.0f} ms where one has to start "
+        f"(medians of {len(paths) // 2}, in turn). While it waits, that process has {one['mb']:.0f} MB resident.",
+    ]
 
 
 # -- as a library grows ------------------------------------------------------------------------------------

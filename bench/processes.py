@@ -27,9 +27,14 @@ def in_a_process(work: Callable[..., Result], *arguments: object, limit_s: float
             raise TimeoutError(f"not done after {minutes:.0f} minutes of {work.__name__.strip('_')}ing") from None
 
 
-def memory_mb(kind: str) -> float:
-    """This process's memory by the kernel: "VmRSS" is resident, "RssAnon" of that without files, "VmHWM" the peak."""
-    (kilobytes,) = re.findall(rf"{kind}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+def memory_mb(kind: str, *, process: int | str = "self") -> float:
+    """Memory of this or another process by the kernel.
+
+    Args:
+        kind: "VmRSS" is resident, "RssAnon" of that without files, "VmHWM" the peak.
+        process: its number.
+    """
+    (kilobytes,) = re.findall(rf"{kind}:\s*(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(kilobytes) / 1e3
 
 

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -29,7 +31,7 @@ from .places import is_url, needing_extra
 _SLOTS = 2  # windows in shared memory: one process writes a window while the other reads the one before
 _READY, _TAKEN = b"ready", b"taken"
 _COMMAND = "from client.decoders import main; main()"
-_START_S = 30.0  # a start usually takes 0.2 s
+_START_S = 30.0  # a start usually takes 0.3 s
 _SILENT_S = 600.0  # a window takes milliseconds, and a hash of 5 GB on a slow disk some minutes
 _ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # SIGKILL also comes from the out-of-memory killer
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -59,12 +61,60 @@ class _End(NamedTuple):
     is_stores: bool = False
 
 
+class Workers:
+    """Starts the worker processes of decoders, and keeps one of them for the next decoder.
+
+    A start takes 0.3 s, which is most of the time of adding one file. So one process is kept, not one for each core.
+    """
+
+    def __init__(self) -> None:
+        # When a thread ends, the kernel ends the workers that it started. So one thread starts them all.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-start")
+        self._kept: _Process | None = None
+        self._lock = threading.Lock()
+
+    def take(self, options: dict[str, Any]) -> "_Process":
+        """The kept process if it has these options, else a new one.
+
+        Raises:
+            OSError: no process starts.
+        """
+        stores = _store_settings()
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            if kept.fits(options, stores):
+                return kept
+            kept.end(patience_s=0.0)
+        try:
+            return _Process(options, stores, starter=self._starter)
+        except RuntimeError as exc:  # the interpreter ends, and its pools of threads take no more work
+            raise OSError(f"no process starts: {exc}") from exc
+
+    def keep(self, process: "_Process") -> None:
+        """Keep a process that waits for a file, or end it if one is kept already."""
+        with self._lock:
+            if self._kept is None:
+                self._kept = process
+                return
+        process.end(patience_s=0.0)
+
+    def close(self) -> None:
+        """End the kept process."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.end(patience_s=0.0)
+        self._starter.shutdown()
+
+
 class Decoder:
     """Decodes one file after the other in a worker process, or in this process if no worker can be started.
 
-    The worker process starts with the first file.
+    The worker process is taken with the first file.
 
     Args:
+        workers: where the worker process comes from, and where it is left.
         sample_rate_hz: see `WindowReader`.
         window_samples: see `WindowReader`.
         windows: see `WindowReader`.
@@ -74,14 +124,17 @@ class Decoder:
         warning: of the last file, after all of its windows were read. See `WindowReader`.
     """
 
-    def __init__(self, *, sample_rate_hz: int, window_samples: int, windows: int | None) -> None:
+    def __init__(self, workers: Workers, *, sample_rate_hz: int, window_samples: int, windows: int | None) -> None:
         self.duration_s, self.warning = 0.0, ""
+        self._workers = workers
         self._options: dict[str, Any] = {
             "sample_rate_hz": sample_rate_hz,
             "window_samples": window_samples,
             "windows": windows,
         }
         self._process: _Process | None = None
+        self._may_stay = False  # the process waits for a file, and nothing odd has happened in it
+        self._is_stopped = False
         self._may_start = os.name == "posix" and can_start_python()  # Windows does not pass open files to a process
 
     def windows(self, path: str) -> Iterator[Window]:
@@ -122,7 +175,7 @@ class Decoder:
                 return None
         if self._process is None and self._may_start:
             try:
-                self._process = _Process(self._options)
+                self._process = self._workers.take(self._options)
             except OSError as exc:
                 self._may_start = False
                 log.warning("decoding continues in one process, which is slower: %s", exc)
@@ -130,8 +183,13 @@ class Decoder:
 
     @contextmanager
     def _noticing_its_end(self, path: str, process: "_Process") -> Iterator[None]:
+        self._may_stay = False
         try:
             yield
+            self._may_stay = True
+        except AudioError as exc:
+            self._may_stay = not exc.is_unexpected
+            raise
         except TimeoutError as exc:
             self.close()
             raise AudioError(path, f"decoding it made no progress for {_SILENT_S:.0f} s, and was stopped") from exc
@@ -143,13 +201,17 @@ class Decoder:
 
     def stop(self) -> None:
         """Kill the worker process. Another thread that is reading gets an `AudioError`."""
+        self._is_stopped = True
         if (process := self._process) is not None:
             process.kill()
 
     def close(self) -> None:
-        """End the worker process."""
+        """Leave the worker process to the next decoder if it may stay, else end it."""
         if self._process is not None:
-            self._process.end(patience_s=0.0)
+            if self._may_stay and not self._is_stopped:
+                self._workers.keep(self._process)
+            else:
+                self._process.end(patience_s=0.0)
             self._process = None
 
 
@@ -160,21 +222,23 @@ class _Process:
         OSError: it does not start.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], stores: dict[str, Any], *, starter: ThreadPoolExecutor) -> None:
+        self._options, self._stores = options, stores
         self._connection, other_end = Pipe()
         with _shared_memory() as memory, other_end:
             self._slots = _slots(memory.fileno(), window_samples=options["window_samples"])
             files = (other_end.fileno(), memory.fileno())
-            self._process = subprocess.Popen(
+            self._process = starter.submit(
+                subprocess.Popen,
                 python_command(_COMMAND, *map(str, files)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # else NumPy starts threads that are never used
                 pass_fds=files,
                 start_new_session=True,  # so that Ctrl-C only reaches the parent
-            )
+            ).result()
         try:
-            self._connection.send((options, _store_settings()))
+            self._connection.send((options, stores))
             if self._connection.poll(_START_S):
                 self._connection.recv()
                 return
@@ -182,6 +246,10 @@ class _Process:
             raise OSError(f"{sys.executable} ended with {_named(self.end())}") from exc
         self.end(patience_s=0.0)
         raise OSError(f"{sys.executable} has not answered for {_START_S:.0f} s")
+
+    def fits(self, options: dict[str, Any], stores: dict[str, Any]) -> bool:
+        """Whether it still runs, and was started with these settings."""
+        return self._process.poll() is None and (self._options, self._stores) == (options, stores)
 
     def windows(self, path: str) -> Generator[Window, None, _End]:
         """The windows of a file, and the final answer after the last one.

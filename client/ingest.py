@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from .audio import look_at, look_first
 from .container import has_pictures
 from .cores import CORES
-from .decoders import Decoder, unexpected_as_such
+from .decoders import Decoder, Workers, unexpected_as_such
 from .embedding import track_vectors
 from .encoders import Encoder
 from .errors import AudioError, MusicSearchError, ServerBusy, StoreError
@@ -163,6 +163,7 @@ class Ingest:
     Args:
         catalogue: the caller holds its `writing()`.
         encoder: the model.
+        workers: where the decoders' processes come from.
         lock: held around every use of the catalogue, if other threads search meanwhile. None if there are none.
         retry: try files again that failed before, even if they look the same.
         windows: embed this many windows of each track. None embeds all (see `WindowReader`).
@@ -173,6 +174,7 @@ class Ingest:
         catalogue: Store,
         encoder: Encoder,
         *,
+        workers: Workers,
         lock: AbstractContextManager[object] | None = None,
         retry: bool = False,
         windows: int | None = None,
@@ -180,6 +182,7 @@ class Ingest:
         self.report = AddReport()
         self._catalogue = catalogue
         self._encoder = encoder
+        self._workers = workers
         self._windows = windows
         self._lock = lock or threading.RLock()
         # A changed file replaces the vectors of all models. Those of the model that searches use now must stay.
@@ -211,7 +214,12 @@ class Ingest:
         )
         spec = self._encoder.spec
         decoders = [
-            Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=self._windows)
+            Decoder(
+                self._workers,
+                sample_rate_hz=spec.sample_rate_hz,
+                window_samples=spec.window_samples,
+                windows=self._windows,
+            )
             for _ in range(CORES)
         ]
         threads = [threading.Thread(target=self._guard, args=(self._decode, tracks, decoder)) for decoder in decoders]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .background import make_probes
+from .decoders import Workers
 from .encoders import Encoder
 from .errors import ModelMismatch
 from .index.records import Model
@@ -86,9 +87,9 @@ def reembed(
                 f"the model of {current.name} is {current.model.name} ({current.model.fingerprint}), not "
                 f"{former.spec.model_name} ({former.spec.fingerprint}): name the former model, to compare both"
             )
-        with closing(current.beside(model)) as other:
+        with closing(current.beside(model)) as other, closing(Workers()) as workers:
             paths = other.lacking()
-            ingest = Ingest(other, encoder, retry=True, windows=windows)
+            ingest = Ingest(other, encoder, workers=workers, retry=True, windows=windows)
             with show_progress("embedding", total=len(paths), enabled=progress) as advance:
                 ingest.run(Found(paths, folders=[], failed=[]), advance=advance)
             if not len(other.probes()):

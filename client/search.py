@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .audio import look_at
 from .background import WEAK_BELOW, Background, make_probes
+from .decoders import Workers
 from .duplicates import Duplicate, find_duplicates
 from .embedding import Heard, embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
@@ -122,6 +123,7 @@ class MusicSearch:
         self._map = MapKeeper(self._catalogue, lock=self._lock) if isinstance(self._catalogue, Catalogue) else None
         self._opening = secrets.token_hex(4)
         self._heard = Heard(self._encoder)
+        self._workers = Workers()
 
     @property
     def spec(self) -> EncoderSpec:
@@ -188,7 +190,14 @@ class MusicSearch:
                 stack.enter_context(self._writing())
                 if not self._catalogue.is_current():
                     raise has_gone_over(self._catalogue.name, self._catalogue.model)
-                ingest = Ingest(self._catalogue, self._encoder, lock=self._lock, retry=retry, windows=windows)
+                ingest = Ingest(
+                    self._catalogue,
+                    self._encoder,
+                    workers=self._workers,
+                    lock=self._lock,
+                    retry=retry,
+                    windows=windows,
+                )
                 # The probes are stored before the tracks because the add may be stopped before its end.
                 if (found.files or found.listings) and not len(self._catalogue.probes()):
                     self._catalogue.put_probes(make_probes(self._encoder))
@@ -708,6 +717,7 @@ class MusicSearch:
     def close(self) -> None:
         """Release the model and the files. You can call it twice."""
         self.stop_drawing()
+        self._workers.close()
         if self._owns_encoder:
             self._encoder.close()
         with self._lock:

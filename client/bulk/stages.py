@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..audio import look_first
 from ..container import has_pictures
-from ..decoders import Decoder, unexpected_as_such
+from ..decoders import Decoder, Workers, unexpected_as_such
 from ..embedding import track_vectors
 from ..encoders import EncoderSpec, open_encoder
 from ..errors import AudioError, ServerMismatch
@@ -63,7 +63,9 @@ class Decode:
     """Decodes files into windows: takes rows of `FILES`, gives rows of `_DECODED`."""
 
     def __init__(self, *, spec: EncoderSpec, windows: int | None) -> None:
-        self._decoder = Decoder(sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows)
+        self._decoder = Decoder(
+            Workers(), sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows
+        )
 
     def __call__(self, files: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([self._decode(**file) for file in files.to_pylist()], _DECODED)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..decoders import Decoder
+from ..decoders import Decoder, Workers
 from ..errors import AudioError
 
 _WITHIN_S = 60.0
@@ -17,7 +17,10 @@ class Decoders:
     """A pool of decoder processes; each is started when it is first needed."""
 
     def __init__(self, processes: int) -> None:
-        self._all = [Decoder(sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(processes)]
+        self._workers = Workers()
+        self._all = [
+            Decoder(self._workers, sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(processes)
+        ]
         self._idle: asyncio.LifoQueue[Decoder] = asyncio.LifoQueue()
         for decoder in self._all:
             self._idle.put_nowait(decoder)
@@ -44,6 +47,7 @@ class Decoders:
         for decoder in self._all:
             decoder.stop()
             decoder.close()
+        self._workers.close()
 
 
 def _within_time(decoder: Decoder, function: Callable[[str], _Said], path: str) -> _Said:

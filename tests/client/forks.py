@@ -34,6 +34,9 @@ class ForkedDecoder:
     def kill(self) -> None:
         self._process.kill()
 
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         if self._process.exitcode is None:

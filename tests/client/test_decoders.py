@@ -7,13 +7,15 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from client import AudioError, MusicSearch, decoders
 from client.audio import Window, WindowReader
-from client.decoders import Decoder
+from client.decoders import Decoder, Workers
 from client.encoders.local import LocalEncoder
 from client.tags import read_tags
 from tests.client.audio_files import SAMPLE_RATE_HZ, tone, write_audio
@@ -27,8 +29,15 @@ def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def decoder() -> Iterator[Decoder]:
-    decoder = Decoder(sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=None)
+def workers() -> Iterator[Workers]:
+    workers = Workers()
+    yield workers
+    workers.close()
+
+
+@pytest.fixture
+def decoder(workers: Workers) -> Iterator[Decoder]:
+    decoder = Decoder(workers, sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=None)
     yield decoder
     decoder.close()
 
@@ -69,8 +78,8 @@ def read(path: Path, *, windows: int | None = None) -> tuple[list[Window], float
 
 
 @pytest.mark.parametrize("windows", [None, 2])
-def test_the_windows_are_those_that_are_decoded_here(tones: Path, windows: int | None) -> None:
-    decoder = Decoder(sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=windows)
+def test_the_windows_are_those_that_are_decoded_here(tones: Path, workers: Workers, windows: int | None) -> None:
+    decoder = Decoder(workers, sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=windows)
     for path in sorted(tones.rglob("*.*")):
         expected, duration_s = read(path, windows=windows)
         found = list(decoder.windows(str(path)))
@@ -161,6 +170,63 @@ def test_where_no_process_starts_the_files_are_decoded_here(
         f"decoding continues in one process, which is slower: {decoders.sys.executable} ended with exit status "
         f"{3 if 'Exit' in command else 1}"
     ]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> "list[subprocess.Popen[bytes]]":
+    """The processes that decoders start from here on."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    class Kept(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(decoders, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Kept}))
+    return processes
+
+
+def test_the_next_add_takes_the_process_of_the_one_before(
+    tones: Path, tmp_path: Path, encoder: LocalEncoder, started: "list[subprocess.Popen[bytes]]"
+) -> None:
+    later = tmp_path / "later"
+    later.mkdir()
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        assert ms.add(tones, progress=False).added == 3
+        before = len(started)
+        running = [process for process in started if process.poll() is None]
+        assert len(running) == 1  # however many cores there are
+        for number in range(3):
+            write_audio(later / f"{number}.wav", tone(300.0 + 50 * number, seconds=3.0))
+            assert ms.add(later, progress=False).added == 1
+        assert len(started) == before
+    assert running[0].poll() is not None
+
+
+def test_a_kept_process_is_not_taken_for_other_windows_or_when_it_has_ended(
+    tones: Path, tmp_path: Path, encoder: LocalEncoder, started: "list[subprocess.Popen[bytes]]"
+) -> None:
+    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
+        ms.add(tones / "low.wav", progress=False)
+        ms.add(tones / "album/high.mp3", progress=False, windows=1)
+        assert [process.poll() is None for process in started] == [False, True]
+        os.kill(started[-1].pid, signal.SIGKILL)
+        os.waitid(os.P_PID, started[-1].pid, os.WEXITED | os.WNOWAIT)
+        report = ms.add(tones / "album/middle.flac", progress=False, windows=1)
+        assert (report.added, report.failed, len(started)) == (1, [], 3)
+
+
+def test_a_process_in_the_middle_of_a_file_is_not_kept(
+    workers: Workers, decoder: Decoder, begun: Iterator[Window], tones: Path
+) -> None:
+    process = decoder._process
+    decoder.close()
+    other = Decoder(workers, sample_rate_hz=SAMPLE_RATE_HZ, window_samples=WINDOW_SAMPLES, windows=None)
+    assert len(list(other.windows(str(tones / "low.wav")))) == len(read(tones / "low.wav")[0])
+    assert other._process is not process
+    other.stop()
+    other.close()
+    assert workers._kept is None
 
 
 def test_it_ends_with_its_decoder_in_the_middle_of_a_file(decoder: Decoder, begun: Iterator[Window]) -> None:

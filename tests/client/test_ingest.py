@@ -76,7 +76,7 @@ class Broken(WindowReader):
         raise TypeError("open() got an unexpected keyword argument")
 
 
-def no_process(options: object) -> None:
+def no_process(*arguments: object, **options: object) -> None:
     raise OSError("no process starts here")
 
 
