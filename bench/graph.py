@@ -24,6 +24,7 @@ LINKS, EFFORTS = (12, 16, 24, 32), (100, 200, 400)
 MOST = (300_000, (16, 24), (100, 200))  # above that size, only these
 EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(19))  # as in client/index/hnsw.py, and further
 SAMPLED = 4_096
+ORDERED, ORDERED_EFS = 300_000, (160, 320, 640)  # tracks put in one order or another, and candidates of a search then
 
 
 def measure() -> str | None:
@@ -57,7 +58,55 @@ def measure() -> str | None:
                 cells = _try(kept, turned, whole=(vectors, queries), best=best, links=links, effort=effort)
                 lines.append(f"| {size:,} | {links} | {effort} | {cells} |")
                 print(lines[-1], flush=True)
-    return "\n".join(lines)
+        return "\n".join([*lines, *_orders(real, queries)])
+
+
+def _orders(real: NDArray[np.float32], queries: NDArray[np.float32], *, tracks: int = ORDERED) -> list[str]:
+    """Whether the order in which tracks are put into a graph decides what it finds."""
+    vectors = np.concatenate([*million._draw(real, "heard", tracks)])
+    best = million_beside.nearest(vectors, queries)
+    rng = np.random.default_rng(1)
+    like = np.lexsort((rng.random(tracks), np.argmax(vectors @ real.T, axis=1)))
+    outwards = np.argsort(-vectors @ vectors.mean(axis=0))
+    half, part = tracks // 2, 65_536
+    orders = {
+        "random": np.arange(tracks),
+        "like beside like, as folders by genre": like,
+        "albums of 100 alike": _albums(like, size=100, rng=rng),
+        "albums of 12 alike": _albums(like, size=12, rng=rng),
+        f"like beside like, but random within {part:,}": np.concatenate(
+            [rng.permutation(like[first : first + part]) for first in range(0, tracks, part)]
+        ),
+        "a random half, then like beside like": np.concatenate([rng.permutation(like[:half]), like[half:]]),
+        "from the mean outwards": outwards,
+        "towards the mean": outwards[::-1],
+    }
+    lines = [
+        "",
+        f"The order in which {tracks:,} of these vectors are put into a graph of {LINKS[1]} links and a construction "
+        "effort of 200, whole; the share of the texts' ten best that is found, by candidates.",
+        "",
+        f"| order | {' | '.join(map(str, ORDERED_EFS))} |",
+        "|---|" + "---|" * len(ORDERED_EFS),
+    ]
+    for name, order in orders.items():
+        graph: Any = hnswlib.Index(space="ip", dim=vectors.shape[1])
+        graph.init_index(max_elements=tracks, M=LINKS[1], ef_construction=200)
+        graph.add_items(vectors[order], order, num_threads=1)
+        found = []
+        for ef in ORDERED_EFS:
+            graph.set_ef(ef)
+            labels = graph.knn_query(queries, k=million.K, num_threads=1)[0].astype(np.int64)
+            found.append(f"{million_beside.recall(list(labels), best):.4f}")
+        lines.append(f"| {name} | {' | '.join(found)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def _albums(order: NDArray[np.int64], *, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Groups of neighbours in this order, one anywhere after the other."""
+    groups = np.array_split(order, len(order) // size)
+    return np.concatenate([groups[number] for number in rng.permutation(len(groups))])
 
 
 def _try(

@@ -8,7 +8,7 @@ The graph keeps every vector in memory. To save memory it keeps only their coord
 which music varies (see `principal_axes`). The candidates it finds are ranked again by the whole vectors from the
 catalogue.
 
-The same vectors in the same order give the same graph, so everyone who opens a library finds the same tracks.
+The same vectors in the same parts give the same graph, so everyone who opens a library finds the same tracks.
 """
 
 import base64
@@ -17,7 +17,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +42,8 @@ _KEPT_ENERGY = 0.999
 _AXES_STEP = 32  # numbers that a processor multiplies at once
 _LEAST_SPARE, _SPARE_SHARE = 10, 8  # candidates beyond k for ranking again: 10, or an eighth of k if that is more
 _BLOCK = 32 << 20  # bytes of a file that are hashed in one go
+_SHUFFLED = 256 << 20  # bytes of vectors that are put in random order at once
+_ADDED = 8_192  # rows of them that are copied at once
 _SCANNED_SHARE = 0.05  # if a smaller share fits a filter, scanning that share is faster than walking the graph
 
 Whole = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -71,6 +73,7 @@ class HnswIndex:
         self._whole = whole
         self._graph = _new_graph(self._kept)
         self._graph.init_index(max_elements=1024, M=_LINKS, ef_construction=_EF_CONSTRUCTION)
+        self._built = 0  # how many vectors `build` has put
         self._removed: set[int] = set()
         self._rows: ExactIndex | None = None  # the same vectors in a matrix, once a search has needed it
         self.recalls = Recalls({})
@@ -87,6 +90,11 @@ class HnswIndex:
         """Share of removed labels in the graph, 0 to 1. They stay as bridges, which costs time and recall."""
         return len(self._removed) / max(1, int(self._graph.element_count))
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether at least half of its vectors were put in random order, which is as good as all."""
+        return 2 * self._built >= int(self._graph.element_count)
+
     def holds(self, sample: NDArray[np.float32]) -> bool:
         """Whether the axes still keep enough of vectors like these, float32 [n, dim]."""
         if self._axes is None or not len(sample):
@@ -98,9 +106,27 @@ class HnswIndex:
         """The coordinates along the axes, float32 [..., kept], of vectors float32 [..., dim]."""
         return vectors if self._axes is None else np.einsum("...d,dk->...k", vectors, self._axes)
 
+    def build(self, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> None:
+        """Fill an empty graph with vectors that the catalogue has checked, in random order, always the same.
+
+        In the order of folders, tracks that sound alike come together. Such a graph needs up to four times the
+        candidates.
+
+        Args:
+            parts: labels int64 [n] and vectors float32 [n, dim].
+        """
+        random = np.random.default_rng(0)
+        rows = _SHUFFLED // (self._kept * np.dtype(np.float32).itemsize)
+        for labels, kept in _joined(((labels, self.along_axes(vectors)) for labels, vectors in parts), rows=rows):
+            for some in np.array_split(random.permutation(len(labels)), math.ceil(len(labels) / _ADDED)):
+                self._add(labels[some], kept[some])
+        self._built = int(self._graph.element_count)
+
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Add vectors that the catalogue has checked; labels must be higher than all before."""
-        kept = self.along_axes(vectors)
+        self._add(labels, self.along_axes(vectors))
+
+    def _add(self, labels: NDArray[np.int64], kept: NDArray[np.float32]) -> None:
         needed = int(self._graph.element_count) + len(labels)
         if needed > self._graph.max_elements:
             self._graph.resize_index(max(needed, 2 * self._graph.max_elements))
@@ -271,6 +297,7 @@ class HnswIndex:
                 "graph": name,
                 "sha256": _sync_and_hash(path),
                 "count": int(self._graph.element_count),
+                "built": self._built,
                 "removed": sorted(self._removed),
                 "recalls": [list(self.recalls.by_candidates.items()), self.recalls.of_all],
                 "axes": None if self._axes is None else base64.b64encode(self._axes.tobytes()).decode(),
@@ -310,6 +337,7 @@ class HnswIndex:
             index = cls(dim=dim, axes=axes, whole=whole)
             index._graph = _new_graph(index._kept)
             index._graph.load_index(str(path))
+            index._built = int(content.get("built", 0))  # older graphs are in the order of the tracks
             index._removed = set(content["removed"])
             index.recalls = _read_recalls(content)
             if index._graph.element_count != content["count"]:
@@ -317,6 +345,22 @@ class HnswIndex:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
             raise DamagedCache(str(exc)) from exc
         return index, Position(*content["position"])
+
+
+def _joined(
+    parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], *, rows: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Join parts until they have so many rows."""
+    labels: list[NDArray[np.int64]] = []
+    vectors: list[NDArray[np.float32]] = []
+    for some, their in parts:
+        labels.append(some)
+        vectors.append(their)
+        if sum(map(len, labels)) >= rows:
+            yield np.concatenate(labels), np.concatenate(vectors)
+            labels, vectors = [], []
+    if labels:
+        yield np.concatenate(labels), np.concatenate(vectors)
 
 
 def principal_axes(sample: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -172,11 +172,14 @@ class LiveIndex:
             log.warning("the search index was not saved and will be rebuilt at the next start: %s", exc)
 
     def compact(self) -> None:
-        """Save a graph without removed tracks, or delete the snapshot if the library needs no graph; see `save`."""
+        """Save a graph without removed tracks and mostly in random order; see `save`.
+
+        If the library needs no graph, delete the snapshot.
+        """
         self.refresh()
         if not isinstance(self._index, HnswIndex):
             delete_snapshot(self._catalogue.folder)
-        elif self._index.removed_share > 0:
+        elif self._index.removed_share > 0 or not self._index.is_mixed:
             self._renew()
         self.save()
 
@@ -228,5 +231,9 @@ class LiveIndex:
         removed = self._catalogue.tombstones_after(self._position.tombstone)
         if len(removed):
             self._index.remove(removed)
-        for labels, vectors in self._catalogue.vectors_after(self._position.label):
+        parts = self._catalogue.vectors_after(self._position.label)
+        if isinstance(self._index, HnswIndex) and self._position == Position(0, 0):
+            self._index.build(parts)
+            return
+        for labels, vectors in parts:
             self._index.add(labels, vectors)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from client.errors import LibraryError
+from client.index import hnsw
 from client.index.catalogue import Catalogue
 from client.index.database import FILE_NAME
 from client.index.exact import ExactIndex, is_among
@@ -211,13 +212,66 @@ def test_the_same_vectors_make_the_same_graph(tmp_path: Path) -> None:
     vectors, graphs = units(3_000, seed=1), []
     for name in ("once", "again"):
         index = HnswIndex(dim=DIM)
-        for some in np.array_split(np.arange(3_000), 3):
-            index.add(some, vectors[some])
+        index.build((some, vectors[some]) for some in np.array_split(np.arange(2_000), 3))
+        index.add(np.arange(2_000, 3_000), vectors[2_000:])
         folder = tmp_path / name
         folder.mkdir()
         index.save(folder, position=Position(1, 0), identity={})
         graphs += [path.read_bytes() for path in folder.glob("*.graph")]
     assert graphs[0] == graphs[1]
+
+
+def test_a_graph_that_is_built_in_one_go_finds_more_than_one_in_the_order_of_folders() -> None:
+    count, folders = 8_000, 20
+    places = units(folders, seed=3)[:, None]
+    noise = np.random.default_rng(0).standard_normal((folders, count // folders, DIM)) * 0.2 / DIM**0.5
+    vectors = (places + noise).reshape(count, DIM).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    labels, queries = np.arange(count), units(200, seed=2)
+    in_order, mixed = HnswIndex(dim=DIM), HnswIndex(dim=DIM)
+    in_order.add(labels, vectors)
+    mixed.build((part, vectors[part]) for part in np.array_split(labels, 7))
+    best = np.argsort(-queries @ vectors.T, axis=1)[:, :10]
+    for graph in (in_order, mixed):
+        graph.measure_recall(queries, exact=best)
+    assert mixed.recalls.by_candidates[20] > in_order.recalls.by_candidates[20] + 0.04
+    assert (in_order.is_mixed, mixed.is_mixed) == (False, True)
+
+
+def test_many_vectors_are_put_in_random_order_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, added = units(1_000, seed=1), []
+    add = HnswIndex._add
+
+    def noting(self: HnswIndex, labels: np.ndarray, kept: np.ndarray) -> None:
+        added.append(labels)
+        add(self, labels, kept)
+
+    monkeypatch.setattr(HnswIndex, "_add", noting)
+    monkeypatch.setattr(hnsw, "_SHUFFLED", 300 * DIM * 4)
+    index = HnswIndex(dim=DIM)
+    index.build((part, vectors[part]) for part in np.array_split(np.arange(1_000), 10))
+    assert [len(part) for part in added] == [300, 300, 300, 100]
+    assert [sorted(part) == list(part) for part in added] == 4 * [False]
+    np.testing.assert_array_equal(np.sort(np.concatenate(added)), np.arange(1_000))
+    np.testing.assert_array_equal(index.vectors(np.arange(1_000)), vectors)
+
+
+def test_compact_makes_a_graph_anew_that_has_grown_in_the_order_of_folders(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(folder)
+    model.put(400, seed=0)
+    index = LiveIndex(model.catalogue, exact_below=0)
+    index.save()
+    assert index._index.is_mixed
+    model.put(500, seed=1, first=400)
+    index.save()
+    assert not loads(model, monkeypatch)[0]._index.is_mixed
+    index.compact()
+    index, added = loads(model, monkeypatch)
+    assert index._index.is_mixed
+    assert added == 0
+    model.assert_searched_right(index)
 
 
 def test_axes_keep_what_vectors_are_made_of() -> None:
@@ -359,15 +413,15 @@ def saved(folder: Path) -> Model:
 def loads(model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[LiveIndex, int]:
     """A fresh index over the model, and how many vectors it had to add instead of loading them."""
     added = 0
-    original = HnswIndex.add
+    original = HnswIndex._add
 
-    def add(self: HnswIndex, labels: np.ndarray, vectors: np.ndarray) -> None:
+    def add(self: HnswIndex, labels: np.ndarray, kept: np.ndarray) -> None:
         nonlocal added
         added += len(labels)
-        original(self, labels, vectors)
+        original(self, labels, kept)
 
     with monkeypatch.context() as patch:
-        patch.setattr(HnswIndex, "add", add)
+        patch.setattr(HnswIndex, "_add", add)
         index = LiveIndex(model.catalogue, exact_below=0)
         index.refresh()
     return index, added
