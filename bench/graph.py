@@ -18,13 +18,14 @@ from bench import million, million_beside
 from bench.processes import in_a_process
 from client.index.hnsw import principal_axes
 
-TITLE = "Search: links and construction effort by size"
+TITLE = "Search: links, construction effort and order by size"
 SIZES = (100_000, 300_000, 1_000_000)
 LINKS, EFFORTS = (12, 16, 24, 32), (100, 200, 400)
 MOST = (300_000, (16, 24), (100, 200))  # above that size, only these
 EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(19))  # as in client/index/hnsw.py, and further
 SAMPLED = 4_096
-ORDERED, ORDERED_EFS = 300_000, (160, 320, 640)  # tracks put in one order or another, and candidates of a search then
+ORDERED, ORDERED_LINKS, ORDERED_EFFORT = 300_000, 16, 200  # tracks that are put in one order or another
+ORDERED_EFS = (160, 320, 640)  # candidates of a search then
 
 
 def measure() -> str | None:
@@ -83,15 +84,16 @@ def _orders(real: NDArray[np.float32], queries: NDArray[np.float32], *, tracks: 
     }
     lines = [
         "",
-        f"The order in which {tracks:,} of these vectors are put into a graph of {LINKS[1]} links and a construction "
-        "effort of 200, whole; the share of the texts' ten best that is found, by candidates.",
+        f"The order in which {tracks:,} of these vectors are put into a graph of whole vectors, {ORDERED_LINKS} links "
+        f"and a construction effort of {ORDERED_EFFORT}; the share of the texts' ten best that is found, by "
+        "candidates.",
         "",
         f"| order | {' | '.join(map(str, ORDERED_EFS))} |",
         "|---|" + "---|" * len(ORDERED_EFS),
     ]
     for name, order in orders.items():
         graph: Any = hnswlib.Index(space="ip", dim=vectors.shape[1])
-        graph.init_index(max_elements=tracks, M=LINKS[1], ef_construction=200)
+        graph.init_index(max_elements=tracks, M=ORDERED_LINKS, ef_construction=ORDERED_EFFORT)
         graph.add_items(vectors[order], order, num_threads=1)
         found = []
         for ef in ORDERED_EFS:

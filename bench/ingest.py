@@ -254,7 +254,7 @@ def _add_one_by_one(paths: Sequence[str]) -> dict[str, float]:
     """
     seconds: dict[str, list[float]] = {"kept": [], "new": []}
     with tempfile.TemporaryDirectory() as folder, MusicSearch(folder) as ms:
-        ms.add(WARM_UP, progress=False)
+        ms.add(WARM_UP, progress=False, windows=1)
         for number, path in enumerate(paths):
             side = ("kept", "new")[number % 2]
             if side == "new":

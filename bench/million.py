@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bench import million_beside
 from bench.processes import in_a_process, memory_mb
+from bench.processes import seconds as timed
 from client import MusicSearch
 from client.background import make_probes
 from client.embedding import Read
@@ -268,7 +269,15 @@ def _change(library: Path) -> dict[str, Any]:
         figures[f"{name}_s"] = (seconds, _same(hits, done), was_running, _same(done, after_kill))
         print(f"{name}: {figures[f'{name}_s']}", flush=True)
         hits = after_kill
+    figures["cold_s"] = _verify_from_the_disk(library)
     return figures
+
+
+def _verify_from_the_disk(library: Path) -> float:
+    for path in library.iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return timed(_changing("verify", library, turn=0).wait)
 
 
 def _same(before: list[list[tuple[str, float]]], after: list[list[tuple[str, float]]]) -> int:
@@ -362,4 +371,5 @@ def _told(figures: dict[str, dict[str, Any]], tracks: int) -> list[str]:
             seconds, same, was_running, same_killed = of[f"{name}_s"]
             running = "yes" if was_running else "no"
             lines.append(f"| {kind} | {name} | {seconds:.1f} | {same} | {running} | {same_killed} |")
+        lines.append(f"| {kind} | verify, with nothing of the library in memory | {of['cold_s']:.1f} | | | |")
     return lines

@@ -8,13 +8,13 @@ import ctypes
 import logging
 import mmap
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -32,6 +32,7 @@ _SLOTS = 2  # windows in shared memory: one process writes a window while the ot
 _READY, _TAKEN = b"ready", b"taken"
 _COMMAND = "from client.decoders import main; main()"
 _START_S = 30.0  # a start usually takes 0.3 s
+_PING_S = 1.0
 _SILENT_S = 600.0  # a window takes milliseconds, and a hash of 5 GB on a slow disk some minutes
 _ENDED_FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGKILL)  # SIGKILL also comes from the out-of-memory killer
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -68,28 +69,22 @@ class Workers:
     """
 
     def __init__(self) -> None:
-        # When a thread ends, the kernel ends the workers that it started. So one thread starts them all.
-        self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-start")
         self._kept: _Process | None = None
         self._lock = threading.Lock()
 
     def take(self, options: dict[str, Any]) -> "_Process":
-        """The kept process if it has these options, else a new one.
+        """The kept process if it has these options and answers, else a new one.
 
         Raises:
             OSError: no process starts.
         """
-        stores = _store_settings()
-        with self._lock:
-            kept, self._kept = self._kept, None
+        settings = pickle.dumps((options, _store_settings()))
+        kept = self._taken()
         if kept is not None:
-            if kept.fits(options, stores):
+            if kept.settings == settings and kept.answers():
                 return kept
             kept.end(patience_s=0.0)
-        try:
-            return _Process(options, stores, starter=self._starter)
-        except RuntimeError as exc:  # the interpreter ends, and its pools of threads take no more work
-            raise OSError(f"no process starts: {exc}") from exc
+        return _Process(settings, window_samples=options["window_samples"])
 
     def keep(self, process: "_Process") -> None:
         """Keep a process that waits for a file, or end it if one is kept already."""
@@ -101,11 +96,14 @@ class Workers:
 
     def close(self) -> None:
         """End the kept process."""
+        if (kept := self._taken()) is not None:
+            kept.end(patience_s=0.0)
+
+    def _taken(self) -> "_Process | None":
         with self._lock:
             kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.end(patience_s=0.0)
-        self._starter.shutdown()
+        # After a fork it still belongs to the parent.
+        return kept if kept is not None and kept.parent == os.getpid() else None
 
 
 class Decoder:
@@ -222,23 +220,23 @@ class _Process:
         OSError: it does not start.
     """
 
-    def __init__(self, options: dict[str, Any], stores: dict[str, Any], *, starter: ThreadPoolExecutor) -> None:
-        self._options, self._stores = options, stores
+    def __init__(self, settings: bytes, *, window_samples: int) -> None:
+        self.settings = settings
+        self.parent = os.getpid()
         self._connection, other_end = Pipe()
         with _shared_memory() as memory, other_end:
-            self._slots = _slots(memory.fileno(), window_samples=options["window_samples"])
+            self._slots = _slots(memory.fileno(), window_samples=window_samples)
             files = (other_end.fileno(), memory.fileno())
-            self._process = starter.submit(
-                subprocess.Popen,
+            self._process = subprocess.Popen(
                 python_command(_COMMAND, *map(str, files)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # else NumPy starts threads that are never used
                 pass_fds=files,
                 start_new_session=True,  # so that Ctrl-C only reaches the parent
-            ).result()
+            )
         try:
-            self._connection.send((options, stores))
+            self._connection.send_bytes(settings)
             if self._connection.poll(_START_S):
                 self._connection.recv()
                 return
@@ -247,9 +245,12 @@ class _Process:
         self.end(patience_s=0.0)
         raise OSError(f"{sys.executable} has not answered for {_START_S:.0f} s")
 
-    def fits(self, options: dict[str, Any], stores: dict[str, Any]) -> bool:
-        """Whether it still runs, and was started with these settings."""
-        return self._process.poll() is None and (self._options, self._stores) == (options, stores)
+    def answers(self) -> bool:
+        """Whether it still works. A process that was just killed may look alive, but does not answer."""
+        try:
+            return self.call(str, "", within_s=_PING_S) == ""
+        except (OSError, EOFError):
+            return False
 
     def windows(self, path: str) -> Generator[Window, None, _End]:
         """The windows of a file, and the final answer after the last one.
@@ -274,7 +275,7 @@ class _Process:
                 _raise_if_bad(answer, path)
                 return answer
 
-    def call(self, function: Callable[[str], Any], path: str) -> Any:
+    def call(self, function: Callable[[str], Any], path: str, *, within_s: float | None = None) -> Any:
         """Do `Decoder.call`.
 
         Raises:
@@ -283,13 +284,13 @@ class _Process:
             TimeoutError: it hangs.
         """
         self._connection.send((function, path))
-        answer = self._answer()
+        answer = self._answer(within_s)
         if isinstance(answer, _End):
             _raise_if_bad(answer, path)
         return answer
 
-    def _answer(self) -> Any:
-        if not self._connection.poll(_SILENT_S):
+    def _answer(self, within_s: float | None = None) -> Any:
+        if not self._connection.poll(_SILENT_S if within_s is None else within_s):
             raise TimeoutError
         return self._connection.recv()
 
@@ -329,7 +330,7 @@ def _named(code: int) -> str:
 def main() -> None:
     """The worker's program. It runs until the parent ends or closes the connection."""
     if sys.platform == "linux":  # else a worker only notices the parent's end when it sends an answer
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _end_with_parent()
     connection, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         options, stores = connection.recv()
@@ -345,6 +346,18 @@ def main() -> None:
                 connection.send(_called(*request))
             elif request != _TAKEN:  # _TAKEN still comes for the last windows of a file
                 connection.send(_decoded(WindowReader(request, **options), slots, connection))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does. The kernel also gives the signal when only the starting thread ends."""
+    parent = os.getppid()
+
+    def end(*_: object) -> None:
+        if os.getppid() != parent:
+            os._exit(0)
+
+    signal.signal(signal.SIGUSR1, end)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
 
 
 def _called(function: Callable[[str], Any], path: str) -> Any:

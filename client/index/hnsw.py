@@ -8,7 +8,7 @@ The graph keeps every vector in memory. To save memory it keeps only their coord
 which music varies (see `principal_axes`). The candidates it finds are ranked again by the whole vectors from the
 catalogue.
 
-The same vectors in the same parts give the same graph, so everyone who opens a library finds the same tracks.
+The same vectors, added in the same parts, give the same graph. So all who load a saved graph find the same tracks.
 """
 
 import base64
@@ -17,7 +17,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +42,7 @@ _KEPT_ENERGY = 0.999
 _AXES_STEP = 32  # numbers that a processor multiplies at once
 _LEAST_SPARE, _SPARE_SHARE = 10, 8  # candidates beyond k for ranking again: 10, or an eighth of k if that is more
 _BLOCK = 32 << 20  # bytes of a file that are hashed in one go
-_SHUFFLED = 256 << 20  # bytes of vectors that are put in random order at once
+_SHUFFLED = 512 << 20  # bytes of vectors that are put in random order at once
 _ADDED = 8_192  # rows of them that are copied at once
 _SCANNED_SHARE = 0.05  # if a smaller share fits a filter, scanning that share is faster than walking the graph
 
@@ -115,11 +115,27 @@ class HnswIndex:
         Args:
             parts: labels int64 [n] and vectors float32 [n, dim].
         """
-        random = np.random.default_rng(0)
         rows = _SHUFFLED // (self._kept * np.dtype(np.float32).itemsize)
-        for labels, kept in _joined(((labels, self.along_axes(vectors)) for labels, vectors in parts), rows=rows):
-            for some in np.array_split(random.permutation(len(labels)), math.ceil(len(labels) / _ADDED)):
+        labels, kept = (
+            np.empty(rows, np.int64),
+            np.empty((rows, self._kept), np.float32),
+        )  # takes memory as it is filled
+        random, filled = np.random.default_rng(0), 0
+
+        def add_all() -> None:
+            order = random.permutation(filled)
+            for start in range(0, filled, _ADDED):
+                some = order[start : start + _ADDED]
                 self._add(labels[some], kept[some])
+
+        for some, vectors in parts:
+            if filled + len(some) > rows:
+                add_all()
+                filled = 0
+            end = filled + len(some)
+            labels[filled:end], kept[filled:end] = some, self.along_axes(vectors)
+            filled = end
+        add_all()
         self._built = int(self._graph.element_count)
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
@@ -345,22 +361,6 @@ class HnswIndex:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
             raise DamagedCache(str(exc)) from exc
         return index, Position(*content["position"])
-
-
-def _joined(
-    parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], *, rows: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Join parts until they have so many rows."""
-    labels: list[NDArray[np.int64]] = []
-    vectors: list[NDArray[np.float32]] = []
-    for some, their in parts:
-        labels.append(some)
-        vectors.append(their)
-        if sum(map(len, labels)) >= rows:
-            yield np.concatenate(labels), np.concatenate(vectors)
-            labels, vectors = [], []
-    if labels:
-        yield np.concatenate(labels), np.concatenate(vectors)
 
 
 def principal_axes(sample: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -123,9 +123,11 @@ class LiveIndex:
             if self.kind == "exact" and living >= self._exact_below:
                 self._start_graph(end)
             self._replay()
-            too_sparse = isinstance(self._index, HnswIndex) and self._index.removed_share > _REBUILD_ABOVE
-            if len(self._index) != living or too_sparse:
-                self._reset(graph=isinstance(self._index, HnswIndex))
+            if self.kind == "hnsw" and not self._fits(living):
+                self._start_graph(end)  # `compact` has forgotten what this graph lacks, but has saved another
+                self._replay()
+            if not self._fits(living):
+                self._reset(graph=self.kind == "hnsw")
                 self._replay()
             if len(self._index) != living:
                 raise LibraryError(
@@ -136,6 +138,10 @@ class LiveIndex:
             if isinstance(self._index, HnswIndex) and not self._index.recalls.by_candidates:
                 self._measure_recall(self._index)
         self._state = state
+
+    def _fits(self, living: int) -> bool:
+        too_sparse = isinstance(self._index, HnswIndex) and self._index.removed_share > _REBUILD_ABOVE
+        return len(self._index) == living and not too_sparse
 
     def _measure_recall(self, graph: HnswIndex) -> None:
         """Measure recall on vectors of the catalogue and on texts about music, which lie apart from audio vectors."""
@@ -151,6 +157,8 @@ class LiveIndex:
     def save(self) -> None:
         """Save a snapshot of the graph if enough has changed; the caller must hold the writer's lock.
 
+        A graph that has more than doubled since it was built is built anew, in random order.
+
         A snapshot only saves time, so a failure to write it is logged as a warning.
         """
         self.refresh()
@@ -160,7 +168,7 @@ class LiveIndex:
             changes = sum(self._position) - sum(self._saved)
             if changes <= _SAVE_AFTER * len(self._index):
                 return
-        if not self._index.holds(self._catalogue.sample(_SAMPLED)):
+        if not self._index.is_mixed or not self._index.holds(self._catalogue.sample(_SAMPLED)):
             log.info("rebuilding the search index: the tracks have changed")
             self._renew()
         if self._measured != self._position:

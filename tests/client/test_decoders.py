@@ -4,7 +4,9 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -210,10 +212,57 @@ def test_a_kept_process_is_not_taken_for_other_windows_or_when_it_has_ended(
         ms.add(tones / "low.wav", progress=False)
         ms.add(tones / "album/high.mp3", progress=False, windows=1)
         assert [process.poll() is None for process in started] == [False, True]
-        os.kill(started[-1].pid, signal.SIGKILL)
-        os.waitid(os.P_PID, started[-1].pid, os.WEXITED | os.WNOWAIT)
+        os.kill(started[-1].pid, signal.SIGTERM)
         report = ms.add(tones / "album/middle.flac", progress=False, windows=1)
         assert (report.added, report.failed, len(started)) == (1, [], 3)
+
+
+def test_a_kept_process_that_hangs_is_not_taken(
+    workers: Workers, decoder: Decoder, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_PING_S", 0.1)
+    expected = len(list(decoder.windows(str(tones / "low.wav"))))
+    os.kill(decoder._process._process.pid, signal.SIGSTOP)
+    decoder.close()
+    assert len(list(decoder.windows(str(tones / "low.wav")))) == expected
+
+
+def test_after_a_fork_a_kept_process_is_the_parents(
+    workers: Workers, decoder: Decoder, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(decoder.windows(str(tones / "low.wav")))
+    process = decoder._process
+    decoder.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(decoders.os, "getpid", lambda: 1)
+        list(decoder.windows(str(tones / "low.wav")))
+    assert decoder._process is not process
+    assert process.answers()
+    process.end(patience_s=0.0)
+
+
+def test_a_worker_ends_with_its_parent_but_not_with_the_thread_that_started_it(tmp_path: Path) -> None:
+    script = """
+import sys, threading, time
+from client.decoders import Decoder, Workers
+decoder = Decoder(Workers(), sample_rate_hz=16000, window_samples=8000, windows=None)
+thread = threading.Thread(target=lambda: decoder.call(str, "one"))
+thread.start(); thread.join(); time.sleep(0.2)
+assert decoder.call(str, "two") == "two"
+print(decoder._process._process.pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    os.kill(worker, 0)
+    parent.kill()
+    parent.communicate()
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text().split(")")[1][:3]:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker has outlived its parent")
 
 
 def test_a_process_in_the_middle_of_a_file_is_not_kept(
