@@ -248,7 +248,7 @@ class _Process:
     def answers(self) -> bool:
         """Whether it still works. A process that was just killed may look alive, but does not answer."""
         try:
-            return self.call(str, "", within_s=_PING_S) == ""
+            return bool(self.call(str, "answer", within_s=_PING_S))
         except (OSError, EOFError):
             return False
 

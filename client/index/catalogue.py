@@ -277,7 +277,7 @@ class Catalogue(Reader):
     def forget_the_past(self) -> None:
         """Drop vectors of other models and all tombstones, quantize windows of older versions, and free the space.
 
-        An index that has not seen the tombstones notices that it holds too many vectors, and is rebuilt.
+        An index that has not seen the tombstones notices that it holds too many vectors, and loads the saved graph.
         """
         with self._changing():
             for table in ("vectors", "probes"):

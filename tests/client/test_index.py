@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from client.errors import LibraryError
-from client.index import hnsw
+from client.index import hnsw, live
 from client.index.catalogue import Catalogue
 from client.index.database import FILE_NAME
 from client.index.exact import ExactIndex, is_among
 from client.index.hnsw import DamagedCache, HnswIndex, delete_snapshot, principal_axes
 from client.index.live import LiveIndex
+from client.index.maintenance import compact
 from client.index.recall import Recall, Recalls
 from client.index.records import FileState, Model, NewTrack, Position, TrackVectors
 
@@ -410,8 +411,8 @@ def saved(folder: Path) -> Model:
     return model
 
 
-def loads(model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[LiveIndex, int]:
-    """A fresh index over the model, and how many vectors it had to add instead of loading them."""
+def loads(model: Model, monkeypatch: pytest.MonkeyPatch, *, index: LiveIndex | None = None) -> tuple[LiveIndex, int]:
+    """A fresh or an open index over the model, and how many vectors it had to add instead of loading them."""
     added = 0
     original = HnswIndex._add
 
@@ -422,7 +423,7 @@ def loads(model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[LiveIndex, int
 
     with monkeypatch.context() as patch:
         patch.setattr(HnswIndex, "_add", add)
-        index = LiveIndex(model.catalogue, exact_below=0)
+        index = index or LiveIndex(model.catalogue, exact_below=0)
         index.refresh()
     return index, added
 
@@ -437,6 +438,37 @@ def test_a_snapshot_is_loaded_and_what_came_later_replayed(folder: Path, monkeyp
     model.remove(range(200, 220))
     index, added = loads(model, monkeypatch)
     assert added == 12
+    model.assert_searched_right(index)
+
+
+@pytest.mark.parametrize("stopped_at", [(HnswIndex, "build"), (Catalogue, "forget_the_past")])
+def test_a_compact_that_is_stopped_leaves_a_graph_that_opens_at_once(
+    folder: Path, stopped_at: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "EXACT_BELOW", 0)
+    model = saved(folder)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*stopped_at, stop)
+        with pytest.raises(KeyboardInterrupt):
+            compact(folder)
+    index, added = loads(model, monkeypatch)
+    assert added == 0
+    model.assert_searched_right(index)
+
+
+def test_an_open_library_takes_the_graph_that_compact_has_saved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EXACT_BELOW", 0)
+    model = saved(folder)
+    index = LiveIndex(Catalogue(folder), exact_below=0)
+    index.refresh()
+    model.remove(range(100, 150))
+    compact(folder)
+    index, added = loads(model, monkeypatch, index=index)
+    assert added == 0
     model.assert_searched_right(index)
 
 
