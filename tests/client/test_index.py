@@ -447,6 +447,7 @@ def test_a_compact_that_is_stopped_leaves_a_graph_that_opens_at_once(
 ) -> None:
     monkeypatch.setattr(live, "EXACT_BELOW", 0)
     model = saved(folder)
+    model.remove(range(100, 110))  # which the saved graph has not seen
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
