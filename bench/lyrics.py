@@ -91,10 +91,10 @@ def _among(songs: int, *, heard: str, hear: Callable[[random.Random, list[str]],
                 ids = [match.song.track_id for match in found]
                 places.append(ids.index(track_id) if track_id in ids else MOST_FOUND)
             p50, p95 = np.percentile(took_ms, (50, 95))
-            first, ten = (np.mean([place < most for place in places]) for most in (1, 10))
+            is_first, is_among_ten = (np.mean([place < most for place in places]) for most in (1, 10))
             rows.append(
-                f"| {songs:,} | {heard} | {kb:.1f} kB | {remembered} | {first:.1%} | {ten:.1%} | {p50:.0f} ms | "
-                f"{p95:.0f} ms |"
+                f"| {songs:,} | {heard} | {kb:.1f} kB | {remembered} | {is_first:.1%} | {is_among_ten:.1%} "
+                f"| {p50:.0f} ms | {p95:.0f} ms |"
             )
             print(rows[-1], flush=True)
         book.close()

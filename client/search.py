@@ -316,8 +316,6 @@ class MusicSearch:
         if names not in get_args(Names):
             raise QueryError(f"names is {names!r}, expected one of {', '.join(get_args(Names))}")
         scope = Scope(k, offset, where, per_artist)
-        if not isinstance(lyrics, str):
-            raise QueryError(f"lyrics is {lyrics!r}, expected a text")
         if lyrics and not (query or like or unlike or minus):
             return self._hits_by_lyrics(lyrics, scope)
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)

@@ -31,9 +31,7 @@ def find_sung(catalogue: Catalogue, words: str, *, where: Mapping[str, Any] | No
         return [is_found(song, tracks.get(song.track_id)) for song in songs]
 
     def is_found(song: Song, track: Track | None) -> bool:
-        if track is None or track.label is None or not song.is_of(track.file):
-            return False
-        return chosen is None or track.label in chosen
+        return track is not None and song.is_of(track.file) and (chosen is None or track.label in chosen)
 
     with closing(Book(catalogue.folder)) as book:
         found = [(tracks[match.song.track_id], match) for match in book.search(words, keep=keep)]

@@ -18,6 +18,7 @@ from client import LibraryBusy, LibraryError, MusicSearch, QueryError
 from client.cli import main
 from client.encoders.local import LocalEncoder
 from client.fusion import SUNG, fuse
+from client.index import maintenance
 from client.index.catalogue import Catalogue
 from client.index.maintenance import export_library, import_library
 from client.index.records import FileState
@@ -86,6 +87,8 @@ def test_grams_of_a_text_hold_those_of_its_lines() -> None:
     line, text = fold("carries paper boats"), fold("the river carries paper boats to me")
     assert set(grams(line)) < set(grams(text))
     assert not set(grams(line)) & set(grams(fold("nothing of it")))
+    assert set(grams("ab cd")) & set(grams("ab x y cd"))  # a pair spans two words
+    assert not set(grams("ab cd")) & set(grams("ab x y z cd"))
     assert grams("") == grams(fold("")) == []
 
 
@@ -127,6 +130,7 @@ def test_mistakes_are_forgiven(ms: MusicSearch, words: str) -> None:
 
 def test_words_that_nobody_sings_find_nothing(ms: MusicSearch) -> None:
     assert names(ms, "quantum xylophone zebra") == []
+    assert names(ms, "sings quantum xylophone glockenspiel zebra") == []  # one word is not enough
     assert names(ms, "!!!") == []
 
 
@@ -307,6 +311,15 @@ def test_another_model_finds_the_same_words(ms: MusicSearch, tmp_path: Path) -> 
         reembed(folder, other, switch=True, progress=False)
         with MusicSearch(folder, encoder=other) as again:
             assert names(again, "kettle sings before the sun") == ["low.wav"]
+
+
+def test_a_track_without_a_vector_is_not_found(ms: MusicSearch, encoder: LocalEncoder) -> None:
+    folder = Path(ms.info().path)
+    ms.close()
+    damage(folder / "catalogue.sqlite3", statement="UPDATE vectors SET vector = zeroblob(4)")
+    assert maintenance.verify(folder, repair=True).lacking == 3
+    with MusicSearch(folder, encoder=encoder) as again:
+        assert names(again, "kettle sings before the sun") == []
 
 
 def test_given_lyrics_serve_a_track_without_its_own(ms: MusicSearch, sung: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import mutagen
 import pytest
@@ -60,6 +61,7 @@ def test_of_lyrics_without_end_the_beginning_is_kept() -> None:
         ("Über den Dächern schläft der Mond", "cp1252"),
         ("Над рекой поднимается туман, и никто не спит", "cp1251"),
         ("雨がふる夜に、ひとりで歩いた", "cp932"),
+        ("明月", "gb18030"),
         ("月亮照着安静的河水。没有人说话", "gb18030"),
         ("月亮照著安靜的河水。沒有人說話", "big5"),
         ("달빛이 조용한 강물 위에 내린다", "cp949"),
@@ -190,9 +192,22 @@ def test_times_go_before_the_place(mp3: Path) -> None:
     assert read_lyrics(str(mp3)) == [(1.0, "Of the file")]
 
 
+def test_of_a_file_in_a_store_only_the_tags_are_read(mp3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    id3(mp3, SUNG)
+    asked: list[str] = []
+
+    def open_it(url: str) -> BinaryIO:
+        asked.append(url)
+        return mp3.open("rb")
+
+    monkeypatch.setattr("client.lyrics.reading.opened", open_it)
+    assert read_lyrics("s3://bucket/song.mp3") == LINES
+    assert asked == ["s3://bucket/song.mp3"]
+
+
 def test_what_is_no_text_is_no_lyrics(mp3: Path) -> None:
     beside = mp3.with_suffix(".lrc")
-    beside.write_bytes(b"[00:01.00]" + (1 << 20) * b"a")  # too large
+    beside.write_bytes(b"[00:01.00]Words\n" + (1 << 20) * b" ")  # too large
     assert read_lyrics(str(mp3)) == []
     beside.unlink()
     beside.mkdir()

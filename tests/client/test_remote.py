@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutagen.id3 import ID3, USLT
 
 from client import AudioError, MusicSearch, QueryError, StoreError
 from client.audio import WindowReader
@@ -601,17 +600,3 @@ def test_without_the_extra_it_is_named(ms: MusicSearch, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(StoreError, match=r"pip install 'musicsearch\[remote\]'"):
         ms.add("s3://bucket/music", progress=False)
-
-
-def test_lyrics_of_a_store_are_those_of_the_tags(tmp_path: Path, bucket: Bucket, encoder: LocalEncoder) -> None:
-    song = write_audio(tmp_path / "song.mp3", tone(TONES_HZ["low"], seconds=1.0), kind="mp3")
-    tags = ID3()
-    tags.add(USLT(encoding=3, lang="eng", text="The kettle sings before the sun"))
-    tags.save(song)
-    url = bucket.put("folder/song.mp3", song)
-    bucket.put("folder/song.lrc", b"[00:01.00]Not looked for")
-    with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
-        ms.add(f"{bucket.url}/folder", progress=False, lyrics=True)
-        (hit,) = ms.search(lyrics="kettle sings before the sun")
-        assert (hit.path, hit.lyrics.text) == (url, "The kettle sings before the sun")
-        assert ms.search(lyrics="not looked for") == []
