@@ -13,6 +13,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 NAMES = (
     *("retrieval", "negation", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
     *("published_models", "serving", "soak", "index", "windows", "names", "decoding", "ingest", "latency", "web"),
+    "lyrics",
     "ontology",
     "shards",
     "million",

@@ -28,7 +28,7 @@ from .index.browse import Facet, FacetValue, Glance, Suggestion
 from .index.recall import Recall
 from .ingest import AddReport, TrackWarning
 from .query import Clip, Reading, read_query
-from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
+from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, SungLine, TrackInfo
 from .search import MusicSearch
 from .walk import FailedTrack
 from .zero_shot import Tag, TaggedTrack
@@ -65,6 +65,7 @@ __all__ = [
     "ServerUnavailable",
     "StoreError",
     "Suggestion",
+    "SungLine",
     "Tag",
     "TaggedTrack",
     "TrackInfo",

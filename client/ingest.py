@@ -88,6 +88,7 @@ class AddReport:
         warnings: files that were added or updated and cannot be decoded completely, and which part cannot.
         passed_over: how many other files are in the folders, by file extension: {".jpg": 12, ".mp4": 1}. Video files
             are counted here if they have video and `video` was not set.
+        lyrics: how many of all these tracks have lyrics. None if lyrics were not asked for.
         audio_s: length of the tracks that were added or updated.
         seconds: how long the call took.
         decode_s: how long the decoders (one a core) worked.
@@ -103,6 +104,7 @@ class AddReport:
     failed: list[FailedTrack] = field(default_factory=list)
     warnings: list[TrackWarning] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
+    lyrics: int | None = None
     audio_s: float = 0.0
     seconds: float = 0.0
     decode_s: float = 0.0

@@ -1,7 +1,8 @@
-"""The order of search results: tracks that sound like the query, merged with tracks whose names match it."""
+"""The order of search results: tracks that sound like the query, merged with those whose names or lyrics match it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +50,13 @@ class Ranking:
         self._measured: tuple[int, Background | None] | None = None  # with the number of tracks at the time
 
     def find(
-        self, wish: Wish, scope: Scope, *, typed: Sequence[str] = (), names_only: bool = False
+        self,
+        wish: Wish,
+        scope: Scope,
+        *,
+        typed: Sequence[str] = (),
+        names_only: bool = False,
+        sung: Mapping[int, float] = MappingProxyType({}),
     ) -> tuple[list[Ranked], float]:
         """The tracks that fit best, best first, and the best score of all tracks, which is 0 with `names_only`.
 
@@ -57,7 +64,8 @@ class Ranking:
             wish: the query as numbers.
             scope: which part of the results.
             typed: texts that may be names.
-            names_only: only find tracks by their names.
+            names_only: do not find tracks by sound.
+            sung: by label, how well the lyrics of tracks within the scope fit.
 
         Raises:
             QueryError: `scope.where` names an unknown field.
@@ -66,7 +74,7 @@ class Ranking:
         if names_only and not named and scope.where is not None:
             self._index.search(wish.vector, k=1, where=scope.where)  # raises the error for unknown fields
         wanted = scope.offset + scope.k
-        asked = max(wanted, DEPTH) if named else wanted
+        asked = max(wanted, DEPTH) if named or sung else wanted
         of_artist: Counter[str] = Counter()
         found: list[Ranked] = []
         seen: set[int] = set()
@@ -78,10 +86,10 @@ class Ranking:
                 scores = dict(zip(labels.tolist(), cosines.tolist(), strict=True))
                 best_score = next(iter(scores.values()), 0.0)
             heard = list(scores)
-            vectors = self._store.vectors_of([label for label in named if label not in scores])
+            vectors = self._store.vectors_of([label for label in {**named, **sung} if label not in scores])
             scored = wish.score(np.array([*vectors.values()], np.float32).reshape(-1, len(wish.vector)))
             scores |= dict(zip(vectors, scored.tolist(), strict=True))
-            found_by = fuse(heard, named)
+            found_by = fuse(heard, named, sung)
             order = [label for label in found_by if label not in seen]
             for start in range(0, len(order), wanted):
                 group = order[start : start + wanted]

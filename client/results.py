@@ -25,6 +25,20 @@ class Part(NamedTuple):
     probability: float | None
 
 
+class SungLine(NamedTuple):
+    """The line of a track's lyrics that a search found.
+
+    Attributes:
+        text: the line.
+        start_s: when it begins to be sung. None if the lyrics have no times.
+        fit: how well the remembered words fit, 0 to 1. At 1 they are sung just so.
+    """
+
+    text: str
+    start_s: float | None
+    fit: float
+
+
 @dataclass(frozen=True)
 class Hit:
     """One search result.
@@ -34,7 +48,9 @@ class Hit:
         path: where the file was when it was last added.
         score: cosine similarity between the query and the track, -1...1. Unwanted sounds in the track lower it (see
             `wish`). If the query only excludes sounds, it is the cosine similarity with the opposite of those sounds.
-        start_s: where the best window of the track begins. None if it was not asked for.
+            If it only has lyrics, it is `lyrics.fit`.
+        start_s: where the best window of the track begins. None if it was not asked for. If the hit has a line of
+            lyrics, it is where that is sung, if this is known.
         metadata: title, artist, album, genre, year, bpm and key, as far as the file has them, and the annotations.
         probability: how sure the match is, 0 to 1. It is the share of unrelated queries whose best hit scores lower. An
             unrelated query describes nothing in the library. If the query only excludes sounds, it is the share of the
@@ -45,8 +61,10 @@ class Hit:
         is_missing: the file was not there when its folder was last added.
         warning: which part of the file cannot be decoded. Empty if all of it can.
         reading: how the texts of the query were read. None if it has no texts.
-        found_by: "name" if the query's words are its title, artist or album, "sound", or both.
+        found_by: "lyrics" if it has the remembered words, "name" if the query's words are its title, artist or album,
+            "sound", or several of these.
         windows: the windows of the track. None if they were not asked for.
+        lyrics: the line that has the remembered words. None if none was found, or no words were given.
     """
 
     track_id: str
@@ -61,6 +79,7 @@ class Hit:
     reading: Reading | None = None
     found_by: tuple[str, ...] = ("sound",)
     windows: tuple[Part, ...] | None = None
+    lyrics: SungLine | None = None
 
 
 @dataclass(frozen=True)

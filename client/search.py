@@ -4,21 +4,22 @@ import math
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .audio import look_at
 from .background import WEAK_BELOW, Background, make_probes
-from .decoders import Workers
+from .decoders import Decoder, Workers
 from .duplicates import Duplicate, find_duplicates
 from .embedding import Heard, embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
@@ -49,13 +50,18 @@ from .query import (
     weighted,
 )
 from .ranking import Ranking, Scope, artists_of
-from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, TrackInfo
+from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, SungLine, TrackInfo
 from .walk import FailedTrack, Found, find_audio
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
+if TYPE_CHECKING:
+    from .lyrics.book import Book
+
 _ROWS = 2_048  # vectors that are read at a time, while other threads wait for the lock
 _MOST_TYPED = 8  # texts of a query that are also looked up as names
+# With a description, a line counts that fits nearly as well as the best one. Else a few shared letters gain a rank.
+_NEARLY = 0.8
 
 
 class _Asked(NamedTuple):
@@ -143,6 +149,7 @@ class MusicSearch:
         retry: bool = False,
         windows: int | None = None,
         video: bool = False,
+        lyrics: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> AddReport:
         """Add audio files and the audio files in folders and their subfolders. Unchanged tracks are skipped.
@@ -158,6 +165,9 @@ class MusicSearch:
                 embeds all windows. Tracks that are in the library and unchanged keep their vectors.
             video: also add the sound of video files that are in folders. Without it, a video file is only added if
                 `paths` names it. An .mp4 or .webm file without video, or with only a cover image, counts as audio.
+            lyrics: then also read the lyrics of these tracks from their tags and from .lrc files beside them, for
+                `search`. What was read from unchanged files is kept. A later call without it leaves the lyrics as they
+                are, and those of a changed track are not found until they are read again.
             on_progress: called in this thread with the number of finished files and the number of all files. It gets
                 (0, 0) for each folder that is searched. Then it is called at the start and after each file. Files of a
                 store are counted as they are listed. An error that it raises ends the work as Ctrl-C does.
@@ -167,8 +177,8 @@ class MusicSearch:
                 are counted in `passed_over`.
 
         Raises:
-            QueryError: `paths` is neither a path nor a sequence of paths, `windows` < 1, or `progress`, `retry` or
-                `video` is not a bool.
+            QueryError: `paths` is neither a path nor a sequence of paths, `windows` < 1, or `progress`, `retry`,
+                `video` or `lyrics` is not a bool, or `lyrics` is set and the library is in Milvus.
             LibraryBusy: another process, or another thread's `add`, is writing to this library.
             EncoderError: the model or its server failed.
             ServerBusy: the server's queue was full for ten minutes.
@@ -176,7 +186,7 @@ class MusicSearch:
         """
         if not isinstance(paths, str | Path | Iterable):
             raise QueryError(f"paths is {paths!r}, expected a path or several paths")
-        for name, value in {"progress": progress, "retry": retry, "video": video}.items():
+        for name, value in {"progress": progress, "retry": retry, "video": video, "lyrics": lyrics}.items():
             check_switch(value, name=name)
         if windows is not None:
             check_count(windows, name="windows", least=1)
@@ -190,6 +200,7 @@ class MusicSearch:
                 stack.enter_context(self._writing())
                 if not self._catalogue.is_current():
                     raise has_gone_over(self._catalogue.name, self._catalogue.model)
+                book = stack.enter_context(closing(self._open_book(create=True))) if lyrics else None
                 ingest = Ingest(
                     self._catalogue,
                     self._encoder,
@@ -206,7 +217,38 @@ class MusicSearch:
                 ingest.run(found, advance=_telling(on_progress, show=show, found=found))
             with self._lock:
                 self._index.save()
+            if book is not None:
+                ingest.report.lyrics = self._take_lyrics(book, found, progress=progress)
         return ingest.report
+
+    def _take_lyrics(self, book: "Book", found: Found, *, progress: bool) -> int:
+        """Read the lyrics of the tracks that were found, and drop those of tracks that are no longer here.
+
+        Returns:
+            How many of the tracks that were found have lyrics.
+        """
+        from .lyrics.care import drop_removed
+        from .lyrics.taking import Taking
+
+        catalogue = self._in_folder("lyrics")
+        with self._lock:
+            listed = [path for listing in found.listings for _, path in catalogue.below(listing.url)]
+        paths = [*found.files, *listed]
+        spec = self.spec
+        decoder = Decoder(
+            self._workers, sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=None
+        )
+        with closing(decoder), show_progress("reading lyrics", total=len(paths), enabled=progress) as advance:
+            have_lyrics = Taking(catalogue, book, lock=self._lock, read=decoder.call).run(paths, advance=advance)
+        with self._lock:
+            drop_removed(catalogue, book)
+        return have_lyrics
+
+    def _open_book(self, *, create: bool = False) -> "Book":
+        """Open the library's lyrics. What reads and compares them is only imported where they are asked for."""
+        from .lyrics.book import Book
+
+        return Book(self._in_folder("lyrics").folder, create=create)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -236,8 +278,9 @@ class MusicSearch:
         literal: bool = False,
         names: Names = "also",
         windows: bool = False,
+        lyrics: str = "",
     ) -> list[Hit]:
-        """Find the k tracks that best fit a description or that have a matching name, best first.
+        """Find the k tracks that best fit a description, have a matching name or have remembered words, best first.
 
         A negation in a text ("jazz without drums", "no vocals", "not sad", "instrumental") is removed from the text and
         works like `minus`. `hit.reading` and `read_query` show how a query was read. A query may consist of negations
@@ -262,18 +305,23 @@ class MusicSearch:
                 hit tells how it was found. "only" searches names alone, and "never" does not search them. In Milvus,
                 names are only found as they are written.
             windows: return the score of each window of each hit, not only the start of the best one.
+            lyrics: words of the song, as they are remembered, alone or with a description. Wrong words and letters are
+                forgiven. `lyrics` of a hit has its line. Needs lyrics that `add` or `put_lyrics` stored.
 
         Raises:
+            LibraryError: `lyrics` is given, and the library has none, or their file is damaged.
             QueryError: an empty query, k < 1, an unknown field, or another argument out of its range.
             AudioError: a file of `like` or `unlike` cannot be used.
         """
         if names not in get_args(Names):
             raise QueryError(f"names is {names!r}, expected one of {', '.join(get_args(Names))}")
+        scope = Scope(k, offset, where, per_artist)
+        if lyrics and not (query or like or unlike or minus):
+            return self._hits_by_lyrics(lyrics, scope)
         asked = self._ask(query, like=like, unlike=unlike, minus=minus, literal=literal)
         if names == "never":
             asked = asked._replace(typed=())
-        scope = Scope(k, offset, where, per_artist)
-        return self._hits(asked, scope, starts=starts, windows=windows, names_only=names == "only")
+        return self._hits(asked, scope, starts=starts, windows=windows, names_only=names == "only", lyrics=lyrics)
 
     def search_audio(
         self, source: Source, *, k: int = 10, where: Mapping[str, Any] | None = None, starts: bool = True
@@ -673,6 +721,33 @@ class MusicSearch:
         with self._lock, nullcontext() if self._is_adding else self._catalogue.writing():
             self._catalogue.annotate(annotations)
 
+    def put_lyrics(self, lyrics: Mapping[str, Sequence[tuple[float | None, str]]]) -> list[str]:
+        """Save lyrics of tracks whose files have none, such as those that a transcriber heard. `search` finds them.
+
+        They stay with a track until its sound changes, or `add` with `lyrics` finds lyrics in its file. All lyrics of a
+        call are saved, or none if there is an error.
+
+        Args:
+            lyrics: by track id, the lines as (seconds, text), with None where the time is not known. No lines remove
+                what was given before.
+
+        Returns:
+            The ids of the tracks whose files have lyrics of their own, as far as `add` has read them. These stay.
+
+        Raises:
+            LibraryError: a track is not in the library, or the file of lyrics is damaged.
+            QueryError: a line is not a pair of seconds and text, or the library is in Milvus.
+            LibraryBusy: another process, or another MusicSearch, is writing to this library. An `add` of this one may
+                run.
+        """
+        from .lyrics.taking import give
+
+        catalogue = self._in_folder("lyrics")
+        with ExitStack() as stack:
+            stack.enter_context(self._lock)
+            stack.enter_context(nullcontext() if self._is_adding else catalogue.writing())
+            return give(catalogue, stack.enter_context(closing(self._open_book(create=True))), lyrics)
+
     def failed(self) -> list[FailedTrack]:
         """List the files that could not be used when they were last added, with the reasons."""
         with self._lock:
@@ -822,28 +897,77 @@ class MusicSearch:
             return track
         return track if track.file.looks_like(look_at(path) if is_url(path) else os.stat(path)) else None
 
+    def _sung(self, words: str, *, where: Mapping[str, Any] | None) -> dict[int, tuple[Track, SungLine]]:
+        """By label, the tracks whose lyrics have these words, the best first. The caller holds the lock."""
+        from .lyrics.finding import find_sung
+
+        check_text(words, what="lyrics")
+        return {
+            label: (track, SungLine(match.line.text, match.line.start_s, match.fit))
+            for label, (track, match) in find_sung(self._in_folder("lyrics"), words, where=where).items()
+        }
+
+    def _hits_by_lyrics(self, words: str, scope: Scope) -> list[Hit]:
+        scope.check()
+        with self._lock, self._catalogue.reading():
+            sung = self._sung(words, where=scope.where)
+        of_artist: Counter[str] = Counter()
+        hits = []
+        for track, line in sung.values():
+            artists = artists_of(track.metadata)
+            if scope.per_artist is None or all(of_artist[artist] < scope.per_artist for artist in artists):
+                of_artist.update(artists)
+                hit = _hit(track, line.fit)
+                hits.append(replace(hit, start_s=line.start_s, found_by=("lyrics",), lyrics=line))
+        return hits[scope.offset : scope.offset + scope.k]
+
     def _hits(
-        self, asked: _Asked, scope: Scope, *, starts: bool = True, windows: bool = False, names_only: bool = False
+        self,
+        asked: _Asked,
+        scope: Scope,
+        *,
+        starts: bool = True,
+        windows: bool = False,
+        names_only: bool = False,
+        lyrics: str = "",
     ) -> list[Hit]:
         scope.check()
         wish = asked.wish
         with self._lock, self._catalogue.reading():
-            found, best_score = self._ranking.find(wish, scope, typed=asked.typed, names_only=names_only)
+            lines = (
+                {label: line for label, (_, line) in self._sung(lyrics, where=scope.where).items()} if lyrics else {}
+            )
+            best_fit = max((line.fit for line in lines.values()), default=0.0)
+            sung = {label: line for label, line in lines.items() if line.fit >= _NEARLY * best_fit}
+            found, best_score = self._ranking.find(
+                wish,
+                scope,
+                typed=asked.typed,
+                names_only=names_only,
+                sung={label: line.fit for label, line in sung.items()},
+            )
             background = self._ranking.background() if asked.is_text else None
             read = self._catalogue.windows_of([ranked.label for ranked in found]) if starts or windows else {}
+
+        def start_s(label: int) -> float | None:
+            if label in sung and sung[label].start_s is not None:
+                return sung[label].start_s
+            return _best_start_s(*read[label], wish) if starts and label in read else None
+
         # A query that only excludes sounds looks for nothing, so its hits are never weak.
         is_weak = background is not None and not wish.usual and background.probability(best_score) < WEAK_BELOW
         return [
             replace(
                 _hit(ranked.track, ranked.score),
-                start_s=_best_start_s(*read[ranked.label], wish) if starts and ranked.label in read else None,
+                start_s=start_s(ranked.label),
                 probability=wish.fits(ranked.score, background=background) if background else None,
-                weak=is_weak and "name" not in ranked.found_by,
+                weak=is_weak and ranked.found_by == ("sound",),
                 reading=asked.reading,
                 found_by=ranked.found_by,
                 windows=_parts(*read[ranked.label], wish, background=background)
                 if windows and ranked.label in read
                 else None,
+                lyrics=sung.get(ranked.label),
             )
             for ranked in found
         ]

@@ -24,7 +24,7 @@ LAYERS = (  # of the client, from above; a file imports only from its own layer 
     {"search", "asynchronous"},
     {"duplicates", "evaluation", "ingest", "reembed", "zero_shot"},
     {"background", "fusion", "map", "layout", "paths", "ranking", "results", "wish"},
-    {"decoders", "embedding", "negation", "playlists", "query", "tags", "walk"},
+    {"decoders", "embedding", "lyrics", "negation", "playlists", "query", "tags", "walk"},
     {"index"},
     {"apart", "audio", "container", "cores", "encoders", "errors", "packets", "places", "progress", "recent", "remote"},
 )

@@ -5,7 +5,7 @@ import importlib
 import platform
 import time
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -58,7 +58,12 @@ def declare_verify(commands: Commands) -> None:
 
 
 def verify_library(options: argparse.Namespace) -> int:
-    found = verify(options.library.expanduser(), repair=options.repair)
+    from ..lyrics import care as lyrics
+
+    folder = options.library.expanduser()
+    found = verify(folder, repair=options.repair)
+    of_lyrics = lyrics.verify(folder)  # these are not repaired, because they can be read again
+    found = replace(found, problems=found.problems + of_lyrics)
     if options.json:
         print_json(asdict(found))
     else:
@@ -69,7 +74,7 @@ def verify_library(options: argparse.Namespace) -> int:
                 f"{found.tracks} tracks are undamaged"
                 + (f"; {found.lacking} lack vectors: add them again" if found.lacking else "")
             )
-    return 1 if found.problems and not options.repair else 0
+    return 1 if of_lyrics or (found.problems and not options.repair) else 0
 
 
 def declare_compact(commands: Commands) -> None:
@@ -83,6 +88,8 @@ def declare_compact(commands: Commands) -> None:
 
 
 def compact_library(options: argparse.Namespace) -> int:
+    from ..lyrics import care as lyrics
+
     if is_milvus(options.library):
         dropped = drop_former(options.library)
         if options.json:
@@ -90,7 +97,8 @@ def compact_library(options: argparse.Namespace) -> int:
         else:
             print(f"collections of other models that were dropped: {', '.join(dropped) or 'none'}")
         return 0
-    before, after = compact(options.library.expanduser())
+    folder = options.library.expanduser()
+    before, after = map(sum, zip(compact(folder), lyrics.compact(folder), strict=True))
     if options.json:
         print_json({"bytes_before": before, "bytes_after": after})
     else:

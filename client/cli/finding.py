@@ -36,9 +36,13 @@ def declare_search(commands: Commands) -> None:
         'library "string quartet" --minus vocals --per-artist 2 -k 20',
         'library "calm jazz without saxophone"    as: "calm jazz" --minus saxophone',
         'library "but faster" --like clip.mp3',
+        'library --lyrics "words that I remember"',
         model=True,
     )
-    command.add_argument("query", metavar="QUERY", nargs="+", help="one text, or several texts together")
+    command.add_argument("query", metavar="QUERY", nargs="*", help="one text, or several texts together")
+    command.add_argument(
+        "--lyrics", metavar="WORDS", default="", help="find songs by words that are sung, as you remember them"
+    )
     command.add_argument("--minus", metavar="TEXT", action="append", default=[], help="an unwanted sound")
     command.add_argument(
         "--literal", action="store_true", help='do not read negations: "jazz without drums" then finds drums'
@@ -61,6 +65,8 @@ def declare_search(commands: Commands) -> None:
 
 
 def search(options: argparse.Namespace) -> int:
+    if not options.query and not options.lyrics:
+        raise QueryError("nothing to search for: say how the tracks should sound, or give --lyrics")
     reading = read_query(options.query, literal=options.literal)
     if reading.unwanted:
         _say_read(reading)
@@ -72,6 +78,7 @@ def search(options: argparse.Namespace) -> int:
         minus=options.minus,
         literal=options.literal,
         names=options.names,
+        lyrics=options.lyrics,
     )
 
 
@@ -203,6 +210,11 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
         if not hits:
             if not ms.info().tracks:
                 problem = "the library holds no tracks; add some with `music-search add`"
+            elif query.get("lyrics"):
+                problem = (
+                    "nothing found: no lyrics have these words; `music-search add LIB PATH... --lyrics` reads those of "
+                    "new and changed tracks"
+                )
             elif query.get("names") == "only":
                 problem = "nothing found: no title, artist or album matches; leave out --names only to search by sound"
             elif options.where or options.offset:

@@ -29,6 +29,7 @@ def declare_add(commands: Commands) -> None:
         "add files and folders; creates LIB if absent",
         "library ~/Music",
         "library ~/Music --windows 3",
+        "library ~/Music --lyrics",
         "library s3://bucket/music --windows 3",
         "library ~/Music --encoder grpc://gpu-box:8001 --watch",
         model=True,
@@ -37,6 +38,9 @@ def declare_add(commands: Commands) -> None:
     command.add_argument("--retry", action="store_true", help="try again to add files that failed before")
     add_windows(command, "tracks that are already in LIB do not change")
     command.add_argument("--video", action="store_true", help="also add the sound of video files in folders")
+    command.add_argument(
+        "--lyrics", action="store_true", help="also read lyrics from tags and .lrc files, for search --lyrics"
+    )
     command.add_argument("--watch", action="store_true", help="keep running, and add files that change in the folders")
 
 
@@ -48,7 +52,13 @@ def add(options: argparse.Namespace) -> int:
             for report in watch(ms, options):
                 print(json.dumps(asdict(report)) if options.json else _as_text(report, device=ms.device), flush=True)
             return 0
-        report = ms.add(options.paths, retry=options.retry, windows=options.windows, video=options.video)
+        report = ms.add(
+            options.paths,
+            retry=options.retry,
+            windows=options.windows,
+            video=options.video,
+            lyrics=options.lyrics,
+        )
         device = ms.device
     print_json(asdict(report)) if options.json else print(_as_text(report, device=device))
     return 1 if report.failed else 0
@@ -57,8 +67,9 @@ def add(options: argparse.Namespace) -> int:
 def _as_text(report: AddReport, *, device: str) -> str:
     gone = f", {report.missing} missing" if report.missing else ""
     retagged = f" ({report.retagged} with other tags)" if report.retagged else ""
+    sung = "" if report.lyrics is None else f", {report.lyrics} with lyrics"
     summary = (
-        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{retagged}{gone}, "
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{retagged}{gone}{sung}, "
         f"{len(report.failed)} failed: {report.audio_s:.0f} s of audio in {report.seconds:.1f} s on {device} (decoding "
         f"{report.decode_s:.1f} s, embedding {report.embed_s:.1f} s, writing {report.write_s:.1f} s, at the same time)"
     )

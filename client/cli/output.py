@@ -58,7 +58,11 @@ def print_hits(hits: Sequence[Hit]) -> None:
         ]
         for hit in hits
     ]
-    print_table(["score", "fits", "at", "track id", "track", "by"], rows)
+    columns = ["score", "fits", "at", "track id", "track", "by"]
+    if any(hit.lyrics for hit in hits):
+        columns.append("lyrics")
+        rows = [[*row, hit.lyrics.text if hit.lyrics else ""] for row, hit in zip(rows, hits, strict=True)]
+    print_table(columns, rows)
 
 
 def clock(seconds: float) -> str:

@@ -58,6 +58,7 @@ def watch(ms: MusicSearch, options: argparse.Namespace) -> Iterator[AddReport]:
                 retry=is_first and options.retry,
                 windows=options.windows,
                 video=options.video,
+                lyrics=options.lyrics,
             )
         except (LibraryBusy, EncoderError) as exc:
             print(f"music-search: {exc}; trying again in {_PAUSE_S:.0f} s", file=sys.stderr)

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ class Database:
     holds the GIL while it waits for SQLite's lock.
     """
 
+    file_name = FILE_NAME
+    kind = "a catalogue"
+    repair = REPAIR
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._turn = threading.RLock()
-        self._db = connect(folder / FILE_NAME)
+        self._db = connect(folder / self.file_name)
 
     @property
     def name(self) -> str:
@@ -39,7 +43,7 @@ class Database:
     def reading(self) -> Iterator[None]:
         """Open a read transaction: all reads in the block see the same state, whatever a writer commits meanwhile."""
         with self._turn:
-            with translated(self.folder):
+            with self._translated():
                 is_nested = self._db.in_transaction
                 if not is_nested:
                     self._db.execute("BEGIN")
@@ -51,7 +55,7 @@ class Database:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with translated(self.folder), self._transaction():
+        with self._translated(), self._transaction():
             yield
 
     @contextmanager
@@ -73,7 +77,7 @@ class Database:
         except UnicodeEncodeError:  # no catalogue holds a name that is not UTF-8
             return []
         except (sqlite3.Error, UnicodeDecodeError):
-            with translated(self.folder):
+            with self._translated():
                 raise
 
     def _one(self, query: str, *values: int | str) -> tuple[Any, ...]:
@@ -84,7 +88,15 @@ class Database:
         return rows[0]
 
     def _damaged(self, what: str) -> LibraryError:
-        return LibraryError(f"{what} in {self.folder} is damaged: {REPAIR}")
+        return LibraryError(f"{what} in {self._place} is damaged: {self.repair}")
+
+    @property
+    def _place(self) -> Path:
+        """What messages name: the folder of a library, or a file that is only a part of it."""
+        return self.folder
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._place, kind=self.kind, repair=self.repair)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -124,8 +136,14 @@ def write_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def translated(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise errors of SQLite and of the file system as `LibraryError`."""
+def translated(path: str | os.PathLike[str], *, kind: str = Database.kind, repair: str = REPAIR) -> Iterator[None]:
+    """Raise errors of SQLite and of the file system as `LibraryError`.
+
+    Args:
+        path: the file or its library, which the message names.
+        kind: what the file is.
+        repair: what to do if it is damaged.
+    """
     try:
         yield
     except sqlite3.ProgrammingError as exc:
@@ -133,7 +151,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
     except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError) as exc:
         if not is_damage(exc):
             raise LibraryError(f"cannot use {path}: {exc}; check the disk, its free space and permissions") from exc
-        raise LibraryError(f"{path} is damaged or not a catalogue ({exc}): {REPAIR}") from exc
+        raise LibraryError(f"{path} is damaged or not {kind} ({exc}): {repair}") from exc
     except OSError as exc:
         raise LibraryError(f"cannot use {path} as a library: {exc.strerror}") from exc
 

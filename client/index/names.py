@@ -77,7 +77,7 @@ def plain(text: str) -> str:
     >>> plain("Beyoncé - HALO (Live!)"), plain("R.E.M."), plain("!!!")
     ('beyonce halo live', 'rem', '!!!')
     """
-    folded = _without_accents(_without_accents(text).casefold()).translate(_NO_ACCENTS)
+    folded = without_accents(without_accents(text).casefold()).translate(_NO_ACCENTS)
     words = "".join(letter if letter.isalnum() or unicodedata.category(letter)[0] == "M" else " " for letter in folded)
     return _INITIALS.sub(r"\1", " ".join(words.split())) or " ".join(folded.replace('"', " ").split())
 
@@ -143,7 +143,7 @@ def is_one_mistake(text: str, other: str) -> bool:
     return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
-def _without_accents(text: str) -> str:
+def without_accents(text: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 

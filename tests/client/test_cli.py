@@ -73,6 +73,7 @@ def test_search(run, library: Path, tones: Path) -> None:
         "reading",
         "found_by",
         "windows",
+        "lyrics",
     }
     assert set(hits[0]) == names
     status, out, _ = run("search", library, "high")

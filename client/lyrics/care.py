@@ -1,0 +1,46 @@
+"""Looks after the lyrics of a library: what is damaged, and what can go."""
+
+from contextlib import closing
+from pathlib import Path
+
+from ..errors import LibraryError
+from ..index.catalogue import Catalogue
+from .book import FILE_NAME, Book, has_lyrics
+
+
+def verify(folder: Path) -> list[str]:
+    """What is wrong with the lyrics of a library, one sentence each. Empty if it has none."""
+    if not has_lyrics(folder):
+        return []
+    try:
+        with closing(Book(folder)) as book:
+            return book.problems()
+    except LibraryError as exc:
+        return [str(exc)]
+
+
+def compact(folder: Path) -> tuple[int, int]:
+    """Drop the lyrics of removed tracks and the index's traces of former ones, and give the space back to the disk.
+
+    Returns:
+        The size of the file in bytes, before and after. 0 if the library has no lyrics.
+
+    Raises:
+        LibraryError: the file is damaged, or the disk has no room for a copy of what is kept.
+        LibraryBusy: another process is writing to the library.
+    """
+    if not has_lyrics(folder):
+        return 0, 0
+    path = folder / FILE_NAME
+    with closing(Catalogue(folder)) as catalogue, catalogue.writing(), closing(Book(folder)) as book:
+        before = path.stat().st_size
+        drop_removed(catalogue, book)
+        book.compact()
+    return before, path.stat().st_size
+
+
+def drop_removed(catalogue: Catalogue, book: Book) -> None:
+    """Remove the lyrics of tracks that are no longer in the library. The caller holds its `writing()`."""
+    for ids in book.track_ids():
+        there = {track.track_id for track in catalogue.by_ids(ids)}
+        book.forget([track_id for track_id in ids if track_id not in there])

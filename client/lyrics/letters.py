@@ -1,0 +1,94 @@
+"""Finds out in which encoding the bytes of a text file are: Unicode, or one of those that were usual before.
+
+A text in an encoding of one region, read in that of another, becomes letters that its language does not use. So each
+encoding is tried, and the one wins in which the most letters are usual.
+"""
+
+import codecs
+import unicodedata
+from collections.abc import Callable
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark its own begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def decode(content: bytes) -> str:
+    """The text of a file. Bytes that no encoding explains become replacement characters.
+
+    >>> decode("Ночь".encode("cp1251")), decode("夜の歌".encode("cp932")), decode("Où es-tu".encode("cp1252"))
+    ('Ночь', '夜の歌', 'Où es-tu')
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    if content.count(0) > len(content) // 4:  # Latin text in UTF-16 without a mark: every other byte is 0
+        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16-le", errors="replace")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        pass
+    best, most = content.decode("cp1252", errors="replace"), 0.0
+    for encoding, is_usual in _REGIONAL:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if (share := _usual(text, is_usual)) > most:
+            best, most = text, share
+    return best
+
+
+def _usual(text: str, is_usual: Callable[[str, str, str], bool]) -> float:
+    """Share of the letters beyond ASCII that are usual, with the letters before and after them."""
+    around = f" {text} "
+    others = [at for at in range(1, len(around) - 1) if not around[at].isascii()]
+    return sum(is_usual(*around[at - 1 : at + 2]) for at in others) / max(1, len(others))
+
+
+def _is_western(before: str, letter: str, after: str) -> bool:
+    # Accents stand alone or in pairs. What is nothing but accented letters is another script.
+    return (letter.isalpha() and (before.isascii() or after.isascii())) or _is_sign(letter)
+
+
+def _is_cyrillic(before: str, letter: str, after: str) -> bool:
+    # Capital letters begin words. Bytes of Chinese characters are capitals and small letters in any order.
+    is_alone = (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha())
+    return "CYRILLIC" in unicodedata.name(letter, "") and not is_alone and (letter.islower() or not before.isalpha())
+
+
+def _is_sign(letter: str) -> bool:
+    return unicodedata.category(letter)[0] in "PZ"
+
+
+def _leads(encoding: str, first: int, last: int) -> Callable[[str, str, str], bool]:
+    """Whether a letter is among an encoding's usual ones, which it lists first: by the first byte of their code."""
+
+    def is_usual(before: str, letter: str, after: str) -> bool:
+        try:
+            code = letter.encode(encoding)
+        except UnicodeEncodeError:
+            return False
+        return len(code) == 2 and (first <= code[0] <= last or _is_sign(letter))
+
+    return is_usual
+
+
+def _is_japanese(before: str, letter: str, after: str) -> bool:
+    return "\u3041" <= letter <= "\u30fe" or _JAPANESE(before, letter, after)
+
+
+_JAPANESE = _leads("cp932", 0x88, 0x97)
+# Korean comes before Chinese, whose usual letters have the same codes and more.
+_REGIONAL = (
+    ("cp1252", _is_western),
+    ("cp1251", _is_cyrillic),
+    ("cp932", _is_japanese),
+    ("cp949", _leads("euc_kr", 0xB0, 0xC8)),
+    ("gb18030", _leads("gb2312", 0xB0, 0xD7)),
+    ("big5", _leads("big5", 0xA4, 0xC6)),
+)

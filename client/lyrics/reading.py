@@ -1,0 +1,132 @@
+"""Reads the lyrics of an audio file: from an .lrc file beside it, and from its tags.
+
+Lyrics with times go before lyrics without. Of several with times, the .lrc file goes first, because people put it
+there. Then come ID3's SYLT frames and tags of text. A tag of text may hold an LRC text too.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import mutagen
+from mutagen.apev2 import APETextValue, APEv2
+from mutagen.id3 import ID3, SYLT, TXXX, USLT, Frame
+
+from audio.files import ByteFile
+
+from ..container import read_container_tags
+from ..places import is_url, opened
+from .letters import decode
+from .lines import Line, has_times, read_lines, tidy
+
+# Lower-case names of tags: MP4's atom, ASF, Vorbis and APEv2, ID3's TXXX; FFmpeg adds the language to the last ones.
+_NAMES = (
+    *("\xa9lyr", "wm/lyrics", "syncedlyrics", "synced lyrics", "lyrics"),
+    *("unsyncedlyrics", "unsynced lyrics", "unsynchronised lyrics", "unsynchronized lyrics"),
+)
+_MOST_BYTES = 1 << 20  # of an .lrc file; a larger one is something else
+_SUNG = (0, 1, 2)  # SYLT's content types: other, lyrics, transcription; the others are chords, events and pictures
+_MILLISECONDS = 2  # SYLT's time stamp format; the other one counts MPEG frames
+
+
+def find_beside(path: str) -> tuple[str, str]:
+    """The .lrc file beside an audio file, and a text that changes when that file does. Both are empty if there is none.
+
+    For music in stores there is none, because each look would be a request.
+    """
+    if is_url(path):
+        return "", ""
+    stem = os.path.splitext(path)[0]
+    for place in (f"{stem}.lrc", f"{stem}.LRC", f"{path}.lrc"):
+        with suppress(OSError, ValueError):
+            status = os.stat(place)
+            return place, f"{os.path.basename(place)} {status.st_size} {status.st_mtime_ns}"
+    return "", ""
+
+
+def read_lyrics(path: str) -> list[Line]:
+    """The lyrics of an audio file. Empty if it has none, or if they cannot be read.
+
+    Raises:
+        AudioError: the file's store does not return it.
+    """
+    untimed: list[Line] = []
+    for lines in _all(path):
+        if has_times(lines):
+            return lines
+        untimed = untimed or lines
+    return untimed
+
+
+def _all(path: str) -> Iterator[list[Line]]:
+    place, _ = find_beside(path)
+    if place:
+        with suppress(OSError), open(place, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+            if len(content) <= _MOST_BYTES:
+                yield read_lines(decode(content))
+    if not is_url(path):
+        yield from _of_tags(path, path)
+        return
+    with opened(path) as file:  # it raises its errors at the end of the block, even if they are suppressed inside
+        yield from _of_tags(path, file)
+
+
+def _of_tags(path: str, source: str | ByteFile) -> Iterator[list[Line]]:
+    """The lyrics in the tags of the file's own format, else in ID3 or APEv2 tags, else in those that FFmpeg reads."""
+    is_known = False
+    for kind in (mutagen.File, ID3, APEv2):
+        found: list[list[Line]] = []
+        with suppress(Exception):  # on damaged tags mutagen also raises unintended errors, such as IndexError
+            if not isinstance(source, str):
+                source.seek(0)
+            file: Any = kind(source)
+            is_known = is_known or file is not None
+            tags = file.tags if kind is mutagen.File and file is not None else file
+            found = list(_lyrics_of(tags)) if tags else []
+        yield from found
+        if any(found):
+            return
+    if not is_known:
+        with suppress(Exception):
+            for name, texts in read_container_tags(path).items():
+                if name in _NAMES or name.startswith("lyrics-"):
+                    yield read_lines("\n".join(texts))
+
+
+def _lyrics_of(tags: Any) -> Iterator[list[Line]]:
+    """The lyrics in tags of mutagen's, those with times of words first."""
+    items = sorted(tags.items(), key=lambda item: str(item[0]))
+    for _, value in items:
+        if isinstance(value, SYLT) and getattr(value, "type", None) in _SUNG:
+            yield _of_sylt(value)
+    for key, value in items:
+        name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
+        if isinstance(value, USLT):
+            yield read_lines(str(getattr(value, "text", "")))
+        elif isinstance(value, TXXX | APETextValue | list | str) or not isinstance(value, Frame):
+            name = str(getattr(value, "desc", "")) if isinstance(value, TXXX) else name
+            if name.lower() in _NAMES:
+                texts = getattr(value, "text", value) if isinstance(value, TXXX) else value
+                texts = texts if isinstance(texts, list | APETextValue) else [texts]
+                yield read_lines("\n".join(map(_text, texts)))
+
+
+def _of_sylt(frame: SYLT) -> list[Line]:
+    """The lines of a SYLT frame. Its pieces are lines, or syllables, of which those that begin a line say so."""
+    pieces = [(str(text), int(time)) for text, time in frame.text]  # type: ignore[attr-defined]
+    in_ms = getattr(frame, "format", None) == _MILLISECONDS
+    begins = any("\n" in text.lstrip("\n") or (at and text.startswith("\n")) for at, (text, _) in enumerate(pieces))
+    lines: list[tuple[int, str]] = []
+    for text, time in pieces:
+        if begins and lines and not text.startswith("\n") and not lines[-1][1].endswith("\n"):
+            lines[-1] = (lines[-1][0], lines[-1][1] + text)
+        else:
+            lines.append((time, text.removeprefix("\n")))
+    return tidy(Line(time / 1000 if in_ms else None, text) for time, text in lines)
+
+
+def _text(value: Any) -> str:
+    """A value of mutagen as a text. MP4 values may be bytes, values of ASF are objects."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
