@@ -8,7 +8,8 @@ from torch import Tensor
 
 from train.lyrics.alphabet import BLANK
 from train.lyrics.config import LyricsLossConfig
-from train.lyrics.networks import PITCHES, Estimates, Melody
+from train.lyrics.networks import Estimates, Melody
+from train.lyrics.sung import PITCHES
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from train.lyrics.alphabet import CLASSES
 from train.lyrics.config import CrnnConfig, LyricsModelConfig
 from train.lyrics.features import CHANNELS, SongLogMel
+from train.lyrics.sung import PITCHES
 
-PITCHES = 129  # K of §3.1.1: the MIDI keys 0 to 127, and no pitch
-NO_PITCH = PITCHES - 1
 HALVING = 2  # §3.1.2: the transcriber's frames are half as many
 
 

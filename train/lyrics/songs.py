@@ -10,26 +10,11 @@ Times are seconds from the start of the recording. "voice" is the separated voic
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from train.data.manifest import ManifestError, Row, read_manifest
 from train.lyrics.alphabet import plain_text
-
-
-class Word(NamedTuple):
-    """A word, or several without a time of their own, and the seconds at which it is sung."""
-
-    start_s: float
-    end_s: float
-    text: str
-
-
-class Note(NamedTuple):
-    """A note of the voice: seconds, and the MIDI key."""
-
-    start_s: float
-    end_s: float
-    key: int
+from train.lyrics.sung import Note, Word
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from train.config import FrontendConfig
 from train.data.audio import load_part
 from train.lyrics.alphabet import encode
 from train.lyrics.losses import Truth
-from train.lyrics.networks import NO_PITCH
-from train.lyrics.songs import Note, Song
+from train.lyrics.songs import Song
+from train.lyrics.sung import NO_PITCH, Note
 
 LEAD_S = 0.25  # sound before the first word of a window, because consonants begin before the note
 
