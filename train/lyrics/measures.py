@@ -43,22 +43,37 @@ def character_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -
     return _error_rate(references, hypotheses, of_words=False)
 
 
-def _error_rate(references: Sequence[str], hypotheses: Sequence[str], *, of_words: bool) -> float:
+def count_word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """Inserted, deleted and replaced words of one text, and the words of its reference.
+
+    Raises:
+        EvaluationError: jiwer is not installed.
+    """
+    return _count_errors(reference, hypothesis, of_words=True)
+
+
+def count_character_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """The same as `count_word_errors` with characters, of which the space is one."""
+    return _count_errors(reference, hypothesis, of_words=False)
+
+
+def _count_errors(reference: str, hypothesis: str, *, of_words: bool) -> tuple[int, int]:
     jiwer = _jiwer()
+    if not reference:  # which jiwer refuses; all that was heard is wrong
+        return len(hypothesis.split() if of_words else hypothesis), 0
+    counted = (jiwer.process_words if of_words else jiwer.process_characters)(reference, hypothesis)
+    errors = counted.substitutions + counted.deletions + counted.insertions
+    return errors, counted.substitutions + counted.deletions + counted.hits
+
+
+def _error_rate(references: Sequence[str], hypotheses: Sequence[str], *, of_words: bool) -> float:
     if len(references) != len(hypotheses):
         raise ValueError(f"got {len(references)} references and {len(hypotheses)} hypotheses; give one per reference")
-    compare = jiwer.process_words if of_words else jiwer.process_characters
-    errors = total = 0
-    for reference, hypothesis in zip(references, hypotheses, strict=True):
-        if not reference:  # which jiwer refuses; all that was heard is wrong
-            errors += len(hypothesis.split() if of_words else hypothesis)
-            continue
-        counted = compare(reference, hypothesis)
-        errors += counted.substitutions + counted.deletions + counted.insertions
-        total += counted.substitutions + counted.deletions + counted.hits
+    counts = [_count_errors(*pair, of_words=of_words) for pair in zip(references, hypotheses, strict=True)]
+    total = sum(length for _, length in counts)
     if not total:
         raise ValueError("no reference has a word; give texts of what was sung")
-    return errors / total
+    return sum(errors for errors, _ in counts) / total
 
 
 def score_onsets(references: Sequence[Note], estimates: Sequence[Note]) -> Scores:
@@ -118,6 +133,12 @@ def _intervals(notes: Sequence[Note]) -> NDArray[np.float64]:
 
 def _hertz(notes: Sequence[Note]) -> NDArray[np.float64]:
     return np.array([440.0 * 2 ** ((note.key - 69) / 12) for note in notes])
+
+
+def check_packages() -> None:
+    """Raise EvaluationError unless the packages of the measures are installed."""
+    _jiwer()
+    _mir_eval()
 
 
 def _jiwer() -> ModuleType:

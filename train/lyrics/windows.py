@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from train.config import FrontendConfig
-from train.data.audio import load_part
+from train.data.audio import length, load_part
 from train.lyrics.alphabet import encode
 from train.lyrics.losses import Truth
 from train.lyrics.songs import Song
@@ -60,6 +60,22 @@ def cut_windows(song: Song, *, window_s: float) -> list[Window]:
         before_s = max(word.end_s for word in words)
         sound_s = window_s if not rest else min(window_s, max(before_s, rest[0].start_s - LEAD_S) - start_s)
         windows.append(Window(song, start_s, sound_s, " ".join(word.text for word in words)))
+    return windows
+
+
+def window_songs(songs: Sequence[Song], *, frontend: FrontendConfig) -> list[Window]:
+    """The windows of all songs. Speech without times is left out where it is longer than a window.
+
+    Raises:
+        AudioDecodeError: the recording of such speech cannot be decoded.
+    """
+    windows = []
+    for song in songs:
+        cut = cut_windows(song, window_s=frontend.window_s)
+        untimed = len(cut) == 1 and not song.words[0].end_s
+        if untimed and length(song.audio, sample_rate_hz=frontend.sample_rate_hz) > frontend.window_samples:
+            continue
+        windows += cut
     return windows
 
 
