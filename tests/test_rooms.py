@@ -72,6 +72,12 @@ def test_inside_the_client_imports_go_down() -> None:
                 assert layer_of[own] <= layer_of[other], f"{path} imports {name}"
 
 
+def test_nothing_meets_the_lyrics_unless_it_asks() -> None:
+    for path in (file for room in ROOMS for file in (PROJECT / room).rglob("*.py")):
+        if not path.is_relative_to(PROJECT / "train/lyrics") and path.relative_to(PROJECT).parts[0] != "export":
+            assert not any(name.startswith("train.lyrics") for name in imported(path)), path
+
+
 def test_every_file_that_the_map_names_is_there() -> None:
     named = set(re.findall(r"`([\w.*-]+/[\w./*-]*)`", (PROJECT / "ARCHITECTURE.md").read_text(encoding="utf-8")))
     assert len(named) > 50

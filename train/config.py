@@ -638,7 +638,7 @@ class Config:
         Raises:
             ConfigError: an unknown key, a value of the wrong type, or values that contradict each other.
         """
-        config: Self = _build(cls, values, prefix="")
+        config: Self = build_settings(cls, values, prefix="")
         return config
 
 
@@ -696,7 +696,12 @@ def _parse(key: str, text: str) -> Any:
         raise ConfigError(f"--set {key}: cannot read {text!r}; expected a number, a word or [a, list]") from exc
 
 
-def _build(cls: Any, values: Any, *, prefix: str) -> Any:
+def build_settings(cls: Any, values: Any, *, prefix: str) -> Any:
+    """Build a dataclass of settings from nested values; `prefix` is the dotted key of its group, for the messages.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type.
+    """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{prefix.rstrip('.') or 'the configuration'} is {values!r}; expected a group of keys")
     fields = {f.name: f for f in dataclasses.fields(cls)}
@@ -725,7 +730,7 @@ def _convert(kind: Any, value: Any, *, name: str) -> Any:
     if kind in (AudioConfig, TextConfig):
         kind = _tower_of(kind, value, name=name)
     if dataclasses.is_dataclass(kind):
-        return _build(kind, value, prefix=f"{name}.")
+        return build_settings(kind, value, prefix=f"{name}.")
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
         try:
             return float(value)
@@ -736,7 +741,7 @@ def _convert(kind: Any, value: Any, *, name: str) -> Any:
     if kind == tuple[int, ...] and isinstance(value, list | tuple) and all(type(v) is int for v in value):
         return tuple(value)
     if kind == tuple[PartConfig, ...] and isinstance(value, list | tuple):
-        return tuple(_build(PartConfig, part, prefix=f"{name}.") for part in value)
+        return tuple(build_settings(PartConfig, part, prefix=f"{name}.") for part in value)
     if kind == dict[str, float] and isinstance(value, Mapping):
         return {str(key): _convert(float, weight, name=f"{name}.{key}") for key, weight in value.items()}
     if kind == (str | None) and (value is None or isinstance(value, str)):

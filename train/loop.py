@@ -17,8 +17,6 @@ import copy
 import json
 import math
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -27,8 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchaudio
-import transformers
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -70,6 +66,7 @@ from train.memory import keep_freed_memory
 from train.objective import Objective
 from train.optimizer import MovingAverage, build_optimizer, learning_rate_share
 from train.pretrained import sentence_embedder, start_towers
+from train.provenance import describe_run, device_name
 from train.teacher import TeacherTargets, ask_teacher, load_targets, open_teacher, targets_path, weights_sha256
 from train.word_memory import WordMemory
 
@@ -219,7 +216,7 @@ def train(
     if resume:
         _restore(state, last, config, digest=digest)
     if world.is_first:
-        _drop_lines_after(run / "metrics.jsonl", epoch=state.epoch)
+        drop_lines_after(run / "metrics.jsonl", epoch=state.epoch)
         (run / "unreadable.jsonl").unlink(missing_ok=True)
         if state.unreadable:
             _list_unreadable(state.unreadable, run)
@@ -258,7 +255,7 @@ def train(
     steps_per_epoch = len(train_rows) // optim.batch_size
     console.print(
         f"{config.model.name}: {len(train_rows)} training and {len(val_rows)} validation tracks, "
-        f"{optim.epochs * steps_per_epoch} steps of {optim.batch_size} pairs on {_device_name(device)}"
+        f"{optim.epochs * steps_per_epoch} steps of {optim.batch_size} pairs on {device_name(device)}"
         + (f" x {world.size}" if world.size > 1 else ""),
         soft_wrap=True,
     )
@@ -302,7 +299,7 @@ def train(
             try:
                 if improved:
                     saved = {name: value.cpu() for name, value in weights.items()}
-                    provenance = _provenance(config, Path(manifest).name, device, digest=digest)
+                    provenance = describe_run(Path(manifest).name, seed=config.seed, device=device, digest=digest)
                     if lessons:
                         provenance["teacher_sha256"] = lessons.teacher_sha256
                     checkpoint = Checkpoint(config, saved, tokenizer.tokenizer_json, metrics, provenance)
@@ -711,42 +708,7 @@ def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
         setattr(state, name, saved[name])
 
 
-def _drop_lines_after(metrics: Path, *, epoch: int) -> None:
+def drop_lines_after(metrics: Path, *, epoch: int) -> None:
     """Drop the lines of epochs after `epoch`. The line is written before the state; a kill may fall in between."""
     if metrics.exists():
         os.truncate(metrics, sum(map(len, metrics.read_bytes().splitlines(keepends=True)[:epoch])))
-
-
-def _provenance(config: Config, manifest: str, device: torch.device, *, digest: str) -> dict[str, Any]:
-    """What this run was made from: names and digests. No paths, because a checkpoint is copied to other machines."""
-    return {
-        "manifest": manifest,
-        "manifest_sha256": digest,
-        "seed": config.seed,
-        "git_commit": _git_commit(),
-        "device": _device_name(device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),  # a subclass of str, which weights_only loading refuses
-            "torchaudio": str(torchaudio.__version__),
-            "transformers": transformers.__version__,
-        },
-    }
-
-
-def _git_commit() -> str:
-    project = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(project), "rev-parse", "--show-toplevel", "HEAD"]
-    try:
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    top, commit = printed.splitlines()
-    return commit if project.samefile(top) else "unknown"  # a wheel may be installed inside another repository
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from rich.console import Console
 
-from train import loop
+from train import loop, provenance
 from train.__main__ import main
 from train.checkpoint import load_checkpoint
 from train.config import ConfigError, load_recipe
@@ -473,5 +473,5 @@ def test_a_wheel_takes_no_commit_of_the_checkout_that_its_environment_lies_in(
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     for place, expected in (("train", commit), (".venv/lib/train", "unknown")):
         (tmp_path / place).mkdir(parents=True)
-        monkeypatch.setattr(loop, "__file__", str(tmp_path / place / "loop.py"))
-        assert loop._git_commit() == expected
+        monkeypatch.setattr(provenance, "__file__", str(tmp_path / place / "provenance.py"))
+        assert provenance.git_commit() == expected

@@ -4,11 +4,11 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import soundfile
 
@@ -65,21 +65,34 @@ class CorpusConfig:
         return Random(f"styles/{self.seed}/{self.split}/{block}").sample(sorted(STYLES), len(STYLES))[place]
 
 
-def generate(config: CorpusConfig, *, workers: int) -> Iterator[dict[str, Any]]:
+Config = TypeVar("Config", bound=CorpusConfig)
+
+
+class Maker(Protocol):
+    """Writes the audio of one track after another and returns their manifest rows."""
+
+    def make(self, index: int) -> dict[str, Any]: ...
+
+
+def generate(
+    config: Config, *, workers: int, maker: Callable[[Config], Maker] | None = None
+) -> Iterator[dict[str, Any]]:
     """Write the tracks' audio and yield their manifest rows in order; the caller writes the manifest.
 
     Args:
         config: the settings of the run.
         workers: number of processes; 1: work in this process.
+        maker: what makes the tracks, a class that each process can import; None: `TrackMaker`.
 
     Raises:
         CorpusError: FluidSynth, a sound font or a speech synthesiser is not usable.
     """
+    maker = maker or TrackMaker
     if workers <= 1:
-        yield from map(TrackMaker(config).make, range(config.tracks))
+        yield from map(maker(config).make, range(config.tracks))
         return
     # Use spawn, because FluidSynth and NumPy may have threads, and a fork would copy them in an unfinished state.
-    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (config,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (maker, config)) as pool:
         yield from pool.imap(_make_track, range(config.tracks), chunksize=TRACKS_PER_TASK)
 
 
@@ -134,12 +147,12 @@ class TrackMaker:
         return self._renderers[sound_font]
 
 
-_maker: TrackMaker  # of a worker process
+_maker: Maker  # of a worker process
 
 
-def _start_worker(config: CorpusConfig) -> None:
+def _start_worker(maker: Callable[[Config], Maker], config: Config) -> None:
     global _maker
-    _maker = TrackMaker(config)
+    _maker = maker(config)
 
 
 def _make_track(index: int) -> dict[str, Any]:

@@ -60,6 +60,28 @@ def cut_crop(
     return Crop(np.pad(decoded, (0, samples - len(decoded))), start)
 
 
+def load_part(path: Path | Member, *, sample_rate_hz: int, start: int, samples: int) -> NDArray[np.float32]:
+    """Decode the part that begins with sample `start`: float32 [samples] in -1…1, mono, zero-padded at the end.
+
+    Args:
+        path: path of a recording, or its place in a shard.
+        sample_rate_hz: sample rate of the result, in which `start` and `samples` count.
+        start: first sample, 0 or more.
+        samples: length of the result.
+
+    Raises:
+        AudioDecodeError: the file is missing, is not audio, or ends before `start`, or is mostly damaged.
+    """
+    try:
+        with open_audio(path) as source:
+            decoded = _part(Recording(source, sample_rate_hz=sample_rate_hz), path, start=start, samples=samples)
+    except DecodeError as exc:
+        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+    if not len(decoded):
+        raise AudioDecodeError(f"cannot decode {path}: it ends before {start / sample_rate_hz:g} s")
+    return np.pad(decoded, (0, samples - len(decoded)))
+
+
 def length(path: Path | Member, *, sample_rate_hz: int) -> int:
     """Return the length of the part that decodes, in samples at this rate.
 
@@ -89,6 +111,16 @@ def _read(recording: Recording, path: Path | Member, *, samples: int, place: flo
     decoded = np.concatenate(list(recording.blocks()))
     start = window * samples if place is None else int(place * max(len(decoded) - samples, 0))
     return Crop(decoded[start : start + samples], start)
+
+
+def _part(recording: Recording, path: Path | Member, *, start: int, samples: int) -> NDArray[np.float32]:
+    extent = _extent(path) if start else None
+    if extent is not None:
+        try:
+            return next(recording.parts(extent, starts=[start], samples=samples))
+        except NotSeekable:
+            pass
+    return _head(recording.blocks(), start + samples)[start:]
 
 
 def _head(blocks: Iterator[NDArray[np.float32]], samples: int) -> NDArray[np.float32]:

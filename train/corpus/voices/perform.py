@@ -1,5 +1,6 @@
 """Performs the vocals of a score: syllables on notes, lines on bars."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
 from random import Random
@@ -18,6 +19,7 @@ ONSET_S, CODA_S = 0.14, 0.16  # maximum length of the consonants before and afte
 GLIDE_S = 0.07  # from one note to the next
 PHRASE_GAP_S = 0.3  # a longer rest ends a phrase
 EFFORT_DB = (-3.0, 5.0)  # difference in effort between singing and speaking, see speech.Singer
+BREATH = "ha"  # its h is the sound of a breath
 BREATH_S, BREATH_LOG = 0.22, -3.2  # before a phrase; log amplitude next to a vowel
 DRIFT_FRAMES, DRIFT_KEYS = 40, 0.08  # interval and standard deviation of a voice's slow pitch drift
 CHOIR_UNISON = 4  # singers per tone of a choir's chord
@@ -59,7 +61,8 @@ class Voices:
         if vocals.who == "choir":
             return _choir(vocals, score, rng, noise)
         singer = _cast(vocals, rng)
-        track = _sing(vocals, score.seconds, list(vocals.notes), singer, _text(vocals, singer, rng), rng)
+        syllables = [utter(singer, text) for text in _text(vocals, singer, rng)]
+        track = sing(vocals.notes, syllables, seconds=score.seconds, breath=utter(singer, BREATH), rng=rng)
         return synthesise(track, [Unison()], noise, formants=singer.formants, effort_db=singer.effort_db)
 
 
@@ -69,7 +72,11 @@ def _cast(vocals: Vocals, rng: Random, gender: str | None = None) -> Singer:
     if vocals.manner in ("rap", "spoken word"):
         able = [singer for singer in able if singer.language in LINES]
     fluent = [singer for singer in able if singer.language == vocals.language] or able
-    singer = rng.choice(fluent)
+    return vary(rng.choice(fluent), rng=rng)
+
+
+def vary(singer: Singer, *, rng: Random) -> Singer:
+    """Draw somebody with nearly the same voice, who sings louder or softer."""
     return replace(
         singer, formants=singer.formants * rng.uniform(0.97, 1.03), effort_db=singer.effort_db + rng.uniform(*EFFORT_DB)
     )
@@ -85,17 +92,34 @@ def _text(vocals: Vocals, singer: Singer, rng: Random) -> list[str]:
     return [*pool, *pool[:4], *rng.sample(pool, 4)]
 
 
-def _sing(
-    vocals: Vocals, seconds: float, notes: list[Note], singer: Singer, text: list[str], rng: Random, late_s: float = 0.0
+def sing(
+    notes: Sequence[Note],
+    syllables: Sequence[Utterance],
+    *,
+    seconds: float,
+    breath: Utterance,
+    rng: Random,
+    late_s: float = 0.0,
 ) -> Track:
-    """One line of notes, one syllable a note; a slur may keep a vowel over two."""
+    """Sing one line of notes, one syllable a note.
+
+    Args:
+        notes: in seconds; one ends where the next begins, and those of less than 20 ms are left out.
+        syllables: in the order in which they are sung; the list repeats.
+        seconds: length of the track.
+        breath: what a breath before a phrase sounds like.
+        rng: for expression.
+        late_s: delay of the whole line.
+
+    Returns:
+        The controls of one voice.
+    """
     track = Track.silent(seconds)
     frames = len(track.pitch)
     notes = sorted(notes)
     ends = [min(note.start + note.length, following.start) for note, following in pairwise(notes)]
     ends.append(notes[-1].start + notes[-1].length)
     breathy = rng.uniform(0.0, 0.25)
-    breath = utter(singer, "ha")
     previous_end = -1.0
     syllable = 0
     for note, end_s in zip(notes, ends, strict=True):
@@ -103,7 +127,7 @@ def _sing(
         end = min(end, frames)
         if end - start < 4:
             continue
-        utterance = utter(singer, text[syllable % len(text)])
+        utterance = syllables[syllable % len(syllables)]
         syllable += 1
         if note.start - previous_end > PHRASE_GAP_S and previous_end >= 0:
             _breathe(track, breath, start)
@@ -198,7 +222,10 @@ def _choir(vocals: Vocals, score: Score, rng: Random, noise: np.random.Generator
         singer = _cast(vocals, rng, "female" if middle >= 60 else "male")
         if text is None:
             text = _text(vocals, singer, rng)
-        track = _sing(vocals, score.seconds, notes, singer, text, rng, late_s=max(0.0, rng.gauss(0.02, 0.015)))
+        syllables = [utter(singer, syllable) for syllable in text]
+        late_s = max(0.0, rng.gauss(0.02, 0.015))
+        breath = utter(singer, BREATH)
+        track = sing(notes, syllables, seconds=score.seconds, breath=breath, rng=rng, late_s=late_s)
         unison = [
             Unison(
                 rng.gauss(0, 11),

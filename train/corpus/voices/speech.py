@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -88,6 +89,15 @@ class Utterance:
 
     def __len__(self) -> int:
         return len(self.f0_hz)
+
+    def part(self, start: int, end: int) -> "Utterance":
+        """The frames `start` to `end`, with a nucleus of their own and its level: a syllable as loud as any other."""
+        inside = slice(start, end)
+        energy_db, f0_hz = self.energy_db[inside], self.f0_hz[inside]
+        first, last = _nucleus(energy_db, f0_hz > 0)
+        log_envelope = self.log_envelope[inside]
+        level = 0.5 * np.log(np.exp(2 * log_envelope[first:last]).mean())
+        return Utterance(log_envelope - level, self.noise[inside], f0_hz, (first, last), energy_db)
 
 
 def check_synthesisers() -> None:
@@ -168,7 +178,7 @@ def _analyse(waveform: NDArray[np.float64]) -> Utterance:
     )
 
 
-def _nucleus(energy_db: NDArray[np.float64], voiced: NDArray[np.bool_]) -> tuple[int, int]:
+def _nucleus(energy_db: NDArray[np.floating[Any]], voiced: NDArray[np.bool_]) -> tuple[int, int]:
     """Find the frames around the loudest voiced one (or around the loudest one if none is voiced)."""
     candidates = np.where(voiced, energy_db, -np.inf) if voiced.any() else energy_db
     peak = int(candidates.argmax())

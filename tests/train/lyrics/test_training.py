@@ -1,0 +1,289 @@
+"""A transcriber is trained on songs of three tones, killed, resumed and measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+pytest.importorskip("jiwer")
+pytest.importorskip("mir_eval")
+
+from train.checkpoint import CheckpointError, load_checkpoint
+from train.loop import TrainingError
+from train.lyrics import loop
+from train.lyrics.__main__ import main
+from train.lyrics.checkpoint import load_lyrics_checkpoint
+from train.lyrics.config import LyricsConfig, LyricsOptimConfig
+from train.lyrics.decoding import best_path
+from train.lyrics.evaluate import evaluate
+from train.lyrics.loop import learning_rate, train_lyrics
+from train.lyrics.measures import framewise_error
+from train.lyrics.paper import TABLE_1, TABLE_2
+from train.lyrics.songs import read_songs
+from train.lyrics.transcribe import transcribe
+from train.lyrics.windows import window_songs
+
+RATE_HZ = 16_000
+WORDS = {"oh": (60, 261.6), "me": (72, 523.3), "hi": (84, 1046.5)}
+SMALL = (
+    *("model.frontend.window_s=2.048", "model.frontend.n_mels=32"),
+    *("model.frontend.n_fft=1024", "model.frontend.hop_samples=512"),
+    *("model.pitch.channels=[8, 2]", "model.pitch.kernels=[3, 1]", "model.pitch.hidden=32"),
+    *("model.transcriber.channels=[4, 4]", "model.transcriber.kernels=[3, 1]", "model.transcriber.hidden=64"),
+    *("model.transcriber.recurrent_layers=1", "model.transcriber.dropout=0.0", "optim.workers=0"),
+    *("optim.learning_rate=0.01", "optim.warmup_steps=5", "optim.batch_size=4"),
+)
+
+
+def write_songs(folder: Path, counts: dict[str, int], *, speech: int = 0) -> Path:
+    """Songs of two seconds with three tones of half a second, each of which is a word; then some speech."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    lines = []
+    splits = [split for split, count in counts.items() for _ in range(count)] + ["train"] * speech
+    for place, split in enumerate(splits):
+        sound = 0.003 * rng.standard_normal(2 * RATE_HZ)
+        words, notes = [], []
+        for slot, word in enumerate(rng.choice(list(WORDS), 3)):
+            key, hertz = WORDS[word]
+            start_s = 0.2 + 0.6 * slot
+            first = round(start_s * RATE_HZ)
+            time = np.arange(RATE_HZ // 2) / RATE_HZ
+            sound[first : first + len(time)] += 0.3 * np.sin(2 * np.pi * hertz * time) * np.hanning(len(time)) ** 0.2
+            words.append([start_s, start_s + 0.5, str(word)])
+            notes.append([start_s, start_s + 0.5, key])
+        name = f"{place}.wav"
+        soundfile.write(folder / name, sound, RATE_HZ)
+        row = {"audio": name, "track_id": str(place), "split": split, "words": words, "notes": notes}
+        if place >= sum(counts.values()):
+            row = {**row, "words": " ".join(word for *_, word in words), "notes": None}
+        lines.append(json.dumps(row))
+    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "manifest.jsonl"
+
+
+def config(*overrides: str) -> LyricsConfig:
+    return LyricsConfig.with_overrides([*SMALL, *overrides])
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_songs(tmp_path_factory.mktemp("songs"), {"train": 24, "val": 6, "test": 6})
+
+
+@pytest.fixture(scope="module")
+def run(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "multi-task"
+    assert main(["train", "--data", str(songs), "--out", str(out), "--set", *SMALL, "optim.epochs=30"]) == 0
+    return out
+
+
+def test_it_learns_the_words_and_notes_of_songs_that_it_has_not_heard(run: Path, songs: Path):
+    model = load_lyrics_checkpoint(run).build_model()
+    result = evaluate(model, read_songs(songs, split="test"), decode=best_path)
+    assert result["songs"] == 6 == result["windows"]
+    assert result["WER"] < 0.3
+    assert result["CER"] < 0.3
+    assert result["COn f"] > 0.8
+    assert result["COnP f"] > 0.7
+    assert result["framewise error"] < 0.2
+    low, high = result["intervals"]["WER"]
+    assert low <= result["WER"] <= high
+    said = {name: transcribed for name, _, transcribed in result["texts"]}
+    assert set(said) == {song.track_id for song in read_songs(songs, split="test")}
+
+
+def test_the_checkpoint_is_the_best_epoch(run: Path):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = min(lines, key=lambda line: (line["val"]["WER"], line["val"]["loss"]))
+    checkpoint = load_lyrics_checkpoint(run / "ckpt.pt")
+    assert checkpoint.metrics["epoch"] == best["epoch"]
+    assert checkpoint.metrics["val"] == best["val"]
+    assert {"pitch", "onset", "lyrics", "loss", "WER"} == set(best["val"])
+    assert checkpoint.provenance["manifest"] == "manifest.jsonl"
+    assert checkpoint.config.model.method == "multi-task"
+
+
+def test_results_do_not_depend_on_the_batch(run: Path, songs: Path):
+    model = load_lyrics_checkpoint(run).build_model()
+    windows = window_songs(read_songs(songs, split="test"), frontend=model.config.frontend)
+    alone, together = (
+        list(transcribe(model, windows, decode=best_path, batch_size=size, workers=0)) for size in (1, 4)
+    )
+    assert [t.text for t in alone] == [t.text for t in together]
+    assert [t.notes for t in alone] == [t.notes for t in together]
+
+
+def test_notes_are_in_seconds_of_the_song(run: Path, tmp_path: Path):
+    """Two songs in one file: what the second window hears lies where it is sung."""
+    manifest = write_songs(tmp_path, {"train": 1, "val": 1, "test": 1})
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    sounds = [soundfile.read(tmp_path / row["audio"])[0] for row in rows[1:]]
+    soundfile.write(tmp_path / "long.wav", np.concatenate([*sounds, np.zeros(RATE_HZ)]), RATE_HZ)
+    later = [[[t[0] + 2, t[1] + 2, t[2]] for t in rows[2][key]] for key in ("words", "notes")]
+    long = {**rows[2], "audio": "long.wav", "words": rows[1]["words"] + later[0], "notes": rows[1]["notes"] + later[1]}
+    manifest.write_text(json.dumps(long) + "\n")
+    model = load_lyrics_checkpoint(run).build_model()
+    windows = window_songs(read_songs(manifest, split="test"), frontend=model.config.frontend)
+    assert len(windows) > 1
+    heard = list(transcribe(model, windows, decode=best_path, batch_size=2, workers=0))
+    assert [n for t in heard for n in t.true_notes] == list(windows[0].song.notes)
+    starts = np.array([note.start_s for t in heard for note in t.notes])
+    nearest = np.abs(starts[:, None] - np.array([note[0] for note in long["notes"]])).min(axis=0)
+    assert (nearest < 0.05).sum() >= 5
+
+
+def test_framewise_error_counts_every_frame(run: Path, songs: Path):
+    model = load_lyrics_checkpoint(run).build_model()
+    test = read_songs(songs, split="test")
+    windows = window_songs(test, frontend=model.config.frontend)
+    heard = list(transcribe(model, windows, decode=best_path, batch_size=3, workers=0))
+    expected = framewise_error(np.concatenate([t.true_pitch for t in heard]), np.concatenate([t.pitch for t in heard]))
+    assert evaluate(model, test, decode=best_path)["framewise error"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("method", ["baseline", "oracle", "pitch"])
+def test_the_other_methods_train(songs: Path, tmp_path: Path, method: str):
+    train_lyrics(config(f"model.method={method}", "optim.epochs=2"), manifest=songs, run=tmp_path)
+    first, second = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert second["train_loss"] < first["train_loss"]
+    result = evaluate(load_lyrics_checkpoint(tmp_path).build_model(), read_songs(songs, split="val"), decode=best_path)
+    assert ("WER" in result, "COn f" in result) == (method != "pitch", method == "pitch")
+
+
+def test_a_resumed_run_ends_with_the_same_weights(songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = config("optim.epochs=3", "model.transcriber.dropout=0.2")
+    train_lyrics(settings, manifest=songs, run=tmp_path / "whole")
+    validate, seen = loop._validate, []
+
+    def stop(*args, **kwargs):
+        seen.append(0)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return validate(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "_validate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_lyrics(settings, manifest=songs, run=tmp_path / "parts")
+    train_lyrics(settings, manifest=songs, run=tmp_path / "parts", resume=True)
+    whole, parts = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts"))
+    assert (whole["epoch"], whole["step"]) == (parts["epoch"], parts["step"]) == (3, 18)
+    assert all(torch.equal(value, parts["model"][name]) for name, value in whole["model"].items())
+    assert len((tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_stops_when_the_validation_no_longer_improves(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    coming = iter([(0.9, 3.0), (0.9, 2.0), (0.95, 1.0), (0.9, 2.0), (0.1, 0.1)])
+
+    def worse(*args, **kwargs):
+        error, loss = next(coming)
+        return {"WER": error, "loss": loss}
+
+    monkeypatch.setattr(loop, "_validate", worse)
+    train_lyrics(config("optim.patience=2"), manifest=songs, run=tmp_path)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+    assert load_lyrics_checkpoint(tmp_path).metrics["epoch"] == 2
+
+
+def test_the_learning_rate_rises_and_stays():
+    optim = LyricsOptimConfig()
+    assert learning_rate(0, optim=optim) == pytest.approx(5e-6)
+    assert learning_rate(49, optim=optim) == pytest.approx(2.5e-4)
+    assert learning_rate(99, optim=optim) == learning_rate(5000, optim=optim) == 5e-4
+
+
+def test_from_speech_to_song(tmp_path: Path):
+    """§3.1.3: a transcriber learns from speech, which has no notes, and a model of both starts from it."""
+    manifest = write_songs(tmp_path / "both", {"train": 8, "val": 3}, speech=8)
+    speech = tmp_path / "speech"
+    train_lyrics(config("model.method=baseline", "optim.epochs=1"), manifest=manifest, run=speech)
+    settings = config("optim.epochs=1", f"start={speech}", "optim.learning_rate=1e-12")
+    train_lyrics(settings, manifest=manifest, run=tmp_path / "song")
+    before, after = (load_lyrics_checkpoint(tmp_path / name).state_dict for name in ("speech", "song"))
+    assert any(name.startswith("pitch_onset.") for name in after)
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, atol=1e-8, rtol=0)
+    narrower = config(f"start={speech}", "model.transcriber.hidden=16")
+    with pytest.raises(CheckpointError, match="does not fit this model"):
+        train_lyrics(narrower, manifest=manifest, run=tmp_path / "narrower")
+    with pytest.raises(TrainingError, match="rows without notes"):
+        train_lyrics(config("model.method=oracle"), manifest=manifest, run=tmp_path / "oracle")
+
+
+def test_speech_that_is_longer_than_a_window_is_left_out(tmp_path: Path):
+    manifest = write_songs(tmp_path, {"val": 2}, speech=2)
+    songs = read_songs(manifest, split="train")
+    soundfile.write(songs[0].audio, np.zeros(3 * RATE_HZ), RATE_HZ)
+    windows = window_songs(songs, frontend=config().model.frontend)
+    assert [window.song.track_id for window in windows] == [songs[1].track_id]
+
+
+def test_evaluate_prints_the_papers_rows(run: Path, songs: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["evaluate", str(run), "--data", str(songs)]) == 0
+    printed = capsys.readouterr().out
+    for figures in (*TABLE_1.values(), *TABLE_2.values()):
+        assert all(figure in printed for figure in figures)
+    for row in ("baseline", "oracle", "multi-task", "VOCANO"):
+        assert row in printed
+    assert main(["evaluate", str(run), str(run), "--data", str(songs), "--greedy", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert all(result["method"] == "multi-task" for result in results.values())
+
+
+def test_the_language_model_comes_from_books(run: Path, songs: Path, tmp_path: Path, capsys):
+    assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "no.txt")]) == 2
+    assert "cannot read the text" in capsys.readouterr().err
+    (tmp_path / "book.txt").write_text("Oh, me!\nHi, oh hi.\n", encoding="utf-8")
+    assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "book.txt"), "--json"]) == 0
+
+
+def test_other_checkpoints_are_told_apart(run: Path, songs: Path, tmp_path: Path, capsys):
+    with pytest.raises(CheckpointError):
+        load_checkpoint(run / "ckpt.pt")
+    torch.save({"format_version": 1, "config": {}}, tmp_path / "ckpt.pt")
+    assert main(["evaluate", str(tmp_path), "--data", str(songs), "--greedy"]) == 2
+    assert "is no lyrics transcriber" in capsys.readouterr().err
+    content = torch.load(run / "ckpt.pt", weights_only=True)
+    torch.save({**content, "format_version": 7}, tmp_path / "ckpt.pt")
+    with pytest.raises(CheckpointError, match="format version 7"):
+        load_lyrics_checkpoint(tmp_path)
+    del content["state_dict"]["transcriber.output.bias"]
+    torch.save(content, tmp_path / "ckpt.pt")
+    with pytest.raises(CheckpointError, match="do not fit its own configuration"):
+        load_lyrics_checkpoint(tmp_path).build_model()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "model.method=choir"], "expected one of baseline"),
+        (["--resume"], "holds no run to resume"),
+        (["--data", "none.jsonl"], "no manifest at none.jsonl"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(songs: Path, tmp_path: Path, capsys, arguments: list[str], message: str):
+    assert main(["train", "--data", str(songs), "--out", str(tmp_path / "run"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_is_not_overwritten(run: Path, songs: Path):
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train_lyrics(config(), manifest=songs, run=run)
+    with pytest.raises(TrainingError, match="another configuration"):
+        train_lyrics(config("seed=5"), manifest=songs, run=run, resume=True)
+
+
+def test_songs_without_words_are_refused(tmp_path: Path):
+    manifest = write_songs(tmp_path, {"train": 1, "val": 1})
+    rows = [{**json.loads(line), "words": []} for line in manifest.read_text().splitlines()]
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(TrainingError, match="0 windows with words for training"):
+        train_lyrics(config(), manifest=manifest, run=tmp_path / "run")

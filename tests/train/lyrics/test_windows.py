@@ -1,0 +1,151 @@
+"""Songs of a manifest, and their windows."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from train.config import FrontendConfig
+from train.data.audio import AudioDecodeError, load_part
+from train.data.manifest import ManifestError
+from train.lyrics.alphabet import decode
+from train.lyrics.songs import Song, read_songs
+from train.lyrics.sung import NO_PITCH, Note, Word
+from train.lyrics.windows import WindowSet, collate, cut_windows, melody_frames
+
+RATE_HZ = 16_000
+FRONTEND = FrontendConfig(window_s=1.6, n_fft=512, hop_samples=256, n_mels=16, f_min_hz=0.0)
+
+
+def song(*words: tuple[float, float, str], notes: tuple[Note, ...] | None = ()) -> Song:
+    return Song("s", Path("s.flac"), None, tuple(Word(*word) for word in words), notes)
+
+
+def write_manifest(folder: Path, **values: object) -> Path:
+    path = folder / "manifest.jsonl"
+    path.write_text(json.dumps({"audio": "a.flac", "split": "train", **values}) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_song_is_read(tmp_path: Path):
+    manifest = write_manifest(
+        tmp_path, voice="v.flac", words=[[2, 3, "Don\u2019t!"], [0.5, 1, "Oh"], [1, 2, "-"]], notes=[[0.5, 1, 64]]
+    )
+    (read,) = read_songs(manifest, split="train")
+    assert read.audio == tmp_path / "a.flac"
+    assert read.voice == tmp_path / "v.flac"
+    assert read.text == "oh don't"
+    assert read.notes == (Note(0.5, 1, 64),)
+
+
+def test_speech_is_a_text_without_times_and_notes(tmp_path: Path):
+    (read,) = read_songs(write_manifest(tmp_path, words="He was NOT there."), split="train")
+    assert (read.text, read.notes) == ("he was not there", None)
+    (window,) = cut_windows(read, window_s=16.0)
+    assert (window.start_s, window.sound_s, window.text) == (0.0, 16.0, "he was not there")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "words is None"),
+        ({"words": [[1, "love"]]}, "start, end, what is sung"),
+        ({"words": [[2, 1, "love"]]}, "0 <= start < end"),
+        ({"words": [[1, 2, 3]]}, "a word is 3"),
+        ({"words": [], "notes": [[1, 2, 200]]}, "MIDI key"),
+        ({"words": [], "notes": [[1, 2, 60.5]]}, "MIDI key"),
+        ({"words": [], "voice": 3}, "voice is 3"),
+    ],
+)
+def test_a_wrong_row_is_one_sentence(tmp_path: Path, values: dict[str, object], message: str):
+    with pytest.raises(ManifestError, match=message):
+        read_songs(write_manifest(tmp_path, **values), split="train")
+
+
+def test_windows_split_no_word():
+    """Three words of a second in windows of 1.6 s: one each; the next word is silenced where it would begin."""
+    windows = cut_windows(song((0.5, 1.5, "one"), (1.6, 2.6, "two"), (9, 10, "six")), window_s=1.6)
+    assert [window.text for window in windows] == ["one", "two", "six"]
+    assert [window.start_s for window in windows] == [0.25, 1.5, 8.75]
+    assert [window.sound_s for window in windows] == [pytest.approx(1.25), pytest.approx(1.6), pytest.approx(1.6)]
+
+
+def test_windows_have_all_words_once():
+    rng = np.random.default_rng(0)
+    starts = np.cumsum(rng.uniform(0.2, 1.0, 200))
+    words = [(start, start + 0.19, f"w{'a' * place}") for place, start in enumerate(starts)]
+    windows = cut_windows(song(*words), window_s=4.0)
+    assert " ".join(window.text for window in windows) == song(*words).text
+    for before, after in pairwise(windows):
+        assert before.start_s + before.sound_s <= after.start_s + 1e-9
+    assert len(windows) < 200 / 3
+
+
+def test_a_word_longer_than_a_window_is_left_out():
+    windows = cut_windows(song((0, 1, "a"), (2, 9, "ooooh"), (10, 11, "b")), window_s=4.0)
+    assert [window.text for window in windows] == ["a", "b"]
+
+
+def test_melody_frames_by_hand():
+    """Frames of 0.1 s from second 1: the first note has its middle in frames 2 to 4, the second from 5 on."""
+    notes = [Note(1.22, 1.49, 60), Note(1.49, 3.0, 62), Note(0.0, 0.5, 70)]
+    pitch, onset = melody_frames(notes, start_s=1.0, frames=8, frame_s=0.1)
+    assert pitch.tolist() == [NO_PITCH, NO_PITCH, 60, 60, 60, 62, 62, 62]
+    assert onset.nonzero()[0].tolist() == [2, 4]
+
+
+def test_a_note_that_began_before_the_window_has_no_onset():
+    pitch, onset = melody_frames([Note(0.5, 1.12, 60)], start_s=1.0, frames=3, frame_s=0.1)
+    assert pitch.tolist() == [60, NO_PITCH, NO_PITCH]
+    assert not onset.any()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str):
+    path = tmp_path / f"noise.{suffix}"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE_HZ), RATE_HZ)
+    whole = load_part(path, sample_rate_hz=RATE_HZ, start=0, samples=3 * RATE_HZ)
+    part = load_part(path, sample_rate_hz=RATE_HZ, start=20_000, samples=5_000)
+    np.testing.assert_allclose(part, whole[20_000:25_000], atol=1e-6)
+    end = load_part(path, sample_rate_hz=RATE_HZ, start=47_000, samples=2_000)
+    np.testing.assert_allclose(end[:1_000], whole[47_000:], atol=1e-6)
+    assert not end[1_000:].any()
+    with pytest.raises(AudioDecodeError, match="ends before 10 s"):
+        load_part(path, sample_rate_hz=RATE_HZ, start=10 * RATE_HZ, samples=5)
+
+
+def test_what_a_window_holds(tmp_path: Path):
+    mixture = np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE_HZ).astype(np.float32)
+    soundfile.write(tmp_path / "m.wav", mixture, RATE_HZ, subtype="FLOAT")
+    soundfile.write(tmp_path / "v.wav", 0.5 * mixture, RATE_HZ, subtype="FLOAT")
+    words = (Word(0.5, 1.0, "oh"), Word(2.0, 2.4, "my"))
+    notes = (Note(0.5, 1.0, 60), Note(1.7, 2.4, 62))
+    both = [Song("s", tmp_path / "m.wav", voice, words, notes) for voice in (tmp_path / "v.wav", None)]
+    windows = [cut_windows(each, window_s=FRONTEND.window_s)[0] for each in both]
+    items = WindowSet(windows, frontend=FRONTEND)
+    separated, twice = items[0].waveforms, items[1].waveforms
+    heard = round(windows[0].sound_s * RATE_HZ)
+    np.testing.assert_array_equal(separated[0, :heard], mixture[4_000 : 4_000 + heard])
+    np.testing.assert_array_equal(separated[1], 0.5 * separated[0])
+    np.testing.assert_array_equal(twice[1], twice[0])
+    waveforms, truth = collate([items[0], items[1]])
+    assert waveforms.shape == (2, 2, FRONTEND.window_samples)
+    assert truth.lengths.tolist() == [2, 2]
+    assert decode(truth.characters.tolist()) == "ohoh"
+    assert truth.sung.tolist() == [True, True]
+    assert truth.onset[0].nonzero().flatten().tolist() == [int(0.25 / 0.016), int(1.45 / 0.016)]
+
+
+def test_nothing_is_sung_where_a_window_is_silenced(tmp_path: Path):
+    """Windows of 1.6 s: the second word begins inside of the first window, and its note must not be in it."""
+    soundfile.write(tmp_path / "m.wav", np.full(3 * RATE_HZ, 0.5, np.float32), RATE_HZ)
+    words, notes = (Word(0.5, 1.0, "oh"), Word(1.5, 2.4, "my")), (Note(0.5, 1.0, 60), Note(1.5, 2.4, 62))
+    first = cut_windows(Song("s", tmp_path / "m.wav", None, words, notes), window_s=1.6)[0]
+    assert first.sound_s == pytest.approx(1.0)
+    item = WindowSet([first], frontend=FRONTEND)[0]
+    assert item.waveforms[0].nonzero()[0].max() == RATE_HZ - 1
+    assert item.onset.sum() == 1
+    assert set(item.pitch.tolist()) == {60, NO_PITCH}

@@ -1,0 +1,52 @@
+"""The characters of the transcriber, and what is left of a text when it is sung.
+
+The paper says that there are 33 characters and CTC's blank (§3.1.2), but not which. These are the letters, the space,
+and the marks that English lyrics are written with.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+BLANK = 0
+CHARACTERS = " abcdefghijklmnopqrstuvwxyz'-,.?!"
+CLASSES = len(CHARACTERS) + 1  # V of eq. 9
+APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u00b4": "'", "`": "'"})  # typographic forms
+_NUMBER = {character: number for number, character in enumerate(CHARACTERS, start=BLANK + 1)}
+
+
+def plain_text(text: str) -> str:
+    """What can be heard of a text: words of a-z and apostrophes in lower case, one space between them.
+
+    Accents are dropped. Punctuation and digits become spaces: nobody hears a comma, and error rates do not count it.
+
+    >>> plain_text("Don't stop - Ren\u00e9e, 2 hearts!")
+    "don't stop renee hearts"
+    """
+    lower = unicodedata.normalize("NFKD", text.translate(APOSTROPHES)).lower()
+    bare = "".join(character for character in lower if not unicodedata.combining(character))
+    words = (word.strip("'") for word in re.sub(r"[^a-z']+", " ", bare).split())
+    return " ".join(filter(None, words))
+
+
+def encode(text: str) -> list[int]:
+    """Classes of a text, 1 to 33, one per character.
+
+    Raises:
+        ValueError: a character is not one of `CHARACTERS`.
+    """
+    unknown = sorted(set(text) - _NUMBER.keys())
+    if unknown:
+        raise ValueError(f"the text has {unknown[0]!r}; expected characters of {CHARACTERS!r}: see plain_text")
+    return [_NUMBER[character] for character in text]
+
+
+def decode(classes: Iterable[int]) -> str:
+    """Text of classes 1 to 33; the blank is left out."""
+    return "".join(CHARACTERS[number - BLANK - 1] for number in classes if number != BLANK)
+
+
+def collapse(path: Sequence[int]) -> list[int]:
+    """Classes that a path through the frames stands for: repetitions are one, then blanks go (CTC's B)."""
+    before = [BLANK, *path]
+    return [now for last, now in zip(before, path, strict=False) if now not in (last, BLANK)]
