@@ -12,6 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel
 
 from train import word_memory
+from train.corpus.errors import CorpusError
+from train.corpus.render import find_sound_font
 
 WORDS = ["low", "middle", "high", "pure", "rough", "steady", "pulsing", "tone", "a", "slow", "fast"]
 SAMPLE_RATE_HZ = 16_000
@@ -23,6 +25,16 @@ def few_words() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_memory, "WORDS", 1_000)
         yield
+
+
+@pytest.fixture(scope="session")
+def sound_font() -> Path:
+    try:
+        import fluidsynth  # noqa: F401
+
+        return find_sound_font()
+    except (ImportError, CorpusError) as error:
+        pytest.skip(f"rendering needs FluidSynth and a sound font: {error}")
 
 
 @pytest.fixture(scope="session")

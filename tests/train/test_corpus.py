@@ -30,16 +30,6 @@ CLIP_S = 3.0
 
 
 @pytest.fixture(scope="module")
-def sound_font() -> Path:
-    try:
-        import fluidsynth  # noqa: F401
-
-        return find_sound_font()
-    except (ImportError, CorpusError) as error:
-        pytest.skip(f"rendering needs FluidSynth and a sound font: {error}")
-
-
-@pytest.fixture(scope="module")
 def renderer(sound_font: Path) -> Renderer:
     return Renderer(sound_font, sample_rate_hz=16_000)
 

@@ -21,7 +21,7 @@ from train.corpus.compose.score import Vocals
 from train.corpus.compose.vocals import MANNERS, RANGES, SINGING, SPOKEN_KEYS
 from train.corpus.errors import CorpusError
 from train.corpus.generate import CorpusConfig, TrackMaker
-from train.corpus.render import Renderer, find_sound_font
+from train.corpus.render import Renderer
 from train.corpus.sound_fonts import can_play, find_all_sound_fonts, missing_presets
 from train.corpus.templates import SPLITS
 from train.corpus.voices import Voices, speech
@@ -37,16 +37,6 @@ def voices() -> Voices:
         return Voices()
     except CorpusError as error:
         pytest.skip(f"singing needs speech synthesisers: {error}")
-
-
-@pytest.fixture(scope="module")
-def sound_font() -> Path:
-    try:
-        import fluidsynth  # noqa: F401
-
-        return find_sound_font()
-    except (ImportError, CorpusError) as error:
-        pytest.skip(f"rendering needs FluidSynth and a sound font: {error}")
 
 
 def _score(who: str, manner: str, *pitches: int, parts: tuple[Part, ...] = (), level_db: float = 0.0) -> Score:

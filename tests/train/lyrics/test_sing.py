@@ -11,7 +11,6 @@ import pytest
 from train.corpus.compose import Note as ScoreNote
 from train.corpus.compose.vocals import RANGES
 from train.corpus.errors import CorpusError
-from train.corpus.render import find_sound_font
 from train.corpus.voices.perform import sing
 from train.corpus.voices.speech import FRAME_SAMPLES, RATE_HZ, SINGERS, check_synthesisers, utter
 from train.corpus.voices.vocoder import Unison, synthesise
@@ -44,16 +43,6 @@ def spoken() -> None:
         check_synthesisers()
     except CorpusError as error:
         pytest.skip(f"singing needs speech synthesisers: {error}")
-
-
-@pytest.fixture(scope="module")
-def sound_font() -> Path:
-    try:
-        import fluidsynth  # noqa: F401
-
-        return find_sound_font()
-    except (ImportError, CorpusError) as error:
-        pytest.skip(f"rendering needs FluidSynth and a sound font: {error}")
 
 
 def notes(*starts: float, length: float = 0.5, key: int = 60) -> list[ScoreNote]:
