@@ -5,12 +5,12 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.config import Config, ConfigError
 from train.dual_encoder import DualEncoder
@@ -24,6 +24,8 @@ HARMLESS: list[Any] = [
     *((NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *(np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}),
 ]
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
@@ -46,16 +48,24 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights do not fit the configuration.
         """
-        model = DualEncoder(self.config.model)
-        try:
-            model.load_state_dict(dict(self.state_dict))
-        except RuntimeError as exc:
-            detail = " ".join(line.strip() for line in str(exc).splitlines()[1:3]).rstrip(". ")
-            raise CheckpointError(
-                f"the checkpoint's weights do not fit its own configuration ({detail}); it was edited: copy or train "
-                "it again"
-            ) from exc
-        return model.eval()
+        return with_weights(DualEncoder(self.config.model), self.state_dict)
+
+
+def with_weights(model: Built, state_dict: Mapping[str, Tensor]) -> Built:
+    """A model that was built from a checkpoint's configuration, with the checkpoint's weights, in eval mode.
+
+    Raises:
+        CheckpointError: the weights do not fit the configuration.
+    """
+    try:
+        model.load_state_dict(dict(state_dict))
+    except RuntimeError as exc:
+        detail = " ".join(line.strip() for line in str(exc).splitlines()[1:3]).rstrip(". ")
+        raise CheckpointError(
+            f"the checkpoint's weights do not fit its own configuration ({detail}); it was edited: copy or train it "
+            "again"
+        ) from exc
+    return model.eval()
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

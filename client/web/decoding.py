@@ -17,10 +17,8 @@ class Decoders:
     """A pool of decoder processes; each is started when it is first needed."""
 
     def __init__(self, processes: int) -> None:
-        self._workers = Workers()
-        self._all = [
-            Decoder(self._workers, sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(processes)
-        ]
+        workers = Workers()  # keeps nothing, because decoders that were stopped leave nothing
+        self._all = [Decoder(workers, sample_rate_hz=16_000, window_samples=1, windows=1) for _ in range(processes)]
         self._idle: asyncio.LifoQueue[Decoder] = asyncio.LifoQueue()
         for decoder in self._all:
             self._idle.put_nowait(decoder)
@@ -47,7 +45,6 @@ class Decoders:
         for decoder in self._all:
             decoder.stop()
             decoder.close()
-        self._workers.close()
 
 
 def _within_time(decoder: Decoder, function: Callable[[str], _Said], path: str) -> _Said:

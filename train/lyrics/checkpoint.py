@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from train.checkpoint import CheckpointError, read_tensors, write_atomically
+from train.checkpoint import CheckpointError, read_tensors, with_weights, write_atomically
 from train.config import ConfigError
 from train.lyrics.config import LyricsConfig
 from train.lyrics.networks import LyricsModel
@@ -32,14 +32,7 @@ class LyricsCheckpoint:
         Raises:
             CheckpointError: the weights do not fit the configuration.
         """
-        model = LyricsModel(self.config.model)
-        try:
-            model.load_state_dict(dict(self.state_dict))
-        except RuntimeError as exc:
-            raise CheckpointError(
-                "the transcriber's weights do not fit its own configuration; it was edited: copy or train it again"
-            ) from exc
-        return model.eval()
+        return with_weights(LyricsModel(self.config.model), self.state_dict)
 
 
 def save_lyrics_checkpoint(path: Path, checkpoint: LyricsCheckpoint) -> None:
