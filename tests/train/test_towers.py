@@ -25,6 +25,7 @@ from train.dual_encoder import DualEncoder
 from train.pretrained import pretrained_folder
 from train.towers import build_audio_tower, build_text_tower
 from train.towers.audio_ast import AudioAst
+from train.towers.audio_resnet import AttentionPool
 from train.towers.text_transformer import TextTransformer
 
 
@@ -142,6 +143,13 @@ def test_every_audio_tower_gives_features_of_its_width(config: AudioConfig, widt
     features = tower(log_mel)
     assert (tower.width, features.shape) == (width, (3, width))
     torch.testing.assert_close(tower(log_mel[1:2]), features[1:2], atol=1e-5, rtol=1e-4)  # alone as in a batch
+
+
+def test_fresh_attention_pooling_keeps_the_scale_of_what_it_pools():
+    pool = AttentionPool(20, 256, heads=8, features=128)
+    same_in_all_cells = torch.randn(500, 256, 1, 1).expand(-1, -1, 2, 10)
+    with torch.inference_mode():
+        assert pool(same_in_all_cells).std().item() == pytest.approx(1, abs=0.1)
 
 
 def test_mulans_resnet_is_resnet_50():

@@ -70,6 +70,9 @@ class AttentionPool(nn.Module):
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, features)
+        # As CLIP's: what passes keeps its scale. With the usual weights of a linear layer, it would lose two thirds.
+        for layer in (self.query, self.key, self.value, self.output):
+            nn.init.normal_(layer.weight, std=channels**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """float [batch, channels, mels, frames] -> float [batch, features]."""
