@@ -20,7 +20,7 @@ from transformers import ClapConfig, ClapModel
 
 from bench import train_throughput
 from bench.export_clap import VOCABULARY, save_random_clap
-from bench.ingest import _copies
+from bench.ingest import copies_of_mp3s
 from client.encoders.local import LocalEncoder
 
 TITLE = "Adding beside clapback"
@@ -38,13 +38,11 @@ CLAPBACK = f"{TELLING}from clapback_cli.cli import main; main()"
 def measure(*, tracks: int = TRACKS) -> str | None:
     if importlib.util.find_spec("clapback_cli") is None:
         return None
-    mp3s = [train_throughput._manifest("mp3").parent / f"{number}.mp3" for number in range(train_throughput.FILES)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         music = folder / "music"
         music.mkdir()
-        copies = -(-tracks // len(mp3s))
-        files = _copies(mp3s, music, copies=copies)
+        files = copies_of_mp3s(music, copies=-(-tracks // train_throughput.FILES))
         for surplus in files[tracks:]:
             os.unlink(surplus)
         # Random weights of the usual size make one vector of all texts, which the exporter refuses.

@@ -52,19 +52,18 @@ def measure(
     growth: Sequence[int] = GROWTH,
     long_tracks: int = LONG_TRACKS,
 ) -> str | None:
-    from bench import retrieval, train_throughput  # and with them torch, which the processes below do without
+    from bench import retrieval  # and with them torch, which the processes below do without
 
     if not all(map(os.path.isfile, retrieval.SOUND_FONTS.values())):
         return None
     sound_font = next(iter(retrieval.SOUND_FONTS.values()))
-    mp3s = sorted(train_throughput._manifest("mp3").parent.glob("*.mp3"))
     rendered = retrieval._render(sound_font, tracks=long_tracks, seconds=LONG_S)
     captions = {
         style: [retrieval._caption(row, style, index) for index, row in enumerate(rendered)]
         for style in retrieval.STYLES
     }
     with tempfile.TemporaryDirectory() as folder:
-        copies = _copies(mp3s, Path(folder))
+        copies = copies_of_mp3s(Path(folder))
         files = {
             f"{short_files:,} FLAC of 12 s": [row["audio"] for row in retrieval._render(sound_font)][:short_files],
             f"{len(copies)} MP3 of 3 min": copies,
@@ -79,8 +78,11 @@ def measure(
         )
 
 
-def _copies(mp3s: Sequence[Path], folder: Path, *, copies: int = MP3_COPIES) -> list[str]:
-    """Files that differ in where they begin, and so in their sound."""
+def copies_of_mp3s(folder: Path, *, copies: int = MP3_COPIES) -> list[str]:
+    """Make MP3 of 3 min that differ in where they begin, and so in their sound; return their paths."""
+    from bench import train_throughput
+
+    mp3s = sorted(train_throughput._manifest("mp3").parent.glob("*.mp3"))
     paths = []
     for copy in range(copies):
         for mp3 in mp3s:
