@@ -106,7 +106,7 @@ def export_checkpoint(
         AudioDecodeError: an audio file of the parity data cannot be read.
     """
     if text_int8 and text_tensorrt:
-        raise ExportError("TensorRT cannot run an INT8 text graph; give --text-int8 or --text-tensorrt")
+        raise ExportError("TensorRT cannot run an INT8 text graph; give only one of --text-int8 and --text-tensorrt")
     precisions = (precision, "int8" if text_int8 else precision)
     accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
     out = out.resolve()
