@@ -190,11 +190,11 @@ class Decoder:
             raise
         except TimeoutError as exc:
             self.close()
-            raise AudioError(path, f"decoding it made no progress for {_SILENT_S:.0f} s, and was stopped") from exc
+            raise AudioError(path, f"decoding made no progress for {_SILENT_S:.0f} s and was stopped") from exc
         except (OSError, EOFError) as exc:
             code = process.end()
             self._process = None
-            reason = f"decoding it ended with {_named(code)}: the file is damaged, or memory ran out"
+            reason = f"the decoding process ended with {_named(code)}: the file is damaged, or memory ran out"
             raise AudioError(path, reason, may_pass=code in _ENDED_FROM_OUTSIDE) from exc
 
     def stop(self) -> None:

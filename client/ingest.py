@@ -385,8 +385,8 @@ class Ingest:
             self._outcomes.append(reason)
             if reason and self._outcomes == _TELLING_FILES * [reason]:
                 raise MusicSearchError(
-                    f"the first {_TELLING_FILES} files all fail alike, so the installation is probably the cause: "
-                    f"{reason}. Run `music-search doctor`, and check what was installed or upgraded last"
+                    f"the first {_TELLING_FILES} files all fail with the same error, so the installation is probably "
+                    f"the cause: {reason}. Run `music-search doctor`, and check what you installed or upgraded last"
                 )
 
     def _look_up(self, track: _Track, decoder: Decoder) -> bool:

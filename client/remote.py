@@ -258,7 +258,7 @@ def _status(info: dict[str, Any], url: str) -> StoredStatus | None:
     if info["type"] == "directory":
         return None
     if info.get("size") is None:
-        raise AudioError(url, "its server does not tell its size, which is needed to read parts of it")
+        raise AudioError(url, "its server does not report the file's size, which is needed to read parts of the file")
     size = int(info["size"])
     nested = info.get("content_settings") or {}  # only in Azure
     known = {**(nested if isinstance(nested, dict) else {}), **info}

@@ -23,13 +23,13 @@ from .decoders import Decoder, Workers
 from .duplicates import Duplicate, find_duplicates
 from .embedding import Heard, embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
-from .errors import LibraryError, ModelMismatch, QueryError
+from .errors import LibraryError, QueryError
 from .fusion import Names
 from .index import browse
 from .index.browse import Facet, Glance, Suggestion
 from .index.catalogue import Catalogue
 from .index.fields import Value
-from .index.records import Model, Track, has_gone_over
+from .index.records import Model, Track, has_another_model, has_gone_over
 from .index.store import Index, Store, open_index, open_store
 from .ingest import AddReport, Ingest
 from .map import MapKeeper
@@ -409,7 +409,7 @@ class MusicSearch:
             ends = [self._catalogue.named(name) for name in (first, last)]
             labels = [self._label_of(end) for end in ends]
             if labels[0] == labels[1]:
-                raise QueryError(f"a path from {str(first)!r} to itself: name two tracks")
+                raise QueryError(f"got {str(first)!r} for both ends of the path: name two different tracks")
             points = between(*(self._catalogue.vector(label) for label in labels), steps=steps)
         found = {ends[0].track_id: _hit(ends[0], 1.0)}
         for point in points[1:-1]:
@@ -994,10 +994,11 @@ def _open_library(library: str | Path, *, spec: EncoderSpec) -> Store:
     made_by = store.model
     if made_by.fingerprint != spec.fingerprint:
         store.close()
-        raise ModelMismatch(
-            f"{store.name} was made with the model {made_by.name} ({made_by.fingerprint}), but the "
-            f"encoder is {spec.model_name} ({spec.fingerprint}): open the library with its own model, "
-            "or add the music to a new library"
+        raise has_another_model(
+            store.name,
+            made_by,
+            but=f"the encoder is {spec.model_name} ({spec.fingerprint})",
+            advice="open the library with its own model, or add the music to a new library",
         )
     return store
 

@@ -5,8 +5,8 @@ import os
 
 if importlib.util.find_spec("onnx") is None:
     raise ModuleNotFoundError(
-        "the exporter needs ONNX and PyTorch, which the search package does without: run `make test` once in a "
-        "checkout, or pip install 'musicsearch[train,export]'"
+        "the exporter needs ONNX and PyTorch, which are not all installed: run `make test` once in a checkout, "
+        "or pip install 'musicsearch[train,export]'"
     )
 
 # ONNX Runtime 1.29 and newer report usage to Microsoft unless this variable is set before the import.

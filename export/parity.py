@@ -402,9 +402,8 @@ def check_search(
     overlap = float((np.take_along_axis(by_torch, _best(by_graphs), axis=1) >= tenth - step).mean())
     if not overlap >= accept.min_overlap:
         raise ExportError(
-            f"the graphs find other windows than torch: of torch's ten best windows for a text, a share of "
-            f"{overlap:.4f} is found by the graphs (mean of {len(by_torch)} texts), expected at least "
-            f"{accept.min_overlap:g}"
+            f"the graphs find other windows than torch: they find a share of {overlap:.4f} of torch's ten best "
+            f"windows for a text (mean of {len(by_torch)} texts), expected at least {accept.min_overlap:g}"
         )
 
     tracks = sorted(set(data.window_tracks.values()))
@@ -466,7 +465,7 @@ def _compare(
                 f"{graph}: {runtime} and torch in float32 disagree on {_quote(names[worst])}: "
                 f"cosine {values[worst]:.7f}, expected at least {accept.min_cosine}"
                 + (
-                    f", or {least[worst]:.7f} for this item, which rounding alone changes that much"
+                    f", or {least[worst]:.7f} for this item, because rounding alone changes it that much"
                     if 0 < least[worst] < accept.min_cosine
                     else ""
                 )

@@ -106,7 +106,7 @@ def export_checkpoint(
         AudioDecodeError: an audio file of the parity data cannot be read.
     """
     if text_int8 and text_tensorrt:
-        raise ExportError("TensorRT cannot run an INT8 text graph; give --text-int8 or --text-tensorrt")
+        raise ExportError("TensorRT cannot run an INT8 text graph; give only one of --text-int8 and --text-tensorrt")
     precisions = (precision, "int8" if text_int8 else precision)
     accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
     out = out.resolve()
@@ -228,14 +228,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--about",
         type=Path,
         metavar="FILE",
-        help="Markdown for the model card: what the model is good for, and what not",
+        help="Markdown for the model card: what the model is good for, and what it is not good for",
     )
     gate = parser.add_argument_group("the gate (export/parity.py); defaults for fp16, fp32 and int8 in this order")
     for name, meaning in (
         ("min_cosine", "lowest cosine of an item with torch in float32"),
-        ("max_deviation", "largest difference of a component between alone and in a batch or padded"),
-        ("min_overlap", "lowest share of torch's ten best windows for a text that the graphs find, a mean fraction"),
-        ("max_recall_drop", "largest drop of R@10, a fraction; one lost caption is always allowed"),
+        ("max_deviation", "largest change of a component when an item is in a batch or padded, not alone"),
+        ("min_overlap", "lowest share of torch's ten best windows for a text that the graphs also find (mean)"),
+        ("max_recall_drop", "largest drop of R@10, as a fraction; one lost caption is always allowed"),
     ):
         defaults = ", ".join(f"{getattr(accept, name):g}" for accept in STRICT.values())
         gate.add_argument(

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--repository",
         type=Path,
-        help="default: model_repository in the current folder, as an export writes it, otherwise the starter",
+        help="default: model_repository in the current folder, if an export wrote one there, otherwise the starter",
     )
     for name, port in vars(Ports()).items():
         parser.add_argument(f"--{name}-port", type=_port, default=port, help="default: %(default)s; 0: any free port")
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--restart",
         action="store_true",
-        help=f"restart a server that died, on the same ports, unless it died {_MOST_DEATHS} times in "
+        help=f"restart the server on the same ports when it dies; give up after {_MOST_DEATHS} deaths in "
         f"{_DEATHS_WITHIN_S} s",
     )
     parser.add_argument(*_ADDRESS_OPTIONS, action=_RefuseAddress, help=argparse.SUPPRESS)

@@ -4,6 +4,6 @@ import importlib.util
 
 if importlib.util.find_spec("torch") is None:
     raise ModuleNotFoundError(
-        "training and export need PyTorch, which the search package does without: run `make test` once in a checkout, "
-        "or pip install 'musicsearch[train,export]'"
+        "training and export need PyTorch, which is not installed: run `make test` once in a checkout, or "
+        "pip install 'musicsearch[train,export]'"
     )

@@ -328,7 +328,7 @@ class TextWord2VecConfig:
     def validate(self) -> None:
         if self.vocab_size < 3:
             raise ConfigError(
-                f"model.text.vocab_size is {self.vocab_size}; expected room for more than padding and unknown"
+                f"model.text.vocab_size is {self.vocab_size}; expected at least 3: padding, unknown and one word"
             )
 
 

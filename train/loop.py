@@ -626,7 +626,8 @@ def _warm_start(model: DualEncoder, path: str, *, config: Config, tokenizer: Tex
     ]
     if differing:
         raise TrainingError(
-            f"warm_start {path} holds another model than this run ({', '.join(differing)}); use its own recipe"
+            f"the model of warm_start {path} differs from the model of this run ({', '.join(differing)}); use the "
+            "recipe of that checkpoint"
         )
     trained = source.build_model()
     if source.tokenizer == tokenizer.tokenizer_json:
@@ -682,13 +683,11 @@ def _restore(state: State, path: Path, config: Config, *, digest: str) -> None:
     if not isinstance(saved, dict) or not {*SAVED, *COUNTERS} <= set(saved):
         raise CheckpointError(f"{path} is not a run state that this version can resume; train again")
     if saved["manifest_sha256"] != digest:
-        raise TrainingError(
-            f"{path} was written by a run on another manifest than --data; resume with the former manifest"
-        )
+        raise TrainingError(f"the run of {path} had another manifest than --data; resume with that manifest")
     differing = [key for key in _differing(Config.from_dict(saved["config"]), config) if key not in CHANGEABLE]
     if differing:
         raise TrainingError(
-            f"{path} was written by another configuration ({', '.join(differing)}); resume with that run's recipe and "
+            f"the run of {path} had another configuration ({', '.join(differing)}); resume with that run's recipe and "
             f"--set; only these settings may change: {', '.join(CHANGEABLE)}"
         )
     try:

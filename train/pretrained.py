@@ -71,7 +71,7 @@ def start_towers(model: DualEncoder, config: Config, *, rows: Sequence[Row]) -> 
         if tokenizer.get_vocab_size() > text.vocab_size:
             raise ConfigError(
                 f"model.text.vocab_size is {text.vocab_size}, but the vocabulary of {folder} has "
-                f"{tokenizer.get_vocab_size()}; set it to that"
+                f"{tokenizer.get_vocab_size()} tokens; set it to that number"
             )
     return TextTokenizer(tokenizer.to_str(), max_tokens=text.max_tokens)
 

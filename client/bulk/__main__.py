@@ -18,7 +18,7 @@ _EPILOG = """examples:
   RAY_ADDRESS=head:6379 python -m client.bulk /mnt/music --to parquet:///mnt/vectors --encoder grpc://gpu-box:8001
   music-search import library /mnt/vectors
 
-Stopped in any way, the same command goes on: what is done is known from the output.
+If the command stops for any reason, run it again: it skips the tracks that the output already has.
 
 exit status: 0 done; 1 some files could not be used; 2 wrong usage, or an error, with one line on stderr; 130
 interrupted
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from .pipeline import embed_all
         except ImportError as exc:
-            raise LibraryError(f"it needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
+            raise LibraryError(f"this command needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
         with redirect_stdout(sys.stderr):  # Ray prints messages about its nodes
             report = embed_all(
                 options.paths,
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _as_text(report: "BulkReport") -> str:
     summary = (
-        f"{report.added} added, {report.already} were there, {len(report.failed)} failed: {report.tracks} tracks, "
+        f"{report.added} added, {report.already} already there, {len(report.failed)} failed: {report.tracks} tracks, "
         f"{report.audio_s:.0f} s of audio in {report.seconds:.1f} s"
     )
     others = ", ".join(f"{count} {kind or 'without an extension'}" for kind, count in report.passed_over.items())
@@ -77,17 +77,20 @@ def _make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", metavar="SOURCE", nargs="+", help="folders and files, which all machines see")
+    parser.add_argument("paths", metavar="SOURCE", nargs="+", help="folders and files that all machines can read")
     parser.add_argument(
-        "--to", required=True, metavar="WHERE", help="parquet://FOLDER, which all machines see, or milvus://..."
+        "--to", required=True, metavar="WHERE", help="parquet://FOLDER that all machines share, or milvus://..."
     )
     parser.add_argument("--encoder", metavar="MODEL", help="grpc://host:port, or a model repository on every machine")
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "tensorrt"), default="auto", help="of a repository (default: auto)"
+        "--device",
+        choices=("auto", "cpu", "cuda", "tensorrt"),
+        default="auto",
+        help="device for a model repository (default: auto)",
     )
-    parser.add_argument("--windows", metavar="N", type=int, help="embed only N windows of each track, evenly spread")
+    parser.add_argument("--windows", metavar="N", type=int, help="embed only N windows of each track, evenly spaced")
     parser.add_argument("--video", action="store_true", help="also embed the sound of video files in folders")
-    parser.add_argument("--part", metavar="N", type=int, help="tracks of a Parquet file (default 256)")
+    parser.add_argument("--part", metavar="N", type=int, help="number of tracks in a Parquet file (default 256)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders import EncoderSpec
-from ..errors import LibraryError, ModelMismatch, QueryError
-from ..index.records import FailedFile, Model, NewTrack
+from ..errors import LibraryError, QueryError
+from ..index.records import FailedFile, Model, NewTrack, has_another_model
 from ..index.store import is_milvus, open_milvus
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def open_output(to: str, *, spec: EncoderSpec) -> Output:
     if is_milvus(to):
         if to.startswith("milvus:///"):
             raise LibraryError(
-                f"{to} is a file that one process has open at a time: name a Milvus server, or parquet://FOLDER"
+                f"{to} is a Milvus Lite file, which only one process can open: name a Milvus server, or "
+                "parquet://FOLDER"
             )
         return Collection(to, spec=spec)
     raise QueryError(f"--to is {to!r}, expected parquet://FOLDER or milvus://host:19530/collection")
@@ -135,14 +136,16 @@ class PartsFolder:
         found = sorted(path.name for path in self._folder.iterdir() if not path.name.startswith("."))
         if found and _ABOUT not in found:
             raise LibraryError(
-                f"{self.name} holds something else ({found[0]}): name a new folder, or one that this command wrote"
+                f"{self.name} holds other files, such as {found[0]}: name a new folder, or one that this command wrote"
             )
         if found:
             model = read_part(self._folder / _ABOUT).model
             if model.fingerprint != self._spec.fingerprint:
-                raise ModelMismatch(
-                    f"{self.name} was made with the model {model.name} ({model.fingerprint}), but the encoder is "
-                    f"{self._spec.model_name} ({self._spec.fingerprint}): name that model, or another folder"
+                raise has_another_model(
+                    self.name,
+                    model,
+                    but=f"the encoder is {self._spec.model_name} ({self._spec.fingerprint})",
+                    advice="name the model of the folder, or another folder",
                 )
 
     def done(self) -> Done:
@@ -155,11 +158,13 @@ class PartsFolder:
                 try:
                     part = read_part(path)
                 except LibraryError as exc:
-                    raise LibraryError(f"{exc}; or remove that file, and run this again for its tracks") from exc
+                    raise LibraryError(
+                        f"{exc}; or remove that file, and run this command again for its tracks"
+                    ) from exc
                 for twice in done.paths.intersection(part.paths):
                     raise LibraryError(
                         f"{self.name} holds {twice} twice, the second time in {path.name}: remove that file, and run "
-                        "this again for its other tracks"
+                        "this command again for its other tracks"
                     )
                 done.paths.update(part.paths)
                 done.failed.update((file.path, file) for file in part.failed)
@@ -190,8 +195,8 @@ class PartsFolder:
                 if self._writing.is_dir():
                     raise
                 raise LibraryError(
-                    f"another run writes to {self.name} by now, or the folder is not the same on all machines: let one "
-                    "run go on, to a folder that all of them see"
+                    f"another run now writes to {self.name}, or the machines do not share this folder: start one run "
+                    "at a time, and name a folder that all machines share"
                 ) from exc
             finally:
                 with suppress(OSError):
@@ -236,9 +241,11 @@ class Collection:
         """The open library; it may have gone over to another model at any time."""
         with closing(open_milvus(self.name, create=create)) as store:
             if store.model.fingerprint != self._model.fingerprint:
-                raise ModelMismatch(
-                    f"{self.name} has the model {store.model.name} ({store.model.fingerprint}), but the encoder is "
-                    f"{self._model.name} ({self._model.fingerprint}): name that model, or another collection"
+                raise has_another_model(
+                    self.name,
+                    store.model,
+                    but=f"the encoder is {self._model.name} ({self._model.fingerprint})",
+                    advice="name the model of the collection, or another collection",
                 )
             yield store
 

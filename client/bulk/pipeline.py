@@ -152,8 +152,8 @@ def embed_all(
         report.tracks = len(output.done().paths)
         if report.tracks != len(before.paths) + report.added:
             raise MusicSearchError(
-                f"{output.name} holds {report.tracks} tracks, expected {len(before.paths)} of before and "
-                f"{report.added} more: run this again, and let one run write there at a time"
+                f"{output.name} holds {report.tracks} tracks, expected {len(before.paths)} from before and "
+                f"{report.added} new ones: run this command again, and let only one run write there at a time"
             )
     finally:
         output.end()
@@ -162,7 +162,7 @@ def embed_all(
 
 
 def _no_audio(paths: Sequence[str | Path]) -> QueryError:
-    return QueryError(f"no audio in {', '.join(map(str, paths))}: name a file, or a folder that holds some")
+    return QueryError(f"no audio in {', '.join(map(str, paths))}: name an audio file, or a folder with audio files")
 
 
 def _left(found: Found, done: Done, report: BulkReport) -> list[dict[str, Any]]:
@@ -202,8 +202,8 @@ def _cluster() -> Iterator[None]:
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as exc:
         where = os.environ.get("RAY_ADDRESS", "this machine")
         raise MusicSearchError(
-            f"no Ray cluster at {where} ({' '.join(str(exc).split())[:200]}): start one with `ray start --head`, or "
-            "set RAY_ADDRESS to its address, or to nothing"
+            f"no Ray cluster at {where} ({' '.join(str(exc).split())[:200]}): start one with `ray start --head`, "
+            "set RAY_ADDRESS to the address of a cluster, or unset RAY_ADDRESS"
         ) from exc
     try:
         yield
@@ -242,7 +242,7 @@ def _pipeline(
         raise MusicSearchError("the Ray cluster has no CPUs to decode on: start nodes with `ray start --num-cpus N`")
     gpus = 0 if device == "cpu" or _is_server(encoder) else int(resources.get("GPU", 0))
     if device in ("cuda", "tensorrt") and not gpus:
-        raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with some, or use 'cpu'")
+        raise EncoderError(f"device is {device!r}, but the Ray cluster has no GPUs: add nodes with GPUs, or use 'cpu'")
     # Only decoders reserve cores, so that every stage can be placed on whatever nodes are left. An embedder uses a GPU,
     # shares all cores of its node with the decoders, or waits for a server.
     aside: dict[str, Any] = {"num_cpus": 0, "batch_format": "pyarrow"}

@@ -115,8 +115,8 @@ class Embed:
         if self._encoder.spec != spec:
             raise ServerMismatch(
                 f"{encoder or 'the model that comes with MusicSearch'} is {self._encoder.spec.model_name} "
-                f"({self._encoder.spec.fingerprint}) on one machine, and {spec.model_name} ({spec.fingerprint}) where "
-                "the run was started: let all have the same"
+                f"({self._encoder.spec.fingerprint}) on one machine, but {spec.model_name} ({spec.fingerprint}) where "
+                "the run was started: give all machines the same model"
             )
 
     def __call__(self, tracks: pa.Table) -> pa.Table:

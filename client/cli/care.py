@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders import EncoderSpec, open_encoder
-from ..errors import EncoderError, ModelMismatch, MusicSearchError, QueryError
+from ..errors import EncoderError, MusicSearchError, QueryError
 from ..index.maintenance import (
     compact,
     drop_former,
@@ -24,6 +24,7 @@ from ..index.maintenance import (
     is_parquet,
     verify,
 )
+from ..index.records import has_another_model
 from ..index.store import is_milvus, open_index, open_store
 from ..places import absolute, is_url
 from ..reembed import reembed
@@ -95,7 +96,7 @@ def compact_library(options: argparse.Namespace) -> int:
         if options.json:
             print_json({"dropped": dropped})
         else:
-            print(f"collections of other models that were dropped: {', '.join(dropped) or 'none'}")
+            print(f"dropped collections of other models: {', '.join(dropped) or 'none'}")
         return 0
     folder = options.library.expanduser()
     before, after = map(sum, zip(compact(folder), lyrics.compact(folder), strict=True))
@@ -120,9 +121,9 @@ def declare_export(commands: Commands) -> None:
     target.add_argument(
         "--to",
         metavar="WHERE",
-        help="FILE.parquet, or milvus://host:19530/collection, where the same command continues a stopped copy",
+        help="FILE.parquet, or milvus://host:19530/collection; a second run continues a stopped copy to Milvus",
     )
-    command.add_argument("--encoder", metavar="MODEL", help="model of LIB; a Parquet file keeps its sample rate")
+    command.add_argument("--encoder", metavar="MODEL", help="model of LIB, to store its sample rate in a Parquet file")
 
 
 def export(options: argparse.Namespace) -> int:
@@ -239,7 +240,7 @@ def reembed_library(options: argparse.Namespace) -> int:
         print(f"  {failed.path}: {failed.reason}")
     if done.overlap:
         rows = [[query, f"{share:.0%}"] for query, share in done.overlap.items()]
-        print_table(["query", f"share of {done.former}'s ten best"], rows)
+        print_table(["query", f"share of the ten best of {done.former}"], rows)
     print(f"the library's model is {done.model if done.is_current else done.former}")
     if done.is_current and is_milvus(options.library):
         print(f"the server keeps the vectors of {done.former} too: `music-search compact {options.library}` drops them")
@@ -292,9 +293,11 @@ def doctor(options: argparse.Namespace) -> int:
 def _library_health(library: str | Path, *, fingerprint: str | None) -> dict[str, str]:
     with closing(open_store(library)) as store:
         if fingerprint not in (None, store.model.fingerprint):
-            raise ModelMismatch(
-                f"{store.name} was made with the model {store.model.name} ({store.model.fingerprint}), not with this "
-                "one: name its model with --encoder"
+            raise has_another_model(
+                store.name,
+                store.model,
+                but="this command uses another model",
+                advice="name the model of the library with --encoder",
             )
         any_vector = np.eye(1, store.model.dim, dtype=np.float32)[0]
         started_at = time.monotonic()

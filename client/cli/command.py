@@ -12,7 +12,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def library(text: str) -> str | Path:
     if not text:
-        raise argparse.ArgumentTypeError("it is empty: name a folder")
+        raise argparse.ArgumentTypeError("the name is empty: name a folder")
     if is_milvus(text):
         return text
     if is_url(text):
@@ -27,7 +27,7 @@ def library_or_file(text: str) -> str | Path:
 def folder(text: str) -> Path:
     if is_milvus(text):
         raise argparse.ArgumentTypeError(
-            f"{text} is not a folder: this command works on libraries in folders only, Milvus manages its own files"
+            f"{text} is not a folder: this command works only on libraries in folders, because Milvus manages its files"
         )
     return Path(library(text))
 

@@ -13,7 +13,7 @@ def declare_completion(commands: Commands) -> None:
     command = commands.add(
         "completion",
         completion,
-        "print a script with which a shell completes commands and options",
+        "print a script that lets a shell complete commands and options",
         "bash > ~/.local/share/bash-completion/completions/music-search",
         'zsh > "${fpath[1]}/_music-search"',
         "fish > ~/.config/fish/completions/music-search.fish",

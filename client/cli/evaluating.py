@@ -23,7 +23,9 @@ def declare_evaluate(commands: Commands) -> None:
         "library queries.csv --beside new_model    after: music-search reembed library --encoder new_model",
         model=True,
     )
-    command.add_argument("queries", metavar="CSV", type=Path, help='CSV file, columns "query" and "track" (id or path)')
+    command.add_argument(
+        "queries", metavar="CSV", type=Path, help='CSV file with the columns "query" and "track" (id or path)'
+    )
     command.add_argument("--beside", metavar="MODEL", help="another model, to compare both")
     command.add_argument("--literal", action="store_true", help="do not read negations in the queries")
 

@@ -41,7 +41,7 @@ def declare_search(commands: Commands) -> None:
     )
     command.add_argument("query", metavar="QUERY", nargs="*", help="one text, or several texts together")
     command.add_argument(
-        "--lyrics", metavar="WORDS", default="", help="find songs by words that are sung, as you remember them"
+        "--lyrics", metavar="WORDS", default="", help="find songs by words of their lyrics, as you remember them"
     )
     command.add_argument("--minus", metavar="TEXT", action="append", default=[], help="an unwanted sound")
     command.add_argument(
@@ -145,7 +145,7 @@ def declare_path(commands: Commands) -> None:
     command.add_argument("first", metavar="TRACK", help="id or path of a track in the library")
     command.add_argument("last", metavar="TRACK")
     command.add_argument(
-        "--steps", type=int, default=8, metavar="N", help="number of tracks, both included (default 8)"
+        "--steps", type=int, default=8, metavar="N", help="number of tracks, with the first and the last (default 8)"
     )
     add_playlist(command)
 
@@ -166,9 +166,9 @@ def declare_radio(commands: Commands) -> None:
     )
     command.add_argument("sources", metavar="FILE", nargs="+", help="the start: audio files or track ids")
     command.add_argument(
-        "--drift", type=float, default=0.3, help="from 0, near the start, to 1, anywhere (default 0.3)"
+        "--drift", type=float, default=0.3, help="from 0 (stay near the start) to 1 (go anywhere); default 0.3"
     )
-    command.add_argument("--seed", type=int, default=0, help="random seed: another number chooses other tracks")
+    command.add_argument("--seed", type=int, default=0, help="random seed; a different seed chooses different tracks")
     _add_scope(command)
     add_playlist(command)
 
@@ -212,11 +212,13 @@ def _find(options: argparse.Namespace, **query: Any) -> int:
                 problem = "the library holds no tracks; add some with `music-search add`"
             elif query.get("lyrics"):
                 problem = (
-                    "nothing found: no lyrics have these words; `music-search add LIB PATH... --lyrics` reads those of "
-                    "new and changed tracks"
+                    "nothing found: no lyrics have these words; `music-search add LIB PATH... --lyrics` reads the "
+                    "lyrics of new and changed tracks"
                 )
             elif query.get("names") == "only":
-                problem = "nothing found: no title, artist or album matches; leave out --names only to search by sound"
+                problem = (
+                    "nothing found: no title, artist or album matches; without `--names only`, it searches by sound"
+                )
             elif options.where or options.offset:
                 problem = "nothing found: no track fits --where, or --offset is beyond the last hit"
             else:  # as after a repair that kept the tracks and not their vectors

@@ -66,7 +66,7 @@ def add(options: argparse.Namespace) -> int:
 
 def _as_text(report: AddReport, *, device: str) -> str:
     gone = f", {report.missing} missing" if report.missing else ""
-    retagged = f" ({report.retagged} with other tags)" if report.retagged else ""
+    retagged = f" ({report.retagged} with new tags)" if report.retagged else ""
     sung = "" if report.lyrics is None else f", {report.lyrics} with lyrics"
     summary = (
         f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged{retagged}{gone}{sung}, "
@@ -125,7 +125,10 @@ def remove(options: argparse.Namespace) -> int:
 def declare_annotate(commands: Commands) -> None:
     command = commands.add("annotate", annotate, "store fields of tracks, for --where", "library moods.csv")
     command.add_argument(
-        "table", metavar="CSV", type=Path, help='CSV file, columns "track" (id or path) and one for each field'
+        "table",
+        metavar="CSV",
+        type=Path,
+        help='CSV file with a column "track" (id or path) and a column for each field',
     )
 
 
@@ -142,7 +145,7 @@ def annotate(options: argparse.Namespace) -> int:
                 for row in rows:
                     if None in row or not row["track"]:
                         raise QueryError(
-                            f"{options.table}, line {rows.line_num}: expected a track, and no more values than names"
+                            f"{options.table}, line {rows.line_num}: expected a track, and at most one value a column"
                         )
                     fields = {name: _value(text) for name, text in row.items() if name != "track" and text}
                     annotations.setdefault(catalogue.named(row["track"]).track_id, {}).update(fields)

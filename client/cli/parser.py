@@ -43,12 +43,13 @@ LIB is a folder; or, with the extra [milvus], milvus://host:19530/collection (mi
 MUSICSEARCH_MILVUS_TOKEN from the environment; or a Milvus Lite file, milvus:///folder/file.db
 
 PATH is a file or a folder; or, with the extra [remote], a file or folder of a store: s3://bucket/folder, gs://, az://,
-https://, with the credentials that the store's own tools take from the environment
+https://, with the credentials that the store's own tools read from the environment
 
-output: tables on a terminal (without colours where NO_COLOR is set), columns between tabs elsewhere, JSON with --json
+output: tables on a terminal (without colours if NO_COLOR is set), columns separated by tabs in a file or a pipe, JSON
+with --json
 
 exit status: 0 done, also if a search finds nothing; 1 some files could not be used, or problems were found; 2 wrong
-usage, or an error, which stderr explains in one line; 130 interrupted
+usage or an error, with one line on stderr; 130 interrupted
 """
 
 

@@ -28,7 +28,7 @@ def declare_web(commands: Commands) -> None:
         "--host",
         metavar="ADDRESS",
         default="127.0.0.1",
-        help="address to listen at; for other machines, with --token (default 127.0.0.1: this machine only)",
+        help="address to listen on (default 127.0.0.1: this machine only); other machines need --token",
     )
     command.add_argument(
         "--token", metavar="TEXT", help="token that other machines need (default: MUSICSEARCH_WEB_TOKEN)"
@@ -38,15 +38,15 @@ def declare_web(commands: Commands) -> None:
         metavar="HOST",
         action="append",
         default=[],
-        help="another host name of this machine, such as its proxy's, for other machines, with --token",
+        help="another host name of this machine, such as the name of its proxy; other machines need --token",
     )
     command.add_argument(
         "--read-only",
         action=argparse.BooleanOptionalAction,
-        help="forbid or allow changes by the page (default: forbid if other machines can connect)",
+        help="forbid or allow changes from the page (default: forbid if other machines can connect)",
     )
     command.add_argument(
-        "--open", action=argparse.BooleanOptionalAction, help="open the browser; the default on a terminal"
+        "--open", action=argparse.BooleanOptionalAction, help="open the browser (default: only on a terminal)"
     )
 
 

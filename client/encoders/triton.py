@@ -176,7 +176,7 @@ class TritonEncoder:
             ) from exc
         if TEXT_LENGTH not in [output.name for output in service.output]:
             raise ServerMismatch(
-                f"{url} serves {TEXT_SERVICE} without the output {TEXT_LENGTH}, which this version exports: "
+                f"{url} serves {TEXT_SERVICE} without the output {TEXT_LENGTH}, so an older version exported it: "
                 "export the model again"
             )
         if self._spec is None:

@@ -127,7 +127,7 @@ def write_lock(folder: Path) -> Iterator[None]:
                     raise LibraryError(f"{path} is damaged: remove it") from exc
                 if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                     raise LibraryBusy(
-                        f"{folder} is being written to, such as by `music-search add`: wait until that ends, or stop it"
+                        f"another writer, such as `music-search add`, is using {folder}: wait until it ends, or stop it"
                     ) from exc
                 raise
         yield

@@ -357,7 +357,7 @@ class HnswIndex:
             index._removed = set(content["removed"])
             index.recalls = _read_recalls(content)
             if index._graph.element_count != content["count"]:
-                raise DamagedCache(f"{path.name} holds another number of vectors than its manifest says")
+                raise DamagedCache(f"{path.name} does not have the number of vectors in its manifest")
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
             raise DamagedCache(str(exc)) from exc
         return index, Position(*content["position"])

@@ -131,8 +131,8 @@ class LiveIndex:
                 self._replay()
             if len(self._index) != living:
                 raise LibraryError(
-                    f"{self._catalogue.folder} is damaged: its count is {living} vectors, but {len(self._index)} "
-                    f"can be read: {REPAIR}"
+                    f"{self._catalogue.folder} is damaged: it should hold {living} vectors, but only "
+                    f"{len(self._index)} can be read: {REPAIR}"
                 )
             self._position = end
             if isinstance(self._index, HnswIndex) and not self._index.recalls.by_candidates:

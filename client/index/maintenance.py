@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders import EncoderSpec
-from ..errors import LibraryError, ModelMismatch, QueryError
+from ..errors import LibraryError, QueryError
 from ..places import relocate
 from ..progress import show_progress
 from . import names, schema
@@ -26,7 +26,7 @@ from .database import FILE_NAME, REPAIR, connect, is_damage, translated, write_l
 from .fields import put_fields
 from .hnsw import delete_snapshot
 from .live import LiveIndex
-from .records import Model, Track, TrackVectors
+from .records import Model, Track, TrackVectors, has_another_model
 from .store import is_milvus, open_milvus, open_store
 
 if TYPE_CHECKING:
@@ -153,9 +153,11 @@ def export_to_parquet(
     parquet = _open_parquet(target)
     with closing(open_store(library)) as store:
         if spec is not None and spec.fingerprint != store.model.fingerprint:
-            raise ModelMismatch(
-                f"{store.name} was made with the model {store.model.name} ({store.model.fingerprint}), not with "
-                f"{spec.model_name} ({spec.fingerprint}): name its model, or no model"
+            raise has_another_model(
+                store.name,
+                store.model,
+                but=f"the encoder is {spec.model_name} ({spec.fingerprint})",
+                advice="name the model of the library, or no model",
             )
         with _complete(target) as part:
             tracks: int = parquet.write(store, part, spec=spec, progress=progress)
@@ -197,7 +199,7 @@ def export_to_milvus(folder: Path, uri: str, *, progress: bool = True) -> tuple[
     """
     if not is_milvus(uri):
         raise QueryError(
-            f"{uri!r} is neither a Milvus address, such as milvus://host:19530/collection, nor a FILE.parquet"
+            f"got {uri!r}, expected a Milvus address, such as milvus://host:19530/collection, or FILE.parquet"
         )
     with closing(Catalogue(folder)) as source, closing(open_milvus(uri, create=source.model)) as target:
         _check_model(target, source.model, of=folder)
@@ -272,9 +274,11 @@ def _arrived(track: Track, folders: Mapping[str, str]) -> Track:
 
 def _check_model(target: "MilvusStore", model: Model, *, of: Path) -> None:
     if target.model.fingerprint != model.fingerprint:
-        raise ModelMismatch(
-            f"{target.name} was made with the model {target.model.name} ({target.model.fingerprint}), but {of} with "
-            f"{model.name} ({model.fingerprint}): choose another collection"
+        raise has_another_model(
+            target.name,
+            target.model,
+            but=f"{of} was made with {model.name} ({model.fingerprint})",
+            advice="choose another collection",
         )
 
 

@@ -153,12 +153,12 @@ class MilvusStore:
                 ) from exc
             if self._is_file:
                 raise LibraryError(
-                    f"{uri} does not open: close the other process that has it open, or choose another file if it was "
-                    "not made by Milvus Lite"
+                    f"cannot open {uri}: close the other process that has it open, or choose another file if Milvus "
+                    "Lite did not make it"
                 ) from exc
             raise LibraryError(
                 f"no Milvus server answered at {uri} within {_CONNECT_S:.0f} s: check that it runs, its address, and "
-                f"{TOKEN} if it asks for one"
+                f"{TOKEN} if it needs one"
             ) from exc
         try:
             with self.translated():
@@ -290,7 +290,7 @@ class MilvusStore:
             if time.monotonic() > give_up_at:
                 raise LibraryError(
                     f"the server has not indexed {pending} vectors of {self.collection} after {_INDEXED_S / 60:.0f} "
-                    "minutes: look at it, then do this again"
+                    "minutes: check the server, then run this again"
                 )
             time.sleep(1)
 
@@ -316,7 +316,7 @@ class MilvusStore:
                     self._refuse_former()
             said = exc.details() if isinstance(exc, grpc.Call) else getattr(exc, "message", "")
             reason = " ".join((said or "no answer in time").split())[:300]
-            raise LibraryError(f"Milvus failed at {self.name}: {reason}; check the server, then do it again") from exc
+            raise LibraryError(f"Milvus failed at {self.name}: {reason}; check the server, then try again") from exc
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -657,7 +657,7 @@ class MilvusIndex:
 
     def __init__(self, store: MilvusStore, *, recall: float = 0.99) -> None:
         if recall > 0.999:
-            raise QueryError(f"recall is {recall}, but Milvus searches a graph: give 0.999 or less")
+            raise QueryError(f"recall is {recall}, expected 0.999 or less, because Milvus searches a graph")
         self._store = store
         self._recall = recall
         self._least_width = math.ceil(2.0 / (1.0 - recall))  # 200 for 0.99

@@ -34,13 +34,13 @@ class MilvusBeside(MilvusStore):
     def __init__(self, current: MilvusStore, model: Model) -> None:
         if model.fingerprint == current.model.fingerprint:
             raise ModelMismatch(
-                f"{current.name} has the model {model.name} ({model.fingerprint}) already: name another model"
+                f"{current.name} already has the model {model.name} ({model.fingerprint}): name another model"
             )
         if current.collection == current.alias:
             former = collection_of(current.alias, current.model)
             raise LibraryError(
-                f"{current.name} is a collection with this name, as former versions made it, and no alias that can "
-                f"switch: let nobody use it, rename {current.alias} to {former} and {notes_of(current.alias)} to "
+                f"{current.name} is a collection, as older versions made it, but only an alias can switch the model: "
+                f"stop all its users, rename {current.alias} to {former} and {notes_of(current.alias)} to "
                 f"{notes_of(former)}, and make {current.alias} an alias of {former}"
             )
         self._current = current

@@ -174,7 +174,7 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("tags", "annotations"):
         size = len(json.dumps(row[name], ensure_ascii=False, default=np.generic.item).encode())
         if size > MOST_BYTES:
-            raise QueryError(f"the {name} of {row['path']} take {size} bytes, Milvus holds {MOST_BYTES}")
+            raise QueryError(f"the {name} of {row['path']} take {size} bytes, Milvus holds at most {MOST_BYTES}")
     fields: dict[str, Value] = row["tags"] | row["annotations"]
     terms: set[int] = set()
     numbers: dict[str, Any] = {name: row["numbers"][name] for name in _OWN if name in row["numbers"]}
@@ -186,11 +186,11 @@ def with_fields(row: dict[str, Any]) -> dict[str, Any]:
                 terms.add(term(name, folded(part)))
             else:
                 if isinstance(part, int) and not -(2**63) <= part < 2**63:
-                    raise QueryError(f"{name} of {row['path']} is {part}, Milvus holds whole numbers of 64 bits")
+                    raise QueryError(f"{name} of {row['path']} is {part}, Milvus holds only whole numbers of 64 bits")
                 terms.add(term(name, float(part)))
                 numbers[_to_key(name)] = float(part)
     if len(terms) > _MOST_VALUES:
-        raise QueryError(f"{row['path']} has {len(terms)} fields and values, Milvus holds {_MOST_VALUES}")
+        raise QueryError(f"{row['path']} has {len(terms)} fields and values, Milvus holds at most {_MOST_VALUES}")
     return row | {"terms": sorted(terms), "numbers": numbers}
 
 

@@ -459,7 +459,7 @@ def read_parts(sources: Sequence[Path]) -> list[Part]:
     for source in sources:
         part = read_part(source)
         if not paths.isdisjoint(part.paths) or len(set(part.paths)) < len(part.paths):
-            raise LibraryError(f"{source} has the path of another row, but each must be unique; {_AGAIN}")
+            raise LibraryError(f"{source} has a path twice, but every path must be unique; {_AGAIN}")
         if parts and part.model != parts[0].model:
             raise _has_another_model(source, part.model, first=sources[0], model=parts[0].model)
         paths.update(part.paths)
@@ -469,7 +469,7 @@ def read_parts(sources: Sequence[Path]) -> list[Part]:
 
 def _has_another_model(source: Path, own: Model | _Model, *, first: Path, model: Model | _Model) -> LibraryError:
     return LibraryError(
-        f"{source} was made with the model {own.name} ({own.fingerprint}), but {first} with {model.name} "
+        f"{source} was made with the model {own.name} ({own.fingerprint}), but {first} was made with {model.name} "
         f"({model.fingerprint}): one library has one model"
     )
 
@@ -534,7 +534,7 @@ def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
     if _ABOUT.encode() not in found:
         raise LibraryError(
             f"{source} is a Parquet file, but not of a library: name a file that `music-search export` wrote, because "
-            "other programs do not keep all that a library needs"
+            "other programs do not keep everything that a library needs"
         )
     about = found[_ABOUT.encode()].decode(errors="replace")
     if found.get(_ABOUT_CRC32.encode()) != str(schema.checksum(about)).encode():

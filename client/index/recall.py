@@ -27,14 +27,14 @@ class Recall:
 
     def __str__(self) -> str:
         if self.measured is None:
-            return f"not measured ({self.asked:g} asked for)"
+            return f"not measured (target {self.asked:g})"
         if self.candidates is not None:
-            return f"{self.measured:.3f} ({self.asked:g} asked for), of {self.candidates} candidates"
+            return f"{self.measured:.3f} (target {self.asked:g}), with {self.candidates} candidates"
         if self.graph is None:
-            return "1, by comparing with every track"
+            return "1 (exact search)"
         return (
-            f"{self.measured:.3f}, by comparing with every track: the graph finds {self.graph:.3f} at most, "
-            f"but {self.asked:g} is asked for"
+            f"{self.measured:.3f} (exact search, because the graph reaches only {self.graph:.3f} and the target is "
+            f"{self.asked:g})"
         )
 
 

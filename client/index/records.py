@@ -147,6 +147,11 @@ def has_gone_over(name: str, model: Model) -> ModelMismatch:
     return ModelMismatch(f"{name} now uses another model than {model.name}: open the library again with that model")
 
 
+def has_another_model(name: str, model: Model, *, but: str, advice: str) -> ModelMismatch:
+    """The error of a library or file of one model where another is given; `but` names that one."""
+    return ModelMismatch(f"{name} was made with the model {model.name} ({model.fingerprint}), but {but}: {advice}")
+
+
 def check_vectors(vectors: TrackVectors, *, dim: int, of: str) -> None:
     """Raise `LibraryError` unless these are unit vectors of `dim` numbers, as a model makes them."""
     for name, rows in (("vector", vectors.vector[None]), ("windows", vectors.windows)):

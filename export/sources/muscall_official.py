@@ -258,7 +258,7 @@ def _load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, names: Map
     unknown = sorted(name for name in others if not UNUSED.match(name) and not TRANSFORM.search(name))
     if missing or unknown:
         raise CheckpointError(
-            f"the checkpoint's tensors are not those of the MusCALL code (missing: {first_names(missing)}; unknown: "
+            f"the checkpoint's tensors do not match the MusCALL code (missing: {first_names(missing)}; unknown: "
             f"{first_names(unknown)}); give the unchanged best_model.pth.tar of its training"
         )
     try:
@@ -287,7 +287,7 @@ def _check_transform(tensors: Mapping[str, Tensor]) -> None:
         ours = expected[match[2].rpartition(".")[2]]
         if tensor.shape != ours.shape or not torch.allclose(tensor.float(), ours, atol=1e-5):
             raise CheckpointError(
-                f"the checkpoint's {name} is not that of n_fft {N_FFT}, {N_MELS} mels and {F_MAX_HZ:,.0f} Hz "
+                f"the checkpoint's {name} does not match n_fft {N_FFT}, {N_MELS} mels and {F_MAX_HZ:,.0f} Hz "
                 f"at {SAMPLE_RATE_HZ // 1000} kHz; other front ends cannot be exported"
             )
 

@@ -152,7 +152,7 @@ def test_the_vectors_are_those_of_add(
     assert (report["added"], report["tracks"], report["passed_over"]) == (3, 3, {".jpg": 1})
     assert {Path(failed["path"]).name: failed["reason"] for failed in report["failed"]} == {
         "empty.mp3": "empty file (0 bytes)",
-        "poison.wav": "decoding it ended with SIGSEGV: the file is damaged, or memory ran out",
+        "poison.wav": "the decoding process ended with SIGSEGV: the file is damaged, or memory ran out",
     }
     assert [(stage["name"], stage["tracks"]) for stage in report["stages"]] == [
         *(("Decode", 5), ("Embed", 5), ("Write", 5)),
@@ -264,8 +264,8 @@ def test_bad_input(tmp_path: Path, tones: Path, tiny_repository: Path, capsys: p
     to = f"parquet://{tmp_path / 'out'}"
     model = str(tiny_repository)
     for arguments, said in (
-        ([str(tmp_path / "empty"), "--to", to, "--encoder", model], "no audio in .*empty: name a file"),
-        ([str(tones), "--to", f"parquet://{tmp_path / 'other'}", "--encoder", model], "holds something else"),
+        ([str(tmp_path / "empty"), "--to", to, "--encoder", model], "no audio in .*empty: name an audio file"),
+        ([str(tones), "--to", f"parquet://{tmp_path / 'other'}", "--encoder", model], "holds other files"),
         ([str(tones), "--to", to, "--encoder", str(tmp_path / "nowhere")], "no model repository at .*nowhere"),
         ([str(tones), "--to", to, "--encoder", "grpc://127.0.0.1:9"], "127.0.0.1:9"),
         ([str(tones), "--to", to, "--encoder", model, "--part", "0"], "part"),

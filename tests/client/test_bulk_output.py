@@ -77,7 +77,7 @@ def test_a_run_that_was_taken_for_dead_adds_nothing_more(tmp_path: Path) -> None
     former = begun(tmp_path / "out")
     write(former, "a")
     now = begun(tmp_path / "out")
-    with pytest.raises(LibraryError, match=r"another run writes to .*out by now"):
+    with pytest.raises(LibraryError, match=r"another run now writes to .*out, or"):
         write(former, "b")
     write(now, "b")
     former.end()
@@ -90,7 +90,7 @@ def test_a_run_that_was_taken_for_dead_adds_nothing_more(tmp_path: Path) -> None
 def test_what_cannot_be_an_output(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other/song.wav").write_bytes(b"")
-    with pytest.raises(LibraryError, match=r"other holds something else \(song.wav\): name a new folder"):
+    with pytest.raises(LibraryError, match=r"other holds other files, such as song.wav: name a new folder"):
         begun(tmp_path / "other")
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["song.wav"]
     with pytest.raises(LibraryError, match=r"cannot use .*song.wav: File exists"):
@@ -101,7 +101,7 @@ def test_what_cannot_be_an_output(tmp_path: Path) -> None:
     for to in ("", "parquet://", str(tmp_path), "s3://bucket"):
         with pytest.raises(QueryError, match="expected parquet://FOLDER or milvus://"):
             output.open_output(to, spec=SPEC)
-    with pytest.raises(LibraryError, match="one process has open at a time: name a Milvus server"):
+    with pytest.raises(LibraryError, match="only one process can open: name a Milvus server"):
         output.open_output("milvus:///folder/file.db", spec=SPEC)
 
 
@@ -113,7 +113,7 @@ def test_a_part_that_is_damaged_or_there_twice_is_named(tmp_path: Path) -> None:
         parts.done()
     path = tmp_path / "out" / parts_in(tmp_path / "out")[0]
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(LibraryError, match=f"{path.name} is not complete.*; or remove that file, and run this again"):
+    with pytest.raises(LibraryError, match=f"{path.name} is not complete.*; or remove that file, and run this command"):
         parts.done()
 
 
@@ -175,7 +175,7 @@ def test_a_collection_that_goes_over_to_another_model(tmp_path: Path) -> None:
         closing(store.beside(MODEL._replace(fingerprint="d" * 64))) as b,
     ):
         b.make_current()
-    with pytest.raises(ModelMismatch, match=r"has the model tiny \(d{64}\), but the encoder is tiny \(f{64}\)"):
+    with pytest.raises(ModelMismatch, match=r"made with the model tiny \(d{64}\), but the encoder is tiny \(f{64}\)"):
         write(collection, "ab")
     with closing(open_store(collection.name)) as store:
         assert len(store) == 0
@@ -189,7 +189,7 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setitem(sys.modules, "ray", None)
     assert bulk([str(tmp_path), "--to", f"parquet://{tmp_path / 'out'}"]) == 2
     err = capsys.readouterr().err
-    assert re.fullmatch(r"client.bulk: it needs Ray \(.*\): pip install 'musicsearch\[ray\]'\n", err)
+    assert re.fullmatch(r"client.bulk: this command needs Ray \(.*\): pip install 'musicsearch\[ray\]'\n", err)
     assert not (tmp_path / "out").exists()
 
 

@@ -127,7 +127,7 @@ def test_a_reader_sees_one_state_throughout(folder: Path) -> None:
 def test_there_is_one_writer(folder: Path) -> None:
     first, second = make(folder, "a"), Catalogue(folder)
     with first.writing():
-        with pytest.raises(LibraryBusy, match=r"is being written to, such as by `music-search add`"), second.writing():
+        with pytest.raises(LibraryBusy, match=r"such as `music-search add`, is using"), second.writing():
             pass
         script = "import pathlib, sys; from client.index.catalogue import Catalogue\n"
         script += "with Catalogue(pathlib.Path(sys.argv[1])).writing(): pass"

@@ -218,7 +218,7 @@ def test_wrong_usage_exits_with_two(run) -> None:
 def test_a_library_without_a_name_is_wrong_usage(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(command)
-    assert (caught.value.code, "it is empty: name a folder" in capsys.readouterr().err) == (2, True)
+    assert (caught.value.code, "the name is empty: name a folder" in capsys.readouterr().err) == (2, True)
 
 
 def test_help_loads_no_engine() -> None:

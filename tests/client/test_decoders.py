@@ -114,7 +114,7 @@ def test_a_crash_costs_one_file(
     with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
         report = ms.add(tones, progress=False)
         assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [
-            ("low.wav", "decoding it ended with SIGSEGV: the file is damaged, or memory ran out")
+            ("low.wav", "the decoding process ended with SIGSEGV: the file is damaged, or memory ran out")
         ]
         assert (report.added, ms.info().failed) == (2, 1)
 
@@ -123,7 +123,7 @@ def test_a_crash_while_tags_are_read_costs_one_file(decoder: Decoder, tones: Pat
     assert decoder.call(read_tags, str(tones / "album/high.mp3")) == {"title": "High [live]"}
     assert decoder._process is not None
     os.kill(decoder._process._process.pid, signal.SIGSEGV)
-    with pytest.raises(AudioError, match="decoding it ended with SIGSEGV"):
+    with pytest.raises(AudioError, match="the decoding process ended with SIGSEGV"):
         decoder.call(read_tags, str(tones / "low.wav"))
     assert len(list(decoder.windows(str(tones / "low.wav")))) == len(read(tones / "low.wav")[0])
 
@@ -146,7 +146,7 @@ def test_a_file_at_which_the_decoder_hangs_costs_one_file(
         report = ms.add(tones, progress=False)
         assert report.added == 2
         assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [
-            ("middle.flac", "decoding it made no progress for 2 s, and was stopped")
+            ("middle.flac", "decoding made no progress for 2 s and was stopped")
         ]
         assert ms.add(tones, progress=False).failed == report.failed  # and is not waited for again
 

@@ -329,13 +329,13 @@ def test_a_vector_that_vanished_from_the_catalogue_is_no_missing_hit(folder: Pat
 def test_recall_is_told_as_met_or_not() -> None:
     recalls = Recalls({20: 0.9, 40: 0.97}, of_all=0.998)
     assert recalls.of(0.95) == Recall(0.95, 0.97, 80)  # 40 were measured to do
-    assert str(recalls.of(0.95)) == "0.970 (0.95 asked for), of 80 candidates"
+    assert str(recalls.of(0.95)) == "0.970 (target 0.95), with 80 candidates"
     assert recalls.of(0.99) == Recall(0.99, 0.998, None, 0.97)
     assert str(recalls.of(0.99)) == (
-        "0.998, by comparing with every track: the graph finds 0.970 at most, but 0.99 is asked for"
+        "0.998 (exact search, because the graph reaches only 0.970 and the target is 0.99)"
     )
-    assert str(Recall(0.99, 1.0)) == "1, by comparing with every track"
-    assert str(Recall(0.99)) == "not measured (0.99 asked for)"
+    assert str(Recall(0.99, 1.0)) == "1 (exact search)"
+    assert str(Recall(0.99)) == "not measured (target 0.99)"
 
 
 def test_recall_is_known_without_loading_the_graph(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ def test_parts_into_milvus(tmp_path: Path) -> None:
         there.remove([there.by_path("/music/0 1.wav").track_id])
 
     shutil.copyfile(parts / "0.parquet", parts / "3.parquet")
-    with pytest.raises(LibraryError, match=r"3\.parquet has the path of another row"):
+    with pytest.raises(LibraryError, match=r"3\.parquet has a path twice"):
         import_to_milvus(parts, address, progress=False)
     spec = replace(SPEC, fingerprint="e" * 64)
     parquet.write_part(parts / "3.parquet", [new_track("x")], spec=spec)
@@ -467,7 +467,7 @@ def test_what_is_damaged_is_not_written_into_milvus(exported: Path, tmp_path: Pa
     for name in ("a tag", "a vector", "rows gone", "labels gone", "a path twice", "too wide", "no metadata"):
         change, message = BAD[name]
         bad = rewritten(exported, change)
-        with pytest.raises(LibraryError, match="has the path of another row" if name == "a path twice" else message):
+        with pytest.raises(LibraryError, match="has a path twice" if name == "a path twice" else message):
             import_to_milvus(bad, address, progress=False)
     for source, message in (
         ("nothing", "no file "),
@@ -488,7 +488,7 @@ def test_what_is_there_stays(lived_in: Path, exported: Path) -> None:
     before = exported.read_bytes()
     with pytest.raises(LibraryError, match="exists: choose another name, or remove it"):
         export_to_parquet(lived_in, exported)
-    with pytest.raises(ModelMismatch, match=r"was made with the model tiny \(f{64}\), not with tiny \(d{64}\)"):
+    with pytest.raises(ModelMismatch, match=r"was made with the model tiny \(f{64}\), but the encoder is tiny \(d"):
         export_to_parquet(lived_in, exported.with_name("x"), spec=replace(SPEC, fingerprint="d" * 64))
     assert exported.read_bytes() == before
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
@@ -565,7 +565,7 @@ def test_from_the_terminal(
     assert main(["import", str(tmp_path / "new"), str(tmp_path / "a.parquet"), "--moved", "/music=/songs"]) == 0
     assert capsys.readouterr().out == "39 tracks\n"
     assert main(["export", library, str(tmp_path / "c.parquet"), "--encoder", str(tiny_repository)]) == 2
-    assert "name its model, or no model" in capsys.readouterr().err
+    assert "name the model of the library, or no model" in capsys.readouterr().err
     assert main(["export", "milvus://host/music", str(tmp_path / "file")]) == 2
     assert "export a Milvus library to FILE.parquet" in capsys.readouterr().err
 

@@ -252,7 +252,7 @@ def test_a_stop_before_the_switch(
 
 
 def test_the_model_that_it_has_already(address: str, encoder: LocalEncoder) -> None:
-    with pytest.raises(ModelMismatch, match=r"has the model tiny \([0-9a-f]{64}\) already: name another model"):
+    with pytest.raises(ModelMismatch, match=r"already has the model tiny \([0-9a-f]{64}\): name another model"):
         reembed(address, encoder, switch=True, progress=False)
 
 
@@ -290,7 +290,7 @@ def test_the_space_of_former_models(
     client.create_collection("library_somebody", dimension=8)
     former = client.describe_collection("library")["collection_name"]
     assert main(["compact", address]) == 0
-    assert capsys.readouterr().out == "collections of other models that were dropped: none\n"
+    assert capsys.readouterr().out == "dropped collections of other models: none\n"
     with MusicSearch(address, encoder=encoder) as ms:
         reembed(address, other, switch=True, progress=False)
         assert len(ms.search("low", k=9)) == 3

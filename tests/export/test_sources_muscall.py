@@ -151,7 +151,7 @@ def test_the_tensors_are_found_however_they_are_wrapped(muscall: MusCALL, tokeni
         ({"audio_backbone.conv3.weight": None}, r"has no tensor audio_backbone\.conv3\.weight of 4 axes"),
         ({"audio_backbone.attnpool.positional_embedding": torch.zeros(8, 128)}, "pools 7 cells; expected 4 for each"),
         ({"textual_head.token_embedding.weight": torch.zeros(19, 60)}, "attends over 60 channels; expected a multiple"),
-        ({"audio_backbone.spec.mel_scale.fb": torch.zeros(513, 128)}, r"mel_scale\.fb is not that of n_fft 1024"),
+        ({"audio_backbone.spec.mel_scale.fb": torch.zeros(513, 128)}, r"mel_scale\.fb does not match n_fft 1024"),
         ({"textual_head.token_embedding.weight": torch.zeros(50, 64)}, "has 19 tokens, but the checkpoint has 50"),
     ],
 )

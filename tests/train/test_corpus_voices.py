@@ -356,7 +356,7 @@ def test_missing_synthesisers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(CorpusError, match="apt-get install espeak-ng flite"):
         check_synthesisers()
     assert main(["--out", str(tmp_path), "--tracks", "1", "--seed", "1"]) == 1
-    assert capsys.readouterr().err.startswith("error: found no espeak-ng and no flite")
+    assert capsys.readouterr().err.startswith("error: the vocals need espeak-ng and flite; install")
 
 
 def test_a_missing_vocoder_library_is_named(monkeypatch: pytest.MonkeyPatch, voices: Voices):

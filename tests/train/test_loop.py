@@ -154,7 +154,7 @@ def test_a_taken_run_directory_is_refused(run: Path, tones: Path, tiny_overrides
         train(config, manifest=tones, run=run)
     with pytest.raises(TrainingError, match="another configuration"):
         train(config, manifest=tones, run=run, resume=True)
-    with pytest.raises(TrainingError, match="on another manifest"):
+    with pytest.raises(TrainingError, match="had another manifest than --data"):
         train(config, manifest=break_files(tones, tmp_path, rows=[0]), run=run, resume=True)
     with pytest.raises(TrainingError, match="no run to resume"):
         train(config, manifest=tones, run=run / "nowhere", resume=True)
@@ -358,7 +358,7 @@ def test_a_run_starts_from_an_audio_tower_that_learnt_labels(tones: Path, tiny_o
         assert torch.equal(before[name], after[name]), name
 
     wider = load_recipe("starter", overrides=[*tiny_overrides, *still, "model.embedding_dim=24"])
-    with pytest.raises(TrainingError, match=r"holds another model than this run \(model.embedding_dim\); use its own"):
+    with pytest.raises(TrainingError, match=r"differs from the model of this run \(model.embedding_dim\); use"):
         train(wider, manifest=tones, run=tmp_path / "c")
 
 

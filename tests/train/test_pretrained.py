@@ -70,7 +70,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(tiny_text_model: Path
         overrides=[f"model.text.tokenizer={tiny_text_model}", "model.text.vocab_size=8", "model.audio.width=4",
                    "model.audio.heads=4"],
     )  # fmt: skip
-    with pytest.raises(ConfigError, match=r"vocab_size is 8, but the vocabulary of .* has 15; set it to that"):
+    with pytest.raises(ConfigError, match=r"vocab_size is 8, but the vocabulary of .* has 15 tokens; set it to that"):
         start_towers(DualEncoder(config.model), config, rows=ROWS)
 
 

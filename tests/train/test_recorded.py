@@ -145,8 +145,8 @@ def test_music_that_cannot_be_had_is_one_sentence(
             "--packages", "no-such-music-here"
         )
     monkeypatch.setenv("PATH", str(empty_folder))
-    assert "apt-get, which fetches the package 'zaz-data', is not installed" in said("--packages", "zaz-data")
-    assert "dpkg-deb, which unpacks " in said(tmp_path / "bad.deb")
+    assert "cannot fetch the package 'zaz-data', because apt-get is not installed" in said("--packages", "zaz-data")
+    assert "because dpkg-deb is not installed" in said(tmp_path / "bad.deb")
 
 
 @needs_dpkg

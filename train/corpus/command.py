@@ -26,11 +26,15 @@ def add_options(parser: argparse.ArgumentParser, *, seconds: float) -> None:
         "--soundfont",
         type=Path,
         action="append",
-        help=".sf2 or .sf3 file; given several times, each track draws one; all: every complete one of Debian's",
+        help=".sf2 or .sf3 file; with several, each track draws one; all: every complete sound font of Debian's",
     )
     parser.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default 16000)")
-    parser.add_argument("--split", default="auto", choices=(*SPLITS, "auto"), help="auto is 90/5/5 by index")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    parser.add_argument(
+        "--split", default="auto", choices=(*SPLITS, "auto"), help="auto: 90/5/5 by the number of the track"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: one for each core)"
+    )
 
 
 def find_sound_fonts(named: list[Path] | None) -> tuple[Path, ...]:

@@ -65,7 +65,7 @@ def fetch_package(name: str, *, packages: Path) -> Path:
         return packages / name
     if shutil.which("apt-get") is None:
         raise RecordedError(
-            f"apt-get, which fetches the package {name!r}, is not installed; use a Debian system, or give folders"
+            f"cannot fetch the package {name!r}, because apt-get is not installed; use a Debian system, or give folders"
         )
     packages.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=packages, prefix=".fetch-") as folder:
@@ -95,7 +95,9 @@ def unpack_package(deb: Path, *, packages: Path) -> Path:
         RecordedError: there is no dpkg-deb, or the file is no Debian package.
     """
     if shutil.which("dpkg-deb") is None:
-        raise RecordedError(f"dpkg-deb, which unpacks {deb}, is not installed; unpack it elsewhere and give the folder")
+        raise RecordedError(
+            f"cannot unpack {deb}, because dpkg-deb is not installed; unpack the file elsewhere and give the folder"
+        )
     asked = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=False)
     control = _parse_control(asked.stdout)
     if asked.returncode or "Package" not in control:
@@ -267,7 +269,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--debian", action="store_true", help=f"the {len(DEBIAN_PACKAGES)} packages of debian_music.txt: some 7 GB"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: one for each core)"
+    )
     args = parser.parse_args(arguments)
     try:
         return _run(args)

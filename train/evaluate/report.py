@@ -193,7 +193,7 @@ def _label_table(
                 _describe(line.worst.returned[0][0], captions, rows, players),
             ]
         )
-    rest = f"<p>{len(labels) - LABELS} better ones are not shown.</p>" if len(labels) > LABELS else ""
+    rest = f"<p>{len(labels) - LABELS} labels with better results are not shown.</p>" if len(labels) > LABELS else ""
     return _table(lines) + rest
 
 

@@ -70,16 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", choices=PLACES, metavar="NAME", help=", ".join(PLACES))
     parser.add_argument(
-        "--data", required=True, type=Path, help="folder of pairs.jsonl and of the other files that a table needs"
+        "--data", required=True, type=Path, help="folder with pairs.jsonl and the other files that a table needs"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), help="folder of the runs, kept between tables (default: runs)"
+        "--out", type=Path, default=Path("runs"), help="folder of the runs, which tables share (default: runs)"
     )
     parser.add_argument(
-        "--budget", choices=BUDGETS, default="small", help="size of the runs; small: minutes a row on two CPU cores"
+        "--budget",
+        choices=BUDGETS,
+        default="small",
+        help="size of the runs; small: minutes for each row on two CPU cores",
     )
     parser.add_argument(
-        "--seeds", type=int, default=1, help="runs a row; with 2 or more, intervals are over the runs (default 1)"
+        "--seeds",
+        type=int,
+        default=1,
+        help="runs for each row (default 1); with 2 or more, intervals are over the runs",
     )
     parser.add_argument(
         "--set",

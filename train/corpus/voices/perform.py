@@ -50,7 +50,7 @@ class Voices:
             ValueError: the score has no vocals.
         """
         if score.vocals is None:
-            raise ValueError("the score has no vocals; give one that has")
+            raise ValueError("the score has no vocals; give a score with vocals")
         rng = Random(seed)
         noise = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
         vocals = score.vocals

@@ -105,8 +105,7 @@ def check_synthesisers() -> None:
     missing = [program for program in ("espeak-ng", "flite") if shutil.which(program) is None]
     if missing:
         raise CorpusError(
-            f"found no {' and no '.join(missing)}, which sing the vocals; install them (Debian: apt-get install "
-            "espeak-ng flite)"
+            f"the vocals need {' and '.join(missing)}; install them (Debian: apt-get install espeak-ng flite)"
         )
     _world()
 

@@ -39,7 +39,7 @@ def _read_split(path: Path, *, split: str, audio: Path) -> Iterator[Row]:
         if str(entry["audio_path"]).lower().endswith(".npy"):
             raise AdapterError(
                 f"{path}, entry {place}: audio_path is {entry['audio_path']!r}, an array without a sample rate; write "
-                "the recordings as WAV or FLAC files, which have one, and name these files"
+                "the recordings as WAV or FLAC files, which have a sample rate, and name these files"
             )
         track_id = str(entry["audio_id"])
         captions.setdefault(track_id, []).append(str(entry["caption"]))

@@ -129,11 +129,11 @@ class WindowReader:
                     window, filled, number = np.zeros(self._size, np.float32), 0, number + 1
         self.duration_s = read / self._rate_hz
         if read == 0:
-            raise DecodeError(f"contains no audio that can be decoded from {self._start_s} s on")
+            raise DecodeError(f"contains no audio that can be decoded after {self._start_s} s")
         if self.duration_s < MIN_DURATION_S:
             raise DecodeError(f"too short: {self.duration_s:.2f} s, at least {MIN_DURATION_S} s are needed")
         if peak < SILENCE_PEAK:
-            raise DecodeError(f"silent: its peak is {peak:.1e}, below -80 dBFS throughout")
+            raise DecodeError(f"silent: its peak is {peak:.1e}, below -80 dBFS")
         if number == 0 or 2 * filled >= self._size:
             yield self._window(number, window, filled=filled)
 
