@@ -218,6 +218,8 @@ def test_clips_without_a_frequent_tag_may_stay_as_negatives(tmp_path: Path, caps
 def test_tracks_of_a_set_without_labels_lack_none(song_describer: Path):
     with pytest.raises(AdapterError, match="song_describer has no labels, so keep_unlabelled has no meaning"):
         adapt("song_describer", song_describer, keep_unlabelled=True)
+    with pytest.raises(AdapterError, match="song_describer has no labels, so top_labels has no meaning"):
+        adapt("song_describer", song_describer, top_labels=50)
 
 
 MUSAV_PAIRS = {
@@ -473,3 +475,34 @@ def test_the_command_writes_a_manifest_and_says_what_it_left_out(song_describer:
     assert read_manifest(out, split="test")[0].audio.resolve() == song_describer / "audio/34/1004034.2min.mp3"
     assert main(["adapt", "gtzan", str(song_describer / "made"), "--out", str(out)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"caption_id,caption\n", b'[{"audio_id": 1}]', b'{"pairid": "aa-bb"}\n', b"\xff\xfe\x00"],
+    ids=("table", "list", "lines", "bytes"),
+)
+def test_a_file_of_the_set_is_not_replaced_by_the_manifest(
+    content: bytes, song_describer: Path, capsys: pytest.CaptureFixture
+):
+    own = song_describer / "own"
+    own.write_bytes(content)
+    assert main(["adapt", "song_describer", str(song_describer), "--out", str(own)]) == 2
+    assert "choose another file, so that nothing is lost" in capsys.readouterr().err
+    assert own.read_bytes() == content
+
+
+def test_a_manifest_is_replaced_by_one_that_is_made_again(song_describer: Path):
+    command = ["adapt", "song_describer", str(song_describer), "--out", str(song_describer / "manifest.jsonl")]
+    assert main(command) == main(command) == 0
+    (song_describer / "manifest.jsonl").write_bytes(b"")
+    assert main(command) == 0
+    assert read_manifest(song_describer / "manifest.jsonl")
+
+
+def test_the_pairs_of_musav_replace_no_file_of_another_kind(musav: Path, capsys: pytest.CaptureFixture):
+    own = musav / "manifest.comparisons.jsonl"
+    own.write_text('{"audio": "aa.mp3"}')
+    assert main(["adapt", "musav", str(musav), "--out", str(musav / "manifest.jsonl")]) == 2
+    assert f"--out is {own}, whose first line is not an object with 'first'" in capsys.readouterr().err
+    assert not (musav / "manifest.jsonl").exists()

@@ -76,21 +76,28 @@ def test_the_command_writes_what_the_protocol_reads(tmp_path: Path, capsys: pyte
     assert len(triplets) == 35
     assert triplets[0][:2] == ("Lyre", "What a Lyre is.")
     for bad, message in {
-        ("--out", str(source)): "choose another file",
+        ("--out", str(source)): "choose another file, so that nothing is lost",
         ("--out", str(out), "--top-labels", "50"): "audioset_ontology has no recordings; leave out --top-labels",
         ("--out", str(out), "--audio", str(tmp_path)): "leave out --audio",
+        ("--out", str(out), "--labels-apart"): "leave out --labels-apart",
+        ("--out", str(tmp_path)): f"--out is the folder {tmp_path}; expected a file to write",
     }.items():
         assert main(["adapt", "audioset_ontology", str(source), *bad]) == 2
         assert message in capsys.readouterr().err
     assert main(["adapt", "audioset_ontology", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
     assert "no file" in capsys.readouterr().err
-    assert json.loads(source.read_text()) == ontology()
+    copy = save(tmp_path / "ontology.json", json.dumps(ontology(), indent=2))
+    assert main(["adapt", "audioset_ontology", str(tmp_path), "--out", str(copy)]) == 2
+    assert "is not an object with 'anchor'" in capsys.readouterr().err
+    assert json.loads(source.read_text()) == json.loads(copy.read_text()) == ontology()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("[{", r"ontology\.json is not JSON \(.*\); give AudioSet's ontology\.json"),
+        pytest.param("[" * 100_000, r"ontology\.json is not JSON \(.*\); give AudioSet's ontology", id="deep"),
+        ([sound("Music", "Harp"), sound("Harp", citation_uri="")], "no class below 'Music' is unrestricted and has a"),
         ([sound("Speech")], "none of its 1 classes is called 'Music'"),
         ({"id": "/m", "name": 3}, "class 0: expected an object with the texts 'id' and 'name'"),
         ([sound("", id="/m")], "class 0: expected an object with the texts 'id' and 'name'"),

@@ -11,7 +11,15 @@ from train.tables import __main__ as command_line
 from train.tables import grid
 from train.tables.__main__ import MEASURES, main
 from train.tables.grid import over_seeds, run_folder
-from train.tables.measures import PAIRS_FILE, PLAYLISTS_FILE, SOURCES_FILE, TRIPLET_FILES, score_similarities
+from train.tables.measures import (
+    PAIRS_FILE,
+    PLAYLISTS_FILE,
+    SOURCES_FILE,
+    TRIPLET_FILES,
+    UNFILTERED_FILE,
+    score_similarities,
+)
+from train.tables.papers import PLACES
 from train.tables.rows import BUDGETS, ROWS, settings_of
 from train.tables.show import make_table
 
@@ -89,11 +97,32 @@ def test_a_table_is_trained_row_by_row_and_kept(
     assert "holds this row with other settings or data" in capsys.readouterr().err
 
     (kept,) = (tmp_path / "muscall").glob("*.json")
-    kept.write_text(kept.read_text(encoding="utf-8")[:100], encoding="utf-8")
-    assert main([*command, "--set", *TINY]) == 2
-    assert capsys.readouterr().err.endswith(
-        "muscall-4.json is damaged; remove it, then the trained row is measured again\n"
+    for damaged in (kept.read_text(encoding="utf-8")[:100], "{}", "[]"):
+        kept.write_text(damaged, encoding="utf-8")
+        assert main([*command, "--set", *TINY]) == 2
+        assert capsys.readouterr().err.endswith(
+            "muscall-4.json is damaged; remove it, then the trained row is measured again\n"
+        )
+
+
+def test_a_row_is_measured_again_when_the_files_of_the_table_have_changed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    keep(monkeypatch, "mulan-6", "M-Resnet-50")
+    own = shutil.copytree(data, tmp_path / "data")
+    command = ["mulan-6", "--data", str(own), "--out", str(tmp_path / "runs"), "--set", *TINY]
+    assert main(command) == 0
+    run = tmp_path / "runs/m_resnet_50"
+    trained = (run / "metrics.jsonl").read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    assert "1 triplets of playlists." in printed
+    assert "| accuracy | playlists | ontology |" in printed  # the paper's columns
+    (own / TRIPLET_FILES["ontology"]).write_text(
+        json.dumps({"anchor": "high", "positive": "shrill", "negative": "low"})
     )
+    assert main(command) == 0
+    assert "1 triplets of playlists, 1 triplets of ontology." in capsys.readouterr().out
+    assert (run / "metrics.jsonl").read_text(encoding="utf-8") == trained
 
 
 def test_the_tables_of_a_model_share_its_runs(
@@ -120,13 +149,21 @@ def test_the_tables_of_a_model_share_its_runs(
     assert "| *USE, the paper's* | 0.918 | 0.946 |" in pages["mulan-6"]
 
 
-def test_a_table_says_which_file_it_lacks(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    for name, file in {"muscall-1": PAIRS_FILE, "mulan-2": "unfiltered.jsonl"}.items():
+def test_a_table_says_which_file_it_lacks(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in PLACES:
+        assert main([name, "--data", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
+        assert f"no manifest at {tmp_path / PAIRS_FILE}" in capsys.readouterr().err
+    shutil.copyfile(data / PAIRS_FILE, tmp_path / PAIRS_FILE)
+    for name, file in {"mulan-2": UNFILTERED_FILE, "mulan-4a": SOURCES_FILE}.items():
         assert main([name, "--data", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
         assert f"no manifest at {tmp_path / file}" in capsys.readouterr().err
+    shutil.copyfile(data / SOURCES_FILE, tmp_path / SOURCES_FILE)  # the last row alone needs the other file
+    assert main(["mulan-4b", "--data", str(tmp_path), "--out", str(tmp_path / "runs"), "--set", *TINY]) == 2
+    assert f"no manifest at {tmp_path / UNFILTERED_FILE}" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
     assert main(["mulan-6", "--data", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
     assert "holds no playlist_triplets.jsonl or ontology_triplets.jsonl; expected one" in capsys.readouterr().err
-    assert main(["muscall-1", "--data", str(tmp_path), "--seeds", "0"]) == 2
+    assert main(["muscall-1", "--data", str(data), "--seeds", "0"]) == 2
     assert "--seeds is 0; expected at least 1" in capsys.readouterr().err
 
 
@@ -144,14 +181,14 @@ def test_texts_are_counted_by_source_before_and_after_the_filters(tmp_path: Path
         ("a", "short_form", ["slow jazz", "full album"]),
         ("b", "playlist", ["jazz for a rainy day"]),
     )
-    write("sources.jsonl", ("a", "short_form", ["slow jazz"]), ("b", "playlist", ["jazz for a rainy day"]))
+    write("sources.jsonl", ("a", "short_form", ["slow jazz"]))
     assert main(["mulan-2", "--data", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     before, after = printed.split("| after |")
     assert "| short_form | 4 | 1 |  |" in before  # two texts of two words on two tracks
     assert "| *short_form, the paper's* |  | 42.9 | 31.2 |" in before
-    assert "| short_form | 2 | 0.5 |  |" in after
-    assert "| playlist | 5 | 0.5 |  |" in after
+    assert "| playlist | 5 | 0.5 |  |" in before
+    assert "| short_form | 2 | 0.5 |  |" in after  # half a text a track, although the other track has none left
 
 
 def test_seeds_give_a_mean_and_students_interval():
@@ -183,6 +220,25 @@ def test_a_metric_of_the_papers_alone_has_its_own_column():
     assert lines[0] == "| tags | ROC-AUC | AudioSet Gen-25 | AudioSet Mu-141 | MTAT Top-50 | MTAT All-188 |"
     assert lines[2] == "| M-AST | 0.500 (0.400 to 0.600) |  |  |  |  |"
     assert lines[3] == "| *M-AST, the paper's* |  | 0.906 | 0.942 | 0.925 | 0.953 |"
+
+
+def test_ours_are_in_the_unit_of_the_papers_figures():
+    def row(name: str, label: str, group: str, metric: str) -> list[str]:
+        ours = {label: {group: {metric: 0.1234}, "intervals": {group: {metric: [0.1, 0.2]}}}}
+        return [line for line in make_table(name, results=ours).splitlines() if label in line][:2]
+
+    assert row("mulan-5", "M-AST", "title", "mAP") == [
+        "| M-AST | 0.123 (0.100 to 0.200) |  |",
+        "| *M-AST, the paper's* | 0.110 | 0.933 |",
+    ]
+    assert row("mulan-6", "SBERT", "accuracy", "ontology") == [
+        "| SBERT | 0.123 (0.100 to 0.200) |  |",
+        "| *SBERT, the paper's* | 0.889 | 0.942 |",
+    ]
+    assert row("muscall-4", "MusCALL", "text to audio", "R@1") == [
+        "| MusCALL | 12.3 % (10.0 to 20.0) |  |  |",
+        "| *MusCALL, the paper's* | 25.9 | 51.9 | 63.3 |",
+    ]
 
 
 @pytest.mark.parametrize("place", ["file", "file/runs"])

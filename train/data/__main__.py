@@ -231,7 +231,8 @@ def _add_rewriting(command: argparse.ArgumentParser) -> None:
 def _adapt(args: argparse.Namespace) -> int:
     if args.name in TRIPLETS:
         return _adapt_texts(args)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_foreign(args.out, key="audio")
+    _prepare_out(args.out, manifests=[])
     adapted = adapt(
         args.name,
         args.root,
@@ -243,6 +244,9 @@ def _adapt(args: argparse.Namespace) -> int:
     rows = [replace(row, source=args.source or row.source) for row in adapted.rows]
     if args.labels_apart:
         rows = _with_labels_apart(rows, name=args.name)
+    questions = args.out.with_suffix(".comparisons.jsonl")
+    if adapted.comparisons:
+        _refuse_foreign(questions, key="first")
     write_manifest(args.out, rows)
     counts = Counter(row.split for row in adapted.rows)
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
@@ -253,24 +257,46 @@ def _adapt(args: argparse.Namespace) -> int:
     if args.keep_unlabelled:
         print(f"kept: {sum(row.no_label for row in adapted.rows)} without any of the labels")
     if adapted.comparisons:
-        questions = args.out.with_suffix(".comparisons.jsonl")
         write_json_lines(questions, adapted.comparisons)
         print(f"{len(adapted.comparisons)} pairs of tracks in {questions}, for train.evaluate pairs")
     return 0
 
 
 def _adapt_texts(args: argparse.Namespace) -> int:
-    for option in ("audio", "source", "top_labels", "keep_unlabelled"):
+    for option in ("audio", "source", "top_labels", "labels_apart", "keep_unlabelled"):
         if getattr(args, option):
             raise AdapterError(f"{args.name} has no recordings; leave out --{option.replace('_', '-')}")
     if not args.root.exists():
         raise AdapterError(f"no file {args.root}; give the published file of {args.name}")
+    _refuse_foreign(args.out, key="anchor")
     triplets = TRIPLETS[args.name](args.root, seed=args.seed)
     _prepare_out(args.out, manifests=[args.root])
     write_json_lines(args.out, triplets)
     anchors = len({triplet["anchor"] for triplet in triplets})
     print(f"{len(triplets)} triplets of {anchors} anchors in {args.out}")
     return 0
+
+
+def _refuse_foreign(out: Path, *, key: str) -> None:
+    """Raise AdapterError if `out` is a file of another kind: it may be one of the data set's own.
+
+    Args:
+        out: the file to be written: JSON Lines.
+        key: a key of each of its lines.
+    """
+    if not out.is_file() or not out.stat().st_size:
+        return
+    with out.open("rb") as file:
+        first = file.readline()
+    try:
+        values = json.loads(first)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or key not in values:
+        raise AdapterError(
+            f"--out is {out}, whose first line is not an object with {key!r}, so it is not a file of this command; "
+            "choose another file, so that nothing is lost"
+        )
 
 
 def _with_labels_apart(rows: Sequence[Row], *, name: str) -> list[Row]:
@@ -457,7 +483,9 @@ def _rows_to_rewrite(args: argparse.Namespace) -> list[Row]:
 
 
 def _prepare_out(out: Path, *, manifests: Sequence[Path]) -> None:
-    """Make the folder of `out`; raises ManifestError if `out` is one of the input files."""
+    """Make the folder of `out`; raises ManifestError if `out` is a folder or one of the input files."""
+    if out.is_dir():
+        raise ManifestError(f"--out is the folder {out}; expected a file to write, such as {out / 'manifest.jsonl'}")
     for manifest in manifests:
         if out.exists() and out.samefile(manifest):
             raise ManifestError(f"--out is {manifest} itself; choose another file, so that nothing is lost")

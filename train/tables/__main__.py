@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from train.checkpoint import CheckpointError
 from train.config import ConfigError
 from train.data.audio import AudioDecodeError
-from train.data.manifest import ManifestError, read_manifest
+from train.data.manifest import ManifestError, manifest_sha256, read_manifest
 from train.evaluate.embed import open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 from train.evaluate.tables import count_words
@@ -43,6 +43,13 @@ MEASURES: Mapping[str, Callable[[Path], measures.Measure]] = {
     "mulan-5": measures.playlists,
     "mulan-6": measures.triplets,
 }
+MEASURED_FILES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(MEASURES, (measures.PAIRS_FILE,)),
+    "mulan-5": (measures.PAIRS_FILE, measures.PLAYLISTS_FILE),
+    "mulan-6": tuple(measures.TRIPLET_FILES.values()),
+}
+"""Table -> the files that its measure reads. Triplets may be of one kind only."""
+
 SENTENCE_ENCODERS = {"SBERT": "all-MiniLM-L6-v2", "BERT, mean of tokens": "google-bert/bert-base-uncased"}
 """Rows of MuLan's Table 6 without training: label -> published weights, used with mean pooling over the tokens."""
 
@@ -51,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 2 for input that cannot be used."""
     args = _parser().parse_args(arguments)
     try:
+        training = read_manifest(args.data / measures.PAIRS_FILE, split="train")
         results = _count_texts(args) if args.name == "mulan-2" else _train_rows(args)
     except (ConfigError, ManifestError, TrainingError, CheckpointError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)
@@ -58,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"stopped; the same command continues with the rows in {args.out}", file=sys.stderr)
         return 130
-    text = _page(args.name, results, data=args.data)
+    text = _page(args.name, results, data=args.data, tracks=len(training))
     console = Console()
     console.print(Markdown(text)) if console.is_terminal else print(text)
     return 0
@@ -103,6 +111,11 @@ def _train_rows(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"--seeds is {args.seeds}; expected at least 1")
     check_run_folder(args.out)
     measure = MEASURES[args.name](args.data)
+    manifests = {label: args.data / _manifest_of(args.name, label) for label in ROWS[args.name]}
+    for manifest in dict.fromkeys(manifests.values()):
+        read_manifest(manifest, split="train")  # a missing one is told before the first row has trained for hours
+    files = [args.data / file for file in MEASURED_FILES[args.name]]
+    measured = {file.name: manifest_sha256(file) for file in files if file.is_file()}
     configs = {
         label: settings_of(replace(variant, settings=(*variant.settings, *args.set)), budget=args.budget)
         for label, variant in ROWS[args.name].items()
@@ -113,10 +126,11 @@ def _train_rows(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             finish_row(
                 label,
                 replace(config, seed=config.seed + seed),
-                manifest=args.data / _manifest_of(args.name, label),
+                manifest=manifests[label],
                 run=run_folder(args.out, label=label, seed=seed),
                 name=args.name,
                 measure=measure,
+                measured=measured,
             )
             for seed in range(args.seeds)
         ]
@@ -150,15 +164,14 @@ def _count_texts(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return measures.count_texts(args.data)
 
 
-def _page(name: str, results: Mapping[str, dict[str, Any]], *, data: Path) -> str:
+def _page(name: str, results: Mapping[str, dict[str, Any]], *, data: Path, tracks: int) -> str:
     """The table with its heading and facts, as Markdown."""
     first = next(iter(results.values()))
     lines = [f"### {PLACES[name]}", ""]
-    training = read_manifest(data / measures.PAIRS_FILE, split="train")
     facts = {key: value for key, value in first.items() if not isinstance(value, dict | list)}
     counted = count_words({**facts, "intervals": {}})
     lines.append(
-        f"Ours: {len(training):,} training tracks of {data.name}{counted and ', ' + counted}. The paper's: "
+        f"Ours: {tracks:,} training tracks of {data.resolve().name}{counted and ', ' + counted}. The paper's: "
         f"{DATA[name.partition('-')[0]]}. {SAID.get(name, '')}".rstrip()
     )
     table = make_failures(first) if name == "muscall-3" else make_table(name, results=results)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,19 @@ def run_folder(out: Path, *, label: str, seed: int) -> Path:
     return out / (f"{name}-seed{seed}" if seed else name)
 
 
-def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: str, measure: Measure) -> dict[str, Any]:
+def finish_row(
+    label: str,
+    config: Config,
+    *,
+    manifest: Path,
+    run: Path,
+    name: str,
+    measure: Measure,
+    measured: Mapping[str, str],
+) -> dict[str, Any]:
     """Train or resume a row and measure it, or read the saved result if the row is finished.
+
+    A finished row is measured again, but not trained again, if the files that it was measured on have changed.
 
     Args:
         label: the row.
@@ -34,6 +46,7 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
         run: the run directory.
         name: the table. The result is saved under this name in `run`.
         measure: measures a checkpoint.
+        measured: the files that `measure` reads: name -> SHA-256, in hex.
 
     Returns:
         The result of `measure`.
@@ -46,18 +59,21 @@ def finish_row(label: str, config: Config, *, manifest: Path, run: Path, name: s
     if kept.is_file():
         try:
             finished = json.loads(kept.read_text(encoding="utf-8"))
-        except ValueError as exc:
+            result: dict[str, Any] = finished["result"]
+            trained_on = finished["made_of"]
+        except (ValueError, KeyError, TypeError) as exc:
             raise TrainingError(f"{kept} is damaged; remove it, then the trained row is measured again") from exc
-        if finished["made_of"] != made_of:
+        if trained_on != made_of:
             raise TrainingError(f"{run} holds this row with other settings or data; choose another --out or remove it")
-        measured: dict[str, Any] = finished["result"]
-        return measured
+        if finished.get("measured", measured) == measured:  # results of before do not name their files
+            return result
     console = Console(stderr=True)
     console.print(f"{label}, seed {config.seed}:")
     checkpoint = train(config, manifest=manifest, run=run, resume=(run / "last.pt").is_file(), console=console)
     result = measure(load_checkpoint(checkpoint))
     temporary = kept.with_name(f".{kept.name}.tmp")
-    temporary.write_text(json.dumps({"made_of": made_of, "result": result}), encoding="utf-8")
+    kept_values = {"made_of": made_of, "measured": measured, "result": result}
+    temporary.write_text(json.dumps(kept_values), encoding="utf-8")
     temporary.replace(kept)
     return result
 

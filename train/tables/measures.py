@@ -32,6 +32,7 @@ from train.tables.papers import RECALLS
 PAIRS_FILE = "pairs.jsonl"
 SOURCES_FILE = "sources.jsonl"
 UNFILTERED_FILE = "unfiltered.jsonl"
+FILTERED_FILES = {"before": UNFILTERED_FILE, "after": SOURCES_FILE}
 PLAYLISTS_FILE = "playlists.jsonl"
 TRIPLET_FILES = {"playlists": "playlist_triplets.jsonl", "ontology": "ontology_triplets.jsonl"}
 
@@ -216,16 +217,16 @@ def score_both_triplets(kinds: Mapping[str, Sequence[Triplet]], *, embed: TextEm
 def count_texts(data: Path) -> dict[str, dict[str, Any]]:
     """MuLan's Table 2: source -> BERT tokens and texts per track, before and after the filters.
 
-    A track without a text of the source counts too, with 0 texts.
+    A track without a text of the source counts too, with 0 texts, also if the filters left it none at all.
     """
     folder = pretrained_folder("all-MiniLM-L6-v2", key="the tokens' vocabulary")  # it has BERT's vocabulary
     tokenizer = read_tokenizer(folder, key="the tokens' vocabulary")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     counts: dict[str, dict[str, Any]] = {}
-    for when, name in (("before", UNFILTERED_FILE), ("after", SOURCES_FILE)):
-        rows = read_manifest(data / name, split="train")
-        tracks = len({row.audio for row in rows})
+    found = {when: read_manifest(data / name, split="train") for when, name in FILTERED_FILES.items()}
+    tracks = len({row.audio for row in found["before"]})
+    for when, rows in found.items():
         for source in sorted({row.source for row in rows}):
             texts = [text for row in rows if row.source == source for text in row.captions]
             tokens = sum(len(encoded.ids) for encoded in tokenizer.encode_batch(texts, add_special_tokens=False))

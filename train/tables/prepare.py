@@ -8,7 +8,7 @@ The command writes these files of JSON Lines into FOLDER:
   and long texts are mixed with texts that say nothing about the music, which the filters must find;
 * `labelled.jsonl`: 700 texts of both kinds, as for MuLan's classifier, for `python -m train.data filter fit`;
 * `playlists.jsonl`: the test tracks with the same style and mood, with a title and a description;
-* `playlist_triplets.jsonl`: a title, its description, and the description of another playlist (§4.1.4).
+* `playlist_triplets.jsonl`: a title, its description, and the description of a playlist of another style (§4.1.4).
 
 Two more files need other commands, which this command prints at the end. `sources.jsonl` has the texts of
 `unfiltered.jsonl` that MuLan's filters keep. `ontology_triplets.jsonl` is made from AudioSet's ontology.

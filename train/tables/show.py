@@ -13,7 +13,7 @@ def make_table(name: str, *, results: Mapping[str, dict[str, Any]]) -> str:
     """One Markdown table per group of scores.
 
     Each row has two lines: our scores with their 95 % intervals, and the paper's. Rows that only the paper has come
-    last.
+    last. Ours are in the paper's unit: percent beside MusCALL's figures, fractions beside MuLan's.
 
     Args:
         name: a key of `papers.PLACES`.
@@ -29,7 +29,10 @@ def make_table(name: str, *, results: Mapping[str, dict[str, Any]]) -> str:
         for label in dict.fromkeys([*ours, *theirs]):
             if ours.get(label):
                 intervals = results[label]["intervals"].get(group, {})
-                cells = [_cell(metric, ours[label].get(metric), intervals.get(metric)) for metric in metrics]
+                cells = [
+                    _cell(metric, ours[label].get(metric), intervals.get(metric), as_fraction=name.startswith("mulan"))
+                    for metric in metrics
+                ]
                 lines.append(f"| {label} | {' | '.join(cells)} |")
             if theirs.get(label):
                 cells = [theirs[label].get(metric, "") for metric in metrics]
@@ -51,10 +54,14 @@ def _groups(results: Mapping[str, dict[str, Any]], figures: Mapping[str, Mapping
     return [name for name in dict.fromkeys([*ours, *theirs]) if name != "intervals"]
 
 
-def _cell(metric: str, value: float | None, interval: tuple[float, float] | None) -> str:
+def _cell(metric: str, value: float | None, interval: tuple[float, float] | None, *, as_fraction: bool) -> str:
     if value is None:
         return ""
     if metric in COUNTS:
         return f"{value:,.1f}".removesuffix(".0")
-    written, bounds = format_score(metric, value, interval=interval or (value, value))
+    low, high = interval or (value, value)
+    if as_fraction:
+        written, bounds = f"{value:.3f}", f"{low:.3f} to {high:.3f}"
+    else:
+        written, bounds = format_score(metric, value, interval=(low, high))
     return f"{written} ({bounds})" if interval else written

@@ -107,7 +107,7 @@ def adapt(
 
     Raises:
         AdapterError: an unknown name, a root or audio folder that does not belong to this set, no usable track,
-            `top_labels` below 1, or `keep_unlabelled` for a set without labels.
+            `top_labels` below 1, or `top_labels` or `keep_unlabelled` for a set without labels.
     """
     if name not in ADAPTERS:
         raise AdapterError(f"unknown data set {name!r}; expected one of {', '.join(ADAPTERS)}")
@@ -119,11 +119,12 @@ def adapt(
         raise AdapterError(f"top_labels is {top_labels}; expected at least 1, such as 50 for MagnaTagATune")
     folder = audio or audio_folder(root)
     named = list(ADAPTERS[name].read(root, audio=folder, seed=seed))
+    for option, is_asked in (("top_labels", top_labels is not None), ("keep_unlabelled", keep_unlabelled)):
+        if is_asked and not any(row.labels for row in named):
+            raise AdapterError(f"{name} has no labels, so {option} has no meaning; leave out {option}")
     if top_labels is not None:
         named = _with_top_labels(named, count=top_labels)
     if keep_unlabelled:
-        if not any(row.labels for row in named):
-            raise AdapterError(f"{name} has no labels, so keep_unlabelled has no meaning; leave out keep_unlabelled")
         named = [replace(row, no_label=not row.labels) for row in named]
     compare = ADAPTERS[name].comparisons
     rows, without_audio, without_text, undecodable = [], [], [], []

@@ -40,6 +40,11 @@ def make_ontology_triplets(root: Path, *, seed: int) -> list[dict[str, str]]:
     """
     path = find_file(root, "ontology.json")
     classes = music_classes(read_ontology(path), path=path)
+    if not classes:
+        raise AdapterError(
+            f"{path}: no class below {ROOT!r} is unrestricted and has a description with a source; give the published "
+            "ontology"
+        )
     triplets = []
     for own in classes:
         # An equal description is not a negative.
@@ -93,7 +98,7 @@ def read_ontology(path: Path) -> dict[str, SoundClass]:
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:  # the latter for lists that are too deep
         raise AdapterError(f"{path} is not JSON ({exc}); give AudioSet's ontology.json") from exc
     classes: dict[str, SoundClass] = {}
     for place, entry in enumerate(entries if isinstance(entries, list) else [entries]):

@@ -1,4 +1,4 @@
-"""A folder of .m3u and .m3u8 playlists: a track's texts are the titles of its playlists (MuLan §4.1)."""
+"""A folder of .m3u and .m3u8 playlists: a track's texts are the titles of its playlists (MuLan §3.4)."""
 
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
