@@ -46,10 +46,15 @@ def read_songs(manifest: Path, *, split: str) -> list[Song]:
     Raises:
         ManifestError: the manifest cannot be read or has no such row, or a row's words or notes are not as above.
     """
-    return [_song(row, manifest=manifest) for row in read_manifest(manifest, split=split)]
+    return [parse_song(row, manifest=manifest) for row in read_manifest(manifest, split=split)]
 
 
-def _song(row: Row, *, manifest: Path) -> Song:
+def parse_song(row: Row, *, manifest: Path) -> Song:
+    """Make a song of a row of `manifest`, which is named in errors.
+
+    Raises:
+        ManifestError: the row's words or notes are not as above.
+    """
     where = f"{manifest}, track {row.track_id!r}"
     voice = row.extra.get("voice")
     if voice is not None and not isinstance(voice, str):
@@ -63,7 +68,7 @@ def _song(row: Row, *, manifest: Path) -> Song:
     return Song(
         row.track_id,
         row.file,
-        manifest.parent / voice if voice else None,
+        Path(voice) if voice else None,
         tuple(_words(row.extra, where=where)),
         notes,
     )
