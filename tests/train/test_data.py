@@ -112,7 +112,7 @@ def test_a_row_without_captions_is_read_written_and_left_out_where_captions_are_
 
 
 def test_a_voice_is_found_from_another_folder_too(tmp_path: Path):
-    """Separated voices (`train.lyrics`) are paths like the recordings, so a merged or split manifest still finds them."""
+    """Separated voices (`train.lyrics`) are paths like the recordings; a merged or split manifest still finds them."""
     (tmp_path / "songs/voices").mkdir(parents=True)
     path = write_manifest(tmp_path / "songs", '{"audio": "1.flac", "voice": "voices/1.flac"}')
     write_manifest_rows(tmp_path / "all.jsonl", read_manifest(path))

@@ -1,10 +1,11 @@
-"""python -m train.lyrics make | train | evaluate: make songs whose words and notes are known, train a transcriber, and
-print the paper's tables beside its figures.
+"""python -m train.lyrics make | adapt | train | evaluate: make songs whose words and notes are known, or read a set,
+train a transcriber, and print the paper's tables beside its figures.
 """
 
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from train.config import ConfigError
 from train.corpus.command import add_options, find_sound_fonts, make_tracks
 from train.corpus.errors import CorpusError
 from train.data.audio import AudioDecodeError
-from train.data.manifest import SPLITS, ManifestError
+from train.data.manifest import SPLITS, ManifestError, write_manifest
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
+from train.lyrics.adapters import ADAPTERS, AdapterError, adapt_songs
 from train.lyrics.alphabet import plain_text
 from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.config import LyricsConfig
@@ -35,7 +37,8 @@ from train.run_folder import check_run_folder
 
 SONG_S = 15.0  # with the lead before the first word, one window of the paper's
 USER_ERRORS = (
-    *(AudioDecodeError, CheckpointError, ConfigError, CorpusError, EvaluationError, ManifestError, TrainingError),
+    *(AdapterError, AudioDecodeError, CheckpointError, ConfigError, CorpusError, EvaluationError, ManifestError),
+    *(TrainingError, OSError),
 )
 
 
@@ -68,6 +71,17 @@ def _parser() -> argparse.ArgumentParser:
         help="UTF-8 texts whose phrases are sung, 80/10/10 by split; without it, common English words",
     )
     make.set_defaults(run=_make)
+
+    adapt = commands.add_parser("adapt", help="a public set of songs or speech in its own layout -> a manifest")
+    adapt.add_argument("name", choices=ADAPTERS, metavar="NAME", help=", ".join(ADAPTERS))
+    adapt.add_argument("root", type=Path, help="folder of the set's annotations")
+    adapt.add_argument("--out", required=True, type=Path, help="manifest to write")
+    adapt.add_argument(
+        "--audio", type=Path, help="folder of the recordings (default: the set's own below ROOT, or ROOT)"
+    )
+    adapt.add_argument("--language", default="english", help="keep this language, or all (default: english)")
+    adapt.add_argument("--seed", type=int, default=0, help="of splits that the set does not define")
+    adapt.set_defaults(run=_adapt)
 
     train = commands.add_parser("train", help="train a transcriber, with the paper's settings unless --set says so")
     train.add_argument("--data", required=True, type=Path, help="manifest.jsonl of songs with words and notes")
@@ -117,6 +131,22 @@ def _make(args: argparse.Namespace) -> None:
     except ValueError as exc:  # a number out of its range
         raise CorpusError(str(exc)) from exc
     make_tracks(config, workers=args.workers, maker=SongMaker)
+
+
+def _adapt(args: argparse.Namespace) -> None:
+    adapted = adapt_songs(args.name, args.root, audio=args.audio, language=args.language, seed=args.seed)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(args.out, adapted.rows)
+    counts = Counter(row.split for row in adapted.rows)
+    print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[split]} {split}' for split in SPLITS)}")
+    print(f"splits: {ADAPTERS[args.name].splits}")
+    languages = ", ".join(f"{count} {name or 'unknown'}" for name, count in adapted.other_languages.most_common())
+    print(
+        f"left out: {adapted.other_languages.total()} in other languages{f' ({languages})' if languages else ''}, "
+        f"{len(adapted.without_audio)} without a recording, {len(adapted.without_words)} without words"
+    )
+    for song in adapted.unreadable:
+        print(f"left out: {song.reason}", file=sys.stderr)
 
 
 def _train(args: argparse.Namespace) -> None:

@@ -38,7 +38,8 @@ def truth_of(*texts: str, sung: tuple[bool, ...] | None = None) -> Truth:
     onset[:, [5, 20]] = 1
     characters = torch.tensor([number for text in texts for number in encode(text)], dtype=torch.long)
     lengths = torch.tensor([len(text) for text in texts])
-    return Truth(pitch, onset, torch.tensor(sung or (True,) * batch), characters, lengths)
+    told = torch.tensor(sung or (True,) * batch)
+    return Truth(pitch, onset, told, told, characters, lengths)
 
 
 def test_the_input_is_the_papers():

@@ -12,6 +12,7 @@ pytest.importorskip("jiwer")
 pytest.importorskip("mir_eval")
 
 from train.checkpoint import CheckpointError, load_checkpoint
+from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
 from train.lyrics import loop
 from train.lyrics.__main__ import main
@@ -21,6 +22,7 @@ from train.lyrics.decoding import best_path
 from train.lyrics.evaluate import evaluate
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
+from train.lyrics.networks import LyricsModel
 from train.lyrics.paper import TABLE_1, TABLE_2
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import transcribe
@@ -143,6 +145,22 @@ def test_framewise_error_counts_every_frame(run: Path, songs: Path):
     heard = list(transcribe(model, windows, decode=best_path, batch_size=3, workers=0))
     expected = framewise_error(np.concatenate([t.true_pitch for t in heard]), np.concatenate([t.pitch for t in heard]))
     assert evaluate(model, test, decode=best_path)["framewise error"] == pytest.approx(expected)
+
+
+def test_songs_without_notes_are_heard_as_songs(run: Path, songs: Path, tmp_path: Path):
+    """Sets such as Jamendo's have no notes: the transcriber is told what the first network believes, as for others."""
+    rows = [json.loads(line) for line in songs.read_text().splitlines()]
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text(
+        "".join(json.dumps({**r, "audio": str(songs.parent / r["audio"]), "notes": None}) + "\n" for r in rows)
+    )
+    model = load_lyrics_checkpoint(run).build_model()
+    known, unknown = (evaluate(model, read_songs(path, split="test"), decode=best_path) for path in (songs, bare))
+    assert unknown["texts"] == known["texts"]
+    assert "COn f" not in unknown
+    oracle = LyricsModel(config("model.method=oracle").model)
+    with pytest.raises(EvaluationError, match="6 of 6 songs have no notes"):
+        evaluate(oracle, read_songs(bare, split="test"), decode=best_path)
 
 
 @pytest.mark.parametrize("method", ["baseline", "oracle", "pitch"])

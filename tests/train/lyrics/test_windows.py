@@ -139,6 +139,22 @@ def test_what_a_window_holds(tmp_path: Path):
     assert truth.onset[0].nonzero().flatten().tolist() == [int(0.25 / 0.016), int(1.45 / 0.016)]
 
 
+@pytest.mark.parametrize(
+    ("values", "sung", "noted"),
+    [
+        ({"words": [[0.1, 0.5, "oh"]], "notes": [[0.1, 0.5, 60]]}, True, True),
+        ({"words": [[0.1, 0.5, "oh"]]}, True, False),
+        ({"words": "oh", "notes": []}, True, True),
+        ({"words": "oh"}, False, False),
+    ],
+)
+def test_a_song_whose_notes_are_not_known_is_no_speech(tmp_path: Path, values: dict, sung: bool, noted: bool):
+    soundfile.write(tmp_path / "a.flac", np.full(RATE_HZ, 0.5), RATE_HZ)
+    (read,) = read_songs(write_manifest(tmp_path, **values), split="train")
+    _, truth = collate([WindowSet(cut_windows(read, window_s=1.6), frontend=FRONTEND)[0]])
+    assert (truth.sung.tolist(), truth.noted.tolist()) == ([sung], [noted])
+
+
 def test_nothing_is_sung_where_a_window_is_silenced(tmp_path: Path):
     """Windows of 1.6 s: the second word begins inside of the first window, and its note must not be in it."""
     soundfile.write(tmp_path / "m.wav", np.full(3 * RATE_HZ, 0.5, np.float32), RATE_HZ)
