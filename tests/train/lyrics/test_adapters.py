@@ -193,6 +193,12 @@ def test_numbers_of_numpy_are_read_without_it(tmp_path: Path, value: Any):
     assert type(found[0]) is type(value.item())
 
 
+def test_numpy_2_has_another_name(tmp_path: Path):
+    number = PLAIN_F8.replace(b"numpy.core", b"numpy._core") + b"U\x08" + struct.pack("<d", 466.25) + b"\x86R"
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"\x80\x02" + number + b"."))
+    assert read_pickle(tmp_path / "a.gz") == 466.25
+
+
 def test_a_file_of_python_2_is_read(tmp_path: Path):
     """Its texts and the bytes of its numbers are plain strings: here a list of a text and a big-endian number."""
     number = PLAIN_F8.replace(b"U\x01<", b"U\x01>") + b"U\x08" + struct.pack(">d", 466.1637615180899) + b"\x86R"
@@ -205,6 +211,7 @@ def test_a_file_of_python_2_is_read(tmp_path: Path):
     [
         (b"no gzip", "is no gzipped file of DALI"),
         (gzip.compress(pickle.dumps({"a": 1}))[:-12], "is no gzipped file of DALI"),
+        (gzip.compress(b"no pickle")[:10] + bytes(range(100, 200)), "is no gzipped file of DALI"),
         (gzip.compress(b"no pickle"), "holds no pickle that can be read"),
         (gzip.compress(pickle.dumps([1, 2], protocol=2)), "holds no annotations of DALI, but list"),
         (gzip.compress(pickle.dumps(Path("a"), protocol=2)), "names pathlib.*which no file of DALI does"),
