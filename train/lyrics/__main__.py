@@ -268,6 +268,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _texts(books: Sequence[Path] | None, *, data: Path) -> list[str]:
     """What the language model learns from: lines of books, or of the training songs."""
     if books is None:
+        if not any(row.split == "train" for row in read_manifest(data)):
+            raise EvaluationError(
+                f"{data} has no songs of the split train for the language model; give --texts BOOK.txt, or --greedy"
+            )
         return [song.text for song in read_songs(data, split="train")]
     lines = []
     for book in books:

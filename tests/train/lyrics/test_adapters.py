@@ -135,6 +135,19 @@ def test_what_dali_cannot_mean_is_left_out(tmp_path: Path):
     assert row.extra["notes"] == [[13.5, 14.0, 69]]
 
 
+def test_an_artist_of_dali_is_in_one_split(tmp_path: Path):
+    for number in range(40):
+        values = dali_values(str(number))
+        values["info"]["artist"] = ("The Same", "the same")[number % 2] if number < 20 else f"Artist {number}"
+        write_song(tmp_path / f"{number}.json", values)
+        tone(tmp_path / f"{number}.wav")
+    splits = {row.track_id: row.split for row in adapt_songs("dali", tmp_path).rows}
+    assert len({splits[str(number)] for number in range(20)}) == 1
+    assert len({splits[str(number)] for number in range(20, 40)}) > 1
+    other = {row.track_id: row.split for row in adapt_songs("dali", tmp_path, seed=1).rows}
+    assert other != splits
+
+
 def test_songs_of_dali_that_are_left_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for name, language in {"one": "english", "two": "german", "six": "english", "odd": "english"}.items():
         write_song(tmp_path / f"{name}.gz", dali_values(name, language=language))

@@ -140,6 +140,7 @@ def test_every_onset_reaches_the_halved_frames():
     onset[0, 0, [6, 13]] = 1
     model(waveforms(1), truth=Melody(torch.zeros(1, 129, SMALL.frames), onset))
     assert told[0][0, :, -1].nonzero().flatten().tolist() == [3, 6]
+    assert told[0][0, [3, 6], -1].tolist() == [1, 1]  # a mean with the frame beside it would halve them
 
 
 @pytest.mark.parametrize("method", ["baseline", "oracle", "multi-task", "pitch"])

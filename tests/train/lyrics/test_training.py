@@ -1,6 +1,7 @@
 """A transcriber is trained on songs of three tones, killed, resumed and measured."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.config import LyricsOptimConfig
 from train.lyrics.decoding import best_path
 from train.lyrics.evaluate import evaluate
+from train.lyrics.language_model import CharacterModel
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
 from train.lyrics.networks import LyricsModel
@@ -201,7 +203,9 @@ def test_speech_that_is_longer_than_a_window_is_left_out(tmp_path: Path):
     assert [window.song.track_id for window in windows] == [songs[1].track_id]
 
 
-def test_evaluate_prints_the_papers_rows(run: Path, songs: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+def test_evaluate_prints_the_papers_rows(
+    run: Path, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("COLUMNS", "250")
     assert main(["evaluate", str(run), "--data", str(songs)]) == 0
     printed = capsys.readouterr().out
@@ -209,16 +213,31 @@ def test_evaluate_prints_the_papers_rows(run: Path, songs: Path, capsys: pytest.
         assert all(figure in printed for figure in figures)
     for row in ("baseline", "oracle", "multi-task", "VOCANO"):
         assert row in printed
-    assert main(["evaluate", str(run), str(run), "--data", str(songs), "--greedy", "--json"]) == 0
+    others = [tmp_path / "other" / run.name, tmp_path / "third"]
+    for other in others:
+        shutil.copytree(run, other)
+    runs = [str(path) for path in (run, *others)]
+    assert main(["evaluate", *runs, "--data", str(songs), "--greedy", "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
+    assert list(results) == [*runs[:2], "third"]  # two folders have one name, so these are told apart by their paths
     assert all(result["method"] == "multi-task" for result in results.values())
 
 
-def test_the_language_model_comes_from_books(run: Path, songs: Path, tmp_path: Path, capsys):
+def test_the_language_model_comes_from_books_or_songs(run: Path, songs: Path, tmp_path: Path, capsys, monkeypatch):
+    learnt = []
+    monkeypatch.setattr(
+        "train.lyrics.__main__.CharacterModel", lambda texts: learnt.append(texts) or CharacterModel(texts)
+    )
     assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "no.txt")]) == 2
     assert "cannot read the text" in capsys.readouterr().err
     (tmp_path / "book.txt").write_text("Oh, me!\nHi, oh hi.\n", encoding="utf-8")
     assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "book.txt"), "--json"]) == 0
+    assert main(["evaluate", str(run), "--data", str(songs), "--json"]) == 0
+    assert learnt == [["oh me", "hi oh hi"], [song.text for song in read_songs(songs, split="train")]]
+    bare = tmp_path / "test.jsonl"
+    bare.write_text("".join(line + "\n" for line in songs.read_text().splitlines() if '"test"' in line))
+    assert main(["evaluate", str(run), "--data", str(bare)]) == 2
+    assert "no songs of the split train for the language model; give --texts" in capsys.readouterr().err
 
 
 def test_other_checkpoints_are_told_apart(run: Path, songs: Path, tmp_path: Path, capsys):
