@@ -255,6 +255,14 @@ def test_a_json_that_dali_does_not_write_is_one_sentence(tmp_path: Path, values:
         adapt_songs("dali", tmp_path)
 
 
+def test_a_word_of_dali_is_a_text(tmp_path: Path):
+    values = dali_values("abc")
+    values["annotations"]["annot"]["words"][1]["text"] = ["you"]
+    write_song(tmp_path / "abc.json", values)
+    with pytest.raises(AdapterError, match="TypeError: a word is no text"):
+        adapt_songs("dali", tmp_path)
+
+
 def write_jamendo(folder: Path) -> Path:
     """MultiLang: a song in English, and one in German."""
     (folder / "annotations/words").mkdir(parents=True)

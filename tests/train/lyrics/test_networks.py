@@ -131,6 +131,17 @@ def test_speech_is_told_zeros():
     assert not torch.allclose(estimates.characters[0], silent[0])
 
 
+def test_what_is_heard_is_halved_by_its_highest_cells():
+    """§3.1.2: a max pooling in two dimensions."""
+    model = LyricsModel(small("baseline")).eval()
+    given = []
+    model.transcriber.recurrence.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    model(waveforms(1))
+    cells = model.transcriber.convolutions(model.log_mel(waveforms(1)))
+    highest = cells.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5)).flatten(1, 2).transpose(1, 2)
+    torch.testing.assert_close(given[0][:, :, : -(129 + 1)], highest)
+
+
 def test_every_onset_reaches_the_halved_frames():
     """Max pooling keeps an onset in an odd frame, which taking each second frame would lose."""
     model = LyricsModel(small("oracle")).eval()
