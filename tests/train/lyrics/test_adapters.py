@@ -327,6 +327,7 @@ def test_the_first_form_of_jamendo_has_only_starts(tmp_path: Path):
         ("annotations/words/A_-_Song.csv", b"start,end\n1,2\n", "has no column word_start, word_end"),
         ("annotations/words/A_-_Song.csv", b"word_start,word_end\n1.5\n", "line 2: too few cells"),
         ("annotations/words/A_-_Song.csv", b"word_start,word_end\nsoon,2\n", "has the time 'soon'; expected seconds"),
+        ("annotations/words/A_-_Song.csv", b"word_start,word_end\n1,nan\n", "has the time 'nan'; expected seconds"),
     ],
 )
 def test_a_damaged_jamendo_is_one_sentence(tmp_path: Path, capsys, name: str, content: bytes | None, message: str):
@@ -376,6 +377,9 @@ def test_a_damaged_librispeech_is_one_sentence(tmp_path: Path):
     root = write_librispeech(tmp_path)
     (root / "dev-other/116/288/116-288.trans.txt").write_text("116-288-0000 AS I\n116-288-0001\n")
     with pytest.raises(AdapterError, match="line 2: got '116-288-0001'; expected a recording's name and its text"):
+        adapt_songs("librispeech", root)
+    (root / "dev-other/116/288/116-288.trans.txt").write_bytes(b"\xff")
+    with pytest.raises(AdapterError, match=r"116-288\.trans\.txt is not UTF-8 text"):
         adapt_songs("librispeech", root)
     (root / "dev-other").rename(root / "dev-noisy")
     with pytest.raises(AdapterError, match="is in no subset; expected a folder named train-clean-100"):

@@ -4,6 +4,7 @@ Songs under Creative Commons with the time of each word. The set is made for eva
 split. It has no notes.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from train.data.adapters.layout import AdapterError, find_file, read_table
 from train.data.manifest import Row
+from train.lyrics.adapters.rows import read_lines
 
 SHORTEST_S = 0.01  # a word that ends where it begins, as a slip, is still a word of the text
 Times = list[tuple[float, float]]
@@ -27,7 +29,7 @@ def read_jamendo(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
     folder = table.parent
     for song in read_table(table, columns=["Filepath", "Artist", "Title"]):
         name = Path(song["Filepath"]).stem
-        words = _read_lines(find_file(folder, f"lyrics/{name}.words.txt"))
+        words = read_lines(find_file(folder, f"lyrics/{name}.words.txt"))
         times, source = _read_times(folder, name)
         if len(times) != len(words):
             raise AdapterError(
@@ -54,15 +56,15 @@ def _read_times(folder: Path, name: str) -> tuple[Times, Path]:
         return [(_seconds(row["word_start"], path), _seconds(row["word_end"], path)) for row in rows], path
     lines = find_file(folder, f"annotations/{name}.csv")
     ends = sorted(_seconds(row["end_time"], lines) for row in read_table(lines, columns=["end_time"]))
-    return _bounded([_seconds(line, path) for line in _read_lines(path)], ends=ends, where=path), path
+    return _bounded([_seconds(line, path) for line in read_lines(path)], ends=ends, where=path), path
 
 
 def _bounded(starts: Sequence[float], *, ends: Sequence[float], where: Path) -> Times:
     times = []
-    for start_s, next_s in pairwise([*starts, float("inf")]):
+    for start_s, next_s in pairwise([*starts, math.inf]):
         place = bisect_right(ends, start_s)
         end_s = min(next_s, ends[place]) if place < len(ends) else next_s
-        if end_s == float("inf"):
+        if end_s == math.inf:
             raise AdapterError(
                 f"{where}: the word at {start_s:g} s begins after the last line ends; take both files anew"
             )
@@ -70,16 +72,11 @@ def _bounded(starts: Sequence[float], *, ends: Sequence[float], where: Path) -> 
     return times
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as exc:
-        raise AdapterError(f"{path} is not UTF-8 text ({exc.reason}); download it again") from exc
-    return [line.strip() for line in lines if line.strip()]
-
-
 def _seconds(text: str, where: Path) -> float:
     try:
-        return float(text)
-    except ValueError as exc:
-        raise AdapterError(f"{where} has the time {text[:20]!r}; expected seconds") from exc
+        time_s = float(text)
+    except ValueError:
+        time_s = math.nan
+    if not 0 <= time_s < math.inf:
+        raise AdapterError(f"{where} has the time {text[:20]!r}; expected seconds from the start")
+    return time_s

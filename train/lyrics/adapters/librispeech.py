@@ -5,6 +5,7 @@ from pathlib import Path
 
 from train.data.adapters.layout import AdapterError
 from train.data.manifest import Row
+from train.lyrics.adapters.rows import read_lines
 
 SPLITS = {
     **dict.fromkeys(["train-clean-100", "train-clean-360", "train-other-500"], "train"),
@@ -28,8 +29,8 @@ def read_librispeech(root: Path, *, audio: Path, seed: int) -> Iterator[Row]:
         if subset is None:
             raise AdapterError(f"{path} is in no subset; expected a folder named {', '.join(SPLITS)} above it")
         folder = audio / path.parent.relative_to(root)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            name, _, text = line.strip().partition(" ")
+        for number, line in enumerate(read_lines(path), start=1):
+            name, _, text = line.partition(" ")
             if not text:
                 raise AdapterError(
                     f"{path}, line {number}: got {line[:60]!r}; expected a recording's name and its text"
