@@ -49,7 +49,7 @@ def cut_windows(song: Song, *, window_s: float) -> list[Window]:
     windows = []
     before_s, rest = 0.0, list(song.words)
     while rest:
-        start_s = max(before_s, rest[0].start_s - LEAD_S, 0.0)
+        start_s = max(before_s, rest[0].start_s - LEAD_S)
         fitting = 0
         while fitting < len(rest) and rest[fitting].end_s <= start_s + window_s:
             fitting += 1

@@ -99,6 +99,8 @@ def test_a_residual_block_without_its_convolution_passes_the_normalised_input_on
     variance, mean = torch.var_mean(cells, dim=(2, 3), keepdim=True, correction=0)
     expected = (cells - mean) / (variance + 1e-5).sqrt()
     torch.testing.assert_close(block(cells), expected)
+    torch.nn.init.dirac_(block.convolution.weight)  # and one that changes nothing adds what ReLU lets through
+    torch.testing.assert_close(block(cells), expected + expected.relu())
 
 
 def test_windows_do_not_depend_on_their_neighbours():
@@ -170,7 +172,18 @@ def test_the_transcribers_gradient_reaches_the_first_network():
     model = LyricsModel(small("multi-task"))
     truth = truth_of("la", "so")
     joint_loss(model(waveforms(2)), truth, config=LyricsLossConfig())["lyrics"].backward()
-    assert model.pitch_onset.output.weight.grad.abs().sum() > 0
+    for part in model.pitch_onset.output.weight.grad.split([129, 1]):  # by the pitch, and by the onset
+        assert part.abs().sum() > 0
+
+
+def test_the_transcriber_is_told_probabilities():
+    """Eq. 4 and 5."""
+    model = LyricsModel(small("multi-task")).eval()
+    told = []
+    model.transcriber.register_forward_pre_hook(lambda _, inputs: told.append(inputs[1]))
+    estimates = model(waveforms(2))
+    torch.testing.assert_close(told[0].pitch, estimates.pitch.exp() / estimates.pitch.exp().sum(dim=1, keepdim=True))
+    torch.testing.assert_close(told[0].onset, 1 / (1 + (-estimates.onset).exp()))
 
 
 def test_the_loss_of_a_model_that_knows_nothing():
@@ -184,6 +197,9 @@ def test_the_loss_of_a_model_that_knows_nothing():
     # = 15 of 34^4 paths stand for it. CTC's mean is per character.
     assert float(parts["lyrics"]) == pytest.approx((4 * math.log(34) - math.log(15)) / 2, rel=1e-5)
     assert float(parts["loss"]) == pytest.approx(sum(float(parts[name]) for name in ("pitch", "onset", "lyrics")))
+    weights = LyricsLossConfig(pitch=2.0, onset=3.0, lyrics=0.5, onset_frame=20.0)
+    weighed = 2 * float(parts["pitch"]) + 3 * float(parts["onset"]) + 0.5 * float(parts["lyrics"])
+    assert float(joint_loss(estimates, truth_of("la"), config=weights)["loss"]) == pytest.approx(weighed)
 
 
 def test_speech_has_no_loss_of_notes():
@@ -241,6 +257,7 @@ def test_the_alphabet():
         ("'Cause  I'm\n\ncafé-bound", "cause i'm cafe bound"),
         ("99 times, (oh)", "times oh"),
         ("—", ""),
+        ("naïve Renée", "naive renee"),
     ],
 )
 def test_plain_text(text, plain):
@@ -262,8 +279,14 @@ def test_collapse_is_ctcs():
         (["model.pitch.kernels=[5]"], "6 channels and 1 kernels"),
         (["model.transcriber.dropout=1"], "0 to below 1"),
         (["model.frontend.n_mels=81"], "even"),
+        (["model.frontend.window_s=16.016"], "1001 frames of 80 bands; expected even"),
+        (["model.frontend.f_max_hz=9000"], "f_max_hz"),
+        (["model.pitch.hidden=0"], "size below 1"),
         (["optim.patience=0"], "1 or more"),
+        (["optim.learning_rate=0"], "must be above 0"),
+        (["optim.clip_norm=0"], "must be above 0"),
         (["loss.pitch=-1"], "negative"),
+        (["loss.onset_frame=0"], "onset_frame above 0"),
         (["model.pitchh.hidden=3"], "pitchh"),
     ],
 )
