@@ -111,6 +111,16 @@ def test_a_row_without_captions_is_read_written_and_left_out_where_captions_are_
         read_manifest(path, split="train", having="labels")
 
 
+def test_a_voice_is_found_from_another_folder_too(tmp_path: Path):
+    """Separated voices (`train.lyrics`) are paths like the recordings; a merged or split manifest still finds them."""
+    (tmp_path / "songs/voices").mkdir(parents=True)
+    path = write_manifest(tmp_path / "songs", '{"audio": "1.flac", "voice": "voices/1.flac"}')
+    write_manifest_rows(tmp_path / "all.jsonl", read_manifest(path))
+    assert json.loads((tmp_path / "all.jsonl").read_text())["voice"] == "songs/voices/1.flac"
+    (row,) = read_manifest(tmp_path / "all.jsonl")
+    assert row.extra["voice"] == str(tmp_path / "songs/voices/1.flac")
+
+
 def test_a_filter_of_texts_keeps_the_rows_that_never_had_any():
     rows = [Row(Path("a.flac"), captions, "a", "train") for captions in ((), ("drop",), ("drop", "keep"))]
     edited = edit_captions(rows, lambda texts: ["" if text == "drop" else text for text in texts], sources=("",))

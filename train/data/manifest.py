@@ -1,5 +1,7 @@
 """The manifest: JSON Lines, one track per line; only `audio` is required.
 
+`audio` and `voice` are paths relative to the manifest; a row has them as paths that can be opened.
+
 A row without captions only trains objectives that need none. A row without labels says nothing about labels. A row with
 `"labels": []` says that none of the set's labels fits, so it is a negative of each label in an evaluation. A row may
 have a "note", for example about known faults of its data set. The note is shown with an evaluation of labels.
@@ -124,7 +126,7 @@ def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows that `read_manifest` reads back, with audio relative to the manifest, like `write_json_lines`."""
+    """Write rows that `read_manifest` reads back, with paths relative to the manifest, like `write_json_lines`."""
     folder = path.parent.resolve()
     write_json_lines(path, (_line(row, folder=folder) for row in rows))
 
@@ -141,9 +143,14 @@ def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 
 def _line(row: Row, *, folder: Path) -> dict[str, Any]:
+    values = row_values(row, audio=_relative(row.file, to=folder))
+    voice = row.extra.get("voice")
+    return values | ({"voice": _relative(Path(voice), to=folder)} if isinstance(voice, str) else {})
+
+
+def _relative(path: Path, *, to: Path) -> str:
     # Resolve links in the folder as the reader's ".." will, but not the recording itself if it is a link.
-    audio = row.file.parent.resolve() / row.file.name
-    return row_values(row, audio=Path(os.path.relpath(audio, folder)).as_posix())
+    return Path(os.path.relpath(path.parent.resolve() / path.name, to)).as_posix()
 
 
 def row_values(row: Row, *, audio: str) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
     Args:
         line: the text of the line.
         where: file and line number, for the error message.
-        folder: the manifest's folder, to which `audio` is relative.
+        folder: the manifest's folder, to which `audio` and `voice` are relative.
 
     Raises:
         ManifestError: the line is no JSON object, or a field is missing or of the wrong kind.
@@ -172,6 +179,8 @@ def parse_row(line: str, *, where: str, folder: Path) -> Row:
         raise ManifestError(f"{where}: not JSON ({exc.msg}); expected one object a line") from exc
     if not isinstance(values, dict) or not isinstance(values.get("audio"), str):
         raise ManifestError(f"{where}: no 'audio'; expected a path relative to the manifest")
+    if isinstance(values.get("voice"), str):
+        values["voice"] = str(folder / values["voice"])
     return make_row(values, audio=folder / values["audio"], where=where)
 
 

@@ -1,6 +1,9 @@
 """Transcribes what is sung: pitch, onsets and lyrics of a voice in a recording.
 
     python -m train.lyrics make --out DIR --tracks N --seed S
+    python -m train.lyrics adapt dali|jamendo|librispeech FOLDER --out manifest.jsonl
+    python -m train.lyrics separate manifest.jsonl --out DIR
+    python -m train.lyrics select manifest.jsonl --model RUN --out selected.jsonl
     python -m train.lyrics train --data DIR/manifest.jsonl --out RUN
     python -m train.lyrics evaluate RUN ... --data DIR/manifest.jsonl
 
@@ -8,5 +11,6 @@ After Deng, Nakamura and Yoshii, "End-to-end lyrics transcription informed by pi
 which docstrings here call the paper. `config.py` holds its settings. `features.py`, `networks.py` and `losses.py` are
 its model. `decoding.py` and `language_model.py` turn probabilities into notes and words. `measures.py` and
 `evaluate.py` are its tables. `songs.py` and `windows.py` read a manifest of songs whose words and notes are known, and
-`sing/` makes one. Nothing outside this folder imports it.
+`sing/` makes one; `adapters/` makes one of a public set. `separation.py` adds
+separated voices, and `selection.py` leaves songs with wrong notes out. Nothing outside this folder imports it.
 """

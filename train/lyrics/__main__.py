@@ -1,10 +1,11 @@
-"""python -m train.lyrics make | train | evaluate: make songs whose words and notes are known, train a transcriber, and
-print the paper's tables beside its figures.
+"""python -m train.lyrics make | adapt | separate | select | train | evaluate: make songs whose words and notes are
+known or read a public set, train a transcriber, and print the paper's tables beside its figures.
 """
 
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from train.config import ConfigError
 from train.corpus.command import add_options, find_sound_fonts, make_tracks
 from train.corpus.errors import CorpusError
 from train.data.audio import AudioDecodeError
-from train.data.manifest import SPLITS, ManifestError
+from train.data.manifest import SPLITS, ManifestError, Row, read_manifest, write_manifest
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
+from train.lyrics.adapters import ADAPTERS, AdapterError, adapt_songs
 from train.lyrics.alphabet import plain_text
 from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.config import LyricsConfig
@@ -29,13 +31,16 @@ from train.lyrics.evaluate import evaluate
 from train.lyrics.language_model import CharacterModel
 from train.lyrics.loop import train_lyrics
 from train.lyrics.paper import show_lyrics, show_notes
+from train.lyrics.selection import SHIFTS, THRESHOLD, select_songs
+from train.lyrics.separation import PUBLISHED, SeparationError, load_separator, separate_songs
 from train.lyrics.sing.songs import SongMaker, SongsConfig
 from train.lyrics.songs import read_songs
 from train.run_folder import check_run_folder
 
 SONG_S = 15.0  # with the lead before the first word, one window of the paper's
 USER_ERRORS = (
-    *(AudioDecodeError, CheckpointError, ConfigError, CorpusError, EvaluationError, ManifestError, TrainingError),
+    *(AdapterError, AudioDecodeError, CheckpointError, ConfigError, CorpusError, EvaluationError, ManifestError),
+    *(SeparationError, TrainingError, OSError),
 )
 
 
@@ -68,6 +73,47 @@ def _parser() -> argparse.ArgumentParser:
         help="UTF-8 texts whose phrases are sung, 80/10/10 by split; without it, common English words",
     )
     make.set_defaults(run=_make)
+
+    adapt = commands.add_parser("adapt", help="a public set of songs or speech in its own layout -> a manifest")
+    adapt.add_argument("name", choices=ADAPTERS, metavar="NAME", help=", ".join(ADAPTERS))
+    adapt.add_argument("root", type=Path, help="folder of the set's annotations")
+    adapt.add_argument("--out", required=True, type=Path, help="manifest to write")
+    adapt.add_argument(
+        "--audio", type=Path, help="folder of the recordings (default: the set's own below ROOT, or ROOT)"
+    )
+    adapt.add_argument("--language", default="english", help="keep this language, or all (default: english)")
+    adapt.add_argument("--seed", type=int, default=0, help="of splits that the set does not define")
+    adapt.set_defaults(run=_adapt)
+
+    separate = commands.add_parser(
+        "separate",
+        help="write the voices of songs, by Open-Unmix",
+        description="Writes OUT/manifest.jsonl, whose songs have a voice. A stopped run goes on where it was.",
+    )
+    separate.add_argument("manifest", type=Path, help="manifest.jsonl of songs")
+    separate.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="gets manifest.jsonl and voices/")
+    separate.add_argument(
+        "--weights",
+        default="umxhq",
+        help=f"{' or '.join(PUBLISHED)}, downloaded once, or a folder of weights (default: umxhq, the paper's)",
+    )
+    separate.set_defaults(run=_separate)
+
+    select = commands.add_parser(
+        "select", help="keep the songs whose notes fit their recording, moved by semitones where that fits better"
+    )
+    select.add_argument("manifest", type=Path, help="manifest.jsonl of songs with notes, such as DALI's")
+    select.add_argument("--model", required=True, type=Path, metavar="RUN", help="run of the method pitch")
+    select.add_argument("--out", required=True, type=Path, help="manifest to write")
+    select.add_argument(
+        "--threshold",
+        type=float,
+        default=THRESHOLD,
+        help="largest share of wrong frames, 0 to 1 (default 0.5, the paper's)",
+    )
+    select.add_argument("--workers", type=int, default=0, help="processes that decode audio (default 0)")
+    select.add_argument("--json", action="store_true", help="print shift and error of each song as JSON")
+    select.set_defaults(run=_select)
 
     train = commands.add_parser("train", help="train a transcriber, with the paper's settings unless --set says so")
     train.add_argument("--data", required=True, type=Path, help="manifest.jsonl of songs with words and notes")
@@ -119,6 +165,81 @@ def _make(args: argparse.Namespace) -> None:
     make_tracks(config, workers=args.workers, maker=SongMaker)
 
 
+def _adapt(args: argparse.Namespace) -> None:
+    adapted = adapt_songs(args.name, args.root, audio=args.audio, language=args.language, seed=args.seed)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(args.out, adapted.rows)
+    print(_counted(adapted.rows, out=args.out))
+    print(f"splits: {ADAPTERS[args.name].splits}")
+    languages = ", ".join(f"{count} {name or 'unknown'}" for name, count in adapted.other_languages.most_common())
+    print(
+        f"left out: {adapted.other_languages.total()} in other languages{f' ({languages})' if languages else ''}, "
+        f"{len(adapted.without_audio)} without a recording, {len(adapted.without_words)} without words"
+    )
+    for song in adapted.unreadable:
+        print(f"left out: {song.reason}", file=sys.stderr)
+
+
+def _separate(args: argparse.Namespace) -> None:
+    rows, out = read_manifest(args.manifest), args.out / "manifest.jsonl"
+    _prepare_out(out, manifest=args.manifest)
+    separator = load_separator(args.weights, device=_device())
+    separated = separate_songs(
+        rows, manifest=args.manifest, out=args.out, separator=separator, console=Console(stderr=True)
+    )
+    for reason in separated.left_out.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    if not separated.rows:
+        raise ManifestError(f"no recording of {args.manifest} can be decoded, so {out} was not written")
+    write_manifest(out, separated.rows)
+    speech = f", {separated.speech} of them speech, which is all voice" if separated.speech else ""
+    print(f"{_counted(separated.rows, out=out)}{speech}; {len(separated.left_out)} left out")
+
+
+def _select(args: argparse.Namespace) -> None:
+    rows = read_manifest(args.manifest)
+    _prepare_out(args.out, manifest=args.manifest)
+    selected = select_songs(
+        load_lyrics_checkpoint(args.model).build_model().to(_device()),
+        rows,
+        manifest=args.manifest,
+        threshold=args.threshold,
+        workers=args.workers,
+        console=Console(stderr=True),
+    )
+    write_manifest(args.out, selected.rows)
+    for reason in selected.undecodable.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    kept = {row.track_id for row in selected.rows}
+    if args.json:
+        fits = {name: {**vars(fit), "kept": name in kept} for name, fit in selected.fits.items()}
+        print(json.dumps({"songs": fits, "without_notes": selected.without_notes, "undecodable": selected.undecodable}))
+        return
+    print(_counted(selected.rows, out=args.out))
+    moved = Counter(selected.fits[name].shift for name in kept)
+    print(f"semitones: {', '.join(f'{moved[shift]} by {shift:+d}' for shift in sorted(SHIFTS) if moved[shift])}")
+    print(
+        f"left out: {len(selected.fits) - len(kept)} with more than {args.threshold:.0%} wrong frames, "
+        f"{len(selected.without_notes)} without notes, {len(selected.undecodable)} that cannot be decoded"
+    )
+
+
+def _counted(rows: Sequence[Row], *, out: Path) -> str:
+    counts = Counter(row.split for row in rows)
+    return f"{len(rows)} tracks in {out}: {', '.join(f'{counts[split]} {split}' for split in SPLITS)}"
+
+
+def _prepare_out(out: Path, *, manifest: Path) -> None:
+    """Make the folder of `out`; raises ManifestError if `out` is the input."""
+    if out.exists() and out.samefile(manifest):
+        raise ManifestError(f"{out} is the input itself; choose another --out, so that nothing is lost")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _train(args: argparse.Namespace) -> None:
     check_run_folder(args.out)
     train_lyrics(LyricsConfig.with_overrides(args.set), manifest=args.data, run=args.out, resume=args.resume)
@@ -129,7 +250,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     decode = best_path
     if not args.greedy:
         decode = partial(beam_search, language_model=CharacterModel(_texts(args.texts, data=args.data)))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     results: dict[str, dict[str, Any]] = {}
     for run in args.runs:
         model = load_lyrics_checkpoint(run).build_model().to(device)
@@ -147,6 +268,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _texts(books: Sequence[Path] | None, *, data: Path) -> list[str]:
     """What the language model learns from: lines of books, or of the training songs."""
     if books is None:
+        if not any(row.split == "train" for row in read_manifest(data)):
+            raise EvaluationError(
+                f"{data} has no songs of the split train for the language model; give --texts BOOK.txt, or --greedy"
+            )
         return [song.text for song in read_songs(data, split="train")]
     lines = []
     for book in books:

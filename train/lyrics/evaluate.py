@@ -44,13 +44,20 @@ def evaluate(
         frames. "intervals" has the 95 % interval of each: [low, high].
 
     Raises:
-        EvaluationError: no song has a word, or a package of the measures is not installed.
+        EvaluationError: no song has a word, the method is "oracle" and a song has no notes, or a package of the
+            measures is not installed.
         AudioDecodeError: a recording cannot be decoded.
     """
     windows = window_songs(songs, frontend=model.config.frontend)
     if not windows:
         raise EvaluationError(
             f"none of the {len(songs)} songs has a word that fits into a window; add songs with words"
+        )
+    unknown = [song.track_id for song in songs if song.notes is None and not song.is_speech]
+    if model.config.method == "oracle" and unknown:
+        raise EvaluationError(
+            f"{len(unknown)} of {len(songs)} songs have no notes (the first is {unknown[0]!r}), and an oracle is told "
+            "them; evaluate another method"
         )
     by_song: dict[str, list[Transcript]] = {}
     for transcript in transcribe(model, windows, decode=decode, batch_size=BATCH_SIZE, workers=workers):

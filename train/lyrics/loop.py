@@ -87,9 +87,7 @@ def train_lyrics(
     frontend, optim, method = config.model.frontend, config.optim, config.model.method
     train_songs, val_songs = (read_songs(manifest, split=split) for split in ("train", "val"))
     if method in ("oracle", "pitch") and any(song.notes is None for song in (*train_songs, *val_songs)):
-        raise TrainingError(
-            f"{manifest} has rows without notes, but model.method is {method!r}; leave speech out of it"
-        )
+        raise TrainingError(f"{manifest} has rows without notes, but model.method is {method!r}; leave these rows out")
     train_windows, val_windows = (window_songs(songs, frontend=frontend) for songs in (train_songs, val_songs))
     if not train_windows or not val_windows:
         raise TrainingError(

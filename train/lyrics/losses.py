@@ -19,7 +19,8 @@ class Truth:
     Attributes:
         pitch: int64 [batch, frames], 0 to 127, or 128 where nobody sings.
         onset: float32 [batch, frames], 1 in a frame in which a note begins.
-        sung: bool [batch]; False for speech, which has no notes.
+        sung: bool [batch]; False for speech, which has no melody.
+        noted: bool [batch]; False where the notes are not known, as of speech: pitch and onset then say nothing.
         characters: int64 [sum of lengths], classes 1 to 33 of all texts, one after another.
         lengths: int64 [batch], characters of each text.
     """
@@ -27,6 +28,7 @@ class Truth:
     pitch: Tensor
     onset: Tensor
     sung: Tensor
+    noted: Tensor
     characters: Tensor
     lengths: Tensor
 
@@ -49,18 +51,18 @@ def joint_loss(estimates: Estimates, truth: Truth, *, config: LyricsLossConfig) 
         config: the weights.
 
     Returns:
-        Scalars "loss", and "pitch", "onset" (means over the frames of sung windows) and "lyrics" (mean over windows of
-        CTC's loss per character), where there is one.
+        Scalars "loss", and "pitch", "onset" (means over the frames of windows with notes) and "lyrics" (mean over
+        windows of CTC's loss per character), where there is one.
     """
     parts: dict[str, Tensor] = {}
     if estimates.pitch is not None and estimates.onset is not None:
-        # A mean over no frames is not a number, so a batch of speech has a sum of 0 instead.
-        frames = truth.sung.sum().clamp_min(1) * truth.pitch.shape[1]
+        # A mean over no frames is not a number, so a batch without notes has a sum of 0 instead.
+        frames = truth.noted.sum().clamp_min(1) * truth.pitch.shape[1]
         pitch = F.cross_entropy(estimates.pitch, truth.pitch, reduction="none")
         weight = torch.where(truth.onset > 0, config.onset_frame, 1.0)
         onset = F.binary_cross_entropy_with_logits(estimates.onset[:, 0], truth.onset, weight, reduction="none")
-        parts["pitch"] = pitch[truth.sung].sum() / frames
-        parts["onset"] = onset[truth.sung].sum() / frames
+        parts["pitch"] = pitch[truth.noted].sum() / frames
+        parts["onset"] = onset[truth.noted].sum() / frames
     if estimates.characters is not None:
         log_probabilities = estimates.characters.log_softmax(dim=1).permute(2, 0, 1)
         steps, batch, _ = log_probabilities.shape

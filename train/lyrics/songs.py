@@ -4,7 +4,8 @@
      "words": [[0.52, 0.9, "love"], ...], "notes": [[0.52, 0.9, 64], ...]}
 
 Times are seconds from the start of the recording. "voice" is the separated voice; without it the mixture stands for it.
-"notes" are MIDI keys; speech has none, and its "words" may be a text without times.
+"notes" are MIDI keys; without them the melody is not known. A row without notes whose "words" are a text without times
+is speech, which has no melody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ class Song:
         audio: the mixture.
         voice: the separated voice, or None.
         words: by time, as `plain_text` leaves them; those without a letter are left out.
-        notes: by time; None for speech.
+        notes: by time; None where they are not known, and for speech.
     """
 
     track_id: str
@@ -39,6 +40,16 @@ class Song:
         """All words, one space between them."""
         return " ".join(word.text for word in self.words)
 
+    @property
+    def is_untimed(self) -> bool:
+        """Tell whether the words are a text without times."""
+        return len(self.words) == 1 and not self.words[0].end_s
+
+    @property
+    def is_speech(self) -> bool:
+        """Tell whether it is spoken: the transcriber is then told no melody."""
+        return self.notes is None and self.is_untimed
+
 
 def read_songs(manifest: Path, *, split: str) -> list[Song]:
     """Read the songs of one split, in file order.
@@ -46,10 +57,15 @@ def read_songs(manifest: Path, *, split: str) -> list[Song]:
     Raises:
         ManifestError: the manifest cannot be read or has no such row, or a row's words or notes are not as above.
     """
-    return [_song(row, manifest=manifest) for row in read_manifest(manifest, split=split)]
+    return [parse_song(row, manifest=manifest) for row in read_manifest(manifest, split=split)]
 
 
-def _song(row: Row, *, manifest: Path) -> Song:
+def parse_song(row: Row, *, manifest: Path) -> Song:
+    """Make a song of a row of `manifest`, which is named in errors.
+
+    Raises:
+        ManifestError: the row's words or notes are not as above.
+    """
     where = f"{manifest}, track {row.track_id!r}"
     voice = row.extra.get("voice")
     if voice is not None and not isinstance(voice, str):
@@ -63,7 +79,7 @@ def _song(row: Row, *, manifest: Path) -> Song:
     return Song(
         row.track_id,
         row.file,
-        manifest.parent / voice if voice else None,
+        Path(voice) if voice else None,
         tuple(_words(row.extra, where=where)),
         notes,
     )

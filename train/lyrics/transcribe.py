@@ -27,7 +27,7 @@ class Transcript:
         text: the words; None for a model without a transcriber.
         pitch: the most probable class in each frame, int64 [frames]; None for a model without notes.
         notes: the notes; None likewise.
-        true_pitch: int64 [frames]; None for speech.
+        true_pitch: int64 [frames]; None where the notes are not known.
         true_notes: the notes that begin in the window; None likewise.
     """
 
@@ -87,7 +87,7 @@ def transcribe(
                 pitch = _numbers(estimates.pitch[place].argmax(dim=0))
                 onsets = pick_onsets(_values(estimates.onset[place, 0].sigmoid()), frame_s=frame_s)
                 notes = _later(find_notes(pitch, onsets, frame_s=frame_s), window.start_s)
-            if truth.sung[place]:
+            if truth.noted[place]:
                 true_pitch = _numbers(truth.pitch[place])
                 end_s = window.start_s + window.sound_s
                 true_notes = [n for n in window.song.notes or () if window.start_s <= n.start_s < end_s]

@@ -41,15 +41,15 @@ def cut_windows(song: Song, *, window_s: float) -> list[Window]:
     """Cut a song at gaps between words, so that no window has half a word.
 
     Each window begins `LEAD_S` before its first word, or where the word before ends, and has as many words as fit. The
-    next window's first word is silenced in it. A word that is longer than a window is left out. Speech without times is
+    next window's first word is silenced in it. A word that is longer than a window is left out. A text without times is
     one window.
     """
-    if len(song.words) == 1 and not song.words[0].end_s:
+    if song.is_untimed:
         return [Window(song, 0.0, window_s, song.text)]
     windows = []
     before_s, rest = 0.0, list(song.words)
     while rest:
-        start_s = max(before_s, rest[0].start_s - LEAD_S, 0.0)
+        start_s = max(before_s, rest[0].start_s - LEAD_S)
         fitting = 0
         while fitting < len(rest) and rest[fitting].end_s <= start_s + window_s:
             fitting += 1
@@ -64,16 +64,15 @@ def cut_windows(song: Song, *, window_s: float) -> list[Window]:
 
 
 def window_songs(songs: Sequence[Song], *, frontend: FrontendConfig) -> list[Window]:
-    """The windows of all songs. Speech without times is left out where it is longer than a window.
+    """The windows of all songs. A text without times is left out where its recording is longer than a window.
 
     Raises:
-        AudioDecodeError: the recording of such speech cannot be decoded.
+        AudioDecodeError: the recording of such a text cannot be decoded.
     """
     windows = []
     for song in songs:
         cut = cut_windows(song, window_s=frontend.window_s)
-        untimed = len(cut) == 1 and not song.words[0].end_s
-        if untimed and length(song.audio, sample_rate_hz=frontend.sample_rate_hz) > frontend.window_samples:
+        if song.is_untimed and length(song.audio, sample_rate_hz=frontend.sample_rate_hz) > frontend.window_samples:
             continue
         windows += cut
     return windows
@@ -106,12 +105,13 @@ def melody_frames(
 
 
 class Item(NamedTuple):
-    """A window as arrays: waveforms float32 [2, samples], pitch int64 [frames], onset float32 [frames]."""
+    """A window as arrays: waveforms float32 [2, samples], pitch int64 [frames], onset float32 [frames]; see `Truth`."""
 
     waveforms: NDArray[np.float32]
     pitch: NDArray[np.int64]
     onset: NDArray[np.float32]
     sung: bool
+    noted: bool
     characters: list[int]
 
 
@@ -143,7 +143,7 @@ class WindowSet(Dataset[Item]):
         notes = [note for note in song.notes or () if note.start_s < end_s]
         notes = [note._replace(end_s=min(note.end_s, end_s)) for note in notes]
         pitch, onset = melody_frames(notes, start_s=window.start_s, frames=frontend.frames, frame_s=frame_s)
-        return Item(waveforms, pitch, onset, song.notes is not None, encode(window.text))
+        return Item(waveforms, pitch, onset, not song.is_speech, song.notes is not None, encode(window.text))
 
 
 def collate(items: Sequence[Item]) -> tuple[Tensor, Truth]:
@@ -153,6 +153,7 @@ def collate(items: Sequence[Item]) -> tuple[Tensor, Truth]:
         torch.from_numpy(np.stack([item.pitch for item in items])),
         torch.from_numpy(np.stack([item.onset for item in items])),
         torch.tensor([item.sung for item in items]),
+        torch.tensor([item.noted for item in items]),
         torch.tensor([number for item in items for number in item.characters], dtype=torch.long),
         torch.tensor([len(item.characters) for item in items], dtype=torch.long),
     )

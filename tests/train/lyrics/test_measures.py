@@ -32,6 +32,7 @@ def test_character_error_rate_by_hand():
     pytest.importorskip("jiwer")
     # b for c, a space and "no" inserted: 1 + 3 of 3 + 2 characters.
     assert character_error_rate(["cat", "hi"], ["bat", "hi no"]) == pytest.approx(4 / 5)
+    assert character_error_rate(["cat", ""], ["cat", "no"]) == pytest.approx(2 / 3)
 
 
 def test_error_rates_of_nothing_are_refused():
@@ -45,7 +46,7 @@ def test_error_rates_of_nothing_are_refused():
 def test_onsets_by_hand():
     """Of four estimates two are within 50 ms of a reference of their own; the last finds its reference taken."""
     pytest.importorskip("mir_eval")
-    found = [Note(1.04, 1.3, 70), Note(2.2, 2.4, 62), Note(3.0, 3.2, 64), Note(3.01, 3.3, 64)]
+    found = [Note(1.04, 1.3, 70), Note(2.07, 2.4, 62), Note(3.0, 3.2, 64), Note(3.01, 3.3, 64)]
     scores = score_onsets(SUNG, found)
     assert scores == pytest.approx((2 / 4, 2 / 3, 2 * (1 / 2) * (2 / 3) / (1 / 2 + 2 / 3)))
 
@@ -57,6 +58,7 @@ def test_notes_by_hand():
     scores = score_notes(SUNG, found)
     assert scores == pytest.approx((1 / 4, 1 / 3, 2 * (1 / 4) * (1 / 3) / (1 / 4 + 1 / 3)))
     assert score_notes(SUNG, [note._replace(key=note.key + 12) for note in SUNG]) == (0, 0, 0)
+    assert score_notes(SUNG, [note._replace(key=note.key + 1) for note in SUNG]) == (0, 0, 0)
     assert score_notes(SUNG, SUNG) == (1, 1, 1)
 
 

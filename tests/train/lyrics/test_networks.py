@@ -38,7 +38,8 @@ def truth_of(*texts: str, sung: tuple[bool, ...] | None = None) -> Truth:
     onset[:, [5, 20]] = 1
     characters = torch.tensor([number for text in texts for number in encode(text)], dtype=torch.long)
     lengths = torch.tensor([len(text) for text in texts])
-    return Truth(pitch, onset, torch.tensor(sung or (True,) * batch), characters, lengths)
+    told = torch.tensor(sung or (True,) * batch)
+    return Truth(pitch, onset, told, told, characters, lengths)
 
 
 def test_the_input_is_the_papers():
@@ -98,6 +99,8 @@ def test_a_residual_block_without_its_convolution_passes_the_normalised_input_on
     variance, mean = torch.var_mean(cells, dim=(2, 3), keepdim=True, correction=0)
     expected = (cells - mean) / (variance + 1e-5).sqrt()
     torch.testing.assert_close(block(cells), expected)
+    torch.nn.init.dirac_(block.convolution.weight)  # and one that changes nothing adds what ReLU lets through
+    torch.testing.assert_close(block(cells), expected + expected.relu())
 
 
 def test_windows_do_not_depend_on_their_neighbours():
@@ -130,6 +133,17 @@ def test_speech_is_told_zeros():
     assert not torch.allclose(estimates.characters[0], silent[0])
 
 
+def test_what_is_heard_is_halved_by_its_highest_cells():
+    """§3.1.2: a max pooling in two dimensions."""
+    model = LyricsModel(small("baseline")).eval()
+    given = []
+    model.transcriber.recurrence.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    model(waveforms(1))
+    cells = model.transcriber.convolutions(model.log_mel(waveforms(1)))
+    highest = cells.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5)).flatten(1, 2).transpose(1, 2)
+    torch.testing.assert_close(given[0][:, :, : -(129 + 1)], highest)
+
+
 def test_every_onset_reaches_the_halved_frames():
     """Max pooling keeps an onset in an odd frame, which taking each second frame would lose."""
     model = LyricsModel(small("oracle")).eval()
@@ -139,6 +153,7 @@ def test_every_onset_reaches_the_halved_frames():
     onset[0, 0, [6, 13]] = 1
     model(waveforms(1), truth=Melody(torch.zeros(1, 129, SMALL.frames), onset))
     assert told[0][0, :, -1].nonzero().flatten().tolist() == [3, 6]
+    assert told[0][0, [3, 6], -1].tolist() == [1, 1]  # a mean with the frame beside it would halve them
 
 
 @pytest.mark.parametrize("method", ["baseline", "oracle", "multi-task", "pitch"])
@@ -157,7 +172,18 @@ def test_the_transcribers_gradient_reaches_the_first_network():
     model = LyricsModel(small("multi-task"))
     truth = truth_of("la", "so")
     joint_loss(model(waveforms(2)), truth, config=LyricsLossConfig())["lyrics"].backward()
-    assert model.pitch_onset.output.weight.grad.abs().sum() > 0
+    for part in model.pitch_onset.output.weight.grad.split([129, 1]):  # by the pitch, and by the onset
+        assert part.abs().sum() > 0
+
+
+def test_the_transcriber_is_told_probabilities():
+    """Eq. 4 and 5."""
+    model = LyricsModel(small("multi-task")).eval()
+    told = []
+    model.transcriber.register_forward_pre_hook(lambda _, inputs: told.append(inputs[1]))
+    estimates = model(waveforms(2))
+    torch.testing.assert_close(told[0].pitch, estimates.pitch.exp() / estimates.pitch.exp().sum(dim=1, keepdim=True))
+    torch.testing.assert_close(told[0].onset, 1 / (1 + (-estimates.onset).exp()))
 
 
 def test_the_loss_of_a_model_that_knows_nothing():
@@ -171,6 +197,9 @@ def test_the_loss_of_a_model_that_knows_nothing():
     # = 15 of 34^4 paths stand for it. CTC's mean is per character.
     assert float(parts["lyrics"]) == pytest.approx((4 * math.log(34) - math.log(15)) / 2, rel=1e-5)
     assert float(parts["loss"]) == pytest.approx(sum(float(parts[name]) for name in ("pitch", "onset", "lyrics")))
+    weights = LyricsLossConfig(pitch=2.0, onset=3.0, lyrics=0.5, onset_frame=20.0)
+    weighed = 2 * float(parts["pitch"]) + 3 * float(parts["onset"]) + 0.5 * float(parts["lyrics"])
+    assert float(joint_loss(estimates, truth_of("la"), config=weights)["loss"]) == pytest.approx(weighed)
 
 
 def test_speech_has_no_loss_of_notes():
@@ -228,6 +257,7 @@ def test_the_alphabet():
         ("'Cause  I'm\n\ncafé-bound", "cause i'm cafe bound"),
         ("99 times, (oh)", "times oh"),
         ("—", ""),
+        ("naïve Renée", "naive renee"),
     ],
 )
 def test_plain_text(text, plain):
@@ -249,8 +279,14 @@ def test_collapse_is_ctcs():
         (["model.pitch.kernels=[5]"], "6 channels and 1 kernels"),
         (["model.transcriber.dropout=1"], "0 to below 1"),
         (["model.frontend.n_mels=81"], "even"),
+        (["model.frontend.window_s=16.016"], "1001 frames of 80 bands; expected even"),
+        (["model.frontend.f_max_hz=9000"], "f_max_hz"),
+        (["model.pitch.hidden=0"], "size below 1"),
         (["optim.patience=0"], "1 or more"),
+        (["optim.learning_rate=0"], "must be above 0"),
+        (["optim.clip_norm=0"], "must be above 0"),
         (["loss.pitch=-1"], "negative"),
+        (["loss.onset_frame=0"], "onset_frame above 0"),
         (["model.pitchh.hidden=3"], "pitchh"),
     ],
 )

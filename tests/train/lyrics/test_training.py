@@ -1,6 +1,7 @@
 """A transcriber is trained on songs of three tones, killed, resumed and measured."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,65 +9,28 @@ import pytest
 import soundfile
 import torch
 
+from tests.train.lyrics.tone_songs import RATE_HZ, SMALL, config, write_songs
+
 pytest.importorskip("jiwer")
 pytest.importorskip("mir_eval")
 
 from train.checkpoint import CheckpointError, load_checkpoint
+from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
 from train.lyrics import loop
 from train.lyrics.__main__ import main
 from train.lyrics.checkpoint import load_lyrics_checkpoint
-from train.lyrics.config import LyricsConfig, LyricsOptimConfig
+from train.lyrics.config import LyricsOptimConfig
 from train.lyrics.decoding import best_path
 from train.lyrics.evaluate import evaluate
+from train.lyrics.language_model import CharacterModel
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
+from train.lyrics.networks import LyricsModel
 from train.lyrics.paper import TABLE_1, TABLE_2
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import transcribe
 from train.lyrics.windows import window_songs
-
-RATE_HZ = 16_000
-WORDS = {"oh": (60, 261.6), "me": (72, 523.3), "hi": (84, 1046.5)}
-SMALL = (
-    *("model.frontend.window_s=2.048", "model.frontend.n_mels=32"),
-    *("model.frontend.n_fft=1024", "model.frontend.hop_samples=512"),
-    *("model.pitch.channels=[8, 2]", "model.pitch.kernels=[3, 1]", "model.pitch.hidden=32"),
-    *("model.transcriber.channels=[4, 4]", "model.transcriber.kernels=[3, 1]", "model.transcriber.hidden=64"),
-    *("model.transcriber.recurrent_layers=1", "model.transcriber.dropout=0.0", "optim.workers=0"),
-    *("optim.learning_rate=0.01", "optim.warmup_steps=5", "optim.batch_size=4"),
-)
-
-
-def write_songs(folder: Path, counts: dict[str, int], *, speech: int = 0) -> Path:
-    """Songs of two seconds with three tones of half a second, each of which is a word; then some speech."""
-    folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
-    lines = []
-    splits = [split for split, count in counts.items() for _ in range(count)] + ["train"] * speech
-    for place, split in enumerate(splits):
-        sound = 0.003 * rng.standard_normal(2 * RATE_HZ)
-        words, notes = [], []
-        for slot, word in enumerate(rng.choice(list(WORDS), 3)):
-            key, hertz = WORDS[word]
-            start_s = 0.2 + 0.6 * slot
-            first = round(start_s * RATE_HZ)
-            time = np.arange(RATE_HZ // 2) / RATE_HZ
-            sound[first : first + len(time)] += 0.3 * np.sin(2 * np.pi * hertz * time) * np.hanning(len(time)) ** 0.2
-            words.append([start_s, start_s + 0.5, str(word)])
-            notes.append([start_s, start_s + 0.5, key])
-        name = f"{place}.wav"
-        soundfile.write(folder / name, sound, RATE_HZ)
-        row = {"audio": name, "track_id": str(place), "split": split, "words": words, "notes": notes}
-        if place >= sum(counts.values()):
-            row = {**row, "words": " ".join(word for *_, word in words), "notes": None}
-        lines.append(json.dumps(row))
-    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "manifest.jsonl"
-
-
-def config(*overrides: str) -> LyricsConfig:
-    return LyricsConfig.with_overrides([*SMALL, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +107,22 @@ def test_framewise_error_counts_every_frame(run: Path, songs: Path):
     heard = list(transcribe(model, windows, decode=best_path, batch_size=3, workers=0))
     expected = framewise_error(np.concatenate([t.true_pitch for t in heard]), np.concatenate([t.pitch for t in heard]))
     assert evaluate(model, test, decode=best_path)["framewise error"] == pytest.approx(expected)
+
+
+def test_songs_without_notes_are_heard_as_songs(run: Path, songs: Path, tmp_path: Path):
+    """Sets such as Jamendo's have no notes: the transcriber is told what the first network believes, as for others."""
+    rows = [json.loads(line) for line in songs.read_text().splitlines()]
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text(
+        "".join(json.dumps({**r, "audio": str(songs.parent / r["audio"]), "notes": None}) + "\n" for r in rows)
+    )
+    model = load_lyrics_checkpoint(run).build_model()
+    known, unknown = (evaluate(model, read_songs(path, split="test"), decode=best_path) for path in (songs, bare))
+    assert unknown["texts"] == known["texts"]
+    assert "COn f" not in unknown
+    oracle = LyricsModel(config("model.method=oracle").model)
+    with pytest.raises(EvaluationError, match="6 of 6 songs have no notes"):
+        evaluate(oracle, read_songs(bare, split="test"), decode=best_path)
 
 
 @pytest.mark.parametrize("method", ["baseline", "oracle", "pitch"])
@@ -223,7 +203,9 @@ def test_speech_that_is_longer_than_a_window_is_left_out(tmp_path: Path):
     assert [window.song.track_id for window in windows] == [songs[1].track_id]
 
 
-def test_evaluate_prints_the_papers_rows(run: Path, songs: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+def test_evaluate_prints_the_papers_rows(
+    run: Path, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("COLUMNS", "250")
     assert main(["evaluate", str(run), "--data", str(songs)]) == 0
     printed = capsys.readouterr().out
@@ -231,16 +213,31 @@ def test_evaluate_prints_the_papers_rows(run: Path, songs: Path, capsys: pytest.
         assert all(figure in printed for figure in figures)
     for row in ("baseline", "oracle", "multi-task", "VOCANO"):
         assert row in printed
-    assert main(["evaluate", str(run), str(run), "--data", str(songs), "--greedy", "--json"]) == 0
+    others = [tmp_path / "other" / run.name, tmp_path / "third"]
+    for other in others:
+        shutil.copytree(run, other)
+    runs = [str(path) for path in (run, *others)]
+    assert main(["evaluate", *runs, "--data", str(songs), "--greedy", "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
+    assert list(results) == [*runs[:2], "third"]  # two folders have one name, so these are told apart by their paths
     assert all(result["method"] == "multi-task" for result in results.values())
 
 
-def test_the_language_model_comes_from_books(run: Path, songs: Path, tmp_path: Path, capsys):
+def test_the_language_model_comes_from_books_or_songs(run: Path, songs: Path, tmp_path: Path, capsys, monkeypatch):
+    learnt = []
+    monkeypatch.setattr(
+        "train.lyrics.__main__.CharacterModel", lambda texts: learnt.append(texts) or CharacterModel(texts)
+    )
     assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "no.txt")]) == 2
     assert "cannot read the text" in capsys.readouterr().err
     (tmp_path / "book.txt").write_text("Oh, me!\nHi, oh hi.\n", encoding="utf-8")
     assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "book.txt"), "--json"]) == 0
+    assert main(["evaluate", str(run), "--data", str(songs), "--json"]) == 0
+    assert learnt == [["oh me", "hi oh hi"], [song.text for song in read_songs(songs, split="train")]]
+    bare = tmp_path / "test.jsonl"
+    bare.write_text("".join(line + "\n" for line in songs.read_text().splitlines() if '"test"' in line))
+    assert main(["evaluate", str(run), "--data", str(bare)]) == 2
+    assert "no songs of the split train for the language model; give --texts" in capsys.readouterr().err
 
 
 def test_other_checkpoints_are_told_apart(run: Path, songs: Path, tmp_path: Path, capsys):

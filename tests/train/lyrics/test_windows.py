@@ -32,13 +32,16 @@ def write_manifest(folder: Path, **values: object) -> Path:
 
 def test_a_song_is_read(tmp_path: Path):
     manifest = write_manifest(
-        tmp_path, voice="v.flac", words=[[2, 3, "Don\u2019t!"], [0.5, 1, "Oh"], [1, 2, "-"]], notes=[[0.5, 1, 64]]
+        tmp_path,
+        voice="v.flac",
+        words=[[2, 3, "Don\u2019t!"], [0.5, 1, "Oh"], [1, 2, "-"]],
+        notes=[[2, 3, 65], [0.5, 1, 64]],
     )
     (read,) = read_songs(manifest, split="train")
     assert read.audio == tmp_path / "a.flac"
     assert read.voice == tmp_path / "v.flac"
     assert read.text == "oh don't"
-    assert read.notes == (Note(0.5, 1, 64),)
+    assert read.notes == (Note(0.5, 1, 64), Note(2, 3, 65))
 
 
 def test_speech_is_a_text_without_times_and_notes(tmp_path: Path):
@@ -85,8 +88,16 @@ def test_windows_have_all_words_once():
 
 
 def test_a_word_longer_than_a_window_is_left_out():
-    windows = cut_windows(song((0, 1, "a"), (2, 9, "ooooh"), (10, 11, "b")), window_s=4.0)
+    """Nor is its end in the window of the next word."""
+    windows = cut_windows(song((0, 1, "a"), (2, 9, "ooooh"), (9.1, 11, "b")), window_s=4.0)
     assert [window.text for window in windows] == ["a", "b"]
+    assert windows[1].start_s == 9
+
+
+def test_a_word_may_end_after_the_next_one():
+    windows = cut_windows(song((0.5, 1.8, "ooh"), (0.9, 1.2, "hey"), (1.9, 2.9, "you")), window_s=1.6)
+    assert [window.text for window in windows] == ["ooh hey", "you"]
+    assert windows[1].start_s == 1.8
 
 
 def test_melody_frames_by_hand():
@@ -139,13 +150,30 @@ def test_what_a_window_holds(tmp_path: Path):
     assert truth.onset[0].nonzero().flatten().tolist() == [int(0.25 / 0.016), int(1.45 / 0.016)]
 
 
+@pytest.mark.parametrize(
+    ("values", "sung", "noted"),
+    [
+        ({"words": [[0.1, 0.5, "oh"]], "notes": [[0.1, 0.5, 60]]}, True, True),
+        ({"words": [[0.1, 0.5, "oh"]]}, True, False),
+        ({"words": "oh", "notes": []}, True, True),
+        ({"words": "oh"}, False, False),
+    ],
+)
+def test_a_song_whose_notes_are_not_known_is_no_speech(tmp_path: Path, values: dict, sung: bool, noted: bool):
+    soundfile.write(tmp_path / "a.flac", np.full(RATE_HZ, 0.5), RATE_HZ)
+    (read,) = read_songs(write_manifest(tmp_path, **values), split="train")
+    _, truth = collate([WindowSet(cut_windows(read, window_s=1.6), frontend=FRONTEND)[0]])
+    assert (truth.sung.tolist(), truth.noted.tolist()) == ([sung], [noted])
+
+
 def test_nothing_is_sung_where_a_window_is_silenced(tmp_path: Path):
     """Windows of 1.6 s: the second word begins inside of the first window, and its note must not be in it."""
     soundfile.write(tmp_path / "m.wav", np.full(3 * RATE_HZ, 0.5, np.float32), RATE_HZ)
-    words, notes = (Word(0.5, 1.0, "oh"), Word(1.5, 2.4, "my")), (Note(0.5, 1.0, 60), Note(1.5, 2.4, 62))
+    words, notes = (Word(0.5, 1.0, "oh"), Word(1.5, 2.4, "my")), (Note(0.5, 1.5, 60), Note(1.5, 2.4, 62))
     first = cut_windows(Song("s", tmp_path / "m.wav", None, words, notes), window_s=1.6)[0]
     assert first.sound_s == pytest.approx(1.0)
     item = WindowSet([first], frontend=FRONTEND)[0]
     assert item.waveforms[0].nonzero()[0].max() == RATE_HZ - 1
     assert item.onset.sum() == 1
     assert set(item.pitch.tolist()) == {60, NO_PITCH}
+    assert np.flatnonzero(item.pitch == 60).max() == 61  # of 62 frames and a half: it would sound on, but is silenced
