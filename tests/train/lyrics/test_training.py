@@ -11,13 +11,13 @@ import torch
 pytest.importorskip("jiwer")
 pytest.importorskip("mir_eval")
 
+from singing.decoding import best_path
 from train.checkpoint import CheckpointError, load_checkpoint
 from train.loop import TrainingError
 from train.lyrics import loop
 from train.lyrics.__main__ import main
 from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.config import LyricsConfig, LyricsOptimConfig
-from train.lyrics.decoding import best_path
 from train.lyrics.evaluate import evaluate
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
