@@ -115,6 +115,7 @@ class MusicSearch:
         self._source = encoder if isinstance(encoder, str | Path) else None
         self._device = device
         self._listeners: dict[tuple[Any, ...], Listener] = {}  # of transcribe, by its arguments
+        self._opening_listener = threading.Lock()  # a hub may send a model for minutes, while others search
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
         if not hasattr(encoder, "spec"):
@@ -794,7 +795,7 @@ class MusicSearch:
             if not self._owns_encoder and "://" not in (source := self._encoder.device):
                 raise QueryError("the encoder is one of your own: name the transcriber's folder in model, or give asr")
         key = (source, tuple(texts), asr)
-        with self._lock:
+        with self._opening_listener:
             if key not in self._listeners:
                 self._listeners[key] = open_listener(source, device=self._device, texts=texts, asr=asr)
             listener = self._listeners[key]
@@ -847,9 +848,10 @@ class MusicSearch:
         self._workers.close()
         if self._owns_encoder:
             self._encoder.close()
-        with self._lock:
+        with self._opening_listener:
             while self._listeners:
                 self._listeners.popitem()[1].close()
+        with self._lock:
             self._catalogue.close()
 
     def __enter__(self) -> Self:

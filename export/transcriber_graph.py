@@ -1,8 +1,9 @@
 """The transcriber's graph: float16 for its convolutions, float32 for all else.
 
-The convolutions are most of the work and hold a fortieth of the weights. Float32 stay the log-mel front end, instance
-norm (a sum over 80,000 cells, whose variance may be tiny), layer norm, the LSTMs (500 steps add their rounding up, and
-ONNX Runtime's CPU provider has none in float16), the output layers, and what becomes a probability.
+With the paper's sizes the convolutions are three quarters of the products and hold a sixtieth of the weights. These
+stay float32: the log-mel front end, instance norm (a sum over 80,000 cells, whose variance may be tiny), layer norm,
+the LSTMs (500 steps add their rounding up, and ONNX Runtime's CPU provider has none in float16), the output layers, and
+what becomes a probability.
 
 The graph has what its method has. A baseline knows no notes, a network of pitch and onset no words.
 """

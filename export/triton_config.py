@@ -20,7 +20,7 @@ AUDIO_LIMITS = {
     "max_audio_bytes": 64 * 2**20,  # the default limit of Triton's HTTP endpoint
     "max_audio_s": 3600,
 }
-# Of the transcriber. A window of 16 s of two sounds is 2 MB, and each of its convolutions holds 20 MB.
+# Of the transcriber. A window of 16 s of two sounds is 2 MB, and its widest layer gives 20 MB.
 TRANSCRIBER_BATCH, USUAL_TRANSCRIBER_BATCH = 16, 4  # at most, and what the client sends at a time
 
 
@@ -221,7 +221,7 @@ name: "lyrics_transcriber"
 backend: "onnxruntime"
 
 $version
-# $max_batch windows of 16 s at 16 kHz are 33 MB of samples, and on a GPU some 5 GB of values between layers.
+# $max_batch windows of 16 s at 16 kHz are 33 MB of samples, and the widest layer gives 330 MB.
 max_batch_size: $max_batch
 # Two sounds, from -1 to 1: the mixture and the separated voice. Who has no separation gives the mixture twice.
 input [ { name: "waveforms" data_type: TYPE_FP32 dims: [ 2, $window_samples ] } ]
@@ -237,7 +237,7 @@ dynamic_batching {
   default_queue_policy {
     # More than 32 waiting requests are refused at once: they would hold 1 GB if each were full.
     max_queue_size: 32
-    # A window is ten times the work of an embedding, so one that has waited a minute is refused, not 30 s.
+    # Twice the time of audio_encoder, because a window is much more work. A caller may ask for less.
     default_timeout_microseconds: 60000000
     timeout_action: REJECT
     allow_timeout_override: true

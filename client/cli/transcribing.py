@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,21 +54,27 @@ def transcribe(options: argparse.Namespace) -> int:
     with closing(
         open_listener(options.encoder, device=options.device, texts=options.texts, asr=options.asr)
     ) as listener:
-        for path in paths:
-            try:
-                heard[path] = listener.transcribe(path)
-            except AudioError as exc:
-                failed = True
-                print(f"music-search: {exc}", file=sys.stderr)
-                continue
-            if options.into:
-                _keep(options.into, {track_ids[path]: heard[path].lines})
-    if options.json:
+        try:
+            for path in paths:
+                try:
+                    heard[path] = listener.transcribe(path)
+                except AudioError as exc:
+                    failed = True
+                    print(f"music-search: {exc}", file=sys.stderr)
+                    continue
+                if options.into:
+                    _keep(options.into, {track_ids[path]: heard[path].lines})
+        finally:  # a server that fails, or Ctrl-C, does not lose what took hours
+            _show(heard, as_json=options.json)
+    return 1 if failed else 0
+
+
+def _show(heard: Mapping[str, "Transcript"], *, as_json: bool) -> None:
+    if as_json:
         print_json([_as_json(path, transcript) for path, transcript in heard.items()])
     else:
         rows = [[clock(at), line, path] for path, transcript in heard.items() for at, line in transcript.lines]
         print_table(["at", "line", "file"], rows)
-    return 1 if failed else 0
 
 
 def _track_ids(library: Path, paths: list[str]) -> dict[str, str]:

@@ -26,7 +26,8 @@ from ..errors import EncoderError, ServerMismatch
 
 MODEL = "lyrics_transcriber"
 _ROWS = {"characters": CLASSES, "pitch": PITCHES}  # of an output; `onset` has none
-_BATCH = 4  # windows: 8 MB of samples, the largest message that most gateways take
+_GPU_BATCH = 4
+_REQUEST_BYTES = 8 * 2**20  # of samples, as those of `TritonEncoder`: four windows of 16 s at 16 kHz
 _TIMEOUT_S = 300.0  # of a request: on a CPU, a window of 16 s takes seconds
 
 
@@ -129,7 +130,7 @@ class LocalTranscriber:
 
     @property
     def batch_size(self) -> int:
-        return 1 if self._device == "cpu" else _BATCH  # on a CPU a window keeps all cores busy
+        return 1 if self._device == "cpu" else _GPU_BATCH  # on a CPU a window keeps all cores busy
 
     def hear(self, waveforms: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         names = list(self._spec.frames)
@@ -151,6 +152,7 @@ class TritonTranscriber:
         from ..encoders.grpc_calls import ServerPool, open_servers
 
         self._spec: TranscriberSpec | None = None
+        self._request_windows = 1  # until the server's own limit is known
         self._servers = ServerPool(
             open_servers(url, **settings), models=(MODEL,), check=self._check, timeout_s=_TIMEOUT_S
         )
@@ -162,13 +164,13 @@ class TritonTranscriber:
 
     @property
     def batch_size(self) -> int:
-        return 2 * _BATCH  # so that the server computes one request while the other is sent
+        return 2 * self._request_windows  # so that the server computes one request while the other is sent
 
     def hear(self, waveforms: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         calls = []
         answers: list[dict[str, NDArray[np.float32]]] = []
         try:
-            for rows in batches(len(waveforms), size=_BATCH):
+            for rows in batches(len(waveforms), size=self._request_windows):
                 part = np.asarray(waveforms[rows], "<f4")
                 call = self._servers.start(
                     MODEL, "waveforms", "FP32", part.tobytes(), shape=part.shape, timeout_s=_TIMEOUT_S
@@ -198,6 +200,8 @@ class TritonTranscriber:
             raise ServerMismatch(f"{url} serves no usable {MODEL}: {exc}; export the model again") from exc
         if self._spec is None:
             self._spec = spec
+            samples = 2 * spec.window_samples
+            self._request_windows = max(1, min(configs[0].max_batch_size, _REQUEST_BYTES // (4 * samples)))
         elif spec != self._spec:
             raise ServerMismatch(
                 f"{url} serves the transcriber {spec.fingerprint}, but {self._spec.fingerprint} was served when this "

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-
-import transformers
 
 from client import AudioError, EncoderError, MusicSearch, QueryError
 from client.cli import main
@@ -100,7 +99,8 @@ def test_a_model_that_is_no_whisper_is_refused(tmp_path: Path):
 
 def test_a_model_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch):
     other = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(model_type="wav2vec2")))
-    monkeypatch.setattr(transformers, "pipeline", lambda *_, **__: other)
+    # transformers replaces itself there, so the name that a test imported may be another module.
+    monkeypatch.setattr(sys.modules["transformers"], "pipeline", lambda *_, **__: other)
     with pytest.raises(EncoderError, match=r"letters is a model of type 'wav2vec2': give a Whisper"):
         Whisper("letters", device="cpu")
 

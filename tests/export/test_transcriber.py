@@ -17,6 +17,7 @@ import export.transcriber
 from export import ExportError
 from export.parity_data import load_windows
 from export.sources import AudioWindow
+from export.tensorrt_check.parity_items import load_items
 from export.to_onnx import main
 from export.transcriber import FILES
 from export.transcriber_graph import Probabilities, export_graph, type_transcriber
@@ -120,6 +121,8 @@ def test_it_is_written_beside_other_models_and_stays_there(
     assert len(parity["windows"]) == 44
     assert all(0 <= window["error"] <= 0.05 and window["float16_error"] <= 0.05 for window in parity["windows"])
     assert max(window["float16_error"] for window in parity["windows"]) > 1e-5  # it does round
+    items = load_items(out / "lyrics_transcriber/1/model.onnx", manifest=manifest)
+    assert {item["waveforms"].shape for item in items.values()} == {(1, 2, 16_384)}
 
 
 @pytest.mark.parametrize("option", [["--text-int8"], ["--tokenizer", "x"], ["--min-cosine", "0.9"]])
