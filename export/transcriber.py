@@ -1,6 +1,7 @@
 """Exports a lyrics transcriber, the `ckpt.pt` of `python -m train.lyrics`, as one graph and its Triton model."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class ExportedTranscriber:
 
 def holds_transcriber(path: Path) -> bool:
     """Tell whether the file is a checkpoint of `python -m train.lyrics`; False for one that cannot be read."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # also False where it may not be looked at, which Path.is_file raises
         return False
     try:
         content = read_tensors(path)
