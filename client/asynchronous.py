@@ -52,6 +52,7 @@ class AsyncMusicSearch:
         self.suggest = self._awaitable(library.suggest)
         self.annotate = self._awaitable(library.annotate)
         self.put_lyrics = self._awaitable(library.put_lyrics)
+        self.transcribe = self._awaitable(library.transcribe)
         self.remove = self._awaitable(library.remove)
         self.map = self._awaitable(library.map)
         self.missing = self._awaitable(library.missing)

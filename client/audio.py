@@ -11,13 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audio import DecodeError, Window, heard
+import numpy as np
+from numpy.typing import NDArray
+
+from audio import DecodeError, Recording, Window, heard
 from audio import WindowReader as _WindowReader
 
 from .errors import AudioError
 from .places import Status, is_url, needing_extra, opened
 
-__all__ = ["Window", "WindowReader", "check_file", "heard", "look_at", "look_first"]
+__all__ = ["Window", "WindowReader", "check_file", "heard", "look_at", "look_first", "read_samples"]
 
 
 class WindowReader(_WindowReader):
@@ -38,6 +41,19 @@ class WindowReader(_WindowReader):
             check_file(self.path)
         with _named(self.path):
             yield from super().__iter__()
+
+
+def read_samples(path: str, *, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """All samples of a file, by its path or URL: float32 blocks of any length, mono, -1...1. Pauses count.
+
+    Raises:
+        AudioError: the file cannot be used. This may come after the last block.
+    """
+    is_far = is_url(path)
+    if not is_far:
+        check_file(path)
+    with _named(path):
+        yield from Recording(partial(opened, path) if is_far else path, sample_rate_hz=sample_rate_hz).blocks()
 
 
 @contextmanager

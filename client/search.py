@@ -57,6 +57,8 @@ from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
 if TYPE_CHECKING:
     from .lyrics.book import Book
+    from .lyrics.listening import Listener
+    from .lyrics.transcript import Transcript
 
 _ROWS = 2_048  # vectors that are read at a time, while other threads wait for the lock
 _MOST_TYPED = 8  # texts of a query that are also looked up as names
@@ -110,6 +112,10 @@ class MusicSearch:
         if not isinstance(library, str | Path) or not str(library) or "\0" in str(library):
             raise QueryError(f"got {library!r} for the library, expected a folder")
         self._owns_encoder = encoder is None or isinstance(encoder, str | Path)
+        self._source = encoder if isinstance(encoder, str | Path) else None
+        self._device = device
+        self._listeners: dict[tuple[Any, ...], Listener] = {}  # of transcribe, by its arguments
+        self._opening_listener = threading.Lock()  # a hub may send a model for minutes, while others search
         if encoder is None or isinstance(encoder, str | Path):
             encoder = open_encoder(encoder, device=device)
         if not hasattr(encoder, "spec"):
@@ -748,6 +754,53 @@ class MusicSearch:
             stack.enter_context(nullcontext() if self._is_adding else catalogue.writing())
             return give(catalogue, stack.enter_context(closing(self._open_book(create=True))), lyrics)
 
+    def transcribe(
+        self,
+        path: str | Path,
+        *,
+        model: str | Path | None = None,
+        texts: Sequence[str | Path] = (),
+        asr: str | Path | None = None,
+    ) -> "Transcript":
+        """Write down what is sung in a file, with the times of words and notes. The library does not change.
+
+        On recorded songs, give a Whisper as `asr`: no transcriber of our own was trained on such songs yet.
+
+        Args:
+            path: an audio file, in the library or not.
+            model: the model repository folder, or the address of a Triton server, that has the `lyrics_transcriber`.
+                None takes the encoder's.
+            texts: UTF-8 files from which a language model learns which words follow each other. The text is then
+                searched with it. Without them, the most probable character of each frame is taken.
+            asr: the folder or Hugging Face hub name of a Whisper, such as "openai/whisper-small", which is used
+                instead. It needs PyTorch and transformers (the extra [asr]). The other two are then not used.
+
+        Returns:
+            Words and notes. `put_lyrics({track_id: transcript.lines})` lets `search` find them.
+
+        Raises:
+            AudioError: the file cannot be used.
+            QueryError: a text cannot be read, or `asr` is given together with `model` or `texts`.
+            EncoderError: there is no such model, or it failed.
+        """
+        from .lyrics.listening import open_listener
+
+        if not isinstance(path, str | Path):
+            raise QueryError(f"path is {path!r}, expected the path of an audio file")
+        if isinstance(texts, str | Path):
+            raise QueryError(f"texts is one path, expected a list of paths: [{str(texts)!r}]")
+        source = model
+        if model is None and asr is None:
+            source = self._source
+            if not self._owns_encoder and "://" not in (source := self._encoder.device):
+                raise QueryError("the encoder is one of your own: name the transcriber's folder in model, or give asr")
+        key = (source, tuple(texts), asr)
+        with self._opening_listener:
+            if key not in self._listeners:
+                self._listeners[key] = open_listener(source, device=self._device, texts=texts, asr=asr)
+            listener = self._listeners[key]
+        return listener.transcribe(absolute(path))
+
     def failed(self) -> list[FailedTrack]:
         """List the files that could not be used when they were last added, with the reasons."""
         with self._lock:
@@ -795,6 +848,9 @@ class MusicSearch:
         self._workers.close()
         if self._owns_encoder:
             self._encoder.close()
+        with self._opening_listener:
+            while self._listeners:
+                self._listeners.popitem()[1].close()
         with self._lock:
             self._catalogue.close()
 

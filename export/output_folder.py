@@ -48,6 +48,18 @@ def check_replaceable(folder: Path, *, ours: Collection[str]) -> None:
         ) from exc
 
 
+def read_files(folder: Path, names: Collection[str]) -> dict[str, bytes]:
+    """Read the files of `folder` that have one of these names, because an export of another model keeps them.
+
+    Raises:
+        ExportError: one cannot be read.
+    """
+    try:
+        return {name: (folder / name).read_bytes() for name in sorted(names) if (folder / name).is_file()}
+    except OSError as exc:
+        raise ExportError(f"cannot read {folder}, whose other models stay: {exc.strerror or exc}") from exc
+
+
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Replace `folder` by a folder with these files; on any failure the old folder stays or is restored.
 

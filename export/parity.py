@@ -263,7 +263,7 @@ class Parity:
             },
             "search": asdict(self.search),
         }
-        return json.dumps(_round(content), ensure_ascii=False, indent=1) + "\n"
+        return json.dumps(round_numbers(content), ensure_ascii=False, indent=1) + "\n"
 
 
 def float32_needed(
@@ -319,7 +319,8 @@ def check_audio(
         float16=_in_torch(typed.embed_audio, items) if typed else None,
         exported=np.concatenate([run(waveform) for (waveform,) in items]),
         variants=[
-            (f"in a batch of {len(rows)}", rows, run(waveforms[rows])) for rows in _batches(np.arange(len(waveforms)))
+            (f"in a batch of {len(rows)}", rows, run(waveforms[rows]))
+            for rows in shuffled_batches(np.arange(len(waveforms)))
         ],
         accept=accept,
     )
@@ -346,7 +347,7 @@ def check_text(
     variants = []
     for length in padded_lengths(max_tokens):
         fitting = np.array([index for index, (ids, _) in enumerate(tokens) if ids.shape[1] <= length], dtype=int)
-        for rows in _batches(fitting):
+        for rows in shuffled_batches(fitting):
             ids, mask = ([tokens[index][part] for index in rows] for part in (0, 1))
             padded = (_pad(ids, length=length, value=tokenizer.pad_id), _pad(mask, length=length, value=0))
             variants.append((f"padded to {length} tokens in a batch of {len(rows)}", rows, run(*padded)))
@@ -521,7 +522,7 @@ def _best(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
 
 
-def _batches(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def shuffled_batches(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Yield all rows once in batches of 17, 3, 2, 17, … and a rest, shuffled so that hard and real items are mixed."""
     rows = np.random.default_rng(0).permutation(rows)
     for size in itertools.cycle(BATCHES):
@@ -581,12 +582,12 @@ def _in_torch(
         return np.concatenate([embed(*map(torch.from_numpy, item)).numpy() for item in items])
 
 
-def _round(content: Any) -> Any:
+def round_numbers(content: Any) -> Any:
     """Round each number in nested dicts and lists to 7 places, small ones to 2 digits."""
     if isinstance(content, dict):
-        return {key: _round(value) for key, value in content.items()}
+        return {key: round_numbers(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [_round(value) for value in content]
+        return [round_numbers(value) for value in content]
     if isinstance(content, float):
         return round(content, 7) if abs(content) > 1e-2 else float(f"{content:.1e}")
     return content

@@ -1,6 +1,6 @@
 """The items of the parity check: the user's music with captions, and the hard items."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -61,17 +61,11 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
     check_there(manifest)
     rows = read_manifest(manifest, having="captions")
     heard = _spread(rows, WINDOWS)
-    others = [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]
-    crops: list[tuple[int, Row, int]] = []
+    groups = [heard, [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]]
     captions: list[tuple[str, int]] = []
-    for group, first in ((heard, 0), (others, len(heard))):
-        tracks = list(enumerate(group, start=first))
+    for tracks in _numbered(groups):
         captions += _in_turns([[(caption, track) for caption in row.captions] for track, row in tracks])
-        if len(crops) < WINDOWS:
-            crops += _in_turns(
-                [[(track, row, place) for place in _places(row, window=window)] for track, row in tracks]
-            )
-    crops = crops[:WINDOWS]
+    crops = _find_crops(groups, window=window)
     text_tracks: dict[str, int] = {}
     for caption, track in captions:
         if len(text_tracks) < SEARCH_CAPTIONS:
@@ -82,17 +76,60 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
             f"the parity check needs {WINDOWS} and {CAPTIONS}: give --parity-data a larger manifest"
         )
     texts = list(text_tracks)[:CAPTIONS]
-    windows, window_tracks = {}, {}
-    for track, row, place in crops:
-        name = f"{row.track_id}, window {place}"
-        windows[name] = load_crop(row.audio, sample_rate_hz=window.sample_rate_hz, samples=window.samples, window=place)
-        window_tracks[name] = track
     return ParityData(
-        windows=windows | hard_signals(window),
+        windows=_load_crops(crops, window=window) | hard_signals(window),
         texts=(*texts, *(text for text in HARD_TEXTS if text not in texts)),
-        window_tracks=window_tracks,
+        window_tracks={_name(row, place): track for track, row, place in crops},
         text_tracks=text_tracks,
     )
+
+
+def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np.float32]]:
+    """Load WINDOWS windows of as many tracks as possible by name, float32 [window.samples], and the hard signals.
+
+    Raises:
+        ExportError: the manifest has too few windows.
+        ManifestError: the manifest cannot be read.
+        AudioDecodeError: an audio file cannot be read.
+    """
+    check_there(manifest)
+    rows = read_manifest(manifest)
+    heard = _spread(rows, WINDOWS)
+    crops = _find_crops([heard, [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]], window=window)
+    if len(crops) < WINDOWS:
+        raise ExportError(
+            f"{manifest} gives {len(crops)} windows of {window.seconds:g} s; the parity check needs {WINDOWS}: give "
+            "--parity-data a larger manifest"
+        )
+    return _load_crops(crops, window=window) | hard_signals(window)
+
+
+def _numbered(groups: Sequence[Sequence[Row]]) -> Iterator[list[tuple[int, Row]]]:
+    """Number the tracks through all groups."""
+    first = 0
+    for group in groups:
+        yield list(enumerate(group, start=first))
+        first += len(group)
+
+
+def _find_crops(groups: Sequence[Sequence[Row]], *, window: AudioWindow) -> list[tuple[int, Row, int]]:
+    """Choose WINDOWS windows, or fewer if there are fewer: the number of the track, the track, and the window."""
+    crops: list[tuple[int, Row, int]] = []
+    for tracks in _numbered(groups):
+        if len(crops) < WINDOWS:
+            crops += _in_turns(
+                [[(track, row, place) for place in _places(row, window=window)] for track, row in tracks]
+            )
+    return crops[:WINDOWS]
+
+
+def _load_crops(crops: Sequence[tuple[int, Row, int]], *, window: AudioWindow) -> dict[str, NDArray[np.float32]]:
+    size = {"sample_rate_hz": window.sample_rate_hz, "samples": window.samples}
+    return {_name(row, place): load_crop(row.audio, window=place, **size) for _, row, place in crops}
+
+
+def _name(row: Row, place: int) -> str:
+    return f"{row.track_id}, window {place}"
 
 
 def _places(row: Row, *, window: AudioWindow) -> list[int]:

@@ -2,10 +2,14 @@
 python export/to_onnx.py laion/clap-htsat-unfused
 python export/to_onnx.py OpenMuQ/MuQ-MuLan-large
 python export/to_onnx.py best_model.pth.tar --tokenizer openai/clip-vit-base-patch32
+python export/to_onnx.py LYRICS_RUN/ckpt.pt
 
 Turns a checkpoint into what Triton and the client load: two ONNX graphs, the tokenizer and the `config.pbtxt`
 files. It also writes `parity.json` and `MODEL_CARD.md` for people. Everything is built and checked first and moved
 into place at the end. So the old repository stays complete until the new one replaces it.
+
+A lyrics transcriber (`python -m train.lyrics`) becomes one model beside those that are in the repository, and an export
+of these keeps it.
 """
 
 import argparse
@@ -21,7 +25,7 @@ from rich.table import Table
 from export import ExportError
 from export.int8 import quantise
 from export.model_card import write_model_card
-from export.output_folder import check_replaceable, replace_folder
+from export.output_folder import check_replaceable, read_files, replace_folder
 from export.parity import (
     SCORE_STEP,
     STRICT,
@@ -37,6 +41,8 @@ from export.sources import load_source
 from export.tensorrt_check import check_graph, refuse_unready
 from export.tensorrt_check.parity_items import token_items
 from export.towers import check_weights, export_audio, export_text, type_embeddings, type_float16
+from export.transcriber import FILES as TRANSCRIBER_FILES
+from export.transcriber import ExportedTranscriber, export_transcriber, holds_transcriber
 from export.triton_config import ModelParameters, fingerprint, write_configs
 from train.checkpoint import CheckpointError
 from train.data.audio import AudioDecodeError
@@ -110,7 +116,7 @@ def export_checkpoint(
     precisions = (precision, "int8" if text_int8 else precision)
     accept_audio, accept_text = (dataclasses.replace(STRICT[name], **(thresholds or {})) for name in precisions)
     out = out.resolve()
-    check_replaceable(out, ours=FILES)
+    check_replaceable(out, ours=FILES | TRANSCRIBER_FILES)
     check_there(parity_data)
     words = _read_about(about) if about else ""
     source = load_source(checkpoint, tokenizer=tokenizer)
@@ -170,7 +176,7 @@ def export_checkpoint(
     }
     configs = write_configs(parameters, text_tensorrt=text_tensorrt)
     files |= {f"{name}/config.pbtxt": content.encode() for name, content in configs.items()}
-    replace_folder(out, files)
+    replace_folder(out, read_files(out, TRANSCRIBER_FILES) | files)
     return Exported(parity, (len(audio), len(text)), parameters.fingerprint)
 
 
@@ -188,13 +194,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "checkpoint",
         metavar="CKPT",
         help=(
-            "the ckpt.pt of `python -m train`, the folder or hub name of a CLAP or MuQ-MuLan, or MusCALL's "
-            "best_model.pth.tar"
+            "the ckpt.pt of `python -m train` or of `python -m train.lyrics`, the folder or hub name of a CLAP or "
+            "MuQ-MuLan, or MusCALL's best_model.pth.tar"
         ),
     )
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: %(default)s")
     parser.add_argument(
-        "--precision", choices=("fp16", "fp32"), default="fp16", help="precision of both towers; default: fp16"
+        "--precision",
+        choices=("fp16", "fp32"),
+        default="fp16",
+        help="precision of the towers, or of a transcriber; default: fp16",
     )
     parser.add_argument(
         "--text-int8",
@@ -244,6 +253,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(STRICT["fp16"])}
     try:
+        if holds_transcriber(Path(options.checkpoint)):
+            for option in (*chosen, "tokenizer", "about", "text_int8", "text_tensorrt"):
+                if getattr(options, option) not in (None, False):
+                    raise ExportError(
+                        f"{options.checkpoint} is a lyrics transcriber, which has no use for "
+                        f"--{option.replace('_', '-')}; leave it out"
+                    )
+            _print_transcriber(_export_transcriber(options), out=options.out)
+            return 0
         with Console(stderr=True).status("exporting and comparing with torch (a minute, longer for large models)"):
             exported = export_checkpoint(
                 options.checkpoint,
@@ -261,6 +279,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     _print(exported, out=options.out)
     return 0
+
+
+def _export_transcriber(options: argparse.Namespace) -> ExportedTranscriber:
+    out = options.out.resolve()
+    check_replaceable(out, ours=FILES | TRANSCRIBER_FILES)
+    with Console(stderr=True).status("exporting and comparing with torch (minutes for the paper's sizes)"):
+        return export_transcriber(
+            Path(options.checkpoint),
+            out=out,
+            others=FILES,
+            parity_data=options.parity_data,
+            precision=options.precision,
+        )
+
+
+def _print_transcriber(exported: ExportedTranscriber, *, out: Path) -> None:
+    table = Table("", "lyrics_transcriber", title=f"Exported to {out}")
+    table.add_row("size", f"{exported.size / 1e6:.1f} MB")
+    for label, value in exported.parity.rows():
+        table.add_row(label, value)
+    console = Console()
+    console.print(table)
+    console.print(f"fingerprint {exported.fingerprint}", soft_wrap=True)
 
 
 def _print(exported: Exported, *, out: Path) -> None:

@@ -22,7 +22,7 @@ A token id outside the vocabulary is replaced by the nearest valid one, see `cli
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -47,6 +47,7 @@ EXAMPLE_BATCH, EXAMPLE_TOKENS = 5, 8
 
 FLOAT16 = nn.Conv2d | nn.Linear | nn.Embedding
 FLOAT32 = nn.BatchNorm2d | nn.LPPool2d | nn.GRU | AttentionPool | MeanPool
+FLOAT32_INSTEAD = "; export with --precision fp32, or train with more weight decay"
 
 
 def check_weights(model: nn.Module) -> None:
@@ -73,8 +74,8 @@ def type_float16(model: Model, *, float32: Collection[str] = ()) -> Model:
         _fold_batch_norms(tower)
     kept = {id(module) for name in float32 for module in typed.get_submodule(name).modules()}
     for tower in towers:
-        _type_layers(tower, kept=kept)
-    _check_range(typed, advice="; export with --precision fp32, or train with more weight decay")
+        type_layers(tower, kept=kept)
+    check_range(typed, advice=FLOAT32_INSTEAD)
     return typed
 
 
@@ -84,14 +85,14 @@ def type_embeddings(model: Model) -> Model:
     for module in typed.text_tower.modules():
         if isinstance(module, nn.Embedding):
             module.half().register_forward_hook(lambda _, __, output: output.float())
-    _check_range(typed, advice=", the type of embeddings in an INT8 text graph; export without --text-int8")
+    check_range(typed, advice=", the type of embeddings in an INT8 text graph; export without --text-int8")
     return typed
 
 
 def export_audio(model: Model, *, samples: int) -> onnx.ModelProto:
     """Export `waveform` float32 [batch, samples] in -1…1 -> `embedding` float32 [batch, dim], unit L2 norm."""
     waveform = torch.zeros(EXAMPLE_BATCH, samples)
-    return _export(_Audio(model), {"waveform": waveform}, axes={0: Dim("batch")})
+    return trace(_Audio(model), {"waveform": waveform}, outputs=["embedding"], axes={0: Dim("batch")})
 
 
 def export_text(model: Model, *, max_tokens: int) -> onnx.ModelProto:
@@ -102,7 +103,7 @@ def export_text(model: Model, *, max_tokens: int) -> onnx.ModelProto:
     ones = torch.ones(EXAMPLE_BATCH, min(EXAMPLE_TOKENS, max_tokens), dtype=torch.int32)
     axes = {0: Dim("batch"), 1: Dim("length", max=max_tokens)}
     example = {"input_ids": ones, "attention_mask": ones.clone()}
-    return _export(_Text(model), example, axes=axes, rewrite=clip_token_ids)
+    return trace(_Text(model), example, outputs=["embedding"], axes=axes, rewrite=clip_token_ids)
 
 
 def clip_token_ids(graph: onnx_ir.Graph) -> None:
@@ -170,7 +171,8 @@ def _lookups(ids: onnx_ir.Value) -> list[onnx_ir.Node]:
     return found
 
 
-def _check_range(typed: nn.Module, *, advice: str) -> None:
+def check_range(typed: nn.Module, *, advice: str) -> None:
+    """Raise ExportError with this advice if a weight is infinite, because it does not fit into its float16 type."""
     for name, weight in typed.named_parameters():
         if not torch.isfinite(weight).all():
             raise ExportError(f"the weight {name} leaves the range of float16 (±65,504){advice}")
@@ -186,7 +188,8 @@ def _fold_batch_norms(tower: nn.Module) -> None:
                 sequence[index + 1] = nn.Identity()
 
 
-def _type_layers(tower: nn.Module, *, kept: Collection[int]) -> None:
+def type_layers(tower: nn.Module, *, kept: Collection[int] = ()) -> None:
+    """Give the layers of FLOAT16 below `tower` that type, and float32 to what reads them, except for the ids `kept`."""
     chained = {id(part) for sequence in tower.modules() if isinstance(sequence, nn.Sequential) for part in sequence}
     for module in tower.modules():
         if id(module) in kept:
@@ -204,13 +207,25 @@ def _type_layers(tower: nn.Module, *, kept: Collection[int]) -> None:
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
 
 
-def _export(
+def trace(
     graph: nn.Module,
     example: dict[str, Tensor],
     *,
+    outputs: Sequence[str],
     axes: dict[int, Dim],
     rewrite: Callable[[onnx_ir.Graph], None] = lambda _: None,
 ) -> onnx.ModelProto:
+    """Export a module as a checked graph whose bytes depend on its weights and nothing else.
+
+    Args:
+        example: the module's inputs by the names that they get.
+        outputs: the names that its results get, in order.
+        axes: the dynamic axes of every input.
+        rewrite: changes the graph.
+
+    Raises:
+        ExportError: the exporter wrote a newer format than `MAX_IR_VERSION`.
+    """
     with torch.no_grad(), quiet(), _plain_attention(graph):
         program = torch.onnx.export(
             graph.eval(),
@@ -223,7 +238,7 @@ def _export(
         )
     assert program is not None
     model = program.model
-    _name_output(model.graph, "embedding")
+    _name_outputs(model.graph, outputs)
     _cast_before_relu(model.graph)
     name_by_module(model.graph)
     rewrite(model.graph)
@@ -235,13 +250,14 @@ def _export(
     return proto
 
 
-def _name_output(graph: onnx_ir.Graph, name: str) -> None:
-    """Name the only output; torch also calls the result of every token lookup `embedding`, and names must be unique."""
+def _name_outputs(graph: onnx_ir.Graph, names: Sequence[str]) -> None:
+    """Name the outputs; torch also calls the result of every token lookup `embedding`, and names must be unique."""
     for node in graph:
         for value in node.outputs:
-            if value.name == name:
-                value.name = f"token_{name}"
-    graph.outputs[0].name = name
+            if value.name in names:
+                value.name = f"token_{value.name}"
+    for output, name in zip(graph.outputs, names, strict=True):
+        output.name = name
 
 
 def _cast_before_relu(graph: onnx_ir.Graph) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from string import Template
 
@@ -20,6 +20,8 @@ AUDIO_LIMITS = {
     "max_audio_bytes": 64 * 2**20,  # the default limit of Triton's HTTP endpoint
     "max_audio_s": 3600,
 }
+# Of the transcriber. A window of 16 s of two sounds is 2 MB, and its widest layer gives 20 MB.
+TRANSCRIBER_BATCH, USUAL_TRANSCRIBER_BATCH = 16, 4  # at most, and what the client sends at a time
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,23 @@ class ModelParameters:
     model_name: str
     fingerprint: str
     parity_cosine: str
+
+
+@dataclass(frozen=True)
+class TranscriberParameters:
+    """The values that client and server must agree on: model parameters in `lyrics_transcriber/config.pbtxt`.
+
+    `characters` are what the classes after the blank stand for. `parity_error` is for people. It is the largest
+    difference of a probability from PyTorch in float32 in the parity check (`export.transcriber_parity`).
+    """
+
+    sample_rate_hz: int
+    window_samples: int
+    characters: str
+    method: str
+    model_name: str
+    fingerprint: str
+    parity_error: str
 
 
 def padded_lengths(max_tokens: int) -> tuple[int, ...]:
@@ -76,10 +95,10 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
             | AUDIO_LIMITS
         ),
         "audio_warmup": "".join(
-            _warmup({"waveform": ("FP32", parameters.window_samples)}, batch_size=size) for size in (1, USUAL_BATCH)
+            _warmup({"waveform": ("FP32", (parameters.window_samples,))}, batch_size=size) for size in (1, USUAL_BATCH)
         ),
         "text_warmup": "".join(
-            _warmup(dict.fromkeys(tokens, ("INT32", length)), batch_size=size)
+            _warmup(dict.fromkeys(tokens, ("INT32", (length,))), batch_size=size)
             for length, size in [*((length, 1) for length in lengths), (lengths[0], MAX_BATCH)]
         ),
         "audio_accelerator": _accelerator(audio, engines=f"audio-{parameters.fingerprint[:16]}"),
@@ -88,6 +107,37 @@ def write_configs(parameters: ModelParameters, *, text_tensorrt: bool = False) -
         ),
     }
     return {name: template.substitute(values) for name, template in _TEMPLATES.items()}
+
+
+def write_transcriber_config(parameters: TranscriberParameters, *, outputs: Mapping[str, Sequence[int]]) -> str:
+    """Return the text of the transcriber's `config.pbtxt`.
+
+    Args:
+        outputs: the shape of each output of the graph without the batch axis, by name.
+    """
+    shape = (2, parameters.window_samples)
+    profile = profile_of(
+        {"waveforms": (BATCH, *shape)},
+        max_tokens=1,
+        usual_batch=USUAL_TRANSCRIBER_BATCH,
+        max_batch=TRANSCRIBER_BATCH,
+    )
+    declared = [
+        f'  {{ name: "{name}" data_type: TYPE_FP32 dims: [ {", ".join(map(str, dims))} ] }}'
+        for name, dims in outputs.items()
+    ]
+    return _TRANSCRIBER.substitute(
+        version=_VERSION,
+        threads=_THREADS,
+        max_batch=TRANSCRIBER_BATCH,
+        window_samples=parameters.window_samples,
+        outputs=",\n".join(declared),
+        warmup="".join(
+            _warmup({"waveforms": ("FP32", shape)}, batch_size=size) for size in (1, USUAL_TRANSCRIBER_BATCH)
+        ),
+        accelerator=_accelerator(profile, engines=f"transcriber-{parameters.fingerprint[:16]}"),
+        parameters=_entries(asdict(parameters)),
+    )
 
 
 def _accelerator(profile: Profile, *, engines: str) -> str:
@@ -107,12 +157,13 @@ def _accelerator(profile: Profile, *, engines: str) -> str:
     return _ACCELERATOR.substitute(options=lines)
 
 
-def _warmup(inputs: dict[str, tuple[str, int]], *, batch_size: int) -> str:
-    """Write a warm-up request with zeros, from {"waveform": ("FP32", 160_000)} and a batch size."""
-    shapes = ", ".join(f"{name} {batch_size}x{length}" for name, (_, length) in inputs.items())
+def _warmup(inputs: Mapping[str, tuple[str, Sequence[int]]], *, batch_size: int) -> str:
+    """Write a warm-up request with zeros, from {"waveform": ("FP32", (160_000,))} and a batch size."""
+    shapes = ", ".join(f"{name} {'x'.join(map(str, (batch_size, *dims)))}" for name, (_, dims) in inputs.items())
     lines = [
-        f'  inputs {{ key: "{name}" value: {{ data_type: TYPE_{kind} dims: [ {length} ] zero_data: true }} }}\n'
-        for name, (kind, length) in inputs.items()
+        f'  inputs {{ key: "{name}" value: {{ data_type: TYPE_{kind} dims: [ {", ".join(map(str, dims))} ] '
+        "zero_data: true } }\n"
+        for name, (kind, dims) in inputs.items()
     ]
     return f'model_warmup {{ name: "{shapes}" batch_size: {batch_size}\n{"".join(lines)}}}\n'
 
@@ -163,6 +214,46 @@ _TEXT_QUEUE = """\
     timeout_action: REJECT
     allow_timeout_override: true
   }"""
+
+_TRANSCRIBER = Template("""\
+# Written by export/to_onnx.py. A window of a song -> what is sung in each frame of it.
+name: "lyrics_transcriber"
+backend: "onnxruntime"
+
+$version
+# $max_batch windows of 16 s at 16 kHz are 33 MB of samples, and the widest layer gives 330 MB.
+max_batch_size: $max_batch
+# Two sounds, from -1 to 1: the mixture and the separated voice. Who has no separation gives the mixture twice.
+input [ { name: "waveforms" data_type: TYPE_FP32 dims: [ 2, $window_samples ] } ]
+# characters: natural logarithms of probabilities of the blank and of `characters`. pitch: probabilities of the MIDI
+# keys 0 to 127, and of none. onset: probability that a note begins.
+output [
+$outputs
+]
+
+dynamic_batching {
+  # A song's windows come together; what comes while both instances work leaves as one batch.
+  max_queue_delay_microseconds: 1000
+  default_queue_policy {
+    # More than 32 waiting requests are refused at once: they would hold 1 GB if each were full.
+    max_queue_size: 32
+    # Twice the time of audio_encoder, because a window is much more work. A caller may ask for less.
+    default_timeout_microseconds: 60000000
+    timeout_action: REJECT
+    allow_timeout_override: true
+  }
+}
+
+# No kind: a GPU where there is one, else the CPU. Two for the reason in audio_encoder's file.
+instance_group [ { count: 2 } ]
+
+$threads
+# Ready only when both have run: a lone window, and what the client sends at a time.
+$warmup
+$accelerator
+# What a client must know.
+$parameters
+""")
 
 _TEMPLATES = {
     "audio_encoder": Template("""\

@@ -3,7 +3,7 @@
 import argparse
 from importlib.metadata import version
 
-from . import care, completion, evaluating, finding, keeping, tagging, web
+from . import care, completion, evaluating, finding, keeping, tagging, transcribing, web
 from .command import Commands
 
 _IN_ORDER = (
@@ -14,6 +14,7 @@ _IN_ORDER = (
     finding.declare_path,
     finding.declare_radio,
     tagging.declare_tag,
+    transcribing.declare_transcribe,
     finding.declare_duplicates,
     evaluating.declare_evaluate,
     web.declare_web,

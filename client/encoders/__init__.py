@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ..errors import EncoderError
 from .base import Encoder, EncoderSpec
 
-__all__ = ["Encoder", "EncoderSpec", "open_encoder"]
+__all__ = ["DEFAULT_REPOSITORY", "Encoder", "EncoderSpec", "open_encoder", "server_settings"]
 
 # Without this, gRPC writes a line to stderr when a server stops and closes the connection. gRPC reads it at import, and
 # reading a model's configuration imports gRPC too.
@@ -34,20 +35,28 @@ def open_encoder(source: str | Path | None = None, *, device: str = "auto") -> E
     if source is not None and "://" in str(source):
         from .triton import TritonEncoder
 
-        if device != "auto":
-            raise EncoderError(f"device={device!r} does not apply to {source}: the server chooses its own")
-        if not str(source).startswith("grpcs://"):
-            return TritonEncoder(str(source))
-        token = os.environ.get("MUSICSEARCH_TOKEN")
-        return TritonEncoder(
-            str(source),
-            headers={"authorization": f"Bearer {token}"} if token else None,
-            ca_file=os.environ.get("MUSICSEARCH_CA_FILE"),
-            cert_file=os.environ.get("MUSICSEARCH_CERT_FILE"),
-            key_file=os.environ.get("MUSICSEARCH_KEY_FILE"),
-        )
+        return TritonEncoder(str(source), **server_settings(str(source), device=device))
 
     from .local import LocalEncoder
 
     repository = DEFAULT_REPOSITORY if source is None else Path(source).expanduser()
     return LocalEncoder(repository, device=device)
+
+
+def server_settings(url: str, *, device: str) -> dict[str, Any]:
+    """The header and the PEM files for the servers at a url, from the environment; see `open_encoder`.
+
+    Raises:
+        EncoderError: a device is given.
+    """
+    if device != "auto":
+        raise EncoderError(f"device={device!r} does not apply to {url}: the server chooses its own")
+    if not url.startswith("grpcs://"):
+        return {}
+    token = os.environ.get("MUSICSEARCH_TOKEN")
+    return {
+        "headers": {"authorization": f"Bearer {token}"} if token else None,
+        "ca_file": os.environ.get("MUSICSEARCH_CA_FILE"),
+        "cert_file": os.environ.get("MUSICSEARCH_CERT_FILE"),
+        "key_file": os.environ.get("MUSICSEARCH_KEY_FILE"),
+    }

@@ -1,9 +1,5 @@
 """The model in this process: ONNX Runtime runs the graphs of a model repository."""
 
-import ctypes
-import logging
-import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,21 +14,22 @@ from ..cores import CORES
 from ..errors import EncoderError
 from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
 from .long_texts import ReadTexts, read_texts
+from .sessions import (
+    check_device,
+    has_nvidia_driver,
+    one_line,
+    open_best_session,
+    open_session,
+    read_config,
+    version_folder,
+)
 
-_PROVIDERS: dict[str, list[Any]] = {
-    "cpu": ["CPUExecutionProvider"],
-    # TF32 has 10 bits of mantissa. That is too few for vectors that agree with the CPU's within 1e-3.
-    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})],
-    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
-}
 _CPU_BATCH = max(4, CORES)
 _HELD_TWICE = 256 << 20  # up to this size in bytes, a graph may be loaded twice: for one thread and for all threads
 _GPU_BATCH = 32
 _TEXT_BATCH = 64
 _GPU_LENGTHS = (16, 32, 77)  # texts are padded to these token counts, because a GPU prepares itself for each new shape
 _CPU_PADDING = 16  # on a CPU, this many padding tokens in a batch cost about as much as another batch
-
-log = logging.getLogger(__name__)
 
 
 class LocalEncoder:
@@ -48,8 +45,7 @@ class LocalEncoder:
     """
 
     def __init__(self, repository: Path, *, device: str = "auto") -> None:
-        if device != "auto" and device not in _PROVIDERS:
-            raise EncoderError(f"unknown device {device!r}: use auto, {', '.join(_PROVIDERS)}")
+        check_device(device)
         if not repository.is_dir():
             raise EncoderError(
                 f"no model repository at {repository}: pass encoder= the folder that export/to_onnx.py "
@@ -57,18 +53,16 @@ class LocalEncoder:
             )
         self._repository = repository
         try:
-            self._spec = read_spec(*(_read_config(repository / name) for name in (AUDIO_MODEL, TEXT_MODEL)))
+            self._spec = read_spec(*(read_config(repository / name) for name in (AUDIO_MODEL, TEXT_MODEL)))
         except ValueError as exc:
             raise EncoderError(f"{repository} is not a usable model repository: {exc}") from exc
-        self._device = "cpu" if device == "auto" and not _has_nvidia_driver() else device
+        self._device = "cpu" if device == "auto" and not has_nvidia_driver() else device
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, bool], Any] = {}
         self._pool = ThreadPoolExecutor(CORES, thread_name_prefix="window")
         self._tokenizer: Any = None
         self._pad_id = 0
         if device in ("cuda", "tensorrt"):
-            if not _has_nvidia_driver():
-                raise EncoderError(f"device is {device!r}, but this machine has no NVIDIA driver: use 'cpu' or 'auto'")
             self._session(AUDIO_MODEL)  # a missing provider fails now, not in the middle of a night's run
 
     @property
@@ -98,7 +92,7 @@ class LocalEncoder:
     @cached_property
     def _takes_a_core_a_window(self) -> bool:
         """Whether to embed windows in parallel, one core each: a fifth less time than one by one on all cores."""
-        path = _version_folder(self._repository / AUDIO_MODEL) / "model.onnx"
+        path = version_folder(self._repository / AUDIO_MODEL) / "model.onnx"
         return self.device == "cpu" and CORES > 1 and path.stat().st_size <= _HELD_TWICE
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -150,7 +144,7 @@ class LocalEncoder:
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer, self._pad_id = _load_tokenizer(
-                    _version_folder(self._repository / "text_tokenizer") / "tokenizer.json",
+                    version_folder(self._repository / "text_tokenizer") / "tokenizer.json",
                     max_tokens=self._spec.max_text_tokens,
                 )
         special = self._tokenizer.num_special_tokens_to_add(False)
@@ -166,70 +160,18 @@ class LocalEncoder:
             (embeddings,) = session.run(["embedding"], feeds)
             return check_embeddings(embeddings, count=count, dim=self._spec.embedding_dim)
         except Exception as exc:  # ONNX Runtime's exceptions share no base class
-            raise EncoderError(f"{model} failed on {self._device}: {_one_line(exc)}") from exc
+            raise EncoderError(f"{model} failed on {self._device}: {one_line(exc)}") from exc
 
     def _session(self, model: str, *, alone: bool = False) -> Any:
         with self._lock:
             if (model, alone) not in self._sessions:
-                path = _version_folder(self._repository / model) / "model.onnx"
+                path = version_folder(self._repository / model) / "model.onnx"
                 if self._device == "auto":
-                    self._device, session = _open_best_session(path)
+                    self._device, session = open_best_session(path)
                 else:
-                    session = _open_session(path, device=self._device, threads=int(alone))
+                    session = open_session(path, device=self._device, threads=int(alone))
                 self._sessions[model, alone] = session
             return self._sessions[model, alone]
-
-
-def _open_best_session(path: Path) -> tuple[str, Any]:
-    """CUDA if a session opens on it, else the CPU. For machines with an NVIDIA driver."""
-    try:
-        return "cuda", _open_session(path, device="cuda")
-    except EncoderError as exc:
-        log.warning("this machine has an NVIDIA driver, but the model runs on its CPU: %s", exc)
-        return "cpu", _open_session(path, device="cpu")
-
-
-def _has_nvidia_driver() -> bool:
-    # Looking for the driver library costs a few kB. Without a driver, ONNX Runtime's own attempt prints a page of
-    # errors, and loads the CUDA libraries (200 MB) if they are installed.
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _open_session(path: Path, *, device: str, threads: int = 0) -> Any:
-    """Open a graph on a device. `threads` is the number of CPU threads of a run, and 0 uses all cores."""
-    # From 1.29 on, ONNX Runtime reports usage to Microsoft unless this is set before it is imported.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    if not path.is_file():
-        raise EncoderError(f"{path} is missing: export the model again")
-    if device != "cpu":
-        onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installs beside ONNX Runtime
-    options = onnxruntime.SessionOptions()
-    # The arena never frees memory, and it grows with every new text length and batch size. Runs of one thread have one
-    # window each, so there it stops growing, and saves the kernel from zeroing the same pages again for each window.
-    options.enable_cpu_mem_arena = threads == 1
-    options.intra_op_num_threads = threads
-    # Otherwise its threads spin between runs, on cores that the decoders of `add` and the searches need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wanted = _PROVIDERS[device]
-    try:
-        # enable_fallback=0: by default ONNX Runtime replaces a failed provider with the CPU, and only prints it.
-        session = onnxruntime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
-    except Exception as exc:  # ONNX Runtime's exceptions share no base class
-        raise EncoderError(f"cannot open {path} on {device}: {_one_line(exc)}") from exc
-    first = wanted[0] if isinstance(wanted[0], str) else wanted[0][0]
-    got = session.get_providers()
-    if first not in got:
-        raise EncoderError(
-            f"device={device!r} needs {first}, but ONNX Runtime opened {', '.join(got)}: install the CUDA "
-            "and cuDNN (for tensorrt also TensorRT) libraries that this onnxruntime-gpu needs, or use device='cpu'"
-        )
-    return session
 
 
 def _load_tokenizer(path: Path, *, max_tokens: int) -> tuple[Any, int]:
@@ -245,27 +187,3 @@ def _load_tokenizer(path: Path, *, max_tokens: int) -> tuple[Any, int]:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     return tokenizer, pad_id
-
-
-def _read_config(folder: Path) -> Any:
-    """`config.pbtxt` as an `inference.ModelConfig` message."""
-    from google.protobuf import text_format
-    from tritonclient.grpc import model_config_pb2
-
-    path = folder / "config.pbtxt"
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-    except (OSError, text_format.ParseError) as exc:
-        raise ValueError(f"cannot read {path}: {exc}") from exc
-
-
-def _version_folder(model: Path) -> Path:
-    """The version that Triton serves by default: the highest number."""
-    versions = [entry for entry in model.iterdir() if entry.name.isdecimal()] if model.is_dir() else []
-    if not versions:
-        raise EncoderError(f"{model} has no version folder such as {model / '1'}: export the model again")
-    return max(versions, key=lambda entry: int(entry.name))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export import ExportError
-from export.parity_data import load_parity_data
+from export.parity_data import load_parity_data, load_windows
 from export.sources import AudioWindow
 from export.tensorrt_check.ranges import Item
 from train.data.tokenizer import TextTokenizer
@@ -17,7 +17,7 @@ LONGEST_PADDING = 77  # tokens; the longest that text_tokenizer pads to, whateve
 
 
 def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
-    """Load windows for a graph with the input `waveform`, token ids for other graphs, by name.
+    """Load windows for a graph with the input `waveform` or `waveforms`, token ids for other graphs, by name.
 
     Raises:
         ExportError: `graph` is not in an exported repository, or the manifest has too few items.
@@ -33,6 +33,9 @@ def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
     values = {name: parameter.string_value for name, parameter in config.parameters.items()}
     try:
         window = AudioWindow(int(values["sample_rate_hz"]), int(values["window_samples"]))
+        if any(tensor.name == "waveforms" for tensor in config.input):  # a lyrics transcriber's
+            windows = load_windows(manifest, window=window)
+            return {name: {"waveforms": np.stack([waveform] * 2)[None]} for name, waveform in windows.items()}
         max_tokens = int(values["max_text_tokens"])
     except KeyError as exc:
         raise ExportError(

@@ -22,18 +22,26 @@ class Profile:
     maximum: str
 
 
-def profile_of(inputs: Mapping[str, Sequence[int | str]], *, max_tokens: int) -> Profile:
+def profile_of(
+    inputs: Mapping[str, Sequence[int | str]],
+    *,
+    max_tokens: int,
+    usual_batch: int = USUAL_BATCH,
+    max_batch: int = MAX_BATCH,
+) -> Profile:
     """Return the profile of a graph.
 
     Args:
         inputs: the shape of each input by its name, with BATCH and LENGTH for the dynamic axes.
         max_tokens: the largest LENGTH.
+        usual_batch: the usual BATCH.
+        max_batch: the largest BATCH.
     """
     usual = min(USUAL_TOKENS, max_tokens)
     return Profile(
         _shapes(inputs, {BATCH: 1, LENGTH: 1}),
-        _shapes(inputs, {BATCH: USUAL_BATCH, LENGTH: usual}),
-        _shapes(inputs, {BATCH: MAX_BATCH, LENGTH: max_tokens}),
+        _shapes(inputs, {BATCH: usual_batch, LENGTH: usual}),
+        _shapes(inputs, {BATCH: max_batch, LENGTH: max_tokens}),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,12 +128,15 @@ def exported_graphs(monkeypatch: pytest.MonkeyPatch, audio_graph: onnx.ModelProt
 
 @pytest.mark.usefixtures("exported_graphs")
 def test_a_second_export_replaces_the_first(repository: Path, checkpoint: Path, manifest: Path, about: Path):
+    (repository / "lyrics_transcriber/1").mkdir(parents=True)  # of another export, which stays
+    (repository / "lyrics_transcriber/1/model.onnx").write_bytes(b"a transcriber")
     before = contents(repository)
     (repository / "text_tokenizer/1/__pycache__").mkdir()  # as Triton leaves it
     (repository / "text_tokenizer/1/__pycache__/model.pyc").write_bytes(b"")
     (repository / "text_encoder/config.pbtxt").write_text("stale")
     assert main([str(checkpoint), "--out", str(repository), "--parity-data", str(manifest), "--about", str(about)]) == 0
     assert contents(repository) == before
+    shutil.rmtree(repository / "lyrics_transcriber")
 
 
 @pytest.mark.usefixtures("exported_graphs")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import singing
 import train
 from train.config import ConfigError, flat_values, load_recipe
 
@@ -25,10 +26,11 @@ def cells() -> Iterator[list[str]]:
 
 
 def resolve(name: str) -> object:
-    """What `train.` and the name stand for: a module, or something in it."""
-    found: object = train
-    place = "train"
-    for part in name.split("."):
+    """What `train.` and the name stand for, or the name of the room `singing`: a module, or something in it."""
+    room, rest = (singing, name.removeprefix("singing.")) if name.startswith("singing.") else (train, name)
+    found: object = room
+    place = room.__name__
+    for part in rest.split("."):
         place = f"{place}.{part}"
         found = getattr(found, part) if hasattr(found, part) else importlib.import_module(place)
     return found

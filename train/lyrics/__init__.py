@@ -9,8 +9,8 @@
 
 After Deng, Nakamura and Yoshii, "End-to-end lyrics transcription informed by pitch and onset estimation", ISMIR 2022,
 which docstrings here call the paper. `config.py` holds its settings. `features.py`, `networks.py` and `losses.py` are
-its model. `decoding.py` and `language_model.py` turn probabilities into notes and words. `measures.py` and
-`evaluate.py` are its tables. `songs.py` and `windows.py` read a manifest of songs whose words and notes are known, and
-`sing/` makes one; `adapters/` makes one of a public set. `separation.py` adds
-separated voices, and `selection.py` leaves songs with wrong notes out. Nothing outside this folder imports it.
+its model. The room `singing` turns probabilities into notes and words. `measures.py` and `evaluate.py` are its tables.
+`songs.py` and `windows.py` read a manifest of songs whose words and notes are known. `sing/` makes such songs, and
+`adapters/` reads public sets. `separation.py` adds separated voices, and `selection.py` leaves songs with wrong notes
+out. Of the other rooms only `export` imports it.
 """

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from singing.alphabet import plain_text
+from singing.decoding import beam_search, best_path
+from singing.language_model import CharacterModel
 from train.checkpoint import CheckpointError
 from train.config import ConfigError
 from train.corpus.command import add_options, find_sound_fonts, make_tracks
@@ -23,12 +26,9 @@ from train.data.manifest import SPLITS, ManifestError, Row, read_manifest, write
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
 from train.lyrics.adapters import ADAPTERS, AdapterError, adapt_songs
-from train.lyrics.alphabet import plain_text
 from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.config import LyricsConfig
-from train.lyrics.decoding import beam_search, best_path
 from train.lyrics.evaluate import evaluate
-from train.lyrics.language_model import CharacterModel
 from train.lyrics.loop import train_lyrics
 from train.lyrics.paper import show_lyrics, show_notes
 from train.lyrics.selection import SHIFTS, THRESHOLD, select_songs

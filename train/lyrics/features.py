@@ -29,7 +29,6 @@ class SongLogMel(nn.Module):
         Returns:
             float32 [batch, 2, n_mels, frames] in -1…1.
         """
-        batch = len(waveforms)
         mels: Tensor = self.log_mel(waveforms.flatten(0, 1))
-        channels: Tensor = mels.squeeze(1).unflatten(0, (batch, CHANNELS))
+        channels: Tensor = mels.squeeze(1).unflatten(0, (-1, CHANNELS))
         return channels

@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
+from singing.decoding import best_path
 from train.checkpoint import CheckpointError, read_tensors, write_atomically
 from train.data.manifest import manifest_sha256
 from train.loop import TrainingError, drop_lines_after
 from train.lyrics.checkpoint import LyricsCheckpoint, load_lyrics_checkpoint, save_lyrics_checkpoint
 from train.lyrics.config import LyricsConfig, LyricsOptimConfig
-from train.lyrics.decoding import best_path
 from train.lyrics.losses import joint_loss
 from train.lyrics.measures import check_packages, count_word_errors
 from train.lyrics.networks import LyricsModel

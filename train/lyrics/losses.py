@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.lyrics.alphabet import BLANK
+from singing.alphabet import BLANK
+from singing.sung import PITCHES
 from train.lyrics.config import LyricsLossConfig
 from train.lyrics.networks import Estimates, Melody
-from train.lyrics.sung import PITCHES
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from singing.sung import Note
 from train.evaluate.errors import EvaluationError
-from train.lyrics.sung import Note
 
 ONSET_TOLERANCE_S = 0.05  # of mir_eval, as Molina et al. 2014 have it, the paper's reference [29]
 

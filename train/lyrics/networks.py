@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.lyrics.alphabet import CLASSES
+from singing.alphabet import CLASSES
+from singing.sung import PITCHES
 from train.lyrics.config import CrnnConfig, LyricsModelConfig
 from train.lyrics.features import CHANNELS, SongLogMel
-from train.lyrics.sung import PITCHES
 
 HALVING = 2  # §3.1.2: the transcriber's frames are half as many
 
@@ -134,7 +134,8 @@ class Transcriber(nn.Module):
     def forward(self, log_mel: Tensor, melody: Melody) -> Tensor:
         """Log-mels, float32 [batch, 2, bands, frames] -> logits, float32 [batch, 34, frames / 2]."""
         heard = F.max_pool2d(self.convolutions(log_mel), HALVING).flatten(1, 2)
-        told = F.max_pool1d(torch.cat([melody.pitch, melody.onset], dim=1), HALVING)
+        # In time alone, but as a pooling of planes: TensorRT has no other.
+        told = F.max_pool2d(torch.cat([melody.pitch, melody.onset], dim=1)[:, None], (1, HALVING))[:, 0]
         features = torch.cat([heard, told], dim=1).transpose(1, 2)
         logits: Tensor = self.output(self.recurrence(features)).transpose(1, 2)
         return logits

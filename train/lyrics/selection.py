@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from singing.decoding import best_path
+from singing.sung import NO_PITCH
 from train.data.audio import AudioDecodeError, length
 from train.data.manifest import Row
 from train.data.progress import shown
 from train.evaluate.errors import EvaluationError
-from train.lyrics.decoding import best_path
 from train.lyrics.measures import framewise_error
 from train.lyrics.networks import LyricsModel
 from train.lyrics.songs import Song, parse_song
-from train.lyrics.sung import NO_PITCH
 from train.lyrics.transcribe import transcribe
 from train.lyrics.windows import Window
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from singing.alphabet import plain_text
+from singing.sung import Note, Word
 from train.data.manifest import ManifestError, Row, read_manifest
-from train.lyrics.alphabet import plain_text
-from train.lyrics.sung import Note, Word
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from train.lyrics.decoding import find_notes, pick_onsets
+from singing.decoding import find_notes, pick_onsets
+from singing.sung import Note
 from train.lyrics.losses import Truth
 from train.lyrics.networks import Estimates, LyricsModel
-from train.lyrics.sung import Note
 from train.lyrics.windows import Window, WindowSet, collate
 
 Decoder = Callable[[NDArray[np.float32]], str]

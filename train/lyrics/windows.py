@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from singing.alphabet import encode
+from singing.sung import NO_PITCH, Note
 from train.config import FrontendConfig
 from train.data.audio import length, load_part
-from train.lyrics.alphabet import encode
 from train.lyrics.losses import Truth
 from train.lyrics.songs import Song
-from train.lyrics.sung import NO_PITCH, Note
 
 LEAD_S = 0.25  # sound before the first word of a window, because consonants begin before the note
 

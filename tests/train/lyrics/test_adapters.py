@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from singing.sung import Note, Word
 from train.data.adapters.layout import AdapterError
 from train.data.manifest import read_manifest
 from train.lyrics.__main__ import main
 from train.lyrics.adapters import adapt_songs, dali_pickle
 from train.lyrics.adapters.dali_pickle import read_pickle
 from train.lyrics.songs import read_songs
-from train.lyrics.sung import Note, Word
 
 A4, B4 = 440.0, 493.8833012561241
 NOTES = [(12.5, 12.75, A4, "lo"), (12.75, 13.0, B4, "ving"), (13.5, 14.0, A4, "you")]

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from singing.sung import Note
 from train.evaluate.errors import EvaluationError
 from train.lyrics.measures import (
     character_error_rate,
@@ -13,7 +14,6 @@ from train.lyrics.measures import (
     score_onsets,
     word_error_rate,
 )
-from train.lyrics.sung import Note
 
 SUNG = [Note(1.0, 1.4, 60), Note(2.0, 2.4, 62), Note(3.0, 3.4, 64)]
 

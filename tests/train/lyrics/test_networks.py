@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from singing.alphabet import BLANK, CHARACTERS, CLASSES, collapse, decode, encode, plain_text
+from singing.sung import NO_PITCH
 from train.config import FrontendConfig
-from train.lyrics.alphabet import BLANK, CHARACTERS, CLASSES, collapse, decode, encode, plain_text
 from train.lyrics.config import ConfigError, CrnnConfig, LyricsConfig, LyricsLossConfig, LyricsModelConfig
 from train.lyrics.losses import Truth, joint_loss
 from train.lyrics.networks import Estimates, LyricsModel, Melody, PitchOnset, ResidualBlock, Transcriber
-from train.lyrics.sung import NO_PITCH
 
 PAPER = LyricsModelConfig()
 SMALL = FrontendConfig(window_s=0.64, n_fft=512, hop_samples=256, n_mels=16, f_min_hz=0.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from singing.sung import NO_PITCH, Note
 from tests.train.lyrics.tone_songs import RATE_HZ, SMALL, config, write_songs
 from train.evaluate.errors import EvaluationError
 from train.lyrics.__main__ import main
@@ -15,7 +16,6 @@ from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.networks import LyricsModel
 from train.lyrics.selection import Fit, best_shift, fit_notes, select_songs
 from train.lyrics.songs import Song, read_songs
-from train.lyrics.sung import NO_PITCH, Note
 
 pytest.importorskip("jiwer")
 pytest.importorskip("mir_eval")

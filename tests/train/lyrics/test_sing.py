@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from singing.alphabet import plain_text
 from train.corpus.compose import Note as ScoreNote
 from train.corpus.compose.vocals import RANGES
 from train.corpus.errors import CorpusError
@@ -16,7 +17,6 @@ from train.corpus.voices.speech import FRAME_SAMPLES, RATE_HZ, SINGERS, check_sy
 from train.corpus.voices.vocoder import Unison, synthesise
 from train.data.audio import load_part
 from train.lyrics.__main__ import main
-from train.lyrics.alphabet import plain_text
 from train.lyrics.sing.songs import (
     LEAST_NOTE_S,
     SUNG_STYLES,

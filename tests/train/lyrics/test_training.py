@@ -14,6 +14,8 @@ from tests.train.lyrics.tone_songs import RATE_HZ, SMALL, config, write_songs
 pytest.importorskip("jiwer")
 pytest.importorskip("mir_eval")
 
+from singing.decoding import best_path
+from singing.language_model import CharacterModel
 from train.checkpoint import CheckpointError, load_checkpoint
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
@@ -21,9 +23,7 @@ from train.lyrics import loop
 from train.lyrics.__main__ import main
 from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.config import LyricsOptimConfig
-from train.lyrics.decoding import best_path
 from train.lyrics.evaluate import evaluate
-from train.lyrics.language_model import CharacterModel
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
 from train.lyrics.networks import LyricsModel

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from singing.alphabet import decode
+from singing.sung import NO_PITCH, Note, Word
 from train.config import FrontendConfig
 from train.data.audio import AudioDecodeError, load_part
 from train.data.manifest import ManifestError
-from train.lyrics.alphabet import decode
 from train.lyrics.songs import Song, read_songs
-from train.lyrics.sung import NO_PITCH, Note, Word
 from train.lyrics.windows import WindowSet, collate, cut_windows, melody_frames
 
 RATE_HZ = 16_000

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from singing.sung import Note, Word
 from train.corpus.compose import STYLES, Score, compose
 from train.corpus.compose import Note as ScoreNote
 from train.corpus.compose.vocals import MANNERS, SINGING
@@ -22,7 +23,6 @@ from train.corpus.voices.speech import SINGERS, Singer, Utterance, check_synthes
 from train.corpus.voices.vocoder import Unison, synthesise
 from train.lyrics.sing.syllables import speak_syllables
 from train.lyrics.sing.texts import draw_line, read_lines
-from train.lyrics.sung import Note, Word
 
 LEAST_NOTE_S = 0.12  # shorter notes have no room for a syllable and are left out
 SUNG_STYLES = tuple(

@@ -8,9 +8,9 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
+from singing.alphabet import APOSTROPHES, plain_text
 from train.corpus.errors import CorpusError
 from train.data.manifest import SPLITS
-from train.lyrics.alphabet import APOSTROPHES, plain_text
 
 LINE_WORDS = (2, 9)  # shorter and longer phrases of a book are left out
 PERCENT = {"train": 80, "val": 90, "test": 100}  # upper ends of each split's share of a book's phrases

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from train.lyrics.alphabet import BLANK, CHARACTERS, collapse, decode, encode
-from train.lyrics.sung import NO_PITCH, Note, Word
+from singing.alphabet import BLANK, CHARACTERS, collapse, decode, encode
+from singing.sung import NO_PITCH, Note, Word
 
 BEAM = 25
 ONSET_THRESHOLD = 0.4

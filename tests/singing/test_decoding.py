@@ -6,10 +6,10 @@ from math import log
 import numpy as np
 import pytest
 
-from train.lyrics.alphabet import BLANK, CLASSES, collapse, decode, encode
-from train.lyrics.decoding import align, beam_search, best_path, find_notes, pick_onsets, time_words
-from train.lyrics.language_model import CharacterModel
-from train.lyrics.sung import NO_PITCH, Note
+from singing.alphabet import BLANK, CLASSES, collapse, decode, encode
+from singing.decoding import align, beam_search, best_path, find_notes, pick_onsets, time_words
+from singing.language_model import CharacterModel
+from singing.sung import NO_PITCH, Note
 
 A, B = encode("ab")
 
@@ -105,7 +105,7 @@ def test_a_character_model_by_hand():
 
 @pytest.mark.parametrize("after", ["", "l", "love m", "xyz"])
 def test_a_character_model_is_a_distribution(after: str):
-    from train.lyrics.alphabet import CHARACTERS
+    from singing.alphabet import CHARACTERS
 
     model = CharacterModel(["love me tender", "love me true", "never let me go"])
     assert sum(np.exp(model.log_probability(c, after=after)) for c in CHARACTERS) == pytest.approx(1)

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from math import log
 
-from train.lyrics.alphabet import CHARACTERS
+from singing.alphabet import CHARACTERS
 
 ORDER = 8  # a character and the 7 before it: about a word and the end of the one before
 

@@ -1,0 +1,135 @@
+"""A file in overlapping windows, and what a transcriber hears in them as one sequence of frames.
+
+Training cuts songs at gaps between words, which nobody knows of a new song. So a window shares a quarter of its length
+with the next. Of what they share, the first half counts from one and the second half from the other: half a word at the
+edge of a window is never used, because the neighbour has it whole.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singing.alphabet import BLANK, encode
+
+from .transcriber import Transcriber
+
+_SHARED = 4
+_SPACE = encode(" ")[0]
+
+
+class Frames(NamedTuple):
+    """What is heard in a file.
+
+    Attributes:
+        characters: natural logarithms of probabilities, float32 [34, frames]. None for a model without words.
+        pitch: the most probable keys, 128 for none, int64 [frames]. None for a model without notes.
+        onset: probability that a note begins, float32 [frames]. None likewise.
+        duration_s: length of the file.
+    """
+
+    characters: NDArray[np.float32] | None
+    pitch: NDArray[np.int64] | None
+    onset: NDArray[np.float32] | None
+    duration_s: float
+
+
+class Cut(NamedTuple):
+    """A window of a file: float32 [samples], how many of them are sound, and whether it is the last."""
+
+    waveform: NDArray[np.float32]
+    sound: int
+    is_last: bool
+
+
+def cut_windows(blocks: Iterable[NDArray[np.float32]], *, samples: int, hop: int) -> Iterator[Cut]:
+    """Cut blocks of any length, float32, into windows of `samples`, which begin every `hop` samples.
+
+    The last one is padded with zeros. It always has sound that the one before has not.
+    """
+    held = np.zeros(0, np.float32)
+    waiting: list[NDArray[np.float32]] = []
+    ahead = 0
+    for block in blocks:
+        waiting.append(block)
+        ahead += len(block)
+        if len(held) + ahead > samples:
+            held, waiting, ahead = np.concatenate([held, *waiting]), [], 0
+        while len(held) > samples:
+            yield Cut(held[:samples], samples, is_last=False)
+            held = held[hop:]
+    held = np.concatenate([held, *waiting])
+    yield Cut(np.pad(held, (0, samples - len(held))), len(held), is_last=True)
+
+
+def hear(blocks: Iterable[NDArray[np.float32]], *, transcriber: Transcriber) -> Frames:
+    """Run a transcriber over a file, with the mixture in place of the voice too.
+
+    Args:
+        blocks: all samples at the transcriber's rate, float32 blocks of any length, mono.
+
+    Raises:
+        EncoderError: the model or its server failed.
+    """
+    spec = transcriber.spec
+    # In frames of the output that has the fewest, so that windows begin with a frame of each.
+    coarse = min(spec.frames.values())
+    hop = coarse - coarse // _SHARED
+    hop_samples = hop * (spec.window_samples // coarse)
+    heard: dict[str, list[NDArray[np.float32]]] = {name: [] for name in spec.frames}
+    length = number = 0
+    windows = cut_windows(blocks, samples=spec.window_samples, hop=hop_samples)
+    while batch := list(islice(windows, transcriber.batch_size)):
+        mixtures = np.stack([window.waveform for window in batch])
+        outputs = transcriber.hear(np.stack([mixtures, mixtures], axis=1))
+        for row, window in enumerate(batch):
+            for name, values in outputs.items():
+                finer = spec.frames[name] // coarse
+                middle = (coarse - hop) // 2  # of what two windows share
+                first = middle * finer if number else 0
+                last = spec.frames[name] if window.is_last else (hop + middle) * finer
+                # Only the best key of each frame is used, a hundredth of the memory.
+                frames = values[row].argmax(axis=0) if name == "pitch" else values[row]
+                heard[name].append(frames[..., first:last])
+            length = number * hop_samples + window.sound
+            number += 1
+    joined = {
+        name: np.concatenate(parts, axis=-1)[..., : -(-length * spec.frames[name] // spec.window_samples)]
+        for name, parts in heard.items()
+    }
+    pitch = joined.get("pitch")
+    return Frames(
+        joined.get("characters"),
+        None if pitch is None else pitch.astype(np.int64),
+        joined.get("onset"),
+        length / spec.sample_rate_hz,
+    )
+
+
+def cut_at_rests(characters: NDArray[np.float32], *, most: int) -> Iterator[slice]:
+    """Cut frames into pieces of at most `most`, because a decoder's work grows with the text that it has so far.
+
+    A piece ends in the middle of the longest rest with a space in its second half. A rest without one may be inside of
+    a word. It ends there if there is no other, and at `most` if there is none.
+
+    Args:
+        characters: natural logarithms of probabilities, float32 [34, frames].
+        most: frames, 2 or more.
+    """
+    classes = characters.argmax(axis=0).tolist()
+    start = 0
+    while len(classes) - start > most:
+        end = start + most
+        length, has_space = 0, False
+        longest = (False, 0)
+        for place in range(start + most // 2, start + most):
+            is_rest = classes[place] in (BLANK, _SPACE)
+            length = length + 1 if is_rest else 0
+            has_space = is_rest and (has_space or classes[place] == _SPACE)
+            if (has_space, length) > longest:
+                longest, end = (has_space, length), place + 1 - length // 2
+        yield slice(start, end)
+        start = end
+    yield slice(start, len(classes))

@@ -1,0 +1,119 @@
+"""Transcribes files: with the lyrics transcriber of a model repository, or with a Whisper."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from singing.alphabet import plain_text
+from singing.decoding import beam_search, best_path, find_notes, pick_onsets, time_words
+from singing.language_model import CharacterModel
+from singing.sung import Note, Word
+
+from ..audio import read_samples
+from ..errors import QueryError
+from .hearing import Frames, cut_at_rests, hear
+from .transcriber import Transcriber, open_transcriber
+from .transcript import Transcript
+
+
+class Listener(Protocol):
+    """Writes down what is sung. Several threads can share one."""
+
+    def transcribe(self, path: str) -> Transcript:
+        """Transcribe a file, by its path or URL.
+
+        Raises:
+            AudioError: the file cannot be used.
+            EncoderError: the model or its server failed.
+        """
+
+    def close(self) -> None: ...
+
+
+def open_listener(
+    model: str | Path | None,
+    *,
+    device: str = "auto",
+    texts: Sequence[str | Path] = (),
+    asr: str | Path | None = None,
+) -> Listener:
+    """Open what `MusicSearch.transcribe` uses.
+
+    Raises:
+        QueryError: `asr` is given together with another argument, or a text cannot be read.
+        EncoderError: there is no such model, or it does not open on that device.
+    """
+    if asr is None:
+        return Decoding(open_transcriber(model, device=device), texts=texts)
+    if model is not None or texts:
+        raise QueryError(f"got asr={str(asr)!r} together with model or texts: a Whisper needs neither")
+    from .whisper import Whisper
+
+    return Whisper(str(asr), device=device)
+
+
+class Decoding:
+    """The lyrics transcriber, and the search for the most probable text.
+
+    Args:
+        transcriber: is closed with it.
+        texts: UTF-8 files that a language model learns from. Without one, the best character of each frame is taken.
+
+    Raises:
+        QueryError: a text cannot be read, or has no words.
+    """
+
+    def __init__(self, transcriber: Transcriber, *, texts: Sequence[str | Path]) -> None:
+        self._transcriber = transcriber
+        try:
+            self._decode = partial(beam_search, language_model=_learn(texts)) if texts else best_path
+        except QueryError:
+            transcriber.close()
+            raise
+
+    def transcribe(self, path: str) -> Transcript:
+        spec = self._transcriber.spec
+        frames = hear(read_samples(path, sample_rate_hz=spec.sample_rate_hz), transcriber=self._transcriber)
+        return Transcript(self._words(frames), self._notes(frames), frames.duration_s)
+
+    def _words(self, frames: Frames) -> tuple[Word, ...]:
+        if frames.characters is None:
+            return ()
+        words: list[Word] = []
+        most = self._transcriber.spec.frames["characters"]
+        frame_s = self._frame_s("characters")
+        for piece in cut_at_rests(frames.characters, most=most):
+            heard = frames.characters[:, piece]
+            for word in time_words(heard, self._decode(heard), frame_s=frame_s):
+                start_s = piece.start * frame_s
+                words.append(Word(start_s + word.start_s, start_s + word.end_s, word.text))
+        return tuple(words)
+
+    def _notes(self, frames: Frames) -> tuple[Note, ...] | None:
+        if frames.pitch is None or frames.onset is None:
+            return None
+        frame_s = self._frame_s("pitch")
+        return tuple(find_notes(frames.pitch, pick_onsets(frames.onset, frame_s=frame_s), frame_s=frame_s))
+
+    def _frame_s(self, output: str) -> float:
+        spec = self._transcriber.spec
+        return spec.window_samples / spec.sample_rate_hz / spec.frames[output]
+
+    def close(self) -> None:
+        self._transcriber.close()
+
+
+def _learn(texts: Sequence[str | Path]) -> CharacterModel:
+    lines: list[str] = []
+    for text in texts:
+        try:
+            content = Path(text).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise QueryError(f"cannot read the text {text} ({exc}): give a file of UTF-8 text") from exc
+        lines += [plain_text(line) for line in content.splitlines()]
+    if not any(lines):
+        raise QueryError(
+            f"{', '.join(map(str, texts))} has no English words: give a text that a language model can use"
+        )
+    return CharacterModel(lines)
