@@ -230,6 +230,7 @@ def test_a_file_of_python_2_is_read(tmp_path: Path):
         (gzip.compress(pickle.dumps(Path("a"), protocol=2)), "names pathlib.*which no file of DALI does"),
         (gzip.compress(bytes(100_000)), "unpacks to more than 0 MB"),
     ],
+    ids=["no gzip", "cut short", "damaged", "no pickle", "a list", "another class", "too large"],  # gzip tells the time
 )
 def test_what_is_no_song_of_dali_is_one_sentence(tmp_path: Path, monkeypatch, content: bytes, message: str):
     monkeypatch.setattr(dali_pickle, "MOST_BYTES", 50_000)
