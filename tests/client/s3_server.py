@@ -30,7 +30,9 @@ class S3Server:
 
     def __init__(self) -> None:
         from moto.server import DomainDispatcherApplication, create_backend_app
+        from s3fs import S3FileSystem
 
+        S3FileSystem.clear_instance_cache()  # of connections to the server of another test file
         self._app = DomainDispatcherApplication(create_backend_app)
         self.sent_bytes = 0
         self.asked: Counter[str] = Counter()

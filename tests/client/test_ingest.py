@@ -114,7 +114,7 @@ def test_when_the_first_files_all_fail_alike_adding_stops(tmp_path: Path, encode
     music = write_tones(tmp_path / "music", count=40)
     with MusicSearch(tmp_path / "library", encoder=encoder) as ms:
         with pytest.raises(
-            MusicSearchError, match=r"^the first 20 files all fail alike.*TypeError.*music-search doctor"
+            MusicSearchError, match=r"^the first 20 files all fail with the same error.*TypeError.*music-search doctor"
         ):
             ms.add(music, progress=False)
         assert ms.failed() == []

@@ -194,7 +194,7 @@ def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pyt
     assert main(["retrieval", "--ckpt", str(ckpt), "--data", str(tones)]) == 0
     out = capsys.readouterr().out
     assert re.search(r"retrieval, 6 pairs", out)
-    assert re.search(r"\d+\.\d % .*\n.*\d+\.\d to \d+\.\d", out)
+    assert re.search(r"\d+\.\d % .*\n.*\d+\.\d to", out)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,12 @@ def test_the_central_window_is_all_that_is_heard_where_asked_for(
     expected = embed_tracks(model, centre)
     np.testing.assert_allclose(embed_tracks(model, whole, places=(0.5,)), expected, atol=1e-6)
     assert np.abs(embed_tracks(model, whole) - expected).max() > 1e-3
-    labelled = evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests["whole"], "--central")
-    assert labelled == evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests["centre"])
+    central, alone, all_windows = (
+        evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests[name], *options)["ensemble"]
+        for name, options in (("whole", ["--central"]), ("centre", []), ("whole", []))
+    )
+    assert central == pytest.approx(alone, abs=0.01)  # of an untrained model, some scores are nearly the same
+    assert all_windows != pytest.approx(alone, abs=0.01)
 
 
 def test_embedding_leaves_a_model_in_training_as_it_was(ckpt: Path, tones: Path):
