@@ -32,7 +32,12 @@ class S3Server:
         from moto.server import DomainDispatcherApplication, create_backend_app
         from s3fs import S3FileSystem
 
-        S3FileSystem.clear_instance_cache()  # of connections to the server of another test file
+        from client import remote
+
+        # Connections to the server of another test file, which is gone.
+        remote._stores.clear()
+        S3FileSystem.clear_instance_cache()
+
         self._app = DomainDispatcherApplication(create_backend_app)
         self.sent_bytes = 0
         self.asked: Counter[str] = Counter()
