@@ -23,7 +23,7 @@ from train.evaluate.errors import EvaluationError
 def ckpt(tiny_overrides: list[str], tiny_text_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model."""
     config = load_recipe("starter", overrides=tiny_overrides)
-    torch.manual_seed(0)
+    torch.manual_seed(4)  # of these weights no two scores are nearly equal
     state = DualEncoder(config.model).state_dict()
     path = tmp_path_factory.mktemp("model") / "ckpt.pt"
     tokenizer = (tiny_text_model / "tokenizer.json").read_text(encoding="utf-8")
@@ -190,11 +190,14 @@ def test_what_is_known_against_a_set_stands_beside_its_figures(
     assert "notes" not in evaluate(capsys, protocol, "--ckpt", ckpt, "--data", tones, "--single")
 
 
-def test_a_table_holds_scores_and_intervals(ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_table_holds_scores_and_intervals(
+    ckpt: Path, tones: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "120")  # so that no cell is broken into lines
     assert main(["retrieval", "--ckpt", str(ckpt), "--data", str(tones)]) == 0
     out = capsys.readouterr().out
     assert re.search(r"retrieval, 6 pairs", out)
-    assert re.search(r"\d+\.\d % .*\n.*\d+\.\d to", out)
+    assert re.search(r"\d+\.\d % .*\n.*\d+\.\d to \d+\.\d", out)
 
 
 @pytest.mark.parametrize(
@@ -257,12 +260,8 @@ def test_the_central_window_is_all_that_is_heard_where_asked_for(
     expected = embed_tracks(model, centre)
     np.testing.assert_allclose(embed_tracks(model, whole, places=(0.5,)), expected, atol=1e-6)
     assert np.abs(embed_tracks(model, whole) - expected).max() > 1e-3
-    central, alone, all_windows = (
-        evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests[name], *options)["ensemble"]
-        for name, options in (("whole", ["--central"]), ("centre", []), ("whole", []))
-    )
-    assert central == pytest.approx(alone, abs=0.01)  # of an untrained model, some scores are nearly the same
-    assert all_windows != pytest.approx(alone, abs=0.01)
+    labelled = evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests["whole"], "--central")
+    assert labelled == evaluate(capsys, "zeroshot", "--ckpt", ckpt, "--data", manifests["centre"])
 
 
 def test_embedding_leaves_a_model_in_training_as_it_was(ckpt: Path, tones: Path):

@@ -36,6 +36,7 @@ from train.data.manifest import (
     write_manifest,
 )
 from train.data.merge import merge_manifests
+from train.data.output import prepare_out, refuse_foreign
 from train.data.pack import ENCODINGS, OPUS_RATES_HZ, Encoding, pack_rows, pattern_of
 from train.data.processes import ProcessDiedError
 from train.data.progress import shown
@@ -231,8 +232,8 @@ def _add_rewriting(command: argparse.ArgumentParser) -> None:
 def _adapt(args: argparse.Namespace) -> int:
     if args.name in TRIPLETS:
         return _adapt_texts(args)
-    _refuse_foreign(args.out, key="audio")
-    _prepare_out(args.out, manifests=[])
+    refuse_foreign(args.out, key="audio")
+    prepare_out(args.out, manifests=[])
     adapted = adapt(
         args.name,
         args.root,
@@ -246,7 +247,7 @@ def _adapt(args: argparse.Namespace) -> int:
         rows = _with_labels_apart(rows, name=args.name)
     questions = args.out.with_suffix(".comparisons.jsonl")
     if adapted.comparisons:
-        _refuse_foreign(questions, key="first")
+        refuse_foreign(questions, key="first")
     write_manifest(args.out, rows)
     counts = Counter(row.split for row in adapted.rows)
     print(f"{len(adapted.rows)} tracks in {args.out}: {', '.join(f'{counts[s]} {s}' for s in SPLITS)}")
@@ -268,35 +269,13 @@ def _adapt_texts(args: argparse.Namespace) -> int:
             raise AdapterError(f"{args.name} has no recordings; leave out --{option.replace('_', '-')}")
     if not args.root.exists():
         raise AdapterError(f"no file {args.root}; give the published file of {args.name}")
-    _refuse_foreign(args.out, key="anchor")
+    refuse_foreign(args.out, key="anchor")
     triplets = TRIPLETS[args.name](args.root, seed=args.seed)
-    _prepare_out(args.out, manifests=[args.root])
+    prepare_out(args.out, manifests=[args.root])
     write_json_lines(args.out, triplets)
     anchors = len({triplet["anchor"] for triplet in triplets})
     print(f"{len(triplets)} triplets of {anchors} anchors in {args.out}")
     return 0
-
-
-def _refuse_foreign(out: Path, *, key: str) -> None:
-    """Raise AdapterError if `out` is a file of another kind: it may be one of the data set's own.
-
-    Args:
-        out: the file to be written: JSON Lines.
-        key: a key of each of its lines.
-    """
-    if not out.is_file() or not out.stat().st_size:
-        return
-    with out.open("rb") as file:
-        first = file.readline()
-    try:
-        values = json.loads(first)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict) or key not in values:
-        raise AdapterError(
-            f"--out is {out}, whose first line is not an object with {key!r}, so it is not a file of this command; "
-            "choose another file, so that nothing is lost"
-        )
 
 
 def _with_labels_apart(rows: Sequence[Row], *, name: str) -> list[Row]:
@@ -309,7 +288,7 @@ def _with_labels_apart(rows: Sequence[Row], *, name: str) -> list[Row]:
 
 def _merge(args: argparse.Namespace) -> int:
     rows = merge_manifests(args.manifests)
-    _prepare_out(args.out, manifests=args.manifests)
+    prepare_out(args.out, manifests=args.manifests)
     write_manifest(args.out, rows)
     counts = Counter(row.source or "no source" for row in rows)
     print(f"{len(rows)} rows in {args.out}: {', '.join(f'{count} {source}' for source, count in counts.items())}")
@@ -318,7 +297,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 def _split(args: argparse.Namespace) -> int:
     rows = split_rows(read_manifest(args.manifest), shares=args.shares, seed=args.seed)
-    _prepare_out(args.out, manifests=[args.manifest])
+    prepare_out(args.out, manifests=[args.manifest])
     write_manifest(args.out, rows)
     counts = Counter(row.split for row in rows)
     print(f"{len(rows)} rows in {args.out}: {', '.join(f'{counts[split]} {split}' for split in SPLITS)}")
@@ -335,7 +314,7 @@ def _decode(args: argparse.Namespace) -> int:
         )
     rows = read_manifest(args.manifest)
     manifest = args.out / "manifest.jsonl"
-    _prepare_out(manifest, manifests=[args.manifest])
+    prepare_out(manifest, manifests=[args.manifest])
     kept, left_out = decode_rows(
         rows,
         out=args.out,
@@ -478,18 +457,8 @@ def _apply(args: argparse.Namespace) -> int:
 
 def _rows_to_rewrite(args: argparse.Namespace) -> list[Row]:
     rows = read_manifest(args.manifest)
-    _prepare_out(args.out, manifests=[args.manifest])
+    prepare_out(args.out, manifests=[args.manifest])
     return rows
-
-
-def _prepare_out(out: Path, *, manifests: Sequence[Path]) -> None:
-    """Make the folder of `out`; raises ManifestError if `out` is a folder or one of the input files."""
-    if out.is_dir():
-        raise ManifestError(f"--out is the folder {out}; expected a file to write, such as {out / 'manifest.jsonl'}")
-    for manifest in manifests:
-        if out.exists() and out.samefile(manifest):
-            raise ManifestError(f"--out is {manifest} itself; choose another file, so that nothing is lost")
-    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write_edited(args: argparse.Namespace, edited: Edited) -> int:

@@ -23,6 +23,7 @@ from train.corpus.command import add_options, find_sound_fonts, make_tracks
 from train.corpus.errors import CorpusError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import SPLITS, ManifestError, Row, read_manifest, write_manifest
+from train.data.output import prepare_out, refuse_foreign
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
 from train.lyrics.adapters import ADAPTERS, AdapterError, adapt_songs
@@ -166,8 +167,9 @@ def _make(args: argparse.Namespace) -> None:
 
 
 def _adapt(args: argparse.Namespace) -> None:
+    refuse_foreign(args.out, key="audio")
+    prepare_out(args.out, manifests=[])
     adapted = adapt_songs(args.name, args.root, audio=args.audio, language=args.language, seed=args.seed)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(args.out, adapted.rows)
     print(_counted(adapted.rows, out=args.out))
     print(f"splits: {ADAPTERS[args.name].splits}")
@@ -182,7 +184,7 @@ def _adapt(args: argparse.Namespace) -> None:
 
 def _separate(args: argparse.Namespace) -> None:
     rows, out = read_manifest(args.manifest), args.out / "manifest.jsonl"
-    _prepare_out(out, manifest=args.manifest)
+    prepare_out(out, manifests=[args.manifest])
     separator = load_separator(args.weights, device=_device())
     separated = separate_songs(
         rows, manifest=args.manifest, out=args.out, separator=separator, console=Console(stderr=True)
@@ -198,7 +200,7 @@ def _separate(args: argparse.Namespace) -> None:
 
 def _select(args: argparse.Namespace) -> None:
     rows = read_manifest(args.manifest)
-    _prepare_out(args.out, manifest=args.manifest)
+    prepare_out(args.out, manifests=[args.manifest])
     selected = select_songs(
         load_lyrics_checkpoint(args.model).build_model().to(_device()),
         rows,
@@ -227,13 +229,6 @@ def _select(args: argparse.Namespace) -> None:
 def _counted(rows: Sequence[Row], *, out: Path) -> str:
     counts = Counter(row.split for row in rows)
     return f"{len(rows)} tracks in {out}: {', '.join(f'{counts[split]} {split}' for split in SPLITS)}"
-
-
-def _prepare_out(out: Path, *, manifest: Path) -> None:
-    """Make the folder of `out`; raises ManifestError if `out` is the input."""
-    if out.exists() and out.samefile(manifest):
-        raise ManifestError(f"{out} is the input itself; choose another --out, so that nothing is lost")
-    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _device() -> torch.device:

@@ -294,6 +294,14 @@ def test_jamendo_has_the_times_of_words(tmp_path: Path):
     assert len(adapt_songs("jamendo", tmp_path, language="german").rows) == 1
 
 
+def test_a_file_of_the_set_is_not_written_over(tmp_path: Path, capsys):
+    table = write_jamendo(tmp_path) / "JamendoLyrics.csv"
+    before = table.read_bytes()
+    assert main(["adapt", "jamendo", str(tmp_path), "--out", str(table)]) == 2
+    assert "so it is not a file of this command" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
 def test_the_first_form_of_jamendo_has_only_starts(tmp_path: Path):
     """A word ends where the next begins, or where its line does, because nobody sings between the lines."""
     write_jamendo(tmp_path)
