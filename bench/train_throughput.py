@@ -115,19 +115,21 @@ def _tower_ms(config: ModelConfig) -> tuple[float, float]:
     return statistics.median(took_ms[False]), statistics.median(took_ms[True])
 
 
-def _config(name: str) -> Config:
-    overrides = [setting.replace("{bert}", str(_random_bert())) for setting in RECIPES[name]]
-    return load_recipe(name, overrides=[*overrides, "optim.epochs=2"])
+def _config(name: str, *, overrides: Sequence[str] = ()) -> Config:
+    own = [setting.replace("{bert}", str(_random_bert())) for setting in RECIPES[name]]
+    return load_recipe(name, overrides=[*own, "optim.epochs=2", *overrides])
 
 
-def _in_a_process(name: str, data: Path, *, decode: bool, steps: int) -> tuple[float, float]:
+def _in_a_process(
+    name: str, data: Path, *, decode: bool, steps: int, overrides: Sequence[str] = ()
+) -> tuple[float, float]:
     """Pairs a second of the second epoch and peak memory in GB, in a fresh process so that none helps another."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_train, name, data, decode=decode, steps=steps).result()
+        return pool.submit(_train, name, data, decode=decode, steps=steps, overrides=overrides).result()
 
 
-def _train(name: str, data: Path, *, decode: bool, steps: int) -> tuple[float, float]:
-    config = _config(name)
+def _train(name: str, data: Path, *, decode: bool, steps: int, overrides: Sequence[str]) -> tuple[float, float]:
+    config = _config(name, overrides=overrides)
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         repeat = _repeat_shard if data.suffix == ".tar" else _repeat_manifest
         repeated = repeat(data, Path(folder), times=steps * config.optim.batch_size)
