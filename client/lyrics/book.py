@@ -203,6 +203,10 @@ class Book(Database):
         found = self._rows("track_id IN (SELECT value FROM json_each(?))", json.dumps(list(track_ids)))
         return {song.track_id: song for _, song in found}
 
+    def has_words(self) -> bool:
+        """Whether any track has lyrics."""
+        return bool(self._one("SELECT EXISTS (SELECT * FROM songs WHERE lines <> '[]')")[0])
+
     def track_ids(self) -> Iterator[list[str]]:
         """The ids of all tracks that have a row, some at a time."""
         last = 0

@@ -106,6 +106,11 @@ class Wish(Given):
 
 
 class Search(Wish):
+    lyrics: Annotated[
+        str,
+        Field(max_length=16_384, description="words of the song, as they are remembered"),
+        AfterValidator(_unicode),
+    ] = ""
     where: Annotated[dict[Name, Wanted], Field(max_length=32)] = {}
     per_artist: Annotated[int, Field(ge=1, le=1000)] | None = None
     names: Literal["also", "only", "never"] = "also"
@@ -194,6 +199,14 @@ class ScoredWindows(Windows):
     scores: list[float]
 
 
+class SungLine(Model):
+    """The line of a track's lyrics that was found, when it is sung, and how well it fits, 0 to 1."""
+
+    text: str
+    start_s: float | None
+    fit: float
+
+
 class Hit(Model):
     track: Track
     score: float
@@ -202,6 +215,7 @@ class Hit(Model):
     found_by: list[str]
     start_s: float | None
     windows: Windows | None
+    lyrics: SungLine | None = None
 
 
 class Reading(Model):
@@ -221,6 +235,17 @@ class Found(Model):
 class Tracks(Model):
     tracks: list[Track]
     next_offset: int | None = None
+
+
+class LyricsLine(Model):
+    text: str
+    start_s: float | None
+
+
+class Lyrics(Model):
+    """The lyrics of a track; `start_s` is null where it is not known when a line is sung."""
+
+    lines: list[LyricsLine]
 
 
 class State(Model):
@@ -260,6 +285,7 @@ class Library(Model):
     local: bool
     state: str
     fields: list[str]
+    lyrics: bool
     map: MapState
 
 

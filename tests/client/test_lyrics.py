@@ -251,8 +251,9 @@ def test_a_changed_track_never_shows_its_old_words(ms: MusicSearch, sung: Path) 
     tags.add(USLT(encoding=3, lang="eng", text="Quite other words are here"))
     tags.save()
     assert names(ms, "paper boats") == ["high.mp3"]  # the library does not know of the change yet
+    assert ms.lyrics(sung / "album/high.mp3") == [(None, line) for line in HIGH.splitlines()]
     ms.add(sung, progress=False)
-    assert names(ms, "paper boats") == names(ms, "quite other words") == []
+    assert names(ms, "paper boats") == names(ms, "quite other words") == ms.lyrics(sung / "album/high.mp3") == []
     ms.add(sung, progress=False, lyrics=True)
     assert names(ms, "paper boats") == []
     assert names(ms, "quite other words") == ["high.mp3"]
