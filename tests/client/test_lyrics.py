@@ -1,5 +1,6 @@
 """Searching by words that are sung: what is found, where, and what happens to the file of lyrics."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,13 @@ def ms(tmp_path: Path, sung: Path, encoder: LocalEncoder) -> Iterator[MusicSearc
 
 def names(ms: MusicSearch, words: str) -> list[str]:
     return [Path(hit.path).name for hit in ms.search(lyrics=words)]
+
+
+def read_songs(ms: MusicSearch) -> dict[str, Song]:
+    """All lyrics, but for the ctimes of a disk."""
+    with closing(Book(Path(ms.info().path))) as book:
+        songs = book.songs([track_id for ids in book.track_ids() for track_id in ids])
+    return {track_id: replace(song, file=replace(song.file, ctime_ns=0)) for track_id, song in songs.items()}
 
 
 def song(track_id: str, *lines: str) -> Song:
@@ -303,6 +312,28 @@ def test_an_export_leaves_the_words_and_their_file_can_be_copied(
     shutil.copy(folder / FILE_NAME, tmp_path / "other")
     with MusicSearch(tmp_path / "other", encoder=encoder) as other:
         assert names(other, "kettle sings before the sun") == ["low.wav"]
+
+
+def test_through_parquet_nothing_is_lost(ms: MusicSearch, sung: Path, tmp_path: Path, encoder: LocalEncoder) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder, file = Path(ms.info().path), tmp_path / "library.parquet"
+    given = ms.track_id(sung / "album/middle.flac")
+    ms.put_lyrics({given: [(0.1 + 0.2, "הרכבת <b>עוזבת</b>"), (None, "\u202e ! 夜の歌")]})
+    songs = read_songs(ms)
+    assert len(songs) == 3
+    ms.close()
+    assert main(["export", str(folder), "--to", str(file)]) == 0
+    table = {row["track_id"]: json.loads(row["lyrics"]) for row in pq.read_table(file).to_pylist()}
+    assert table[given]["lines"] == [[0.1 + 0.2, "הרכבת <b>עוזבת</b>"], [None, "\u202e ! 夜の歌"]]
+    assert [known["given"] for known in table.values()].count(True) == 1
+
+    assert main(["import", str(tmp_path / "new"), str(file)]) == 0
+    with MusicSearch(tmp_path / "new", encoder=encoder) as new:
+        assert read_songs(new) == songs
+        assert names(new, "kettle sings before the sun") == ["low.wav"]
+        new.add(sung, progress=False)  # the files' ctimes are known from now on
+        assert names(new, "kettle sings before the sun") == ["low.wav"]
+        assert read_songs(new) == songs
 
 
 def test_another_model_finds_the_same_words(ms: MusicSearch, tmp_path: Path) -> None:
