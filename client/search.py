@@ -952,7 +952,10 @@ class MusicSearch:
 
     def _in_folder(self, what: str) -> Catalogue:
         if not isinstance(self._catalogue, Catalogue):
-            raise QueryError(f"{what} are known only for a library in a folder, not for a library in Milvus")
+            raise QueryError(
+                f"{what} are known only for a library in a folder, not for a library in Milvus: export it to a Parquet "
+                "file, and import that into a folder"
+            )
         return self._catalogue
 
     def _vector_of(self, source: Source) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import platform
+import sys
 import time
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, replace
@@ -20,6 +21,7 @@ from ..index.maintenance import (
     export_library,
     export_to_milvus,
     export_to_parquet,
+    holds_lyrics,
     import_library,
     import_to_milvus,
     is_parquet,
@@ -148,6 +150,8 @@ def export(options: argparse.Namespace) -> int:
         print_json({"file": str(target)}) if options.json else print(f"wrote {target}")
         return 0
     tracks, written = export_to_milvus(folder, options.to)
+    if has_lyrics(folder):
+        _say_without_lyrics()
     if options.json:
         print_json({"to": options.to, "tracks": tracks, "written": written})
     else:
@@ -192,6 +196,8 @@ def import_(options: argparse.Namespace) -> int:
     moved = dict(_moved(pair) for pair in options.moved)
     if is_milvus(options.library):
         tracks, written = import_to_milvus(options.source.expanduser(), options.library, moved=moved)
+        if holds_lyrics(options.source.expanduser()):
+            _say_without_lyrics()
         if options.json:
             print_json({"to": options.library, "tracks": tracks, "written": written})
         else:
@@ -203,6 +209,10 @@ def import_(options: argparse.Namespace) -> int:
     )
     print_json(asdict(found)) if options.json else print(f"{found.tracks} tracks")
     return 0
+
+
+def _say_without_lyrics() -> None:
+    print("music-search: the lyrics stayed behind, because a library in Milvus cannot hold them", file=sys.stderr)
 
 
 def _moved(pair: str) -> tuple[str, str]:

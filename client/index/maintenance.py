@@ -177,6 +177,11 @@ def parts_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
+def holds_lyrics(source: Path) -> bool:
+    """Whether a sound export has lyrics. A folder of parts has none, because `client.bulk` writes none."""
+    return source.is_file() and is_parquet(source) and _open_parquet(source).has_lyrics(source)
+
+
 def is_parquet(path: Path) -> bool:
     """Whether this is a Parquet file, by its suffix or its first bytes."""
     if path.suffix.lower() == ".parquet":

@@ -516,6 +516,17 @@ def _has_another_model(source: Path, own: Model | _Model, *, first: Path, model:
     )
 
 
+def has_lyrics(source: Path) -> bool:
+    """Whether a file has lyrics.
+
+    Raises:
+        LibraryError: the file is not a sound export.
+    """
+    with _opened(source) as file:
+        rest, _ = _read_rest(file, source=source)
+    return bool(rest.lyrics)
+
+
 def read_tracks(source: Path) -> Iterator[list[tuple[Track, TrackVectors]]]:
     """Read the tracks that the library's model has embedded, with their vectors, at most a thousand at a time.
 

@@ -533,10 +533,28 @@ def test_a_library_in_milvus_has_no_lyrics(tmp_path: Path, sung: Path, encoder: 
             lambda: ms.add(sung, progress=False, lyrics=True),
             lambda: ms.search(lyrics="kettle"),
             lambda: ms.put_lyrics({}),
+            lambda: ms.lyrics("low.wav"),
         ):
-            with pytest.raises(QueryError, match="lyrics are known only for a library in a folder"):
+            with pytest.raises(QueryError, match=r"lyrics are known only for a library in a folder.*: export it to"):
                 call()
         assert ms.info().tracks == 0
+        assert ms.has_lyrics() is False
+
+
+def test_a_copy_to_milvus_says_that_lyrics_stay(
+    ms: MusicSearch, tmp_path: Path, tones: Path, encoder: LocalEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("milvus_lite")
+    pytest.importorskip("pyarrow")
+    with MusicSearch(tmp_path / "silent", encoder=encoder) as silent:
+        silent.add(tones, progress=False)
+    for library, is_told in ((ms.info().path, True), (str(tmp_path / "silent"), False)):
+        file = f"{library}.parquet"
+        assert main(["export", library, "--to", file]) == 0
+        for command in (["export", library, "--to", f"milvus://{library}.db"], ["import", f"milvus://{file}.db", file]):
+            capsys.readouterr()
+            assert main(command) == 0
+            assert ("the lyrics stayed behind" in capsys.readouterr().err) is is_told
 
 
 def test_the_commands(tmp_path: Path, sung: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
