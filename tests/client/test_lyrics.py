@@ -390,6 +390,12 @@ def test_lyrics_that_are_given_while_a_file_is_read_stay(
     assert names(ms, "heard by a machine") == ["middle.flac"]
 
 
+def test_given_lyrics_are_kept_as_what_can_be_written(ms: MusicSearch, sung: Path) -> None:
+    given = ms.track_id(sung / "album/middle.flac")
+    ms.put_lyrics({given: [(None, "\x00\x07"), (1.0, "nobody \ud800knows\x1b me\u2028 <b>today</b>"), (None, " ")]})
+    assert ms.lyrics(given) == [(1.0, "nobody knows me <b>today</b>")]
+
+
 def test_given_lyrics_go_with_another_sound(ms: MusicSearch, sung: Path) -> None:
     middle = ms.track_id(sung / "album/middle.flac")
     ms.put_lyrics({middle: [(0.75, "Heard by a machine")]})
