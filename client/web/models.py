@@ -199,11 +199,16 @@ class ScoredWindows(Windows):
     scores: list[float]
 
 
-class SungLine(Model):
-    """The line of a track's lyrics that was found, when it is sung, and how well it fits, 0 to 1."""
+class LyricsLine(Model):
+    """A line of lyrics; `start_s` is null if it is not known when it is sung."""
 
     text: str
     start_s: float | None
+
+
+class SungLine(LyricsLine):
+    """The line of a track's lyrics that was found, and how well it fits, 0 to 1."""
+
     fit: float
 
 
@@ -237,14 +242,7 @@ class Tracks(Model):
     next_offset: int | None = None
 
 
-class LyricsLine(Model):
-    text: str
-    start_s: float | None
-
-
 class Lyrics(Model):
-    """The lyrics of a track; `start_s` is null where it is not known when a line is sung."""
-
     lines: list[LyricsLine]
 
 

@@ -61,8 +61,8 @@ const FITS_TOO = 0.4;
 /** @param {Hit} hit */
 function fitCell(hit) {
   const byName = hit.found_by?.includes("name");
-  // Who remembered a line, or asked for a name, and got it is not to read that the sound fits badly.
-  if (hit.lyrics && !((hit.probability ?? 0) >= FITS_TOO)) {
+  // Who asked for a line or a name and got it is not to read that the sound fits badly.
+  if (hit.lyrics && (hit.probability ?? 0) < FITS_TOO) {
     return h(
       "div",
       { class: "fit", role: "gridcell", title: T.lyricsTitle(hit.lyrics.fit) },
