@@ -52,6 +52,8 @@ class AsyncMusicSearch:
         self.suggest = self._awaitable(library.suggest)
         self.annotate = self._awaitable(library.annotate)
         self.put_lyrics = self._awaitable(library.put_lyrics)
+        self.lyrics = self._awaitable(library.lyrics)
+        self.has_lyrics = self._awaitable(library.has_lyrics)
         self.transcribe = self._awaitable(library.transcribe)
         self.remove = self._awaitable(library.remove)
         self.map = self._awaitable(library.map)

@@ -754,6 +754,43 @@ class MusicSearch:
             stack.enter_context(nullcontext() if self._is_adding else catalogue.writing())
             return give(catalogue, stack.enter_context(closing(self._open_book(create=True))), lyrics)
 
+    def lyrics(self, name: str | Path) -> list[tuple[float | None, str]]:
+        """Return the lyrics of a track that is given by its id or its path: its lines, as `put_lyrics` takes them.
+
+        Returns:
+            The lines. There are none if the file has none, or has changed since they were read.
+
+        Raises:
+            LibraryError: the track is not in the library, or the file of lyrics is damaged.
+            QueryError: the library is in Milvus.
+        """
+        from .lyrics.book import has_lyrics
+
+        catalogue = self._in_folder("lyrics")
+        with self._lock, catalogue.reading():
+            track = catalogue.named(self.track_id(name))
+            if not has_lyrics(catalogue.folder):
+                return []
+            with closing(self._open_book()) as book:
+                song = book.songs([track.track_id]).get(track.track_id)
+        if song is None or not song.is_of(track.file):
+            return []
+        return [(line.start_s, line.text) for line in song.lines]
+
+    def has_lyrics(self) -> bool:
+        """Return whether the library has lyrics, which `search` needs. A library in Milvus never has.
+
+        Raises:
+            LibraryError: the file of lyrics is damaged.
+        """
+        from .lyrics.book import has_lyrics
+
+        with self._lock:
+            if not isinstance(self._catalogue, Catalogue) or not has_lyrics(self._catalogue.folder):
+                return False
+            with closing(self._open_book()) as book:
+                return book.has_words()
+
     def transcribe(
         self,
         path: str | Path,
@@ -915,7 +952,10 @@ class MusicSearch:
 
     def _in_folder(self, what: str) -> Catalogue:
         if not isinstance(self._catalogue, Catalogue):
-            raise QueryError(f"{what} are known only for a library in a folder, not for a library in Milvus")
+            raise QueryError(
+                f"{what} are known only for a library in a folder, not for a library in Milvus: export it to a Parquet "
+                "file, and import that into a folder"
+            )
         return self._catalogue
 
     def _vector_of(self, source: Source) -> NDArray[np.float32]:

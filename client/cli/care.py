@@ -3,9 +3,11 @@
 import argparse
 import importlib
 import platform
+import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from ..index.maintenance import (
     export_library,
     export_to_milvus,
     export_to_parquet,
+    holds_lyrics,
     import_library,
     import_to_milvus,
     is_parquet,
@@ -127,10 +130,14 @@ def declare_export(commands: Commands) -> None:
 
 
 def export(options: argparse.Namespace) -> int:
+    from ..lyrics.book import Book, has_lyrics
+
     target = options.target or Path(options.to)
     if is_parquet(target) and not is_milvus(options.to or ""):
         spec = _spec_of(options.library, encoder=options.encoder)
-        tracks = export_to_parquet(options.library, target.expanduser(), spec=spec)
+        folder = None if is_milvus(options.library) else options.library.expanduser()
+        with closing(Book(folder)) if folder and has_lyrics(folder) else nullcontext() as lyrics:
+            tracks = export_to_parquet(options.library, target.expanduser(), spec=spec, lyrics=lyrics)
         print_json({"file": str(target), "tracks": tracks}) if options.json else print(
             f"{tracks} tracks written to {target}"
         )
@@ -143,6 +150,8 @@ def export(options: argparse.Namespace) -> int:
         print_json({"file": str(target)}) if options.json else print(f"wrote {target}")
         return 0
     tracks, written = export_to_milvus(folder, options.to)
+    if has_lyrics(folder):
+        _say_without_lyrics()
     if options.json:
         print_json({"to": options.to, "tracks": tracks, "written": written})
     else:
@@ -182,17 +191,28 @@ def declare_import(commands: Commands) -> None:
 
 
 def import_(options: argparse.Namespace) -> int:
+    from ..lyrics import care as lyrics
+
     moved = dict(_moved(pair) for pair in options.moved)
     if is_milvus(options.library):
         tracks, written = import_to_milvus(options.source.expanduser(), options.library, moved=moved)
+        if holds_lyrics(options.source.expanduser()):
+            _say_without_lyrics()
         if options.json:
             print_json({"to": options.library, "tracks": tracks, "written": written})
         else:
             print(f"{tracks} tracks, {written} of them written to {options.library}")
         return 0
-    found = import_library(options.source.expanduser(), options.library.expanduser(), moved=moved)
+    folder = options.library.expanduser()
+    found = import_library(
+        options.source.expanduser(), folder, moved=moved, open_lyrics=partial(lyrics.make_book, of=folder)
+    )
     print_json(asdict(found)) if options.json else print(f"{found.tracks} tracks")
     return 0
+
+
+def _say_without_lyrics() -> None:
+    print("music-search: the lyrics stayed behind, because a library in Milvus cannot hold them", file=sys.stderr)
 
 
 def _moved(pair: str) -> tuple[str, str]:

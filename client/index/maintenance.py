@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -31,6 +32,7 @@ from .store import is_milvus, open_milvus, open_store
 
 if TYPE_CHECKING:
     from .milvus import MilvusStore
+    from .parquet import Lyrics
 
 _COPIED_AT_ONCE = 256  # tracks whose windows are in memory together
 _BLOCK = 16 << 20  # bytes that are read at once
@@ -130,7 +132,12 @@ def export_library(folder: Path, target: Path) -> None:
 
 
 def export_to_parquet(
-    library: str | Path, target: Path, *, spec: EncoderSpec | None = None, progress: bool = True
+    library: str | Path,
+    target: Path,
+    *,
+    spec: EncoderSpec | None = None,
+    lyrics: "Lyrics | None" = None,
+    progress: bool = True,
 ) -> int:
     """Write a library from a folder or from Milvus into a Parquet file; see `parquet`.
 
@@ -141,6 +148,7 @@ def export_to_parquet(
         target: the file to write.
         spec: the spec of the library's model, if available. It adds the sample rate and the length of windows, which a
             library does not know.
+        lyrics: the library's, if it has a file of them. None leaves them out.
         progress: show a progress bar.
 
     Returns:
@@ -160,13 +168,18 @@ def export_to_parquet(
                 advice="name the model of the library, or no model",
             )
         with _complete(target) as part:
-            tracks: int = parquet.write(store, part, spec=spec, progress=progress)
+            tracks: int = parquet.write(store, part, spec=spec, lyrics=lyrics, progress=progress)
     return tracks
 
 
 def parts_of(folder: Path) -> list[Path]:
     """The Parquet files of a folder, which are the parts of one library."""
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def holds_lyrics(source: Path) -> bool:
+    """Whether a sound export has lyrics. A folder of parts has none, because `client.bulk` writes none."""
+    return source.is_file() and is_parquet(source) and _open_parquet(source).has_lyrics(source)
 
 
 def is_parquet(path: Path) -> bool:
@@ -304,13 +317,21 @@ def _copy(
     return tracks, written
 
 
-def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | None = None) -> Verification:
+def import_library(
+    source: Path,
+    folder: Path,
+    *,
+    moved: Mapping[str, str] | None = None,
+    open_lyrics: "Callable[[Path], Lyrics] | None" = None,
+) -> Verification:
     """Make a library from an exported file, SQLite or Parquet, or from a folder of parts that `client.bulk` wrote.
 
     Args:
         source: the exported file, or the folder of parts.
         folder: the folder of the new library.
         moved: where the music is now: the old beginning of paths, and the new beginning that replaces it.
+        open_lyrics: makes a file of lyrics in a folder. It is called for a Parquet file with lyrics, which None leaves
+            out.
 
     Raises:
         LibraryError: the file is not a sound export, or the folder has a library already.
@@ -322,7 +343,7 @@ def import_library(source: Path, folder: Path, *, moved: Mapping[str, str] | Non
     with translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            return _import(source, folder, moved=moved or {})
+            return _import(source, folder, moved=moved or {}, open_lyrics=open_lyrics)
         finally:
             if is_new:
                 with suppress(OSError):  # after a success the folder is not empty, and stays
@@ -336,11 +357,13 @@ def _check_source(source: Path) -> None:
         raise LibraryError(f"no file {source}: name one that `music-search export` wrote")
 
 
-def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verification:
+def _import(
+    source: Path, folder: Path, *, moved: Mapping[str, str], open_lyrics: "Callable[[Path], Lyrics] | None"
+) -> Verification:
     with TemporaryDirectory(dir=folder, prefix="import-") as temporary:
         part = Path(temporary)
         if source.is_dir() or is_parquet(source):
-            _fill(part / FILE_NAME, source)
+            _fill(part / FILE_NAME, source, open_lyrics=partial(open_lyrics, part) if open_lyrics else None)
         else:
             shutil.copyfile(source, part / FILE_NAME)
             if problems := _problems(part / FILE_NAME, name=source):
@@ -357,7 +380,7 @@ def _import(source: Path, folder: Path, *, moved: Mapping[str, str]) -> Verifica
     return found
 
 
-def _fill(path: Path, source: Path) -> None:
+def _fill(path: Path, source: Path, *, open_lyrics: "Callable[[], Lyrics] | None") -> None:
     """Make a catalogue from a Parquet file, or from a folder of parts."""
     parquet = _open_parquet(source)
     with closing(_open_raw(path)) as db:
@@ -365,7 +388,7 @@ def _fill(path: Path, source: Path) -> None:
             db.execute(f"PRAGMA {setting}")  # no durability needed: a half-made catalogue is deleted
         db.execute("BEGIN")
         schema.create(db)
-        parquet.fill(db, parts_of(source) if source.is_dir() else [source])
+        parquet.fill(db, parts_of(source) if source.is_dir() else [source], open_lyrics=open_lyrics)
         schema.stamp(db)
         db.execute("COMMIT")
 

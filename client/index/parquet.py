@@ -9,11 +9,13 @@ A row is a track, and a row group has a thousand tracks. The columns are those o
     windows                 vectors of the windows, as bytes for `quantized.read`, which also needs the two columns
                             before. Floats would take four times the space and not give the same bytes back.
     crc32, vector_crc32, windows_crc32      `schema.checksum` of the row in each of the three tables
+    lyrics, lyrics_crc32    only if the library has a file of lyrics: a track's as a JSON object (see `lyrics.book`), or
+                            null; and `schema.checksum` of the track id and this text
 
 A library may also hold vectors of other models. Those of model number 2 are in label_2, vector_2 and so on. Data that
 belongs to no track is one JSON object in the key-value metadata, under the name "musicsearch": the models, texts for
-measuring the library, files that failed, and the number of tracks, so that a loss is noticed. The pages have checksums
-as well.
+measuring the library, files that failed, and the numbers of tracks and of lyrics, so that a loss is noticed. The pages
+have checksums as well.
 
 Tombstones are not exported. Only indexes that have seen the removed tracks need them, and the copy is a new library. A
 Milvus collection has no track numbers and no checksums, so the export makes them.
@@ -27,13 +29,13 @@ import base64
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from hashlib import blake2b
 from itertools import count, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -71,9 +73,18 @@ _TYPES = {
     **dict.fromkeys(("number", "size", "mtime_ns", "ctime_ns", "crc32"), pa.int64()),
     **{"duration_s": pa.float64(), "missing": pa.bool_()},
 }
+_LYRICS = {"lyrics": pa.string(), "lyrics_crc32": pa.int64()}
 _FAILED = ("path", "size", "mtime_ns", "ctime_ns", "reason")
 _MAGIC = b"PAR1"  # the first and the last bytes of a Parquet file
 _AGAIN = "export the library again"
+
+
+class Lyrics(Protocol):
+    """The lyrics of a library. `lyrics.book.Book` implements it, and alone knows what is in a text."""
+
+    def texts(self, track_ids: Sequence[str]) -> dict[str, str]: ...
+    def put_texts(self, texts: Mapping[str, str]) -> None: ...
+    def close(self) -> None: ...
 
 
 class _Model(NamedTuple):
@@ -109,23 +120,34 @@ class _Made(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row of `tracks`, and the track's vectors by model number."""
+    """A row of `tracks`, the track's vectors by model number, and its lyrics with their checksum."""
 
     track: tuple[Any, ...]
     made: dict[int, _Made]
+    lyrics: tuple[str, int] | None = None
+
+    @property
+    def track_id(self) -> str:
+        return str(self.track[_TRACK.index("track_id")])
 
 
 class _Rest(NamedTuple):
-    """Data that belongs to no track; `own` is the number of the library's model."""
+    """Data that belongs to no track.
+
+    `own` is the number of the library's model, `lyrics` how many tracks have lyrics: None if the library has no file of
+    them.
+    """
 
     own: int
     models: list[_Model]
     probes: list[_Probes]
     failed: list[tuple[Any, ...]]
+    lyrics: int | None = None
 
     def columns(self) -> dict[str, pa.DataType]:
         """The names and types of all columns."""
         columns = {name: _TYPES.get(name, pa.string()) for name in _TRACK}
+        columns |= {} if self.lyrics is None else _LYRICS
         for model in self.models:
             vector = pa.list_(pa.float32(), model.embedding_dim)
             types = (pa.int64(), vector, pa.int64(), pa.list_(pa.float32()), pa.binary(), pa.int64())
@@ -140,7 +162,7 @@ class _Rest(NamedTuple):
 # -- out -----------------------------------------------------------------------------------------------
 
 
-def write(store: Store, path: Path, *, spec: EncoderSpec | None, progress: bool) -> int:
+def write(store: Store, path: Path, *, spec: EncoderSpec | None, lyrics: Lyrics | None = None, progress: bool) -> int:
     """Write a whole library into a file, with a thousand tracks in memory at a time.
 
     Args:
@@ -148,6 +170,7 @@ def write(store: Store, path: Path, *, spec: EncoderSpec | None, progress: bool)
         path: the file to write.
         spec: the spec of the library's model. It adds the sample rate and the length of windows, which a library does
             not know.
+        lyrics: those of the library, if it has a file of them.
         progress: show a progress bar.
 
     Returns:
@@ -162,9 +185,9 @@ def write(store: Store, path: Path, *, spec: EncoderSpec | None, progress: bool)
         rest = _rest_of_collection(store)
         return _write(_rows_of_collection(store), rest, path, total=len(store), **options).tracks
     with store.reading():  # one transaction, so that all reads see the same state
-        rest = _rest_of(store)
+        rest = _rest_of(store)._replace(lyrics=None if lyrics is None else 0)
         ((total,),) = store.rows("SELECT count(*) FROM tracks")
-        written = _write(_rows_of(store), rest, path, total=total, **options)
+        written = _write(_rows_of(store, lyrics), rest, path, total=total, **options)
     if written.models != rest.models:
         raise LibraryError(f"the list of vectors in {store.name} is damaged: {REPAIR}")
     return written.tracks
@@ -183,7 +206,7 @@ def _rest_of(catalogue: Catalogue) -> _Rest:
     return rest
 
 
-def _rows_of(catalogue: Catalogue) -> Iterator[_Row]:
+def _rows_of(catalogue: Catalogue, lyrics: Lyrics | None) -> Iterator[_Row]:
     tracks_after = f"SELECT {', '.join(_TRACK)} FROM tracks WHERE number > ? ORDER BY number LIMIT ?"
     made_of = (
         "SELECT track, model, label, vector, vectors.crc32, starts_s, windows.vectors, windows.crc32 "
@@ -192,6 +215,7 @@ def _rows_of(catalogue: Catalogue) -> Iterator[_Row]:
     last = 0
     while tracks := catalogue.rows(tracks_after, last, ROWS):
         rows = {track[0]: _Row(track, {}) for track in tracks}
+        texts = {} if lyrics is None else lyrics.texts([row.track_id for row in rows.values()])
         for number, model, *columns in catalogue.rows(made_of, tracks[0][0], tracks[-1][0]):
             made = _Made(*columns)
             name = f"vector number {made.label}"
@@ -201,7 +225,8 @@ def _rows_of(catalogue: Catalogue) -> Iterator[_Row]:
             rows[number].made[model] = made
         for row in rows.values():
             _check(catalogue, *row.track[:-1], crc32=row.track[-1], of=f"track number {row.track[0]}")
-            yield row
+            text = texts.get(row.track_id)
+            yield row._replace(lyrics=None if text is None else (text, schema.checksum(row.track_id, text)))
         last = tracks[-1][0]
 
 
@@ -305,7 +330,7 @@ def _write(
     rows: Iterator[_Row], rest: _Rest, path: Path, *, total: int, spec: EncoderSpec | None, progress: bool
 ) -> _Written:
     columns = rest.columns()
-    tracks = 0
+    tracks = lyrics = 0
     models = {model.number: model._replace(vectors=0, pairs=0) for model in rest.models}
     with path.open("wb") as file, show_progress("exporting", total=total, enabled=progress) as advance:
         writer = pq.ParquetWriter(
@@ -325,7 +350,9 @@ def _write(
                         models[number] = models[number]._replace(vectors=models[number].vectors + 1, pairs=pairs)
                     advance(row.track[_TRACK.index("duration_s")])
                 tracks += len(group)
-            about = json.dumps(_tell(rest._replace(models=[*models.values()]), tracks=tracks, spec=spec))
+                lyrics += sum(row.lyrics is not None for row in group)
+            rest = rest._replace(models=[*models.values()], lyrics=None if rest.lyrics is None else lyrics)
+            about = json.dumps(_tell(rest, tracks=tracks, spec=spec))
             writer.add_key_value_metadata({_ABOUT: about, _ABOUT_CRC32: str(schema.checksum(about))})
         finally:
             writer.close()
@@ -335,6 +362,7 @@ def _write(
 def _to_table(rows: Sequence[_Row], rest: _Rest, *, columns: Mapping[str, pa.DataType]) -> pa.Table:
     values: dict[str, Any] = dict(zip(_TRACK, zip(*(row.track for row in rows), strict=True), strict=True))
     values["missing"] = [bool(missing) for missing in values["missing"]]
+    values |= zip(_LYRICS, zip(*(row.lyrics or (None, None) for row in rows), strict=True), strict=True)
     for model in rest.models:
         dim = model.embedding_dim
         nothing = (None, bytes(4 * dim), *[None] * 4)
@@ -355,11 +383,13 @@ def _to_table(rows: Sequence[_Row], rest: _Rest, *, columns: Mapping[str, pa.Dat
 
 def _tell(rest: _Rest, *, tracks: int, spec: EncoderSpec | None) -> dict[str, Any]:
     window = {} if spec is None else {"sample_rate_hz": spec.sample_rate_hz, "window_samples": spec.window_samples}
+    lyrics = {} if rest.lyrics is None else {"lyrics": rest.lyrics}
     return {
         "format": FORMAT,
         "tracks": tracks,
         "model": rest.own,
         **window,
+        **lyrics,
         "models": [model._asdict() for model in rest.models],
         "probes": [one._asdict() | {"vectors": base64.b64encode(one.vectors).decode()} for one in rest.probes],
         "failed": [dict(zip(_FAILED, row, strict=True)) for row in rest.failed],
@@ -369,12 +399,13 @@ def _tell(rest: _Rest, *, tracks: int, spec: EncoderSpec | None) -> dict[str, An
 # -- and back ------------------------------------------------------------------------------------------
 
 
-def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
+def fill(db: sqlite3.Connection, sources: Sequence[Path], *, open_lyrics: Callable[[], Lyrics] | None = None) -> None:
     """Fill the empty tables of a catalogue from such files, with a thousand tracks in memory at a time.
 
     Args:
         db: the catalogue.
         sources: the file of one library, or the files of its parts.
+        open_lyrics: called for a file with lyrics, which are put there. None leaves them out.
 
     Raises:
         LibraryError: a file is not a sound export, or a part has a track or a model that does not fit the others.
@@ -397,12 +428,21 @@ def fill(db: sqlite3.Connection, sources: Sequence[Path]) -> None:
                 _insert(db, "probes", one._asdict())
             for row in rest.failed:
                 db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?)", row)
-            _fill_tracks(db, file, rest, tracks=tracks, source=source)
+            with closing(open_lyrics()) if open_lyrics and rest.lyrics is not None else nullcontext() as lyrics:
+                _fill_tracks(db, file, rest, tracks=tracks, source=source, lyrics=lyrics)
     if len(sources) > 1:  # a file that failed in one part may have been repaired before another part was made
         db.execute("DELETE FROM failed WHERE path IN (SELECT path FROM tracks)")
 
 
-def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, tracks: int, source: Path) -> None:
+def _fill_tracks(
+    db: sqlite3.Connection,
+    file: pq.ParquetFile,
+    rest: _Rest,
+    *,
+    tracks: int,
+    source: Path,
+    lyrics: Lyrics | None,
+) -> None:
     """Fill in the tracks of one file; `tracks` is the number of tracks that must be there."""
     # New numbers and labels follow those of the files before. Those of the first file stay the same.
     ((number, label),) = db.execute(
@@ -412,6 +452,8 @@ def _fill_tracks(db: sqlite3.Connection, file: pq.ParquetFile, rest: _Rest, *, t
     for group in _read_checked(file, rest, tracks=tracks, source=source):
         for row in group:
             _put(db, row, name=f"row {next(place)} of {source}", after=(number, label))
+        if lyrics is not None:
+            lyrics.put_texts({row.track_id: row.lyrics[0] for row in group if row.lyrics is not None})
 
 
 class Part(NamedTuple):
@@ -472,6 +514,17 @@ def _has_another_model(source: Path, own: Model | _Model, *, first: Path, model:
         f"{source} was made with the model {own.name} ({own.fingerprint}), but {first} was made with {model.name} "
         f"({model.fingerprint}): one library has one model"
     )
+
+
+def has_lyrics(source: Path) -> bool:
+    """Whether a file has lyrics.
+
+    Raises:
+        LibraryError: the file is not a sound export.
+    """
+    with _opened(source) as file:
+        rest, _ = _read_rest(file, source=source)
+    return bool(rest.lyrics)
 
 
 def read_tracks(source: Path) -> Iterator[list[tuple[Track, TrackVectors]]]:
@@ -547,7 +600,8 @@ def _read_rest(file: pq.ParquetFile, *, source: Path) -> tuple[_Rest, int]:
         )
     probes = [_Probes(**one)._replace(vectors=base64.b64decode(one["vectors"])) for one in said["probes"]]
     failed = [tuple(one[name] for name in _FAILED) for one in said["failed"]]
-    rest = _Rest(said["model"], [_Model(**model) for model in said["models"]], probes, failed)
+    models = [_Model(**model) for model in said["models"]]
+    rest = _Rest(said["model"], models, probes, failed, said.get("lyrics"))
     _check_columns(file.schema_arrow, expected=rest.columns(), source=source)
     return rest, said["tracks"]
 
@@ -577,11 +631,12 @@ def _read_groups(file: pq.ParquetFile, rest: _Rest, *, source: Path) -> Iterator
 
 def _read_checked(file: pq.ParquetFile, rest: _Rest, *, tracks: int, source: Path) -> Iterator[list[_Row]]:
     """As `_read_groups`; each row is checked, and at the end whether all `tracks` and their vectors were there."""
-    found = 0
+    found = lyrics = 0
     counts = {model.number: model._replace(vectors=0, pairs=0) for model in rest.models}
     for group in _read_groups(file, rest, source=source):
         for row in group:
             found += 1
+            lyrics += row.lyrics is not None
             _check_row(row, name=f"row {found} of {source}")
             for model, made in row.made.items():
                 pairs = counts[model].pairs + schema.checksum(row.track[0], made.label)
@@ -591,12 +646,19 @@ def _read_checked(file: pq.ParquetFile, rest: _Rest, *, tracks: int, source: Pat
         raise LibraryError(f"{source} holds {found} of the {tracks} exported tracks: {_AGAIN}")
     if [*counts.values()] != rest.models:
         raise LibraryError(f"{source} does not hold the exported vectors: {_AGAIN}")
+    if lyrics != (rest.lyrics or 0):
+        raise LibraryError(f"{source} holds the lyrics of {lyrics} of {rest.lyrics} tracks: {_AGAIN}")
 
 
 def _from_batch(batch: pa.RecordBatch, rest: _Rest) -> list[_Row]:
     values = {name: batch.column(name).to_pylist() for name in _TRACK}
     values["missing"] = [missing if missing is None else int(missing) for missing in values["missing"]]
-    rows = [_Row(track, {}) for track in zip(*values.values(), strict=True)]
+    nothing = [None] * len(batch)
+    sung = (nothing if rest.lyrics is None else batch.column(name).to_pylist() for name in _LYRICS)
+    rows = [
+        _Row(track, {}, None if lyrics == (None, None) else lyrics)
+        for track, lyrics in zip(zip(*values.values(), strict=True), zip(*sung, strict=True), strict=True)
+    ]
     for model in rest.models:
         label, vector, vector_crc32, starts_s, windows, windows_crc32 = map(batch.column, rest.columns_of(model))
         vectors = vector.flatten().to_numpy(zero_copy_only=False).astype("<f4").reshape(len(rows), -1)
@@ -636,6 +698,8 @@ def _check_row(row: _Row, *, name: str) -> None:
     """Compare a row, which the error calls `name`, with its checksums."""
     number = row.track[0]
     parts: list[tuple[Any, ...]] = [row.track]
+    if row.lyrics is not None:
+        parts.append((row.track_id, *row.lyrics))
     for model, made in row.made.items():
         parts.append((made.label, model, number, made.vector, made.vector_crc32))
         parts.append((made.label, made.starts_s, made.windows, made.windows_crc32))

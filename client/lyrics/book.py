@@ -172,6 +172,10 @@ class Book(Database):
                 self._db.execute(f"INSERT INTO songs VALUES ({', '.join('?' * len(row))}, ?)", (*row, checksum(*row)))
                 self._index(last + 1, song)
 
+    def put_texts(self, texts: Mapping[str, str]) -> None:
+        """Store what `texts` gave."""
+        self.put([_from_text(track_id, text) for track_id, text in texts.items()])
+
     def forget(self, track_ids: Sequence[str]) -> None:
         """Remove the lyrics of these tracks in one transaction."""
         with self._changing():
@@ -202,6 +206,18 @@ class Book(Database):
         """The lyrics of these tracks, by id. Unknown ids are left out."""
         found = self._rows("track_id IN (SELECT value FROM json_each(?))", json.dumps(list(track_ids)))
         return {song.track_id: song for _, song in found}
+
+    def texts(self, track_ids: Sequence[str]) -> dict[str, str]:
+        """The lyrics of these tracks as JSON objects, for an export: `put_texts` reads them. Unknown ids are left out.
+
+        A text has "lines", a list of [seconds or null, text], and what `songs` has of its source: "given", and "size",
+        "mtime_ns", "content_hash" and "beside". The ctime stays behind, because the copy is on another disk.
+        """
+        return {track_id: _to_text(song) for track_id, song in self.songs(track_ids).items()}
+
+    def has_words(self) -> bool:
+        """Whether any track has lyrics."""
+        return bool(self._one("SELECT EXISTS (SELECT * FROM songs WHERE lines <> '[]')")[0])
 
     def track_ids(self) -> Iterator[list[str]]:
         """The ids of all tracks that have a row, some at a time."""
@@ -310,6 +326,18 @@ def _state(file: FileState) -> tuple[int, int, int, str]:
 
 def _to_json(song: Song) -> str:
     return json.dumps(song.lines, ensure_ascii=False, separators=(",", ":"))
+
+
+def _to_text(song: Song) -> str:
+    file = song.file
+    source = {"given": song.is_given, "size": file.size, "mtime_ns": file.mtime_ns, "content_hash": file.content_hash}
+    return json.dumps({"lines": song.lines, **source, "beside": song.beside}, ensure_ascii=False)
+
+
+def _from_text(track_id: str, text: str) -> Song:
+    known = json.loads(text)
+    file = FileState("", known["size"], known["mtime_ns"], known["content_hash"])
+    return Song(track_id, known["given"], file, known["beside"], tuple(Line(*line) for line in known["lines"]))
 
 
 def _token(piece: int) -> str:

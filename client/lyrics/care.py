@@ -39,6 +39,17 @@ def compact(folder: Path) -> tuple[int, int]:
     return before, path.stat().st_size
 
 
+def make_book(folder: Path, *, of: Path) -> Book:
+    """Make a file of lyrics in a folder, from which it goes into that of the library that is being made.
+
+    Raises:
+        LibraryError: the folder `of` that library has a file of lyrics, which would be lost.
+    """
+    if has_lyrics(of):
+        raise LibraryError(f"{of} holds the lyrics of another library: choose another folder, or move {FILE_NAME} away")
+    return Book(folder, create=True)
+
+
 def drop_removed(catalogue: Catalogue, book: Book) -> None:
     """Remove the lyrics of tracks that are no longer in the library. The caller holds its `writing()`."""
     for ids in book.track_ids():

@@ -13,7 +13,7 @@ _AT_START = re.compile(rf"\s*\[{_STAMP}\]")
 _IN_LINE = re.compile(rf"<{_STAMP}>")  # of words, in "enhanced" files
 _OFFSET = re.compile(r"\s*\[offset:\s*([+-]?\d{1,9})\s*\]\s*", re.IGNORECASE)
 _NO_WORDS = re.compile(r"\s*\[[^\[\]]*\]\s*")  # "[ar:Somebody]", "[Chorus]"
-_NOT_PRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufeff]+")
+_NOT_PRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufeff\ud800-\udfff]+")  # and halves of letters
 
 
 class Line(NamedTuple):

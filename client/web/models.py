@@ -106,6 +106,11 @@ class Wish(Given):
 
 
 class Search(Wish):
+    lyrics: Annotated[
+        str,
+        Field(max_length=16_384, description="words of the song, as they are remembered"),
+        AfterValidator(_unicode),
+    ] = ""
     where: Annotated[dict[Name, Wanted], Field(max_length=32)] = {}
     per_artist: Annotated[int, Field(ge=1, le=1000)] | None = None
     names: Literal["also", "only", "never"] = "also"
@@ -194,6 +199,19 @@ class ScoredWindows(Windows):
     scores: list[float]
 
 
+class LyricsLine(Model):
+    """A line of lyrics; `start_s` is null if it is not known when it is sung."""
+
+    text: str
+    start_s: float | None
+
+
+class SungLine(LyricsLine):
+    """The line of a track's lyrics that was found, and how well it fits, 0 to 1."""
+
+    fit: float
+
+
 class Hit(Model):
     track: Track
     score: float
@@ -202,6 +220,7 @@ class Hit(Model):
     found_by: list[str]
     start_s: float | None
     windows: Windows | None
+    lyrics: SungLine | None = None
 
 
 class Reading(Model):
@@ -221,6 +240,10 @@ class Found(Model):
 class Tracks(Model):
     tracks: list[Track]
     next_offset: int | None = None
+
+
+class Lyrics(Model):
+    lines: list[LyricsLine]
 
 
 class State(Model):
@@ -260,6 +283,7 @@ class Library(Model):
     local: bool
     state: str
     fields: list[str]
+    lyrics: bool
     map: MapState
 
 

@@ -1,5 +1,6 @@
 """Searching by words that are sung: what is found, where, and what happens to the file of lyrics."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,13 @@ def ms(tmp_path: Path, sung: Path, encoder: LocalEncoder) -> Iterator[MusicSearc
 
 def names(ms: MusicSearch, words: str) -> list[str]:
     return [Path(hit.path).name for hit in ms.search(lyrics=words)]
+
+
+def read_songs(ms: MusicSearch) -> dict[str, Song]:
+    """All lyrics, but for the ctimes of a disk."""
+    with closing(Book(Path(ms.info().path))) as book:
+        songs = book.songs([track_id for ids in book.track_ids() for track_id in ids])
+    return {track_id: replace(song, file=replace(song.file, ctime_ns=0)) for track_id, song in songs.items()}
 
 
 def song(track_id: str, *lines: str) -> Song:
@@ -251,8 +260,9 @@ def test_a_changed_track_never_shows_its_old_words(ms: MusicSearch, sung: Path) 
     tags.add(USLT(encoding=3, lang="eng", text="Quite other words are here"))
     tags.save()
     assert names(ms, "paper boats") == ["high.mp3"]  # the library does not know of the change yet
+    assert ms.lyrics(sung / "album/high.mp3") == [(None, line) for line in HIGH.splitlines()]
     ms.add(sung, progress=False)
-    assert names(ms, "paper boats") == names(ms, "quite other words") == []
+    assert names(ms, "paper boats") == names(ms, "quite other words") == ms.lyrics(sung / "album/high.mp3") == []
     ms.add(sung, progress=False, lyrics=True)
     assert names(ms, "paper boats") == []
     assert names(ms, "quite other words") == ["high.mp3"]
@@ -302,6 +312,28 @@ def test_an_export_leaves_the_words_and_their_file_can_be_copied(
     shutil.copy(folder / FILE_NAME, tmp_path / "other")
     with MusicSearch(tmp_path / "other", encoder=encoder) as other:
         assert names(other, "kettle sings before the sun") == ["low.wav"]
+
+
+def test_through_parquet_nothing_is_lost(ms: MusicSearch, sung: Path, tmp_path: Path, encoder: LocalEncoder) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder, file = Path(ms.info().path), tmp_path / "library.parquet"
+    given = ms.track_id(sung / "album/middle.flac")
+    ms.put_lyrics({given: [(0.1 + 0.2, "הרכבת <b>עוזבת</b>"), (None, "\u202e ! 夜の歌")]})
+    songs = read_songs(ms)
+    assert len(songs) == 3
+    ms.close()
+    assert main(["export", str(folder), "--to", str(file)]) == 0
+    table = {row["track_id"]: json.loads(row["lyrics"]) for row in pq.read_table(file).to_pylist()}
+    assert table[given]["lines"] == [[0.1 + 0.2, "הרכבת <b>עוזבת</b>"], [None, "\u202e ! 夜の歌"]]
+    assert [known["given"] for known in table.values()].count(True) == 1
+
+    assert main(["import", str(tmp_path / "new"), str(file)]) == 0
+    with MusicSearch(tmp_path / "new", encoder=encoder) as new:
+        assert read_songs(new) == songs
+        assert names(new, "kettle sings before the sun") == ["low.wav"]
+        new.add(sung, progress=False)  # the files' ctimes are known from now on
+        assert names(new, "kettle sings before the sun") == ["low.wav"]
+        assert read_songs(new) == songs
 
 
 def test_another_model_finds_the_same_words(ms: MusicSearch, tmp_path: Path) -> None:
@@ -356,6 +388,12 @@ def test_lyrics_that_are_given_while_a_file_is_read_stay(
     monkeypatch.setattr("client.decoders.Decoder.call", give_meanwhile)
     ms.add(sung, progress=False, lyrics=True)
     assert names(ms, "heard by a machine") == ["middle.flac"]
+
+
+def test_given_lyrics_are_kept_as_what_can_be_written(ms: MusicSearch, sung: Path) -> None:
+    given = ms.track_id(sung / "album/middle.flac")
+    ms.put_lyrics({given: [(None, "\x00\x07"), (1.0, "nobody \ud800knows\x1b me\u2028 <b>today</b>"), (None, " ")]})
+    assert ms.lyrics(given) == [(1.0, "nobody knows me <b>today</b>")]
 
 
 def test_given_lyrics_go_with_another_sound(ms: MusicSearch, sung: Path) -> None:
@@ -501,10 +539,28 @@ def test_a_library_in_milvus_has_no_lyrics(tmp_path: Path, sung: Path, encoder: 
             lambda: ms.add(sung, progress=False, lyrics=True),
             lambda: ms.search(lyrics="kettle"),
             lambda: ms.put_lyrics({}),
+            lambda: ms.lyrics("low.wav"),
         ):
-            with pytest.raises(QueryError, match="lyrics are known only for a library in a folder"):
+            with pytest.raises(QueryError, match=r"lyrics are known only for a library in a folder.*: export it to"):
                 call()
         assert ms.info().tracks == 0
+        assert ms.has_lyrics() is False
+
+
+def test_a_copy_to_milvus_says_that_lyrics_stay(
+    ms: MusicSearch, tmp_path: Path, tones: Path, encoder: LocalEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("milvus_lite")
+    pytest.importorskip("pyarrow")
+    with MusicSearch(tmp_path / "silent", encoder=encoder) as silent:
+        silent.add(tones, progress=False)
+    for library, is_told in ((ms.info().path, True), (str(tmp_path / "silent"), False)):
+        file = f"{library}.parquet"
+        assert main(["export", library, "--to", file]) == 0
+        for command in (["export", library, "--to", f"milvus://{library}.db"], ["import", f"milvus://{file}.db", file]):
+            capsys.readouterr()
+            assert main(command) == 0
+            assert ("the lyrics stayed behind" in capsys.readouterr().err) is is_told
 
 
 def test_the_commands(tmp_path: Path, sung: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ from client.index.maintenance import (
 )
 from client.index.records import FailedFile, Model
 from client.index.store import open_store
+from client.lyrics.book import FILE_NAME as LYRICS
+from client.lyrics.book import Book, Song
+from client.lyrics.lines import Line
 from tests.client.test_catalogue import DIM, MODEL, make, new_track, unit
 from tests.client.test_stores import fail_at_the_third_copy, milvus_address
 
@@ -75,6 +79,27 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(lived_in: Path, tmp_path: Path) -> Path:
     assert export_to_parquet(lived_in, tmp_path / "library.parquet", progress=False) == TRACKS - 1
     return tmp_path / "library.parquet"
+
+
+LINES = [[0.1 + 0.2, "The kettle <b>sings</b> before the sun"], [None, "\u202e הרכבת ! 夜の歌"]]
+
+
+@pytest.fixture
+def sung(lived_in: Path, tmp_path: Path) -> Path:
+    """The file of this library with lyrics of two tracks, and of one that has none in its file."""
+    with closing(Catalogue(lived_in)) as catalogue, closing(Book(tmp_path, create=True)) as book:
+        tracks = [catalogue.by_path(f"/music/{number}.wav") for number in (0, 7, 39)]
+        lines = [tuple(Line(*line) for line in LINES), (Line(None, "Nobody is up"),), ()]
+        state = replace(tracks[0].file, path="", ctime_ns=0)
+        book.put(
+            [
+                Song(track.track_id, bool(place), state, "0.lrc 1 2", text)
+                for place, (track, text) in enumerate(zip(tracks, lines, strict=True))
+            ]
+        )
+        book.put([Song("0123456789abcdef", True, state, "", (Line(None, "Of a track that was removed"),))])
+        export_to_parquet(lived_in, tmp_path / "sung.parquet", lyrics=book, progress=False)
+    return tmp_path / "sung.parquet"
 
 
 def dump(folder: Path) -> dict[str, list[tuple]]:
@@ -259,6 +284,31 @@ def test_columns_and_metadata(lived_in: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(quantized.read(row["windows"], count=len(starts_s), track=vector), windows)
 
 
+def test_lyrics_have_columns_where_there_are_some(lived_in: Path, sung: Path, tmp_path: Path) -> None:
+    table = pq.read_table(sung)
+    told = {row["track_id"]: row["lyrics"] for row in table.to_pylist()}
+    assert len(told) == TRACKS - 1
+    assert read_about(sung)["lyrics"] == sum(text is not None for text in told.values()) == 3
+    assert json.loads(next(text for text in told.values() if text and "kettle" in text))["lines"] == LINES
+    without = tmp_path / "without.parquet"  # as an older version wrote it
+    export_to_parquet(lived_in, without, progress=False)
+    assert table.drop_columns(["lyrics", "lyrics_crc32"]).equals(pq.read_table(without))
+    assert "lyrics" not in read_about(without)
+    import_library(without, tmp_path / "new", open_lyrics=pytest.fail)
+    assert dump(tmp_path / "new")["tracks"]
+
+
+def test_lyrics_come_back(sung: Path, tmp_path: Path) -> None:
+    import_library(sung, tmp_path / "new", open_lyrics=partial(Book, create=True))
+    assert [path.name for path in tmp_path.glob("new/lyrics*")] == [LYRICS]
+    with closing(Book(tmp_path / "new")) as book:
+        assert book.problems() == []
+        (match,) = book.search("kettle sings before the sun", keep=lambda songs: [True] * len(songs))
+        assert [list(line) for line in match.song.lines] == LINES
+    import_library(sung, tmp_path / "other")
+    assert not (tmp_path / "other" / LYRICS).exists()
+
+
 def test_by_pandas_and_duckdb(lived_in: Path, exported: Path) -> None:
     with closing(Catalogue(lived_in)) as catalogue:
         vector = catalogue.vector(catalogue.by_path("/music/2.wav").label)
@@ -376,6 +426,51 @@ def test_a_bad_file(exported: Path, tmp_path: Path, name: str) -> None:
         import_library(bad, tmp_path / "new")
     assert str(bad) in str(caught.value)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text.replace("kettle", "petrol"), lambda text: None if "kettle" in text else text]
+)
+def test_changed_lyrics_are_refused(sung: Path, tmp_path: Path, change: Callable) -> None:
+    texts = [text and change(text) for text in pq.read_table(sung).column("lyrics").to_pylist()]
+    bad = rewritten(sung, lambda table: with_column(table, "lyrics", texts))
+    with pytest.raises(LibraryError, match="does not match its checksum"):
+        import_library(bad, tmp_path / "new", open_lyrics=partial(Book, create=True))
+    assert not (tmp_path / "new").exists()
+
+
+def test_lyrics_that_lack_are_noticed(sung: Path, tmp_path: Path) -> None:
+    def without(table):
+        for name in ("lyrics", "lyrics_crc32"):
+            table = with_column(table, name, [None] * len(table))
+        return table
+
+    with pytest.raises(LibraryError, match="holds the lyrics of 0 of 3 tracks"):
+        import_library(rewritten(sung, without), tmp_path / "new")
+    bad = rewritten(sung, lambda table: table.drop_columns(["lyrics"]))
+    with pytest.raises(LibraryError, match="must have exactly one column lyrics"):
+        import_library(bad, tmp_path / "new")
+
+
+def test_lyrics_that_are_there_stay(sung: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / LYRICS).write_text("of another library")
+    assert main(["import", str(tmp_path / "new"), str(sung)]) == 2
+    assert "holds the lyrics of another library" in capsys.readouterr().err
+    assert (tmp_path / "new" / LYRICS).read_text() == "of another library"
+    assert [path.name for path in tmp_path.glob("new/*")] == [LYRICS]
+
+
+def test_damaged_lyrics_are_not_exported(
+    lived_in: Path, sung: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(lived_in, tmp_path / "copy"))
+    shutil.copy(sung.with_name(LYRICS), copy)
+    with closing(sqlite3.connect(copy / LYRICS, isolation_level=None)) as db:
+        db.execute("UPDATE songs SET lines = replace(lines, 'kettle', 'petrol')")
+    assert main(["export", str(copy), "--to", str(tmp_path / "bad.parquet")]) == 2
+    assert "is damaged: remove it, and run `music-search add LIB" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob("bad*")] == []
 
 
 def test_a_file_of_a_newer_version(exported: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ import { T } from "./texts.js";
  * @property {string[]} [found_by]
  * @property {number | null} [start_s] where it fits best
  * @property {Windows | null} [windows]
+ * @property {{text: string, start_s: number | null, fit: number} | null} [lyrics] the line that is sung so
  *
  * @typedef {object} Reading how the server understood the words
  * @property {Record<string, number>} wanted
@@ -58,6 +59,7 @@ import { T } from "./texts.js";
  * @property {boolean} local
  * @property {string} state
  * @property {string[]} fields
+ * @property {boolean} lyrics whether some track has them
  * @property {{state: string}} map
  *
  * @typedef {object} Job
@@ -227,6 +229,9 @@ export function track(id, fresh = false) {
 
 /** @param {string} id @param {number} [limit] @returns {Promise<Answer>} */
 export const similar = (id, limit = 10) => get(`${at(id)}/similar${query({ limit })}`);
+
+/** @param {string} id @returns {Promise<{lines: {text: string, start_s: number | null}[]}>} */
+export const lyrics = (id) => get(`${at(id)}/lyrics`);
 
 /** @param {string} id @param {any} body @param {AbortSignal} [signal] @returns {Promise<ScoredWindows>} */
 export const windows = (id, body, signal) => post(`${at(id)}/windows`, body, signal);

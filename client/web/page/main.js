@@ -11,6 +11,7 @@ import { on, tell } from "./events.js";
 import { makeFacets } from "./facets.js";
 import { icon } from "./icons.js";
 import { listenToKeys } from "./keys.js";
+import { makeLyricsField } from "./lyrics.js";
 import { isPlaying, player, restore } from "./player.js";
 import { makeResults } from "./results.js";
 import { makeSearchBox } from "./search.js";
@@ -116,7 +117,7 @@ function showTitle() {
     isPlaying() && player.now
       ? name(player.now.track)
       : route.view === "search"
-        ? query.text.trim()
+        ? query.text.trim() || query.lyrics.trim()
         : route.view === "map" || route.view === "library"
           ? T[route.view]
           : "";
@@ -155,6 +156,7 @@ async function begin() {
   makeSayings();
   makeHead();
   makeSearchBox();
+  makeLyricsField();
   makeChips();
   makeFacets();
   makeResults();

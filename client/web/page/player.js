@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { on, say, tell } from "./events.js";
-import { ranks, toWish } from "./query.js";
+import { describes, toWish } from "./query.js";
 import { keepSetting, mayChange, setting, state } from "./state.js";
 import { name, T } from "./texts.js";
 
@@ -98,7 +98,7 @@ async function start() {
 
 /** @param {Item} item */
 async function findWindows(item) {
-  if (!ranks(state.query)) return;
+  if (!describes(state.query)) return;
   try {
     item.windows = await api.windows(item.track.id, toWish(state.query));
     if (player.now === item) tell("now");

@@ -16,6 +16,7 @@
  * @typedef {object} Query
  * @property {string} text
  * @property {number} weight of the text
+ * @property {string} lyrics a line that is sung
  * @property {Words[]} also
  * @property {Words[]} minus
  * @property {Example[]} like
@@ -31,6 +32,7 @@ export function emptyQuery() {
   return {
     text: "",
     weight: 1,
+    lyrics: "",
     also: [],
     minus: [],
     like: [],
@@ -43,7 +45,10 @@ export function emptyQuery() {
 }
 
 /** Whether it says anything that tracks can be ranked by. @param {Query} query */
-export function ranks(query) {
+export const ranks = (query) => describes(query) || Boolean(query.lyrics.trim());
+
+/** Whether it says how tracks sound, so that their parts fit well or badly. @param {Query} query */
+export function describes(query) {
   return Boolean(
     query.text.trim() || query.also.length || query.minus.length || query.like.length || query.unlike.length,
   );
@@ -99,6 +104,7 @@ export function toParams(query) {
   const params = new URLSearchParams();
   if (query.text) params.set("q", query.text);
   if (query.weight !== 1) params.set("qw", String(query.weight));
+  if (query.lyrics) params.set("lyrics", query.lyrics);
   for (const words of query.also) params.append("also", weighted(words.text, words.weight));
   for (const words of query.minus) params.append("minus", weighted(words.text, words.weight));
   for (const example of query.like) params.append("like", sayExample(example));
@@ -118,6 +124,7 @@ export function fromParams(params) {
   const query = emptyQuery();
   query.text = params.get("q") ?? "";
   query.weight = Number(params.get("qw")) || 1;
+  query.lyrics = params.get("lyrics") ?? "";
   query.also = params.getAll("also").map(readWords);
   query.minus = params.getAll("minus").map(readWords);
   query.like = params
@@ -163,12 +170,13 @@ export function toWish(query) {
 export function toBody(query, offset, limit) {
   return {
     ...toWish(query),
+    lyrics: query.lyrics.trim(),
     where: query.where,
     per_artist: query.perArtist,
     names: query.names,
     literal: query.literal,
     offset,
     limit,
-    windows: ranks(query),
+    windows: describes(query),
   };
 }

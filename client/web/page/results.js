@@ -77,7 +77,7 @@ export function makeResults() {
     filterButton,
     button(T.playAll, "play", () => player.playAll(playable())),
     tool(T.queueAll, "queue", () => player.enqueue(playable())),
-    tool(T.saveResult, "save", () => save(items(), state.query.text.trim() || T.playlist)),
+    tool(T.saveResult, "save", () => save(items(), state.query.text.trim() || state.query.lyrics.trim() || T.playlist)),
     tool(T.copyLink, "link", () => void copyLink(searchHash(state.query))),
   );
 
@@ -143,7 +143,8 @@ export function makeResults() {
           ? T.matching(hits.length, at_least)
           : T.newest
       : "";
-    weak.hidden = !(ranked && answer.weak && hits.length) || Boolean(hits[0].found_by?.includes("name"));
+    weak.hidden =
+      !(ranked && answer.weak && hits.length) || Boolean(hits[0].found_by?.includes("name") || hits[0].lyrics);
     weak.textContent = T.weakAll;
     empty.hidden = hits.length > 0;
     if (!hits.length) fill(empty, emptyWords(filtered));

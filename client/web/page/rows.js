@@ -61,10 +61,19 @@ const FITS_TOO = 0.4;
 /** @param {Hit} hit */
 function fitCell(hit) {
   const byName = hit.found_by?.includes("name");
+  // Who asked for a line or a name and got it is not to read that the sound fits badly.
+  if (hit.lyrics && (hit.probability ?? 0) < FITS_TOO) {
+    return h(
+      "div",
+      { class: "fit", role: "gridcell", title: T.lyricsTitle(hit.lyrics.fit) },
+      h("span", { class: "fit-word", text: fitWord(hit.lyrics.fit) }),
+      makeMeter(hit.lyrics.fit),
+      h("span", { class: "how", text: T.byLyrics }),
+    );
+  }
   if (typeof hit.probability !== "number") {
     return h("div", { class: "fit", role: "gridcell" }, byName && h("span", { class: "fit-word", text: T.nameFits }));
   }
-  // Who asked for a name and got it is not to read that the sound fits badly.
   if (byName && hit.probability < FITS_TOO) {
     return h(
       "div",
@@ -79,6 +88,32 @@ function fitCell(hit) {
     h("span", { class: "fit-word", text: fitWord(hit.probability, hit.weak) }),
     makeMeter(hit.probability),
     h("span", { class: "how", text: foundBy(hit.found_by ?? []) }),
+  );
+}
+
+/**
+ * @param {Hit} hit
+ * @param {(from: number | null) => void} play
+ */
+function lineOf({ track, lyrics }, play) {
+  if (!lyrics) return null;
+  const { text, start_s } = lyrics;
+  const words = h("span", { class: "line-text", dir: "auto", text });
+  if (start_s === null) return h("span", { class: "line", title: text }, words);
+  const time = clock(start_s);
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "line",
+      tabindex: "-1",
+      title: text,
+      "aria-label": T.playLine(text, time),
+      disabled: track.missing,
+      on: { click: () => play(start_s) },
+    },
+    words,
+    h("span", { class: "line-time", text: time }),
   );
 }
 
@@ -103,7 +138,8 @@ function makeRow(hit, play) {
     h("span", { class: "cover-sign" }, icon("play"), icon("pause")),
   );
   const strip = hit.windows ? makeStrip({ seek: track.missing ? undefined : play }) : null;
-  strip?.show(hit.windows ?? null, track.duration_s, hit.start_s);
+  // Where a line is sung is not where it fits best.
+  strip?.show(hit.windows ?? null, track.duration_s, typeof hit.lyrics?.start_s === "number" ? null : hit.start_s);
 
   /** @type {(label: string, sign: import("./icons.js").IconName, run: () => void) => HTMLElement} */
   const action = (label, sign, run) => iconButton(label, sign, run, { tabindex: "-1" });
@@ -127,6 +163,7 @@ function makeRow(hit, play) {
       !track.missing &&
         track.warning &&
         h("span", { class: "trouble", title: track.warning }, icon("warning"), track.warning),
+      lineOf(hit, play),
     ),
     h(
       "div",
@@ -199,7 +236,9 @@ export function makeList({ label }) {
     grid.classList.toggle("plain", !hits.some(({ windows }) => windows));
     grid.classList.toggle(
       "unranked",
-      !hits.some(({ probability, found_by }) => typeof probability === "number" || found_by?.includes("name")),
+      !hits.some(
+        ({ probability, found_by, lyrics }) => typeof probability === "number" || found_by?.includes("name") || lyrics,
+      ),
     );
     grid.append(...more.map((hit, i) => makeRow(hit, (from) => play(before + i, from))));
     if (!grid.querySelector(".row[aria-selected=true]") && grid.firstElementChild)

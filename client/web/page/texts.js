@@ -46,7 +46,7 @@ export function fitWord(probability, weak = false) {
   return "Fits a little";
 }
 
-/** @param {string[]} ways "sound" and "name" */
+/** @param {string[]} ways "lyrics", "name" and "sound" */
 export const foundBy = (ways) => (ways.length ? `by ${ways.join(" and ")}` : "");
 
 /** @type {Record<string, string>} */
@@ -98,6 +98,9 @@ export const T = {
   soundMic: "Search by the microphone",
   suggestion: (/** @type {string} */ kind, /** @type {number} */ count) =>
     count > 1 ? `${kind}, ${some(count, "track")}` : kind,
+
+  lyricsLabel: "A line that you remember",
+  lyricsPlaceholder: "words that are sung …",
 
   // Chips
   sides: { also: "and", minus: "not", like: "like", unlike: "unlike" },
@@ -161,6 +164,9 @@ export const T = {
   linkNotCopied: (/** @type {string} */ link) => `This browser does not let the page copy. The link: ${link}`,
   nameFits: "The name fits",
   byName: "by name",
+  byLyrics: "by lyrics",
+  lyricsTitle: (/** @type {number} */ fit) => `Words: ${percent(fit)} alike`,
+  playLine: (/** @type {string} */ line, /** @type {string} */ time) => `Play “${line}” from ${time}`,
   fitTitle: (/** @type {number} */ probability, /** @type {number | undefined} */ score) =>
     `Sound: ${percent(probability)} sure${score === undefined ? "" : `, score ${score.toFixed(3)}`}`,
   playTrack: (/** @type {string} */ title) => `Play “${title}”`,
@@ -330,6 +336,7 @@ export const T = {
     "singing",
     "drums",
   ],
+  lyrics: "Lyrics",
   factsTitle: "What the file says",
   length: "Length",
   file: "File",

@@ -8,7 +8,7 @@ import { byId, fill, h } from "./dom.js";
 import { on, say } from "./events.js";
 import { icon } from "./icons.js";
 import * as player from "./player.js";
-import { emptyQuery, ranks, toWish } from "./query.js";
+import { describes, emptyQuery, toWish } from "./query.js";
 import { makeList, makeMeter } from "./rows.js";
 import { go, keepSetting, mayChange, searchHash, setting, state } from "./state.js";
 import { makeStrip } from "./strip.js";
@@ -29,7 +29,7 @@ function stripCard(track) {
     id: "strip-text",
     placeholder: T.stripPlaceholder,
     maxlength: "200",
-    value: ranks(state.query) ? state.query.text : (track.genre[0] ?? ""),
+    value: describes(state.query) ? state.query.text : (track.genre[0] ?? ""),
   });
   const form = h(
     "form",
@@ -70,7 +70,7 @@ function stripCard(track) {
     loadTyped();
   });
   strip.show(null, track.duration_s);
-  if (ranks(state.query)) void load(toWish(state.query));
+  if (describes(state.query)) void load(toWish(state.query));
   else loadTyped();
   const move = () => strip.move(player.isNow(track.id) ? player.position() : null);
   move();
@@ -162,6 +162,24 @@ function tagsCard(track) {
     note,
     h("details", { class: "more-form" }, h("summary", { text: T.labelsChange }), form),
   ]);
+}
+
+/** @param {import("./api.js").Track} track */
+function lyricsCard(track) {
+  const words = h("p", { class: "lyrics", dir: "auto", tabindex: "0" }); // a tall one is scrolled by keys
+  const part = card(T.lyrics, [words]);
+  part.hidden = true;
+  const show = (/** @type {string} */ text) => {
+    words.textContent = text;
+    part.hidden = !text;
+  };
+  if (state.library?.lyrics) {
+    api.lyrics(track.id).then(
+      ({ lines }) => show(lines.map(({ text }) => text).join("\n")),
+      (error) => show(api.words(error)),
+    );
+  }
+  return part;
 }
 
 /** @param {any} value */
@@ -364,7 +382,8 @@ export function makeTrackView() {
         h("h2", { text: T.similar }),
         list.el,
       );
-      fill(view, top.part, h("div", { class: "cards" }, strip.part, tagsCard(track), facts, notes), similar);
+      const cards = [strip.part, tagsCard(track), facts, notes, lyricsCard(track)];
+      fill(view, top.part, h("div", { class: "cards" }, cards), similar);
       refresh = () => {
         top.label();
         strip.move();

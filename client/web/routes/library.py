@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from ...errors import QueryError
+from ...errors import LibraryError, QueryError
 from ...index.browse import Glance
 from ...results import LibraryInfo
 from .. import models
-from ..context import Here, may_change
+from ..context import Context, Here, may_change
 from ..shown import show, show_by_id, shown_path
 
 router = APIRouter(tags=["library"])
@@ -38,8 +38,16 @@ async def get_library(here: Here) -> models.Library:
         local=settings.is_local,
         state=await here.state(),
         fields=fields,
+        lyrics=await _has_lyrics(here),
         map=models.MapState(state=here.maps.state),
     )
+
+
+async def _has_lyrics(here: Context) -> bool:
+    try:
+        return await here.library.has_lyrics()
+    except LibraryError:  # it has some, and whoever searches them learns what is wrong
+        return True
 
 
 @router.get("/failed")

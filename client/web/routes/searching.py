@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from ...index import browse
 from ...query import Clip, Source
-from ...results import Hit, Part
+from ...results import Hit, Part, SungLine
 from .. import models
 from ..context import Context, Here
 from ..problems import Problem
@@ -19,11 +19,16 @@ router = APIRouter(tags=["search"])
 
 @router.post("/search")
 async def find(asked: models.Search, here: Here) -> models.Found:
-    """The tracks that fit best, or the newest tracks if the query is empty."""
+    """The tracks that fit best, or the newest tracks if the query is empty.
+
+    `lyrics` finds songs by a line, alone or with the rest of the query.
+    """
     began_at = time.monotonic()
     where = _where(asked.where)
     like, unlike = await sounds(asked.like, here), await sounds(asked.unlike, here)
-    if not (asked.texts or asked.minus or like or unlike):
+    if asked.lyrics and not await here.library.has_lyrics():
+        raise Problem(422, "this library has no lyrics: `music-search add LIB PATH... --lyrics` reads them")
+    if not (asked.texts or asked.minus or like or unlike or asked.lyrics):
         infos = await here.library.tracks(k=asked.limit + 1, offset=asked.offset, where=where)
         shown = await show(infos[: asked.limit], here)
         hits = [_listed(track) for track in shown]
@@ -40,6 +45,7 @@ async def find(asked: models.Search, here: Here) -> models.Found:
         literal=asked.literal,
         names=asked.names,
         windows=asked.windows,
+        lyrics=asked.lyrics,
     )
     hits = await show_hits(found[: asked.limit], here)
     return _found(hits, asked, began_at=began_at, has_more=len(found) > asked.limit, reading=read(found))
@@ -135,10 +141,15 @@ async def show_hits(found: Sequence[Hit], here: Context) -> list[models.Hit]:
             found_by=list(hit.found_by),
             start_s=hit.start_s,
             windows=show_windows(hit.windows) if hit.windows is not None else None,
+            lyrics=_show_line(hit.lyrics) if hit.lyrics is not None else None,
         )
         for hit in found
         if hit.track_id in shown
     ]
+
+
+def _show_line(line: SungLine) -> models.SungLine:
+    return models.SungLine(text=cut(line.text), start_s=line.start_s, fit=line.fit)
 
 
 def show_windows(parts: Sequence[Part]) -> models.Windows:

@@ -19,6 +19,14 @@ async def get_track(track_id: str, here: Here) -> models.Track:
     return shown
 
 
+@router.get("/lyrics")
+async def lyrics(track_id: str, here: Here) -> models.Lyrics:
+    """The lyrics of the track, without any lines if it has none."""
+    info = await here.track(track_id)
+    lines = await here.library.lyrics(info.track_id)
+    return models.Lyrics(lines=[models.LyricsLine(text=text, start_s=start_s) for start_s, text in lines])
+
+
 @router.get("/similar")
 async def similar(
     track_id: str,

@@ -54,7 +54,7 @@ HEADERS = [
 ENDPOINTS = [
     *[("GET", path) for path in ("library", "suggest", "facets", "failed", "missing", "duplicates", "map", "jobs")],
     *[("POST", path) for path in ("search", "uploads", "playlists", "path", "radio", "map/fits", "session", "jobs")],
-    *[("GET", f"tracks/ID{part}") for part in ("", "/audio", "/cover", "/similar")],
+    *[("GET", f"tracks/ID{part}") for part in ("", "/audio", "/cover", "/lyrics", "/similar")],
     *[("GET", f"tracks/ID/audio?as={form}") for form in ("source", "mp3")],
     *[("POST", f"tracks/ID{part}") for part in ("/windows", "/tags")],
     *[("PUT", "tracks/ID/annotations"), ("GET", "jobs/ID"), ("DELETE", "jobs/ID"), ("GET", "openapi.json")],
@@ -76,6 +76,7 @@ def some_body(chance: random.Random, ids: list[str]) -> bytes:
     """JSON that is nearly right, wrong, or none."""
     names = ["texts", "minus", "like", "unlike", "where", "limit", "offset", "labels", "tracks", "from", "to", "start"]
     names += ["name", "format", "paths", "kind", "token", "text", "steps", "per_artist", "names", "windows", "played"]
+    names += ["lyrics"]
     right: dict[str, Any] = {"texts": [{"text": "low"}], "like": [{"track": chance.choice(ids)}], "labels": ["low"]}
     body = {name: right.get(name, some_value(chance)) for name in chance.sample(names, chance.randrange(1, 4))}
     if chance.random() < 0.5:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from demo.__main__ import COLLECTION, read_names
-from tests.client.web.browser.conftest import COVERED, HOSTILE, MEDLEY
+from tests.client.web.browser.conftest import COVERED, HOSTILE, MEDLEY, Errors
 from tests.client.web.browser.listening import is_heard, is_paused, pause, position_s, row, rows, searched, titles
 
 if TYPE_CHECKING:
@@ -452,6 +452,24 @@ def test_a_track_that_is_not_there(open_page: "Callable[..., Page]", errors: lis
     errors.expect("404")  # type: ignore[attr-defined]
     page = open_page("#/track/0123456789abcdef")
     expect(page.get_by_role("heading", name="There is no such track")).to_be_visible()
+
+
+def test_a_library_without_lyrics_shows_nothing_of_them(page: "Page", errors: Errors) -> None:
+    from playwright.sync_api import expect
+
+    line = page.get_by_role("searchbox", name="A line that you remember")
+    expect(line).to_have_count(0)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    rows(page).first.locator("a.title").click()
+    expect(page.get_by_role("region", name="Similar").get_by_role("row")).to_have_count(12)
+    assert not [url for url in asked if "lyrics" in url]
+    errors.expect("422")
+    page.goto("#/?q=piano&lyrics=paper+boats")  # a link from another library
+    expect(page.locator(".view-error")).to_contain_text("this library has no lyrics")
+    searched(page, lambda: line.fill(""))
+    expect(rows(page)).to_have_count(30)
+    expect(line).to_have_count(0)
 
 
 def test_queue_and_radio(page: "Page") -> None:
