@@ -9,12 +9,12 @@ what people read: the text of the best path and the most probable key of each fr
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torchaudio.functional import edit_distance
 
 from export import ExportError
 from export.hard_items import SILENCE
@@ -214,7 +214,7 @@ def _compare_what_is_read(pairs: Sequence[tuple[Outputs, Outputs]]) -> tuple[flo
     if "characters" in pairs[0][0]:
         texts = [(_text(truth), _text(other)) for truth, other in pairs]
         total = sum(len(text) for text, _ in texts)
-        edits = sum(_edits(*texts_of_one) for texts_of_one in texts)
+        edits = sum(edit_distance(*texts_of_one) for texts_of_one in texts)
         rate = edits / total if total else (float("inf") if edits else None)
     if "pitch" in pairs[0][0]:
         keys = float(
@@ -225,17 +225,6 @@ def _compare_what_is_read(pairs: Sequence[tuple[Outputs, Outputs]]) -> tuple[flo
 
 def _text(outputs: Outputs) -> str:
     return best_path(outputs["characters"]) if "characters" in outputs else ""
-
-
-def _edits(one: str, other: str) -> int:
-    """Return how many characters must be inserted, deleted or replaced (Levenshtein 1966)."""
-    row = list(range(len(other) + 1))
-    for number, character in enumerate(one, start=1):
-        above = [number]
-        for place, (diagonal, up) in enumerate(pairwise(row)):
-            above.append(min(diagonal + (character != other[place]), up + 1, above[-1] + 1))
-        row = above
-    return row[-1]
 
 
 def _largest_difference(one: Outputs, other: Outputs) -> float:

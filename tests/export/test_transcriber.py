@@ -21,7 +21,7 @@ from export.tensorrt_check.parity_items import load_items
 from export.to_onnx import main
 from export.transcriber import FILES
 from export.transcriber_graph import Probabilities, export_graph, type_transcriber
-from export.transcriber_parity import _edits, check_transcriber
+from export.transcriber_parity import check_transcriber
 from singing.alphabet import CHARACTERS
 from singing.decoding import best_path
 from tests.tiny_transcriber import tiny_transcriber
@@ -166,10 +166,3 @@ def test_too_little_music_is_refused(model: LyricsModel, manifest: Path, tmp_pat
     )
     with pytest.raises(ExportError, match=r"gives 3 windows of 1.024 s; the parity check needs 32"):
         load_windows(tmp_path / "few.jsonl", window=AudioWindow(16_000, model.config.frontend.window_samples))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "edits"), [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("ab", "a", 1)]
-)
-def test_edits_are_counted(one: str, other: str, edits: int):
-    assert _edits(one, other) == edits == _edits(other, one)
