@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from bench import million, million_beside
 from bench.processes import in_a_process
-from client.index.hnsw import principal_axes
+from client.index.hnsw import EFS, principal_axes
+from client.index.live import SAMPLED
 
 TITLE = "Search: links, construction effort and order by size"
 SIZES = (100_000, 300_000, 1_000_000)
 LINKS, EFFORTS = (12, 16, 24, 32), (100, 200, 400)
 MOST = (300_000, (16, 24), (100, 200))  # above that size, only these
-EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(19))  # as in client/index/hnsw.py, and further
-SAMPLED = 4_096
 ORDERED, ORDERED_LINKS, ORDERED_EFFORT = 300_000, 16, 200  # tracks that are put in one order or another
 ORDERED_EFS = (160, 320, 640)  # candidates of a search then
 
@@ -126,7 +125,7 @@ def _try(
     graph.add_items(kept, num_threads=1)
     build_s = time.perf_counter() - started_at
     vectors, queries = whole
-    for ef in EFS:
+    for ef in (*EFS, 7_241, 10_240):  # as an index tries, and further
         graph.set_ef(max(ef, 2 * million.K))
         found = []
         started_at = time.perf_counter()

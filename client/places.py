@@ -28,7 +28,7 @@ class Status(Protocol):
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
-    """Whether this is the URL of a file or folder in a store, such as "s3://bucket/key", and not a path."""
+    """Whether this is a URL, such as "s3://bucket/key" or the "grpc://host:8001" of a server, and not a path."""
     return isinstance(place, str) and "://" in place and _URL.match(place) is not None
 
 

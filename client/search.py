@@ -829,7 +829,7 @@ class MusicSearch:
         source = model
         if model is None and asr is None:
             source = self._source
-            if not self._owns_encoder and "://" not in (source := self._encoder.device):
+            if not self._owns_encoder and not is_url(source := self._encoder.device):
                 raise QueryError("the encoder is one of your own: name the transcriber's folder in model, or give asr")
         key = (source, tuple(texts), asr)
         with self._opening_listener:

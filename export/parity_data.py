@@ -60,8 +60,7 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
     """
     check_there(manifest)
     rows = read_manifest(manifest, having="captions")
-    heard = _spread(rows, WINDOWS)
-    groups = [heard, [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]]
+    groups = _heard_and_others(rows)
     captions: list[tuple[str, int]] = []
     for tracks in _numbered(groups):
         captions += _in_turns([[(caption, track) for caption in row.captions] for track, row in tracks])
@@ -85,7 +84,10 @@ def load_parity_data(manifest: Path, *, window: AudioWindow) -> ParityData:
 
 
 def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np.float32]]:
-    """Load WINDOWS windows of as many tracks as possible by name, float32 [window.samples], and the hard signals.
+    """Load WINDOWS windows of as many tracks as possible, and the hard signals, as a lyrics transcriber takes them.
+
+    Returns:
+        By name, float32 [2, window.samples]: the mixture, and the mixture in place of the voice.
 
     Raises:
         ExportError: the manifest has too few windows.
@@ -93,15 +95,20 @@ def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np
         AudioDecodeError: an audio file cannot be read.
     """
     check_there(manifest)
-    rows = read_manifest(manifest)
-    heard = _spread(rows, WINDOWS)
-    crops = _find_crops([heard, [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]], window=window)
+    crops = _find_crops(_heard_and_others(read_manifest(manifest)), window=window)
     if len(crops) < WINDOWS:
         raise ExportError(
             f"{manifest} gives {len(crops)} windows of {window.seconds:g} s; the parity check needs {WINDOWS}: give "
             "--parity-data a larger manifest"
         )
-    return _load_crops(crops, window=window) | hard_signals(window)
+    windows = _load_crops(crops, window=window) | hard_signals(window)
+    return {name: np.stack([waveform, waveform]) for name, waveform in windows.items()}
+
+
+def _heard_and_others(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the tracks whose windows are wanted, and others of which captions, or missing windows, are taken."""
+    heard = _spread(rows, WINDOWS)
+    return [heard, [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]]
 
 
 def _numbered(groups: Sequence[Sequence[Row]]) -> Iterator[list[tuple[int, Row]]]:

@@ -12,7 +12,7 @@ from export.sources import AudioWindow
 from export.tensorrt_check import check_graph, refuse_unready
 from export.towers import check_weights
 from export.transcriber_graph import export_graph, output_shapes, type_transcriber
-from export.transcriber_parity import TranscriberParity, check_transcriber, twice
+from export.transcriber_parity import TranscriberParity, check_transcriber
 from export.triton_config import TranscriberParameters, write_transcriber_config
 from singing.alphabet import CHARACTERS
 from train.checkpoint import CheckpointError, read_tensors
@@ -73,7 +73,7 @@ def export_transcriber(
 
     typed = type_transcriber(model) if precision == "fp16" else None
     graph = export_graph(typed or model)
-    refuse_unready(MODEL, check_graph(graph, items={name: {"waveforms": twice(w)} for name, w in windows.items()}))
+    refuse_unready(MODEL, check_graph(graph, items={name: {"waveforms": w[None]} for name, w in windows.items()}))
     content = graph.SerializeToString(deterministic=True)
     parity = check_transcriber(content, windows, model=model, typed=typed, precision=precision)
     parameters = TranscriberParameters(

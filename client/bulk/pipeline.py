@@ -275,7 +275,7 @@ def _pipeline(
 
 
 def _is_server(encoder: str | None) -> bool:
-    return encoder is not None and "://" in encoder
+    return encoder is not None and is_url(encoder)
 
 
 def _rows(tracks: Any) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import platform
 import sys
 import time
@@ -216,10 +217,13 @@ def _say_without_lyrics() -> None:
 
 
 def _moved(pair: str) -> tuple[str, str]:
-    before, equals, after = pair.partition("=")
-    if not equals or not before or not after:
+    splits = [(pair[:at], pair[at + 1 :]) for at in range(1, len(pair) - 1) if pair[at] == "="]
+    if not splits:
         raise QueryError(f"--moved {pair!r}: expected OLD=NEW, two folders")
-    return before, absolute(after) if is_url(after) else str(Path(after).expanduser().absolute())
+    # OLD may contain "=" itself, as keys of stores do (s3://lake/year=2026): NEW is what begins like a place.
+    begun = [two for two in splits if is_url(two[1]) or os.path.isabs(os.path.expanduser(two[1]))]
+    before, after = (begun or splits)[0]
+    return absolute(before) if is_url(before) else before, absolute(after)
 
 
 def declare_reembed(commands: Commands) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EncoderError
+from ..places import is_url
 from .base import Encoder, EncoderSpec
 
 __all__ = ["DEFAULT_REPOSITORY", "Encoder", "EncoderSpec", "open_encoder", "server_settings"]
@@ -32,7 +33,7 @@ def open_encoder(source: str | Path | None = None, *, device: str = "auto") -> E
         ServerUnavailable: see `TritonEncoder`.
         ServerMismatch: see `TritonEncoder`.
     """
-    if source is not None and "://" in str(source):
+    if source is not None and is_url(source):
         from .triton import TritonEncoder
 
         return TritonEncoder(str(source), **server_settings(str(source), device=device))

@@ -35,7 +35,7 @@ _FORMAT = 3
 _LINKS = 16  # M: edges per node and layer
 _EF_CONSTRUCTION = 200
 # Candidates per query (ef) whose recall is measured, 20 to 5120. The smallest that reaches the asked recall is chosen.
-_EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(17))
+EFS = tuple(round(20 * 2 ** (step / 2)) for step in range(17))
 _BEST_RECALL = 0.999  # for a higher recall, a full scan is better than still more candidates
 MEASURED_K = 10  # recall is measured on this many best results
 _KEPT_ENERGY = 0.999
@@ -243,7 +243,7 @@ class HnswIndex:
             return min(float(kind.mean()) for kind in np.split(hits, [split]) if len(kind)) / exact.shape[1]
 
         by_ef: dict[int, float] = {}
-        for ef in _EFS:
+        for ef in EFS:
             by_ef[ef] = measured(ef)
             if by_ef[ef] >= _BEST_RECALL or by_ef[ef] <= by_ef.get(ef // 4, 0.0):
                 break  # enough is found, or four times the candidates found no more

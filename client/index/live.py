@@ -25,7 +25,7 @@ from .records import Position
 EXACT_BELOW = 5_000
 _REBUILD_ABOVE = 0.3  # share of removed labels in a graph
 _PROBES = 100  # queries from the catalogue's own vectors, for measuring recall
-_SAMPLED = 4_096  # vectors from which the principal axes are computed
+SAMPLED = 4_096  # vectors from which the principal axes are computed
 _COMPARED = 100  # newest vectors of a snapshot that must equal the catalogue's
 _SAVE_AFTER = 0.01  # share of tracks changed since the last snapshot; replaying fewer takes seconds
 
@@ -168,7 +168,7 @@ class LiveIndex:
             changes = sum(self._position) - sum(self._saved)
             if changes <= _SAVE_AFTER * len(self._index):
                 return
-        if not self._index.is_mixed or not self._index.holds(self._catalogue.sample(_SAMPLED)):
+        if not self._index.is_mixed or not self._index.holds(self._catalogue.sample(SAMPLED)):
             log.info("rebuilding the search index: the tracks have changed")
             self._renew()
         if self._measured != self._position:
@@ -222,7 +222,7 @@ class LiveIndex:
         self._position, self._saved = Position(0, 0), None
         dim = self._catalogue.dim
         if graph:
-            axes = principal_axes(self._catalogue.sample(_SAMPLED))
+            axes = principal_axes(self._catalogue.sample(SAMPLED))
             self._index = HnswIndex(dim=dim, axes=axes, whole=self._whole)
         else:
             self._index = ExactIndex(dim=dim)

@@ -23,6 +23,7 @@ from ..encoders.sessions import (
     version_folder,
 )
 from ..errors import EncoderError, ServerMismatch
+from ..places import is_url
 
 MODEL = "lyrics_transcriber"
 _ROWS = {"characters": CLASSES, "pitch": PITCHES}  # of an output; `onset` has none
@@ -89,7 +90,7 @@ def open_transcriber(source: str | Path | None, *, device: str = "auto") -> Tran
         ServerUnavailable: no server answers.
         ServerMismatch: a server does not have the model.
     """
-    if source is not None and "://" in str(source):
+    if source is not None and is_url(source):
         return TritonTranscriber(str(source), **server_settings(str(source), device=device))
     return LocalTranscriber(DEFAULT_REPOSITORY if source is None else Path(source).expanduser(), device=device)
 

@@ -35,7 +35,7 @@ def load_items(graph: Path, *, manifest: Path) -> dict[str, Item]:
         window = AudioWindow(int(values["sample_rate_hz"]), int(values["window_samples"]))
         if any(tensor.name == "waveforms" for tensor in config.input):  # a lyrics transcriber's
             windows = load_windows(manifest, window=window)
-            return {name: {"waveforms": np.stack([waveform] * 2)[None]} for name, waveform in windows.items()}
+            return {name: {"waveforms": both[None]} for name, both in windows.items()}
         max_tokens = int(values["max_text_tokens"])
     except KeyError as exc:
         raise ExportError(

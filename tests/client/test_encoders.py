@@ -157,6 +157,8 @@ def test_unknown_devices_and_addresses_are_refused(tiny_repository: Path, tmp_pa
         open_encoder("grpc://localhost:8001", device="cuda")
     with pytest.raises(EncoderError, match=r"no model repository at .*nowhere: pass encoder="):
         open_encoder(tmp_path / "nowhere")
+    with pytest.raises(EncoderError, match=r"no model repository at C:/models: pass encoder="):
+        open_encoder("C://models")  # a folder on Windows, and no URL to `client.places` either
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,81 @@ def test_the_commands_take_urls(
     assert "is in a store, but a library must be in a folder" in capsys.readouterr().err
 
 
+def import_moved(ms: MusicSearch, folder: Path, *moved: str, suffix: str = "export") -> MusicSearch:
+    """A copy of a library, by `music-search`, which is told where the music is now."""
+    folder.mkdir()
+    assert main(["export", ms.info().path, str(folder / f"library.{suffix}")]) == 0
+    told = [option for pair in moved for option in ("--moved", pair)]
+    assert main(["import", str(folder / "copy"), str(folder / f"library.{suffix}"), *told]) == 0
+    return MusicSearch(folder / "copy", encoder=ms._encoder)
+
+
+@pytest.mark.parametrize("suffix", ["export", "parquet"])
+@pytest.mark.parametrize(
+    ("old", "new", "folder"),
+    [
+        ("s3://{bucket}/year=2026/in", "s3://{bucket}/out", "out"),
+        ("S3://{bucket}/year=2026/", "S3://{bucket}/year=2027/", "year=2027/in"),
+        ("s3://{bucket}", "s3://{bucket}/a=b", "a=b/year=2026/in"),
+    ],
+)
+def test_music_that_moved_in_a_store_is_known_there(
+    s3: S3Server,
+    bucket: Bucket,
+    ms: MusicSearch,
+    tones: Path,
+    tmp_path: Path,
+    suffix: str,
+    old: str,
+    new: str,
+    folder: str,
+) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra [parquet]")
+    names = [path.relative_to(tones).as_posix() for path in tones.rglob("*.*")]
+    for name in names:
+        bucket.put(f"year=2026/in/{name}", tones / name)
+    assert outcome(ms, bucket.url) == (3, 0, 0, 0)
+    ms.annotate({track_id: {"mood": "calm"} for track_id, _ in known(ms).values()})
+    for name in names:
+        bucket.move(f"year=2026/in/{name}", f"{folder}/{name}")
+    pair = f"{old}={new}".format(bucket=bucket.name)
+    with import_moved(ms, tmp_path / "moved", pair, suffix=suffix) as copy:
+        assert {hit.path for hit in copy.search("low", k=9)} == {f"{bucket.url}/{folder}/{name}" for name in names}
+        s3.reset()
+        assert outcome(copy, bucket.url) == (0, 0, 3, 0)
+        assert gets(s3) == 0
+        assert known(copy) == known(ms)
+
+
+def test_music_that_moved_from_a_folder_to_a_store_and_back(
+    s3: S3Server, filled: Bucket, ms: MusicSearch, tones: Path, tmp_path: Path
+) -> None:
+    """A store knows another digest than we do, so the files are embedded again; they are the same tracks."""
+    assert outcome(ms, tones) == (3, 0, 0, 0)
+    ms.annotate({track_id: {"mood": "calm"} for track_id, _ in known(ms).values()})
+    with import_moved(ms, tmp_path / "there", f"{tones}={filled.url}/in") as there:
+        assert outcome(there, f"{filled.url}/in") == (0, 3, 0, 0)
+        assert known(there) == known(ms)
+        with import_moved(there, tmp_path / "back", f"{filled.url}/in={tones}") as back:
+            assert outcome(back, tones) == (0, 3, 0, 0)
+            assert known(back) == known(ms)
+
+
+def test_a_place_that_a_library_must_not_keep_is_no_place_to_move_to(
+    ms: MusicSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["import", str(tmp_path / "copy"), str(tmp_path / "library.export"), "--moved"]
+    for pair, message in (
+        ("s3://a/in=https://host/in?signature=x", "carries a query string, such as a signature"),
+        ("s3://a/in=https://me:secret@host/in", "carries a user name or password"),
+        ("s3://a/in", "expected OLD=NEW, two folders"),
+    ):
+        assert main([*command, pair]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_listing_is_read_page_by_page(s3: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_PAGE_KEYS", 2)
     for number in range(7):

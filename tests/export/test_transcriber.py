@@ -1,6 +1,10 @@
 """A lyrics transcriber as a graph: it says what torch says, and stands beside the other models of a repository."""
 
+import copy
+import hashlib
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +23,13 @@ from export.parity_data import load_windows
 from export.sources import AudioWindow
 from export.tensorrt_check.parity_items import load_items
 from export.to_onnx import main
-from export.transcriber import FILES
-from export.transcriber_graph import Probabilities, export_graph, type_transcriber
-from export.transcriber_parity import _edits, check_transcriber
+from export.transcriber import FILES, GRAPH
+from export.transcriber_graph import export_graph, type_transcriber
+from export.transcriber_parity import check_transcriber
 from singing.alphabet import CHARACTERS
 from singing.decoding import best_path
 from tests.tiny_transcriber import tiny_transcriber
+from train.lyrics.checkpoint import load_lyrics_checkpoint, save_lyrics_checkpoint
 from train.lyrics.measures import character_error_rate
 from train.lyrics.networks import LyricsModel
 
@@ -38,6 +43,18 @@ def run(graph: onnx.ModelProto, sounds: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"waveforms": sounds}), strict=True))
+
+
+def probabilities(model: LyricsModel, sounds: np.ndarray) -> dict[str, np.ndarray]:
+    """What the model's logits mean: characters, as logarithms, and keys exclude each other; an onset is or is not."""
+    with torch.inference_mode():
+        estimates = model(torch.from_numpy(sounds))
+    parts = {}
+    if estimates.characters is not None:
+        parts["characters"] = estimates.characters.log_softmax(dim=1)
+    if estimates.pitch is not None:
+        parts |= {"pitch": estimates.pitch.softmax(dim=1), "onset": estimates.onset[:, 0].sigmoid()}
+    return {name: part.numpy() for name, part in parts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +81,13 @@ def exported_graph(monkeypatch: pytest.MonkeyPatch, graph: onnx.ModelProto) -> N
 @pytest.mark.parametrize("batch", [1, 3])
 def test_graph_and_torch_write_the_same(graph: onnx.ModelProto, model: LyricsModel, batch: int):
     sounds = waveforms(batch, samples=model.config.frontend.window_samples)
-    said = run(graph, sounds)
-    with torch.inference_mode():
-        truth = dict(zip(("characters", "pitch", "onset"), Probabilities(model)(torch.from_numpy(sounds)), strict=True))
-    texts = [
-        [best_path(window) for window in side["characters"]]
-        for side in ({"characters": truth["characters"].numpy()}, said)
-    ]
+    said, truth = run(graph, sounds), probabilities(model, sounds)
+    texts = [[best_path(window) for window in side["characters"]] for side in (truth, said)]
     assert all(texts[0])
     assert character_error_rate(*texts) == 0
     for name, expected in truth.items():
         assert said[name].dtype == np.float32
-        np.testing.assert_allclose(said[name], expected.numpy(), rtol=0, atol=5e-3)
-    np.testing.assert_allclose(np.exp(said["characters"]).sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(said[name], expected, rtol=0, atol=5e-3)
 
 
 def test_convolutions_are_float16_and_the_rest_is_not(graph: onnx.ModelProto):
@@ -125,7 +136,10 @@ def test_it_is_written_beside_other_models_and_stays_there(
     assert {item["waveforms"].shape for item in items.values()} == {(1, 2, 16_384)}
 
 
-@pytest.mark.parametrize("option", [["--text-int8"], ["--tokenizer", "x"], ["--min-cosine", "0.9"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--text-int8"], ["--text-tensorrt"], ["--tokenizer", "x"], ["--about", "x.md"], ["--min-cosine", "0.9"]],
+)
 def test_an_option_of_the_dual_encoder_is_refused(checkpoint: Path, tmp_path: Path, capsys, option: list[str]):
     assert main([str(checkpoint), "--out", str(tmp_path / "out"), *option]) == 2
     assert f"has no use for {option[0]}; leave it out; nothing was written" in capsys.readouterr().err
@@ -138,16 +152,58 @@ def test_a_transcriber_that_is_told_the_notes_is_refused(tmp_path: Path, manifes
     assert "is told the true notes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("method", "names"), [("baseline", ["characters"]), ("pitch", ["pitch", "onset"])])
-def test_a_graph_has_what_its_method_has(method: str, names: list[str]):
-    model = tiny_transcriber(method)[1]
-    graph = export_graph(model)
+@pytest.mark.parametrize(
+    ("method", "precision", "names"), [("baseline", "fp16", ["characters"]), ("pitch", "fp32", ["pitch", "onset"])]
+)
+def test_a_graph_has_what_its_method_has_in_the_precision_that_is_asked_for(
+    tmp_path: Path, manifest: Path, method: str, precision: str, names: list[str]
+):
+    checkpoint, model = tiny_transcriber(method, folder=tmp_path)
+    out = tmp_path / "repository"
+    command = [str(checkpoint), "--out", str(out), "--parity-data", str(manifest)]
+    assert main(command if precision == "fp16" else [*command, "--precision", precision]) == 0
+    content = (out / GRAPH).read_bytes()
+    graph = onnx.load_from_string(content)
     sounds = waveforms(2, samples=model.config.frontend.window_samples)
-    said = run(graph, sounds)
-    assert list(said) == names
-    with torch.inference_mode():
-        for name, expected in zip(names, Probabilities(model)(torch.from_numpy(sounds)), strict=True):
-            np.testing.assert_allclose(said[name], expected.numpy(), rtol=0, atol=1e-4)
+    said, truth = run(graph, sounds), probabilities(model, sounds)
+    assert list(said) == names == list(truth)
+    for name, expected in truth.items():
+        np.testing.assert_allclose(said[name], expected, rtol=0, atol={"fp16": 5e-3, "fp32": 1e-4}[precision])
+    is_float16 = precision == "fp16"
+    assert (TensorProto.FLOAT16 in {tensor.data_type for tensor in graph.graph.initializer}) == is_float16
+    parity = json.loads((out / "lyrics_transcriber/parity.json").read_text(encoding="utf-8"))
+    assert (parity["precision"], parity["accepted"]["max_error"]) == (precision, 0.05 if is_float16 else 0.001)
+    assert all((window["float16_error"] is not None) == is_float16 for window in parity["windows"])
+    assert parity["fingerprint"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_weight_that_no_graph_can_hold_is_refused(checkpoint: Path, manifest: Path, tmp_path: Path, capsys):
+    content = load_lyrics_checkpoint(checkpoint)
+    name = next(name for name in content.state_dict if "transcriber.convolutions" in name)
+    for value, message in ((float("nan"), "holds NaN or infinity"), (1e5, "leaves the range of float16 (±65,504)")):
+        weights = {**content.state_dict, name: torch.full_like(content.state_dict[name], value)}
+        damaged = tmp_path / "ckpt.pt"
+        save_lyrics_checkpoint(damaged, replace(content, state_dict=weights))
+        assert main([str(damaged), "--out", str(tmp_path / "out"), "--parity-data", str(manifest)]) == 2
+        assert f"the weight {name} {message}" in capsys.readouterr().err
+
+
+def test_a_graph_that_tensorrt_would_overflow_is_refused(
+    checkpoint: Path, manifest: Path, tmp_path: Path, graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    loud = copy.deepcopy(graph)
+    weight = next(tensor for tensor in loud.graph.initializer if tensor.data_type == TensorProto.FLOAT16)
+    weight.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(weight), 6e4), weight.name))
+    monkeypatch.setattr(export.transcriber, "export_graph", lambda _: loud)
+    assert main([str(checkpoint), "--out", str(tmp_path / "out"), "--parity-data", str(manifest)]) == 2
+    assert re.search("lyrics_transcriber is not ready for TensorRT: .*65,504", capsys.readouterr().err)
+
+
+def test_a_folder_with_other_files_is_refused(checkpoint: Path, manifest: Path, tmp_path: Path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main([str(checkpoint), "--out", str(tmp_path), "--parity-data", str(manifest)]) == 2
+    assert "holds notes.txt, which is not from an export" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_damaged_graph_is_refused(graph: onnx.ModelProto, model: LyricsModel, manifest: Path):
@@ -166,10 +222,3 @@ def test_too_little_music_is_refused(model: LyricsModel, manifest: Path, tmp_pat
     )
     with pytest.raises(ExportError, match=r"gives 3 windows of 1.024 s; the parity check needs 32"):
         load_windows(tmp_path / "few.jsonl", window=AudioWindow(16_000, model.config.frontend.window_samples))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "edits"), [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("ab", "a", 1)]
-)
-def test_edits_are_counted(one: str, other: str, edits: int):
-    assert _edits(one, other) == edits == _edits(other, one)

@@ -58,8 +58,9 @@ def decode_rows(
         ProcessDiedError: a decoding process died.
         OSError: a file cannot be written.
     """
+    made_with = f"{sample_rate_hz}" + (f" {clip.start_s:g} {clip.length_s:g}" if clip else "")
     files = {
-        path: _file_of(path, out=out, sample_rate_hz=sample_rate_hz, clip=clip)
+        path: name_flac(path, folder=out / "audio", made_with=made_with)
         for path in dict.fromkeys(row.file for row in rows)
     }
     (out / "audio").mkdir(parents=True, exist_ok=True)
@@ -69,11 +70,15 @@ def decode_rows(
     return [replace(row, audio=files[row.file]) for row in rows if row.file not in left_out], left_out
 
 
-def _file_of(path: Path, *, out: Path, sample_rate_hz: int, clip: Clip | None) -> Path:
-    """Name the file after the recording and a hash of its path and settings, as two recordings may share a name."""
-    made = f"{path.resolve()} {sample_rate_hz}" + (f" {clip.start_s:g} {clip.length_s:g}" if clip else "")
-    digest = hashlib.sha256(made.encode()).hexdigest()[:12]
-    return out / "audio" / f"{path.stem[:60]}-{digest}.flac"
+def name_flac(path: Path, *, folder: Path, made_with: str) -> Path:
+    """Name a file after the recording and a hash of its path and settings, as two recordings may share a name."""
+    digest = hashlib.sha256(f"{path.resolve()} {made_with}".encode()).hexdigest()[:12]
+    return folder / f"{path.stem[:60]}-{digest}.flac"
+
+
+def is_newer(file: Path, *, than: Path) -> bool:
+    """Tell whether `file` was made after the recording; False if either does not exist."""
+    return file.is_file() and than.is_file() and file.stat().st_mtime > than.stat().st_mtime
 
 
 def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None) -> str:
@@ -81,7 +86,7 @@ def _decode(files: tuple[Path, Path], *, sample_rate_hz: int, clip: Clip | None)
     path, file = files
     if not path.is_file():
         return "no such file"
-    if file.is_file() and file.stat().st_mtime > path.stat().st_mtime:
+    if is_newer(file, than=path):
         return ""
     temporary = file.with_suffix(".tmp")
     try:

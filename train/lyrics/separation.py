@@ -4,7 +4,6 @@ The package `openunmix` has the networks. Their weights are files of their own: 
 once, or those of a folder.
 """
 
-import hashlib
 import urllib.error
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from audio import DecodeError, Recording
 from train.checkpoint import CheckpointError, read_tensors
+from train.data.decode import is_newer, name_flac
 from train.data.manifest import Row
 from train.data.progress import shown
 from train.lyrics.config import PAPER_FRONTEND
@@ -184,21 +184,15 @@ def separate_songs(
             separated.append(row)
             speech += 1
             continue
-        file = _file_of(song.audio, out=out, name=separator.name)
+        file = name_flac(song.audio, folder=out / "voices", made_with=separator.name)
         try:
-            if not (file.is_file() and song.audio.is_file() and file.stat().st_mtime > song.audio.stat().st_mtime):
+            if not is_newer(file, than=song.audio):
                 _write_voice(song.audio, file, separator=separator)
         except DecodeError as exc:
             left_out[row.track_id] = f"cannot decode {song.audio}: {exc.reason}"
             continue
         separated.append(replace(row, extra={**row.extra, "voice": str(file)}))
     return Separated(separated, speech, left_out)
-
-
-def _file_of(path: Path, *, out: Path, name: str) -> Path:
-    """Name the file after the recording and a hash of its path and the weights: two recordings may share a name."""
-    digest = hashlib.sha256(f"{path.resolve()} {name}".encode()).hexdigest()[:12]
-    return out / "voices" / f"{path.stem[:60]}-{digest}.flac"
 
 
 def _write_voice(path: Path, file: Path, *, separator: Separator) -> None:

@@ -112,7 +112,7 @@ def _train_rows(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     check_run_folder(args.out)
     measure = MEASURES[args.name](args.data)
     manifests = {label: args.data / _manifest_of(args.name, label) for label in ROWS[args.name]}
-    for manifest in dict.fromkeys(manifests.values()):
+    for manifest in sorted(set(manifests.values()) - {args.data / measures.PAIRS_FILE}):  # `main` has read that one
         read_manifest(manifest, split="train")  # a missing one is told before the first row has trained for hours
     files = [args.data / file for file in MEASURED_FILES[args.name]]
     measured = {file.name: manifest_sha256(file) for file in files if file.is_file()}
