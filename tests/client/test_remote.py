@@ -525,7 +525,55 @@ def test_without_credentials(s3: S3Server, ms: MusicSearch, tmp_path: Path, monk
     monkeypatch.setattr(remote, "_stores", {})
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     [failed] = ms.add("s3://bucket/music", progress=False).failed
-    assert "its store rejects the credentials (Unable to locate credentials)" in failed.reason
+    assert "there are no credentials for its store (Unable to locate credentials): set them" in failed.reason
+
+
+PERMANENT_REDIRECT = b"<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    ("folder", "refusal", "reason"),
+    [
+        ("", ("400 Bad Request", "AuthorizationHeaderMalformed"), r"check the region, and whether the credentials"),
+        ("/", ("400 Bad Request", "AuthorizationHeaderMalformed"), r"in another region .*set AWS_DEFAULT_REGION"),
+        (
+            "/",
+            Answer(
+                "301 Moved",
+                {"x-amz-bucket-region": "eu-west-3", "Content-Length": str(len(PERMANENT_REDIRECT))},
+                PERMANENT_REDIRECT,
+            ),
+            r"its bucket is in the region eu-west-3: set AWS_DEFAULT_REGION",
+        ),
+    ],
+    ids=["HEAD", "GET", "redirect"],
+)
+def test_a_bucket_in_another_region(
+    s3: S3Server, filled: Bucket, ms: MusicSearch, folder: str, refusal: tuple[str, str] | Answer, reason: str
+) -> None:
+    s3.gate = lambda environ: refusal
+    [failed] = ms.add(filled.url + folder, progress=False).failed
+    assert re.search(reason, failed.reason)
+    assert ms.failed() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "nonsense", "Invalid endpoint: nonsense"),
+        ("AWS_DEFAULT_REGION", "no_region", "Provided region_name 'no_region'"),
+    ],
+)
+def test_settings_that_the_library_of_a_store_does_not_take(
+    s3: S3Server, ms: MusicSearch, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote, "_stores", {})
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    [failed] = ms.add("s3://bucket/music", progress=False).failed
+    assert f"its store cannot be asked ({said}" in failed.reason
+    assert "check its address, and the endpoint, region and other settings" in failed.reason
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_where_nobody_answers(s3: S3Server, ms: MusicSearch, monkeypatch: pytest.MonkeyPatch) -> None:
