@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import fsspec
@@ -457,6 +457,16 @@ class StoredFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
+        """Read as any file, but after a failure nothing more.
+
+        Nothing is raised here: PyAV prints each error of a file that FFmpeg did not ask for, with its traceback.
+        `reading` raises `failure`.
+        """
+        with suppress(AudioError, StoreError):
+            return self._read(size)
+        return b""
+
+    def _read(self, size: int) -> bytes:
         end = self._size if size < 0 else min(self._position + size, self._size)
         parts = []
         while self._position < end:

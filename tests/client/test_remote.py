@@ -449,6 +449,20 @@ def test_a_forbidden_object_is_no_fault_of_the_store(s3: S3Server, filled: Bucke
     assert all("denies access to it" in failed.reason for failed in report.failed)
 
 
+def test_what_a_store_does_not_give_is_told_once_and_without_tracebacks(
+    s3: S3Server, bucket: Bucket, ms: MusicSearch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        bucket.put(f"{number}.m4a", write_audio(tmp_path / "a.m4a", tone(440 + number, seconds=6), kind="m4a"))
+    s3.gate = lambda environ: (
+        None if environ.get("HTTP_RANGE", "bytes=0-").startswith("bytes=0-") else ("403 Forbidden", "AccessDenied")
+    )
+    report = ms.add(bucket.url, progress=False)
+    assert [failed.reason for failed in report.failed] == 2 * ["its store denies access to it (made up: AccessDenied)"]
+    assert ms.failed() == []
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_tags_that_a_store_does_not_give_are_not_taken_for_none(s3: S3Server, filled: Bucket) -> None:
     url = f"{filled.url}/in/album/high.mp3"
     s3.gate = lambda environ: UNAVAILABLE if environ.get("HTTP_RANGE") else None
