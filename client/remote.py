@@ -103,6 +103,10 @@ def _is_s3(url: str) -> bool:
     return url.startswith(("s3://", "s3a://"))
 
 
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
 def is_in_this_process(url: str) -> bool:
     """Whether only this process can see the object."""
     return url.startswith("memory://")
@@ -184,7 +188,8 @@ def is_folder(url: str, *, named: str) -> bool:
 
     Args:
         url: the URL.
-        named: the URL as the user wrote it. With a slash at its end it is a folder. On the web, no other URL is one.
+        named: the URL as the user wrote it. With a slash at its end it is a folder. On the web, only the URL of a host
+            is one without it.
 
     Raises:
         AudioError: nothing has this name.
@@ -192,8 +197,8 @@ def is_folder(url: str, *, named: str) -> bool:
     store, key = _at(url)
     if named.endswith("/"):
         return True
-    if url.startswith(("http://", "https://")):
-        return False
+    if _is_web(url):
+        return url.count("/") == 2
     try:
         info = _asked(url, lambda: store.info(key))
     except NotThere as exc:
@@ -237,7 +242,7 @@ def _pages(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[str,
 
 
 def _folders(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[str, StoredStatus | None]]:
-    is_web = url.startswith(("http://", "https://"))
+    is_web = _is_web(url)
     root = key.rstrip("/")
     todo = [f"{root}/" if is_web else key]
     while todo:
@@ -434,7 +439,7 @@ class StoredFile(io.RawIOBase):
         self.failure: AudioError | None = None
         self.read_at = time.monotonic()
         self._store, self._key = _at(url)
-        self._is_web = url.startswith(("http://", "https://"))
+        self._is_web = _is_web(url)
         self._size = look(url).st_size
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()

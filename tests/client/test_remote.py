@@ -639,6 +639,7 @@ def test_a_web_server_that_lists_its_folders(s3: S3Server, ms: MusicSearch, tone
     assert (report.added, report.failed, report.passed_over) == (1, [], {".txt": 1})
     assert [hit.path for hit in ms.search("low")] == [f"{s3.url}/m/low.wav"]
     assert outcome(ms, f"{s3.url}/m/") == (0, 0, 1, 0)
+    assert ms.add(s3.url, progress=False).passed_over == {".txt": 1}  # a host is a folder
 
 
 def test_local_files_need_none_of_it(tones: Path) -> None:
