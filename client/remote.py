@@ -13,9 +13,10 @@ import random
 import re
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import fsspec
@@ -53,12 +54,14 @@ _PASSING_CODES = frozenset(("SlowDown", "RequestTimeout", "Throttling", "Throttl
 _NO_CREDENTIALS = frozenset(
     (
         *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
-        *("TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
-        *("DefaultCredentialsError", "RefreshError", "ClientAuthenticationError"),
+        "DefaultCredentialsError",
     )
 )
-_BAD_CREDENTIALS = frozenset(
+_ELSEWHERE = frozenset(("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"))
+_BAD_CREDENTIALS = frozenset(  # and codes of S3
     (
+        *("TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
+        *("RefreshError", "ClientAuthenticationError"),
         *("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"),
         *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "RequestTimeTooSkewed"),
     )
@@ -94,6 +97,14 @@ def settings() -> dict[str, Any]:
 
 def use_settings(given: dict[str, Any]) -> None:
     fsspec.config.conf.update(given)
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith(("s3://", "s3a://"))
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def is_in_this_process(url: str) -> bool:
@@ -177,7 +188,8 @@ def is_folder(url: str, *, named: str) -> bool:
 
     Args:
         url: the URL.
-        named: the URL as the user wrote it. With a slash at its end it is a folder. On the web, no other URL is one.
+        named: the URL as the user wrote it. With a slash at its end it is a folder. On the web, only the URL of a host
+            is one without it.
 
     Raises:
         AudioError: nothing has this name.
@@ -185,8 +197,8 @@ def is_folder(url: str, *, named: str) -> bool:
     store, key = _at(url)
     if named.endswith("/"):
         return True
-    if url.startswith(("http://", "https://")):
-        return False
+    if _is_web(url):
+        return url.count("/") == 2
     try:
         info = _asked(url, lambda: store.info(key))
     except NotThere as exc:
@@ -207,7 +219,7 @@ def entries(url: str) -> Iterator[tuple[str, StoredStatus | None]]:
         AudioError: the store does not list them. This may happen after the first objects.
     """
     store, key = _at(url)
-    if url.startswith(("s3://", "s3a://")):
+    if _is_s3(url):
         yield from _pages(store, key, url)
     else:
         yield from _folders(store, key, url)
@@ -230,7 +242,7 @@ def _pages(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[str,
 
 
 def _folders(store: AbstractFileSystem, key: str, url: str) -> Iterator[tuple[str, StoredStatus | None]]:
-    is_web = url.startswith(("http://", "https://"))
+    is_web = _is_web(url)
     root = key.rstrip("/")
     todo = [f"{root}/" if is_web else key]
     while todo:
@@ -264,7 +276,7 @@ def _status(info: dict[str, Any], url: str) -> StoredStatus | None:
     known = {**(nested if isinstance(nested, dict) else {}), **info}
     digest = next((str(known[name]) for name in _DIGESTS if known.get(name)), "")
     tag = digest or next((str(known[name]) for name in (*_TAGS, *_TIMES) if known.get(name)), "")
-    if not digest and url.startswith(("s3://", "s3a://")) and _S3_DIGEST.fullmatch(tag.strip('"')):
+    if not digest and _is_s3(url) and _S3_DIGEST.fullmatch(tag.strip('"')):
         digest = tag
     number = int.from_bytes(_hash(f"{tag} {size}")[:8], "big") >> 1
     # An ETag that is not a digest, such as a time, may be the same for another object.
@@ -316,6 +328,7 @@ def _as_ours(error: Exception, url: str) -> AudioError | None:
         chain.append(one)
         one = one.__cause__
     answers = [_answer(one) for one in chain]
+    region = next((region for one in chain if (region := _region(one))), "")
     code = next((code for code, _ in answers if code), "")
     status = next((status for _, status in answers if status), 0)
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
@@ -329,9 +342,18 @@ def _as_ours(error: Exception, url: str) -> AudioError | None:
     )
     if is_passing and status != 501:
         return _Passing(url, f"its store does not answer ({said})", is_stores=True)
-    if names & _NO_CREDENTIALS or code in _BAD_CREDENTIALS:
+    if names & _NO_CREDENTIALS:
+        advice = "set them in the environment or where the store's own tools look for them (docs/remote.md)"
+        return AudioError(url, f"there are no credentials for its store ({said}): {advice}", is_stores=True)
+    if names & _BAD_CREDENTIALS or code in _BAD_CREDENTIALS:
         return AudioError(url, f"its store rejects the credentials ({said}): renew them", is_stores=True)
-    is_bucket = url.startswith(("s3://", "s3a://")) and url.count("/") == 2
+    if _is_s3(url) and (status in (301, 307) or code in _ELSEWHERE):
+        where = f"in the region {region}" if region else f"in another region or at another endpoint ({said})"
+        return AudioError(url, f"its bucket is {where}: set AWS_DEFAULT_REGION or AWS_ENDPOINT_URL", is_stores=True)
+    if code == "400":  # the answer to HEAD, which has no code of S3
+        advice = "check the region, and whether the credentials have expired"
+        return AudioError(url, f"its store refuses ({said}): {advice}", is_stores=True)
+    is_bucket = _is_s3(url) and url.count("/") == 2
     if code == "NoSuchBucket" or (is_bucket and isinstance(error, FileNotFoundError)):
         return NotThere(url, "there is no such bucket, or it is at another endpoint", is_stores=True)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
@@ -340,8 +362,11 @@ def _as_ours(error: Exception, url: str) -> AudioError | None:
         return AudioError(url, f"its store denies access to it ({said})", may_pass=True)
     if status == 416 or code == "InvalidRange":
         return AudioError(url, "has changed while it was read", may_pass=True)
-    if isinstance(error, OSError | EOFError) or status or code or _is_of_a_store(chain):
+    if isinstance(error, OSError | EOFError) or status or code:
         return AudioError(url, f"its store refuses ({said})", is_stores=True)
+    if _is_of_a_store(chain):
+        advice = "check its address, and the endpoint, region and other settings of the store"
+        return AudioError(url, f"its store cannot be asked ({said}): {advice}", is_stores=True)
     return None
 
 
@@ -355,9 +380,23 @@ def _answer(error: BaseException) -> tuple[str, int]:
     return "", int(found) if isinstance(found, int | str) and str(found).isdigit() else 0
 
 
+def _region(error: BaseException) -> str:
+    """The region in which a bucket is, if S3 tells it."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return ""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region", ""))
+
+
 def _is_of_a_store(chain: list[BaseException]) -> bool:
-    packages = {type(one).__module__.partition(".")[0] for one in chain}
-    return bool(packages & {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure"})
+    """Whether a store's library has raised one of these errors, or has its type."""
+    modules = {type(one).__module__ for one in chain}
+    for one in chain:
+        frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(one.__traceback__)]
+        modules.update(frames[-1:])
+    packages = {module.partition(".")[0] for module in modules}
+    return bool(packages & {"botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "google", "azure"})
 
 
 # -- reading -------------------------------------------------------------------------------------------
@@ -400,7 +439,7 @@ class StoredFile(io.RawIOBase):
         self.failure: AudioError | None = None
         self.read_at = time.monotonic()
         self._store, self._key = _at(url)
-        self._is_web = url.startswith(("http://", "https://"))
+        self._is_web = _is_web(url)
         self._size = look(url).st_size
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
@@ -423,6 +462,16 @@ class StoredFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
+        """Read as any file, but after a failure nothing more.
+
+        Nothing is raised here: PyAV prints each error of a file that FFmpeg did not ask for, with its traceback.
+        `reading` raises `failure`.
+        """
+        with suppress(AudioError, StoreError):
+            return self._read(size)
+        return b""
+
+    def _read(self, size: int) -> bytes:
         end = self._size if size < 0 else min(self._position + size, self._size)
         parts = []
         while self._position < end:

@@ -21,6 +21,7 @@ from ..encoders import EncoderSpec
 from ..errors import LibraryError, QueryError
 from ..index.records import FailedFile, Model, NewTrack, has_another_model
 from ..index.store import is_milvus, open_milvus
+from ..places import is_url
 
 if TYPE_CHECKING:
     from ..index.milvus import MilvusStore
@@ -89,6 +90,11 @@ def open_output(to: str, *, spec: EncoderSpec) -> Output:
         LibraryError: a package is missing, or only one process can write to the address.
     """
     if to.startswith(_PARQUET) and (folder := to.removeprefix(_PARQUET)):
+        if is_url(folder):
+            raise QueryError(
+                f"--to is {to!r}, but the Parquet files are written into a folder, not into a store: name a folder "
+                "that all machines share, and copy it into the store afterwards"
+            )
         try:
             import pyarrow  # noqa: F401 - fail now, and not on another machine in an hour
         except ImportError as exc:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from .stages import FILES, Decode, Embed, Write
 PART_TRACKS = 256
 """Tracks in one output file. A killed run loses at most this many tracks for each file that it was writing."""
 _TASK_TRACKS = 8  # tracks of a task; their windows are in memory together, 12 MB for three minutes of sound
+_ANSWERS_WITHIN_S = 10.0  # the head of a cluster
 _TASKS_A_CORE = 4  # at least; tasks get smaller if there are few tracks
 
 
@@ -123,7 +125,7 @@ def embed_all(
     check_count(part_tracks, name="part", least=1)
     found = find_audio(paths, video=video)
     if not found.files and not found.listings:
-        raise _no_audio(paths)
+        raise _no_audio(paths, failed=found.failed)
     # This process needs no GPU; only the embedders do.
     with closing(open_encoder(encoder, device=device if _is_server(encoder) else "cpu")) as opened:
         spec, probes = opened.spec, make_probes(opened)
@@ -134,7 +136,7 @@ def embed_all(
         report = BulkReport(failed=[*found.failed], passed_over=dict(found.passed_over))
         todo = _left(found, before, report)
         if not todo and not report.already and not report.failed:
-            raise _no_audio(paths)
+            raise _no_audio(paths, failed=[])
         if todo:
             with _cluster():
                 options: dict[str, Any] = {
@@ -161,7 +163,9 @@ def embed_all(
     return report
 
 
-def _no_audio(paths: Sequence[str | Path]) -> QueryError:
+def _no_audio(paths: Sequence[str | Path], *, failed: Sequence[FailedTrack]) -> QueryError:
+    if failed:
+        return QueryError("; ".join(f"{one.path}: {one.reason}" for one in failed))
     return QueryError(f"no audio in {', '.join(map(str, paths))}: name an audio file, or a folder with audio files")
 
 
@@ -198,8 +202,9 @@ def _cluster() -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     is_mine = not ray.is_initialized()
     try:
+        _check_that_it_answers(os.environ.get("RAY_ADDRESS", ""))
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as exc:
+    except (OSError, RuntimeError, ValueError) as exc:
         where = os.environ.get("RAY_ADDRESS", "this machine")
         raise MusicSearchError(
             f"no Ray cluster at {where} ({' '.join(str(exc).split())[:200]}): start one with `ray start --head`, "
@@ -210,6 +215,13 @@ def _cluster() -> Iterator[None]:
     finally:
         if is_mine:
             ray.shutdown()
+
+
+def _check_that_it_answers(address: str) -> None:
+    """Raise an OSError if nobody listens at "host:port", for which Ray would wait for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN_S).close()
 
 
 def _tables(files: Sequence[dict[str, Any]]) -> list[pa.Table]:

@@ -32,7 +32,7 @@ from ..index.records import has_another_model
 from ..index.store import is_milvus, open_index, open_store
 from ..places import absolute, is_url
 from ..reembed import reembed
-from .command import Commands, add_windows, folder, library
+from .command import Commands, add_windows, file, file_or_milvus, folder, library
 from .lines import read_lines
 from .output import print_json, print_table
 
@@ -121,10 +121,11 @@ def declare_export(commands: Commands) -> None:
         "library --to milvus://localhost:19530/music",
     )
     target = command.add_mutually_exclusive_group(required=True)
-    target.add_argument("target", metavar="FILE", type=Path, nargs="?", help="FILE.parquet: a Parquet table")
+    target.add_argument("target", metavar="FILE", type=file, nargs="?", help="FILE.parquet: a Parquet table")
     target.add_argument(
         "--to",
         metavar="WHERE",
+        type=file_or_milvus,
         help="FILE.parquet, or milvus://host:19530/collection; a second run continues a stopped copy to Milvus",
     )
     command.add_argument("--encoder", metavar="MODEL", help="model of LIB, to store its sample rate in a Parquet file")
@@ -184,7 +185,7 @@ def declare_import(commands: Commands) -> None:
         "milvus://localhost:19530/music parts",
     )
     command.add_argument(
-        "source", metavar="FILE", type=Path, help="exported file, or folder of `python -m client.bulk`"
+        "source", metavar="FILE", type=file, help="exported file, or folder of `python -m client.bulk`"
     )
     command.add_argument(
         "--moved", metavar="OLD=NEW", action="append", default=[], help="replace the folder OLD with NEW in all paths"

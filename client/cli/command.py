@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from ..index.store import is_milvus
+from ..errors import LibraryError
+from ..index.store import is_milvus, place_of
 from ..places import absolute, is_url
 
 Run = Callable[[argparse.Namespace], int]
@@ -13,11 +14,10 @@ Run = Callable[[argparse.Namespace], int]
 def library(text: str) -> str | Path:
     if not text:
         raise argparse.ArgumentTypeError("the name is empty: name a folder")
-    if is_milvus(text):
-        return text
-    if is_url(text):
-        raise argparse.ArgumentTypeError(f"{text} is in a store, but a library must be in a folder: name a folder")
-    return Path(text)
+    try:
+        return place_of(text)
+    except LibraryError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def library_or_file(text: str) -> str | Path:
@@ -30,6 +30,18 @@ def folder(text: str) -> Path:
             f"{text} is not a folder: this command works only on libraries in folders, because Milvus manages its files"
         )
     return Path(library(text))
+
+
+def file(text: str) -> Path:
+    if is_url(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is a URL, expected a file on this machine: name one, and copy it to or from a store"
+        )
+    return Path(text)
+
+
+def file_or_milvus(text: str) -> str:
+    return text if is_milvus(text) else str(file(text))
 
 
 class Commands:

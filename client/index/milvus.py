@@ -721,8 +721,9 @@ def _parse(uri: str) -> _Address:
         return _Address(rest, "library", Path(rest))
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d{1,5}))?/([A-Za-z_]\w{0,200})", rest, re.ASCII)
     if match is None or int(match[2] or 0) > 65_535:
+        shown = re.sub("//.*@", "//...@", uri)  # without the password
         raise LibraryError(
-            f"{uri} is not the address of a library: expected milvus://host:19530/collection (milvuss:// over TLS; "
+            f"{shown} is not the address of a library: expected milvus://host:19530/collection (milvuss:// over TLS; "
             f"letters, digits and _), or milvus:///folder/file.db; a password goes into {TOKEN}"
         )
     host, port, collection = match.groups()

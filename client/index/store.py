@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError
+from ..places import is_url
 from .catalogue import Catalogue
 from .exact import Found
 from .fields import Value
@@ -95,11 +96,26 @@ def open_store(library: str | Path, *, create: Model | None = None) -> Store:
         create: the model of a new library; None opens only an existing library.
 
     Raises:
-        LibraryError: there is no library (and `create` is None), it cannot be opened, or pymilvus is not installed.
+        LibraryError: there is no library (and `create` is None), it is in a store, it cannot be opened, or pymilvus is
+            not installed.
+    """
+    place = place_of(library)
+    if isinstance(place, str):
+        return open_milvus(place, create=create)
+    return Catalogue(place.expanduser(), create=create)
+
+
+def place_of(library: str | Path) -> str | Path:
+    """The Milvus address of a library, or its folder.
+
+    Raises:
+        LibraryError: it is the URL of something else.
     """
     if is_milvus(library):
-        return open_milvus(str(library), create=create)
-    return Catalogue(Path(library).expanduser(), create=create)
+        return str(library)
+    if is_url(library):
+        raise LibraryError(f"{library} is in a store, but a library must be in a folder: name a folder")
+    return Path(library)
 
 
 def open_milvus(uri: str, *, create: Model | None) -> "MilvusStore":

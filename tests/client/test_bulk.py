@@ -257,7 +257,16 @@ def test_what_lies_in_a_store_is_embedded_from_there(
 # -- what goes wrong -----------------------------------------------------------------------------------
 
 
-def test_bad_input(tmp_path: Path, tones: Path, tiny_repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input(
+    tmp_path: Path,
+    tones: Path,
+    tiny_repository: Path,
+    capsys: pytest.CaptureFixture[str],
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in s3.settings.items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/x").touch()
@@ -269,6 +278,7 @@ def test_bad_input(tmp_path: Path, tones: Path, tiny_repository: Path, capsys: p
         ([str(tones), "--to", to, "--encoder", str(tmp_path / "nowhere")], "no model repository at .*nowhere"),
         ([str(tones), "--to", to, "--encoder", "grpc://127.0.0.1:9"], "127.0.0.1:9"),
         ([str(tones), "--to", to, "--encoder", model, "--part", "0"], "part"),
+        (["s3://no-such-bucket/x", "--to", to, "--encoder", model], "s3://no-such-bucket/x: there is no such bucket"),
     ):
         assert main(arguments) == 2
         err = capsys.readouterr().err
@@ -276,3 +286,17 @@ def test_bad_input(tmp_path: Path, tones: Path, tiny_repository: Path, capsys: p
         assert err.count("\n") == 1
         assert re.search(said, err)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(
+    tmp_path: Path,
+    tones: Path,
+    tiny_repository: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    assert main([str(tones), "--to", f"parquet://{tmp_path / 'out'}", "--encoder", str(tiny_repository)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("client.bulk: no Ray cluster at 127.0.0.1:9 (")
+    assert err.count("\n") == 1

@@ -101,6 +101,8 @@ def test_what_cannot_be_an_output(tmp_path: Path) -> None:
     for to in ("", "parquet://", str(tmp_path), "s3://bucket"):
         with pytest.raises(QueryError, match="expected parquet://FOLDER or milvus://"):
             output.open_output(to, spec=SPEC)
+    with pytest.raises(QueryError, match="are written into a folder, not into a store: name a folder"):
+        output.open_output("parquet://s3://bucket/vectors", spec=SPEC)
     with pytest.raises(LibraryError, match="only one process can open: name a Milvus server"):
         output.open_output("milvus:///folder/file.db", spec=SPEC)
 

@@ -524,6 +524,20 @@ def test_a_forbidden_object_is_no_fault_of_the_store(s3: S3Server, filled: Bucke
     assert all("denies access to it" in failed.reason for failed in report.failed)
 
 
+def test_what_a_store_does_not_give_is_told_once_and_without_tracebacks(
+    s3: S3Server, bucket: Bucket, ms: MusicSearch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        bucket.put(f"{number}.m4a", write_audio(tmp_path / "a.m4a", tone(440 + number, seconds=6), kind="m4a"))
+    s3.gate = lambda environ: (
+        None if environ.get("HTTP_RANGE", "bytes=0-").startswith("bytes=0-") else ("403 Forbidden", "AccessDenied")
+    )
+    report = ms.add(bucket.url, progress=False)
+    assert [failed.reason for failed in report.failed] == 2 * ["its store denies access to it (made up: AccessDenied)"]
+    assert ms.failed() == []
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_tags_that_a_store_does_not_give_are_not_taken_for_none(s3: S3Server, filled: Bucket) -> None:
     url = f"{filled.url}/in/album/high.mp3"
     s3.gate = lambda environ: UNAVAILABLE if environ.get("HTTP_RANGE") else None
@@ -600,7 +614,55 @@ def test_without_credentials(s3: S3Server, ms: MusicSearch, tmp_path: Path, monk
     monkeypatch.setattr(remote, "_stores", {})
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     [failed] = ms.add("s3://bucket/music", progress=False).failed
-    assert "its store rejects the credentials (Unable to locate credentials)" in failed.reason
+    assert "there are no credentials for its store (Unable to locate credentials): set them" in failed.reason
+
+
+PERMANENT_REDIRECT = b"<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    ("folder", "refusal", "reason"),
+    [
+        ("", ("400 Bad Request", "AuthorizationHeaderMalformed"), r"check the region, and whether the credentials"),
+        ("/", ("400 Bad Request", "AuthorizationHeaderMalformed"), r"in another region .*set AWS_DEFAULT_REGION"),
+        (
+            "/",
+            Answer(
+                "301 Moved",
+                {"x-amz-bucket-region": "eu-west-3", "Content-Length": str(len(PERMANENT_REDIRECT))},
+                PERMANENT_REDIRECT,
+            ),
+            r"its bucket is in the region eu-west-3: set AWS_DEFAULT_REGION",
+        ),
+    ],
+    ids=["HEAD", "GET", "redirect"],
+)
+def test_a_bucket_in_another_region(
+    s3: S3Server, filled: Bucket, ms: MusicSearch, folder: str, refusal: tuple[str, str] | Answer, reason: str
+) -> None:
+    s3.gate = lambda environ: refusal
+    [failed] = ms.add(filled.url + folder, progress=False).failed
+    assert re.search(reason, failed.reason)
+    assert ms.failed() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "nonsense", "Invalid endpoint: nonsense"),
+        ("AWS_DEFAULT_REGION", "no_region", "Provided region_name 'no_region'"),
+    ],
+)
+def test_settings_that_the_library_of_a_store_does_not_take(
+    s3: S3Server, ms: MusicSearch, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote, "_stores", {})
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    [failed] = ms.add("s3://bucket/music", progress=False).failed
+    assert f"its store cannot be asked ({said}" in failed.reason
+    assert "check its address, and the endpoint, region and other settings" in failed.reason
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_where_nobody_answers(s3: S3Server, ms: MusicSearch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -652,6 +714,7 @@ def test_a_web_server_that_lists_its_folders(s3: S3Server, ms: MusicSearch, tone
     assert (report.added, report.failed, report.passed_over) == (1, [], {".txt": 1})
     assert [hit.path for hit in ms.search("low")] == [f"{s3.url}/m/low.wav"]
     assert outcome(ms, f"{s3.url}/m/") == (0, 0, 1, 0)
+    assert ms.add(s3.url, progress=False).passed_over == {".txt": 1}  # a host is a folder
 
 
 def test_local_files_need_none_of_it(tones: Path) -> None:

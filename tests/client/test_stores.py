@@ -502,8 +502,27 @@ def test_export_to_the_library_of_another_model(exported: tuple[catalogue.Catalo
 )
 def test_an_address_of_another_form(address: str) -> None:
     skip_without("pymilvus")
-    with pytest.raises(LibraryError, match=r"is not the address of a library: expected milvus://host:19530/collection"):
+    expected = r"is not the address of a library: expected milvus://host:19530/collection"
+    with pytest.raises(LibraryError, match=expected) as caught:
         open_store(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_library_and_its_exports_are_in_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LibraryError, match="s3://bucket/library is in a store, but a library must be in a folder"):
+        open_store("s3://bucket/library", create=MODEL)
+    for command in (
+        ["export", "library", "--to", "s3://bucket/library.parquet"],
+        ["export", "library", "s3://bucket/library.export"],
+        ["import", "library", "s3://bucket/library.parquet"],
+    ):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert f"{command[-1]} is a URL, expected a file on this machine" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

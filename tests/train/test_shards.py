@@ -123,6 +123,23 @@ def test_a_run_from_a_store_does_too_and_asks_once_a_batch(
     assert_same_weights(tmp_path / "here", tmp_path / "there")
 
 
+def test_a_store_that_does_not_answer_for_a_moment_changes_no_batch(store: str, monkeypatch: pytest.MonkeyPatch):
+    rows = read_split(store, split="train")
+    dataset = PairDataset(rows, frontend=FrontendConfig(window_s=1.0), seed=0, training=True)
+    expected = dataset.__getitems__([0, 1, 2])
+    cat_ranges, refused = fsspec.AbstractFileSystem.cat_ranges, iter(range(3))
+
+    def refuse(self: object, paths: list[str], *args: object, **options: object) -> object:
+        if next(refused, None) is not None:
+            return [ConnectionError("reset by peer")] * len(paths)
+        return cat_ranges(self, paths, *args, **options)
+
+    monkeypatch.setattr(fsspec.AbstractFileSystem, "cat_ranges", refuse)
+    monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0, 0.0))
+    for pair, same in zip(dataset.__getitems__([0, 1, 2]), expected, strict=True):
+        assert (pair.place, pair.unreadable) == (same.place, ())
+
+
 def test_evaluation_reads_shards(
     tones: Path, tiny_overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -323,6 +340,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "{000..004}.tar",
         r"2 of the 5 shards of .* are missing, the first is .*001\.tar; add the missing shards, or name only existing",
     ),
+    "named twice": (lambda f: None, "{001,001}.tar", r"001\.tar 2 times; name each"),
     "empty range": (lambda f: None, "{005..003}.tar", r"\{005\.\.003\} in .* is empty; expected a range such as"),
     "empty braces": (lambda f: None, "{}.tar", r"\{\} in .* is empty; expected a range such as"),
     "foreign": (

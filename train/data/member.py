@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -10,7 +11,9 @@ from typing import NamedTuple
 
 from audio import DecodeError, Extent
 from audio.files import ByteFile, Part
-from train.data.store import Range, is_url, read_ranges
+from train.data.store import Range, StoreError, is_url, read_ranges
+
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between retries of a batch; the libraries of stores retry for some two seconds too
 
 
 class Member(NamedTuple):
@@ -71,16 +74,14 @@ def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
 def fetched_ahead(recordings: Sequence[Path | Member]) -> Iterator[None]:
     """Keep the recordings of a store in memory within the block; they are fetched in parallel.
 
-    If a recording cannot be fetched, it is fetched again when it is opened, and the error is raised there.
+    A store that does not answer for some seconds is asked again, so that no other recordings take the places of these.
+    If a recording cannot be fetched, it is fetched once more when it is opened, and the error is raised there.
     """
-    remote = [audio for audio in dict.fromkeys(recordings) if isinstance(audio, Member) and is_url(audio.shard)]
-    try:
-        contents = read_ranges([_range(member) for member in remote])
-    except OSError:
-        contents = []
-    _ahead.update(
-        (member, content) for member, content in zip(remote, contents, strict=False) if isinstance(content, bytes)
-    )
+    left = [audio for audio in dict.fromkeys(recordings) if isinstance(audio, Member) and is_url(audio.shard)]
+    for pause_s in (0.0, *_PAUSES_S):
+        if left:
+            time.sleep(pause_s)
+            left = _fetch_ahead(left)
     try:
         yield
     finally:
@@ -88,6 +89,17 @@ def fetched_ahead(recordings: Sequence[Path | Member]) -> Iterator[None]:
 
 
 _ahead: dict[Member, bytes] = {}
+
+
+def _fetch_ahead(members: Sequence[Member]) -> list[Member]:
+    """Fetch the contents of these, and return those for which a retry may succeed."""
+    try:
+        contents = read_ranges([_range(member) for member in members])
+    except StoreError:  # there is no such store
+        return []
+    answers = list(zip(members, contents, strict=True))
+    _ahead.update((member, content) for member, content in answers if isinstance(content, bytes))
+    return [member for member, content in answers if isinstance(content, StoreError) and content.may_pass]
 
 
 @lru_cache(1)  # a recording is first measured, then read once or twice

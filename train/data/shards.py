@@ -15,6 +15,7 @@ import itertools
 import json
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,10 +59,12 @@ def read_shards(pattern: str) -> tuple[list[Row], str]:
     The digest does not depend on the location of the shards.
 
     Raises:
-        ManifestError: a shard is missing, was cut short, holds no rows or two with the same key, or its index is
-            damaged.
+        ManifestError: a shard is missing, is named twice, was cut short, holds no rows or two with the same key, or its
+            index is damaged.
     """
     places = expand_braces(pattern)
+    if twice := [place for place, times in Counter(places).items() if times > 1]:
+        raise ManifestError(f"{pattern} names {twice[0]} {places.count(twice[0])} times; name each shard once")
     with ThreadPoolExecutor(INDICES_AT_ONCE) as pool:
         sizes = list(pool.map(_size, places))
         missing = [place for place, size in zip(places, sizes, strict=True) if size is _MISSING]

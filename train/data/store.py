@@ -8,7 +8,15 @@ from fsspec.core import url_to_fs
 
 
 class StoreError(OSError):
-    """A store cannot be read. The message is one clause that names the file."""
+    """A store cannot be read. The message is one clause that names the file.
+
+    Attributes:
+        may_pass: whether a retry may succeed.
+    """
+
+    def __init__(self, place: str, problem: BaseException, *, cannot: str = "read") -> None:
+        super().__init__(f"{place} cannot be {cannot} ({_first_line(problem)})")
+        self.may_pass = not isinstance(problem, FileNotFoundError | PermissionError)
 
 
 class Range(NamedTuple):
@@ -45,7 +53,7 @@ def read_file(place: str) -> bytes:
     return content
 
 
-def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
+def read_ranges(ranges: Sequence[Range]) -> list[bytes | StoreError]:
     """Read several ranges from one store, in parallel if possible; a range that fails gives an error as its result.
 
     A range beyond the end of a file gives fewer bytes.
@@ -57,7 +65,7 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
     begins, ends = [part.begin for part in ranges], [part.end for part in ranges]
     answers = system.cat_ranges(paths, begins, ends, on_error="return")
     return [
-        answer if isinstance(answer, bytes) else StoreError(f"{part.place} cannot be read ({_first_line(answer)})")
+        answer if isinstance(answer, bytes) else StoreError(part.place, answer)
         for part, answer in zip(ranges, answers, strict=True)
     ]
 
@@ -67,7 +75,7 @@ def _open_store(place: str) -> tuple[Any, str]:
     try:
         opened: tuple[Any, str] = url_to_fs(place)
     except Exception as exc:  # an unknown protocol, a protocol whose package is missing, or no access
-        raise StoreError(f"{place} cannot be opened ({_first_line(exc)})") from exc
+        raise StoreError(place, exc, cannot="opened") from exc
     return opened
 
 
@@ -78,7 +86,7 @@ def _translated(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except Exception as exc:  # the errors of stores have no common class
-        raise StoreError(f"{place} cannot be read ({_first_line(exc)})") from exc
+        raise StoreError(place, exc) from exc
 
 
 def _first_line(problem: BaseException) -> str:
