@@ -58,7 +58,7 @@ _COMMIT_S = 2.0
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _TELLING_FILES = 20  # if the first files all fail with the same unexpected error, so will the others
-_UNANSWERED_FILES = 4  # give up after so many files in a row for which a store did not answer, each after retries
+UNANSWERED_FILES = 4  # give up after so many files in a row for which a store did not answer, each after retries
 _POLL_S = 0.05  # how soon a waiting thread notices that all threads have to stop
 
 
@@ -373,9 +373,9 @@ class Ingest:
         """
         with self._clock:
             self._unanswered = self._unanswered + 1 if error is not None and error.is_stores else 0
-            if error is not None and self._unanswered == _UNANSWERED_FILES:
+            if error is not None and self._unanswered == UNANSWERED_FILES:
                 raise StoreError(
-                    f"{error}; the {_UNANSWERED_FILES - 1} files before it could not be read either. Finished tracks "
+                    f"{error}; the {UNANSWERED_FILES - 1} files before it could not be read either. Finished tracks "
                     "are kept: add again to continue"
                 ) from error
         reason = error.reason.replace(error.path, "...") if error is not None and error.is_unexpected else ""

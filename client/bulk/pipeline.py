@@ -117,6 +117,7 @@ def embed_all(
         LibraryError: the output cannot be used.
         ModelMismatch: the output was made with another model.
         EncoderError: the model or its server failed.
+        StoreError: a store of music does not answer.
         MusicSearchError: no cluster answers, or Ray failed.
     """
     started_at = time.monotonic()

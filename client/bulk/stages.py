@@ -21,9 +21,9 @@ from ..container import has_pictures
 from ..decoders import Decoder, Workers, unexpected_as_such
 from ..embedding import track_vectors
 from ..encoders import EncoderSpec, open_encoder
-from ..errors import AudioError, ServerMismatch
+from ..errors import AudioError, ServerMismatch, StoreError
 from ..index.records import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
-from ..ingest import embed_when_free, hash_sound
+from ..ingest import UNANSWERED_FILES, embed_when_free, hash_sound
 from ..places import Status
 from ..tags import read_tags
 from ..walk import kind_of, printable
@@ -60,12 +60,17 @@ _NOTHING: dict[str, Any] = {
 
 
 class Decode:
-    """Decodes files into windows: takes rows of `FILES`, gives rows of `_DECODED`."""
+    """Decodes files into windows: takes rows of `FILES`, gives rows of `_DECODED`.
+
+    Raises:
+        StoreError: on a call, if a store did not answer for several files in a row.
+    """
 
     def __init__(self, *, spec: EncoderSpec, windows: int | None) -> None:
         self._decoder = Decoder(
             Workers(), sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows
         )
+        self._unanswered = 0  # files in a row for which a store did not answer
 
     def __call__(self, files: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([self._decode(**file) for file in files.to_pylist()], _DECODED)
@@ -79,9 +84,17 @@ class Decode:
                     return row | {"is_passed_over": True}
                 row["content_hash"] = hash_sound(path, status, self._decoder)
                 row["metadata"] = to_json(self._decoder.call(read_tags, path))
-                return row | self._cut(path)
+                row |= self._cut(path)
         except AudioError as exc:
+            self._unanswered = self._unanswered + 1 if exc.is_stores else 0
+            if self._unanswered == UNANSWERED_FILES:
+                raise StoreError(
+                    f"{exc}; the {UNANSWERED_FILES - 1} files before it could not be read either. Written tracks are "
+                    "kept: run the same command again to continue"
+                ) from exc
             return row | {"reason": exc.reason, "may_pass": exc.may_pass}
+        self._unanswered = 0
+        return row
 
     def _cut(self, path: str) -> dict[str, Any]:
         windows = list(self._decoder.windows(path))

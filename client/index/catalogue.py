@@ -258,6 +258,10 @@ class Catalogue(Reader):
                     self._move(track, folders)
                 last = tracks[-1].number
 
+    def some_path_begins(self, first: str) -> bool:
+        """Whether the path of some track begins so."""
+        return bool(self.rows("SELECT 1 FROM tracks WHERE substr(path, 1, length(?1)) = ?1 LIMIT 1", first))
+
     def _move(self, track: Track, folders: Mapping[str, str]) -> None:
         file = replace(track.file, path=relocate(track.file.path, folders))
         if file != track.file:

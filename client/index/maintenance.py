@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..encoders import EncoderSpec
 from ..errors import LibraryError, QueryError
-from ..places import relocate
+from ..places import beginning, relocate
 from ..progress import show_progress
 from . import names, schema
 from .catalogue import Catalogue
@@ -253,7 +253,8 @@ def import_to_milvus(
         The number of tracks in the source, and how many of them were written.
 
     Raises:
-        LibraryError: the source is not a sound export to Parquet, or Milvus fails.
+        LibraryError: the source is not a sound export to Parquet, no track lies in a folder of `moved`, or Milvus
+            fails.
         ModelMismatch: the library in Milvus has another model.
     """
     _check_source(source)
@@ -264,6 +265,7 @@ def import_to_milvus(
     parts = parquet.read_parts(sources)
     model: Model = parts[0].model
     paths = {path for part in parts for path in part.paths}
+    _check_moved(moved or {}, lambda first: any(path.startswith(first) for path in paths), source=source)
 
     def groups() -> Iterator[list[tuple[Track, TrackVectors]]]:
         for path in sources:
@@ -283,6 +285,16 @@ def import_to_milvus(
 def _arrived(track: Track, folders: Mapping[str, str]) -> Track:
     """The track on another machine, where its music may be in other folders, and its file has another ctime."""
     return replace(track, file=replace(track.file, path=relocate(track.file.path, folders), ctime_ns=0))
+
+
+def _check_moved(folders: Mapping[str, str], some_begins: Callable[[str], bool], *, source: Path) -> None:
+    """Refuse a former folder in which no track lies. `some_begins` tells whether some track's path begins so."""
+    for before in folders:
+        if not some_begins(beginning(before)):
+            raise LibraryError(
+                f"no track in {source} lies in {before}, so nothing was imported: name the folder where the music lay, "
+                "as searches show it"
+            )
 
 
 def _check_model(target: "MilvusStore", model: Model, *, of: Path) -> None:
@@ -334,7 +346,8 @@ def import_library(
             out.
 
     Raises:
-        LibraryError: the file is not a sound export, or the folder has a library already.
+        LibraryError: the file is not a sound export, the folder has a library already, or no track lies in a folder of
+            `moved`.
     """
     if (folder / FILE_NAME).exists():
         raise LibraryError(f"{folder} has a library already: choose another folder")
@@ -371,6 +384,7 @@ def _import(
         with closing(Catalogue(part)) as catalogue:
             catalogue.become_another()
             catalogue.forget_ctimes()
+            _check_moved(moved, catalogue.some_path_begins, source=source)
             catalogue.move(moved)
             LiveIndex(catalogue).save()
             found = _verification(catalogue, problems=[])

@@ -246,6 +246,9 @@ def test_a_library_goes_elsewhere_in_one_file(folder: Path, tmp_path: Path) -> N
     with pytest.raises(LibraryError, match="exists: choose another name"):
         export_library(folder, tmp_path / "copy.musicsearch")
     other = tmp_path / "elsewhere"
+    with pytest.raises(LibraryError, match=r"no track in .* lies in /musi, so nothing was imported"):
+        import_library(tmp_path / "copy.musicsearch", other, moved={"/music": "/mnt/songs", "/musi": "/mnt"})
+    assert not other.exists()
     assert import_library(tmp_path / "copy.musicsearch", other, moved={"/music": "/mnt/songs"}).tracks == len(NAMES)
     before, after = content(Catalogue(folder)), content(Catalogue(other))
     assert after == {path.replace("/music", "/mnt/songs"): found for path, found in before.items()}

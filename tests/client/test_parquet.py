@@ -191,6 +191,8 @@ def test_a_collection_of_milvus(lived_in: Path, tmp_path: Path) -> None:
 def test_into_milvus(lived_in: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address, moved = milvus_address(tmp_path), {"/music": "/mnt/songs"}
     monkeypatch.setattr(parquet, "ROWS", 16)
+    with pytest.raises(LibraryError, match=r"no track in .* lies in /nowhere"):
+        import_to_milvus(exported, address, moved={"/nowhere": "/mnt/songs"}, progress=False)
     with monkeypatch.context() as patch:
         calls = fail_at_the_third_copy(patch)
         with pytest.raises(LibraryError, match="went away"):

@@ -340,6 +340,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "{000..004}.tar",
         r"2 of the 5 shards of .* are missing, the first is .*001\.tar; add the missing shards, or name only existing",
     ),
+    "wildcard": (lambda f: None, "*.tar", r"1 of the 1 shards .* name them with braces, \{000\.\."),
     "named twice": (lambda f: None, "{001,001}.tar", r"001\.tar 2 times; name each"),
     "empty range": (lambda f: None, "{005..003}.tar", r"\{005\.\.003\} in .* is empty; expected a range such as"),
     "empty braces": (lambda f: None, "{}.tar", r"\{\} in .* is empty; expected a range such as"),

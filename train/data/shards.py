@@ -69,9 +69,11 @@ def read_shards(pattern: str) -> tuple[list[Row], str]:
         sizes = list(pool.map(_size, places))
         missing = [place for place, size in zip(places, sizes, strict=True) if size is _MISSING]
         if missing:
+            braces = "name them with braces, {000..063}, as * names none"
+            instead = braces if "*" in pattern else "name only existing shards"
             raise ManifestError(
                 f"{len(missing)} of the {len(places)} shards of {pattern} are missing, the first is "
-                f"{missing[0]}; add the missing shards, or name only existing shards"
+                f"{missing[0]}; add the missing shards, or {instead}"
             )
         shards = list(pool.map(_read, places, sizes))
     digest = hashlib.sha256()
