@@ -18,6 +18,7 @@ VOCODER_FFT, VOCODER_HOP = 512, 128
 REVERB_S = (0.2, 1.5)  # reverberation time: the tail falls by 60 dB in it
 LOW_PASS_HZ = (2_000.0, 7_000.0)
 HIGH_PASS_HZ = (80.0, 800.0)
+HEADROOM = 16.0  # torchaudio's filters clip what they give at full scale, and a filtered master has higher peaks
 DRIVE_DB = (3.0, 15.0)  # gain before saturation, above full scale
 CODEC_BITS = (1.0, 4.0)  # per sample; about 64 to 256 kbit/s for 44.1 kHz joint stereo
 
@@ -46,10 +47,11 @@ def augment_waveform(
     if rng.random() < config.saturation:
         waveform = _saturate(waveform, drive_db=rng.uniform(*DRIVE_DB), hard=rng.random() < 0.5)
     if rng.random() < config.high_pass:
-        waveform = AF.highpass_biquad(waveform, sample_rate_hz, _log_uniform(rng, *HIGH_PASS_HZ))
+        cutoff_hz = _log_uniform(rng, *HIGH_PASS_HZ)
+        waveform = HEADROOM * AF.highpass_biquad(waveform / HEADROOM, sample_rate_hz, cutoff_hz)
     if rng.random() < config.low_pass:
         cutoff_hz = min(_log_uniform(rng, *LOW_PASS_HZ), 0.45 * sample_rate_hz)
-        waveform = AF.lowpass_biquad(waveform, sample_rate_hz, cutoff_hz)
+        waveform = HEADROOM * AF.lowpass_biquad(waveform / HEADROOM, sample_rate_hz, cutoff_hz)
     if rng.random() < config.reverb:
         waveform = _reverberate(waveform, tail_s=_log_uniform(rng, *REVERB_S), sample_rate_hz=sample_rate_hz, rng=rng)
     if rng.random() < config.noise:

@@ -67,6 +67,13 @@ def test_filters_damp_one_end(filter_name: str, kept_hz: float, damped_hz: float
         assert rms(damped) < 0.6 * rms(tone(damped_hz))
 
 
+@pytest.mark.parametrize("filter_name", ["low_pass", "high_pass"])
+def test_filters_do_not_clip_a_loud_master(filter_name: str):
+    square = tone(110, level=1.0).sign()
+    loud, quiet = (augment(level * square, seed=1, **{filter_name: 1.0}) for level in (1.0, 0.1))
+    torch.testing.assert_close(loud / loud.abs().max(), quiet / quiet.abs().max(), atol=1e-4, rtol=0)
+
+
 def test_pitch_shift_moves_by_whole_semitones():
     shifted = [strongest_hz(augment(tone(880), seed=seed, pitch_shift=1.0)) for seed in range(8)]
     shifts = {round(12 * math.log2(hz / 880), 1) for hz in shifted}
