@@ -81,6 +81,15 @@ def test_pitch_shift_moves_by_whole_semitones():
     assert all(abs(shift - round(shift)) < 0.15 and -4 <= round(shift) <= 4 for shift in shifts)
 
 
+@pytest.mark.parametrize("samples", [1, 700, RATE])
+def test_pitch_shift_keeps_the_length(samples: int):
+    rising = torch.linspace(0.1, 0.3, samples)
+    for seed in range(8):
+        shifted = augment(rising, seed=seed, pitch_shift=1.0)
+        assert (shifted.dtype, len(shifted)) == (torch.float32, samples)
+        assert rms(shifted[-RATE // 100 :]) > 0.05  # to the end
+
+
 def test_reverb_rings_on_and_keeps_the_level():
     click = torch.zeros(RATE)
     click[100:110] = 0.5
