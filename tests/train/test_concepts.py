@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.concepts import teacher
 from train.concepts.__main__ import main
 from train.concepts.audio import concept_projection
+from train.concepts.fit import SENTENCE_ENCODER
 from train.concepts.table import Concept, read_concepts, tag_weights
 from train.concepts.text import fit_head, phrases_of, targets
 from train.concepts.texts import Text, made_texts
@@ -30,7 +32,7 @@ from train.config import (
     load_recipe,
 )
 from train.dual_encoder import ConceptHead, DualEncoder
-from train.pretrained import load_part, start_towers
+from train.pretrained import load_part, sentence_embedder, start_towers
 from train.teacher import open_teacher
 from train.towers import build_audio_tower
 
@@ -222,6 +224,10 @@ def test_concepts_are_put_beside_a_checkpoint(
     monkeypatch.setattr("train.concepts.fit.WINDOWS", 8)
     monkeypatch.setattr("train.concepts.fit.TEXTS", 50)
     monkeypatch.setattr("train.concepts.fit.UNRELATED_TEXTS", 20)
+    # Both runs embed the same 7,000 texts with the same published encoder: once is enough.
+    embed = sentence_embedder(SENTENCE_ENCODER, device=torch.device("cpu"))
+    known = functools.cache(lambda texts: embed(list(texts)))
+    monkeypatch.setattr("train.concepts.fit.sentence_embedder", lambda *_, **__: lambda texts: known(tuple(texts)))
     config = load_recipe("starter", overrides=[*tiny_overrides, "model.frontend.window_s=3.1"])
     torch.manual_seed(0)
     model = DualEncoder(config.model).eval()
