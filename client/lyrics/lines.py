@@ -64,9 +64,9 @@ def tidy(lines: Iterable[Line]) -> list[Line]:
         kept.sort(key=lambda line: line.start_s or 0.0)
     left = MOST_CHARACTERS
     for at, line in enumerate(kept):
+        if len(line.text) > left:
+            return [*kept[:at], *tidy([Line(line.start_s, line.text[:left])])]
         left -= len(line.text)
-        if left < 0:
-            return kept[:at]
     return kept
 
 

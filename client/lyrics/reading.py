@@ -64,8 +64,8 @@ def _all(path: str) -> Iterator[list[Line]]:
     if place:
         with suppress(OSError), open(place, "rb") as file:
             content = file.read(_MOST_BYTES + 1)
-            if len(content) <= _MOST_BYTES:
-                yield read_lines(decode(content))
+            if len(content) <= _MOST_BYTES and "\0" not in (text := decode(content).rstrip("\0")):
+                yield read_lines(text)
     if not is_url(path):
         yield from _of_tags(path, path)
         return

@@ -52,6 +52,9 @@ def test_texts_with_times(text: str, lines: list[tuple[float | None, str]]) -> N
 def test_of_lyrics_without_end_the_beginning_is_kept() -> None:
     lines = read_lines("\n".join(["ten chars."] * 20_000))
     assert sum(len(line.text) for line in lines) == MOST_CHARACTERS
+    lines = read_lines("oneline" * 20_000)
+    assert [len(line.text) for line in lines] == [MOST_CHARACTERS]
+    assert "" not in [line.text for line in read_lines("ten chars.\n" * 10_000 + "more")]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,10 @@ def test_what_is_no_text_is_no_lyrics(mp3: Path) -> None:
     beside = mp3.with_suffix(".lrc")
     beside.write_bytes(b"[00:01.00]Words\n" + (1 << 20) * b" ")  # too large
     assert read_lyrics(str(mp3)) == []
+    beside.write_bytes(b"[00:01.00]Words\n" + bytes(range(256)))  # binary
+    assert read_lyrics(str(mp3)) == []
+    beside.write_bytes(b"[00:01.00]Words\n\0\0")  # the end that some programs write
+    assert read_lyrics(str(mp3)) == [(1.0, "Words")]
     beside.unlink()
     beside.mkdir()
     assert read_lyrics(str(mp3)) == []
