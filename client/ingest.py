@@ -58,7 +58,7 @@ _COMMIT_S = 2.0
 _BUSY_LIMIT_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _TELLING_FILES = 20  # if the first files all fail with the same unexpected error, so will the others
-UNANSWERED_FILES = 4  # give up after so many files in a row for which a store did not answer, each after retries
+_UNANSWERED_FILES = 4  # give up after so many files in a row for which a store did not answer, each after retries
 _POLL_S = 0.05  # how soon a waiting thread notices that all threads have to stop
 
 
@@ -159,6 +159,30 @@ class _Track:
 _Window = NDArray[np.float32] | None  # None after a track's last one
 
 
+class Unanswered:
+    """Counts the files in a row for which a store did not answer.
+
+    Args:
+        then: the end of the error: what is kept, and what to do.
+    """
+
+    def __init__(self, *, then: str) -> None:
+        self._then = then
+        self._files = 0
+
+    def note(self, error: AudioError | None) -> None:
+        """Note how a file could be read.
+
+        Raises:
+            StoreError: there were too many in a row.
+        """
+        self._files = self._files + 1 if error is not None and error.is_stores else 0
+        if self._files == _UNANSWERED_FILES:
+            raise StoreError(
+                f"{error}; the {_UNANSWERED_FILES - 1} files before it could not be read either. {self._then}"
+            ) from error
+
+
 class Ingest:
     """One run of adding files.
 
@@ -197,7 +221,7 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
-        self._unanswered = 0  # files in a row for which a store did not answer
+        self._unanswered = Unanswered(then="Finished tracks are kept: add again to continue")
         self._outcomes: list[str] = []  # of the first files that were read: "", or the unexpected error
         self._group: list[_Track] = []
         self._moved: set[str] = set()  # ids of tracks that one of the next commits moves to another path
@@ -372,12 +396,7 @@ class Ingest:
             StoreError: a store stopped answering.
         """
         with self._clock:
-            self._unanswered = self._unanswered + 1 if error is not None and error.is_stores else 0
-            if error is not None and self._unanswered == UNANSWERED_FILES:
-                raise StoreError(
-                    f"{error}; the {UNANSWERED_FILES - 1} files before it could not be read either. Finished tracks "
-                    "are kept: add again to continue"
-                ) from error
+            self._unanswered.note(error)
         reason = error.reason.replace(error.path, "...") if error is not None and error.is_unexpected else ""
         with self._clock:
             if len(self._outcomes) == _TELLING_FILES:

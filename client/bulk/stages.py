@@ -21,9 +21,9 @@ from ..container import has_pictures
 from ..decoders import Decoder, Workers, unexpected_as_such
 from ..embedding import track_vectors
 from ..encoders import EncoderSpec, open_encoder
-from ..errors import AudioError, ServerMismatch, StoreError
+from ..errors import AudioError, ServerMismatch
 from ..index.records import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
-from ..ingest import UNANSWERED_FILES, embed_when_free, hash_sound
+from ..ingest import Unanswered, embed_when_free, hash_sound
 from ..places import Status
 from ..tags import read_tags
 from ..walk import kind_of, printable
@@ -70,7 +70,7 @@ class Decode:
         self._decoder = Decoder(
             Workers(), sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows
         )
-        self._unanswered = 0  # files in a row for which a store did not answer
+        self._unanswered = Unanswered(then="Written tracks are kept: run the same command again to continue")
 
     def __call__(self, files: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([self._decode(**file) for file in files.to_pylist()], _DECODED)
@@ -86,14 +86,9 @@ class Decode:
                 row["metadata"] = to_json(self._decoder.call(read_tags, path))
                 row |= self._cut(path)
         except AudioError as exc:
-            self._unanswered = self._unanswered + 1 if exc.is_stores else 0
-            if self._unanswered == UNANSWERED_FILES:
-                raise StoreError(
-                    f"{exc}; the {UNANSWERED_FILES - 1} files before it could not be read either. Written tracks are "
-                    "kept: run the same command again to continue"
-                ) from exc
+            self._unanswered.note(exc)
             return row | {"reason": exc.reason, "may_pass": exc.may_pass}
-        self._unanswered = 0
+        self._unanswered.note(None)
         return row
 
     def _cut(self, path: str) -> dict[str, Any]:
