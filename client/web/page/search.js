@@ -124,8 +124,9 @@ export function makeSearchBox() {
       list.hidden = !suggestions.length;
       choose(was ? suggestions.findIndex(({ text, kind }) => text === was.text && kind === was.kind) : -1);
       input.setAttribute("aria-expanded", String(suggestions.length > 0));
-    } catch {
-      close(); // a help only; what is wrong with the server shows at the results
+    } catch (error) {
+      // A help only: what is wrong with the server shows at the results. One that was given up has a newer one behind it.
+      if (!api.isAbort(error)) close();
     }
   }, QUIET_MS);
 

@@ -286,6 +286,18 @@ def test_a_suggestion_stays_chosen_when_the_list_comes_anew(page: "Page") -> Non
     expect(box).to_have_value("Quartetto Aurelia")
 
 
+def test_suggestions_given_up_for_newer_ones_leave_those_alone(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    box = page.get_by_role("combobox")
+    first = re.compile(r"/api/v1/suggest\?.*quart(&|$)")
+    page.route(first, lambda route: None)  # no answer
+    with page.expect_request(first):
+        box.press_sequentially("quart")
+    box.press_sequentially("et")
+    expect(page.get_by_role("option", name="Quartetto Aurelia artist, 2 tracks")).to_be_visible()
+
+
 def test_what_is_typed_while_the_page_loads_is_asked(open_page: "Callable[..., Page]") -> None:
     from playwright.sync_api import expect
 
