@@ -1,8 +1,8 @@
 /** The field for a line that is remembered: there only where some track of the library has lyrics. */
 
-import { byId, fill, h, quiet } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
 import { on } from "./events.js";
-import { ask, state } from "./state.js";
+import { askAsTyped, state } from "./state.js";
 import { T } from "./texts.js";
 
 const QUIET_MS = 250;
@@ -22,19 +22,7 @@ export function makeLyricsField() {
   });
   fill(form, h("label", { for: "line", text: T.lyricsLabel }), input);
 
-  /** Whether what is typed is not asked yet. */
-  let typing = false;
-  const commit = (ends = true) => {
-    askSoon.cancel();
-    typing = false;
-    ask({ lyrics: input.value.trim() }, { typing: true, ends });
-  };
-  const askSoon = quiet(() => commit(false), QUIET_MS);
-
-  input.addEventListener("input", () => {
-    typing = true;
-    askSoon();
-  });
+  const { commit, typing } = askAsTyped(input, "lyrics", QUIET_MS);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     commit();
@@ -44,7 +32,7 @@ export function makeLyricsField() {
     const { lyrics } = state.query;
     // A link may ask for what the library has not got: then it can be taken out.
     form.hidden = !state.library?.lyrics && !lyrics;
-    if (!typing && input.value.trim() !== lyrics.trim()) input.value = lyrics;
+    if (!typing() && input.value.trim() !== lyrics.trim()) input.value = lyrics;
   }
   on("route", show);
   on("library", show);

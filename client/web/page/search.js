@@ -7,7 +7,7 @@ import { on } from "./events.js";
 import { icon } from "./icons.js";
 import { activeList } from "./rows.js";
 import { chooseFile, record } from "./sounds.js";
-import { ask, state } from "./state.js";
+import { askAsTyped, state } from "./state.js";
 import { T } from "./texts.js";
 
 const QUIET_MS = 120;
@@ -130,28 +130,14 @@ export function makeSearchBox() {
     }
   }, QUIET_MS);
 
-  /** Whether what is typed is not asked yet. */
-  let typing = false;
-  const askSoon = quiet(() => {
-    typing = false;
-    ask({ text: input.value.trim() }, { typing: true });
-  }, QUIET_MS);
-
   function change() {
     clear.hidden = !input.value;
   }
 
-  function commit() {
-    askSoon.cancel();
-    typing = false;
-    ask({ text: input.value.trim() }, { typing: true, ends: true });
-  }
-
+  const { commit, typing } = askAsTyped(input, "text", QUIET_MS);
   input.addEventListener("input", () => {
     change();
-    typing = true;
     choose(-1);
-    askSoon();
     suggest();
   });
   input.addEventListener("blur", close);
@@ -175,7 +161,7 @@ export function makeSearchBox() {
 
   on("route", () => {
     // What is being typed is newer than the address.
-    if (typing || (document.activeElement === input && input.value.trim() === state.query.text.trim())) return;
+    if (typing() || (document.activeElement === input && input.value.trim() === state.query.text.trim())) return;
     input.value = state.query.text;
     change();
   });

@@ -1,5 +1,6 @@
 /** What the page as a whole knows: where it is, what is asked, which library. */
 
+import { quiet } from "./dom.js";
 import { tell } from "./events.js";
 import { emptyQuery, fromParams, toParams } from "./query.js";
 
@@ -93,6 +94,29 @@ export function ask(change, { typing = false, ends = !typing } = {}) {
   const replace = typing && state.route.view === "search" && performance.now() - typedAt < TYPING_MS;
   typedAt = ends ? -Infinity : performance.now();
   go(searchHash({ ...state.query, ...change }), { replace });
+}
+
+/**
+ * Asks what is typed into a field, once the typing rests.
+ *
+ * @param {HTMLInputElement} input
+ * @param {"text" | "lyrics"} key what of the query it holds
+ * @param {number} quietMs
+ * @returns {{commit: () => void, typing: () => boolean}} commit: ask at once; typing: whether what is typed is not asked yet
+ */
+export function askAsTyped(input, key, quietMs) {
+  let typing = false;
+  const put = (/** @type {boolean} */ ends) => {
+    askSoon.cancel();
+    typing = false;
+    ask({ [key]: input.value.trim() }, { typing: true, ends });
+  };
+  const askSoon = quiet(() => put(false), quietMs);
+  input.addEventListener("input", () => {
+    typing = true;
+    askSoon();
+  });
+  return { commit: () => put(true), typing: () => typing };
 }
 
 /** @param {string} id */
