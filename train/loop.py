@@ -538,9 +538,16 @@ def _note_unreadable(
     """Record the rows that could not be decoded.
 
     Raises:
-        TrainingError: there are more of them than `data.unreadable_share` allows.
+        TrainingError: there are more of them than `data.unreadable_share` allows, or a store does not answer.
     """
-    new = {rows[place].track_id: reason for place, reason in failed if rows[place].track_id not in state.unreadable}
+    for failure in failed:
+        if failure.may_pass:
+            raise TrainingError(f"{failure.reason}, after retries; {_kept(run)}")
+    new = {
+        rows[failure.place].track_id: failure.reason
+        for failure in failed
+        if rows[failure.place].track_id not in state.unreadable
+    }
     if not new:
         return
     state.unreadable |= new

@@ -26,9 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from audio import DecodeError, Recording
 from train.config import ConfigError, FrontendConfig
-from train.data.audio import AudioDecodeError
+from train.data.audio import AudioDecodeError, StoreSilentError
 from train.data.manifest import Row
-from train.data.member import Member, open_audio
+from train.data.member import Member, UnansweredError, open_audio
 from train.data.progress import shown
 from train.data.store import is_url
 
@@ -172,6 +172,7 @@ def ask_teacher(
 
     Raises:
         OSError: the file cannot be written.
+        StoreSilentError: a store does not answer. What is tagged until then is saved at least every SAVE_EVERY_S.
         AudioDecodeError: none of the recordings can be decoded.
     """
     known = _read(file)
@@ -185,6 +186,8 @@ def ask_teacher(
     loader = DataLoader(windows, batch_size=None, num_workers=workers)
     saved = time.monotonic()
     for name, waveforms in zip(missing, shown(loader, total=len(missing), doing="heard", console=console), strict=True):
+        if isinstance(waveforms, str):
+            raise StoreSilentError(waveforms)
         known[name] = _answer(teacher, waveforms, device=device)
         if time.monotonic() - saved > SAVE_EVERY_S:
             _write(file, known)
@@ -210,8 +213,11 @@ def load_targets(
     return TeacherTargets(heard, window_samples=frontend.window_samples, scale=scale)
 
 
-class _Windows(Dataset[Tensor]):
-    """The windows of each file, float32 [windows, samples]; no windows if the file cannot be read."""
+class _Windows(Dataset[Tensor | str]):
+    """The windows of each file, float32 [windows, samples]; no windows if the file cannot be read.
+
+    If its store does not answer, the item says so; an error raised in a worker would have a traceback in its message.
+    """
 
     def __init__(self, paths: Sequence[Path | Member], frontend: FrontendConfig) -> None:
         self.paths, self.frontend = paths, frontend
@@ -219,12 +225,14 @@ class _Windows(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> Tensor | str:
         samples = self.frontend.window_samples
         try:
             with open_audio(self.paths[index]) as source:
                 recording = Recording(source, sample_rate_hz=self.frontend.sample_rate_hz)
                 whole = np.concatenate(list(recording.blocks()))
+        except UnansweredError as exc:
+            return f"cannot decode {self.paths[index]}: {exc.reason}"
         except DecodeError:
             return torch.empty(0, samples)  # training lists the file as unreadable later
         count = max(len(whole) // samples + (len(whole) % samples >= samples / 2), 1)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..errors import LibraryError, MusicSearchError
+from .output import PART_TRACKS
 
 if TYPE_CHECKING:
     from .pipeline import BulkReport
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 device=options.device,
                 windows=options.windows,
                 video=options.video,
-                **({} if options.part is None else {"part_tracks": options.part}),
+                part_tracks=options.part,
             )
     except MusicSearchError as exc:
         print(f"client.bulk: {exc}", file=sys.stderr)
@@ -90,7 +91,13 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--windows", metavar="N", type=int, help="embed only N windows of each track, evenly spaced")
     parser.add_argument("--video", action="store_true", help="also embed the sound of video files in folders")
-    parser.add_argument("--part", metavar="N", type=int, help="number of tracks in a Parquet file (default 256)")
+    parser.add_argument(
+        "--part",
+        metavar="N",
+        type=int,
+        default=PART_TRACKS,
+        help="number of tracks in a Parquet file (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -26,6 +26,8 @@ from ..places import is_url
 if TYPE_CHECKING:
     from ..index.milvus import MilvusStore
 
+PART_TRACKS = 256
+"""Tracks in one output file. A killed run loses at most this many tracks for each file that it was writing."""
 _PARQUET = "parquet://"
 _ABOUT = "about.parquet"  # a part without tracks; it holds the model and the texts for measuring a library
 _WRITING = ".writing-"  # prefix of the folder in which a run writes incomplete files

@@ -26,11 +26,9 @@ from ..places import Status, is_url
 from ..progress import show_progress
 from ..query import check_count
 from ..walk import FailedTrack, Found, find_audio, printable
-from .output import Done, Output, open_output
+from .output import PART_TRACKS, Done, Output, open_output
 from .stages import FILES, Decode, Embed, Write
 
-PART_TRACKS = 256
-"""Tracks in one output file. A killed run loses at most this many tracks for each file that it was writing."""
 _TASK_TRACKS = 8  # tracks of a task; their windows are in memory together, 12 MB for three minutes of sound
 _ANSWERS_WITHIN_S = 10.0  # the head of a cluster
 _TASKS_A_CORE = 4  # at least; tasks get smaller if there are few tracks

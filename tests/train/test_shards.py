@@ -23,7 +23,7 @@ from train import loop
 from train.__main__ import main as train_main
 from train.config import FrontendConfig, load_recipe
 from train.data.__main__ import main
-from train.data.audio import AudioDecodeError, length, load_crop
+from train.data.audio import AudioDecodeError, StoreSilentError, length, load_crop
 from train.data.manifest import ManifestError, Row, read_manifest
 from train.data.member import Member
 from train.data.pack import pack_rows
@@ -138,6 +138,33 @@ def test_a_store_that_does_not_answer_for_a_moment_changes_no_batch(store: str, 
     monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0, 0.0))
     for pair, same in zip(dataset.__getitems__([0, 1, 2]), expected, strict=True):
         assert (pair.place, pair.unreadable) == (same.place, ())
+
+
+def test_a_store_that_stays_silent_ends_the_run_which_continues_as_if_it_had_not(
+    store: str,
+    tiny_overrides: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    cat_ranges, left = fsspec.AbstractFileSystem.cat_ranges, iter(range(5))  # batches: of the second epoch, the first
+
+    def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
+        if next(left, None) is None:
+            return [ConnectionError("reset by peer")] * len(paths)
+        return cat_ranges(self, paths, *args, **options)
+
+    monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
+    arguments = ["starter", "--data", store, "--set", *tiny_overrides, *TWO_EPOCHS, "--out"]
+    assert train_main([*arguments, str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as context:
+        context.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
+        assert train_main([*arguments, str(tmp_path / "run")]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert error.endswith(f"(reset by peer), after retries; the last good state is in {tmp_path / 'run'}: use --resume")
+    assert train_main([*arguments, str(tmp_path / "run"), "--resume"]) == 0
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+    assert not (tmp_path / "run/unreadable.jsonl").exists()
 
 
 def test_evaluation_reads_shards(
@@ -429,11 +456,28 @@ def test_a_recording_that_vanishes_is_an_unreadable_row(
         raise AudioDecodeError(unreadable.reason)
 
 
-def test_a_teacher_hears_shards_as_it_hears_files(sources: Path, shards: str, tmp_path: Path):
-    class Loudness(torch.nn.Module):
-        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-            return torch.stack([waveform.abs().mean(1), waveform.std(1)], dim=1)
+class Loudness(torch.nn.Module):
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        return torch.stack([waveform.abs().mean(1), waveform.std(1)], dim=1)
 
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_teacher_that_a_store_does_not_answer_has_no_answers_without_sound(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+):
+    rows, cpu = read_split(store, split="val"), torch.device("cpu")
+
+    def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
+        return [ConnectionError("reset by peer")] * len(paths)
+
+    monkeypatch.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
+    monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
+    with pytest.raises(StoreSilentError, match=r"^cannot decode \S+ in memory://\S+: [^\n]+ \(reset by peer\)$"):
+        ask_teacher(Loudness(), rows, file=tmp_path / "0.npz", frontend=FrontendConfig(), device=cpu, workers=workers)
+    assert not (tmp_path / "0.npz").exists()
+
+
+def test_a_teacher_hears_shards_as_it_hears_files(sources: Path, shards: str, tmp_path: Path):
     frontend, heard = FrontendConfig(window_s=0.5), []
     for number, data in enumerate((sources, shards)):
         rows, file = read_split(data, split="val"), tmp_path / f"{number}.npz"

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import DecodeError, Extent, NotSeekable, Recording
-from train.data.member import Member, open_audio
+from train.data.member import Member, UnansweredError, open_audio
 
 
 class AudioDecodeError(RuntimeError):
     """An audio file cannot be read. The message names it."""
+
+
+class StoreSilentError(AudioDecodeError):
+    """A store does not answer, after retries too. The audio file itself may be good."""
 
 
 class Crop(NamedTuple):
@@ -43,6 +47,7 @@ def cut_crop(
         window: number of the window, counted from the start of the file in steps of `samples`.
 
     Raises:
+        StoreSilentError: the store of its shard does not answer.
         AudioDecodeError: the file is missing, is not audio, or ends before that window begins. Or the whole file had to
             be read and more than half of it is damaged.
         ValueError: `place` or `window` is out of its range.
@@ -53,6 +58,8 @@ def cut_crop(
         with open_audio(path) as source:
             recording = Recording(source, sample_rate_hz=sample_rate_hz)
             decoded, start = _read(recording, path, samples=samples, place=place, window=window)
+    except UnansweredError as exc:
+        raise StoreSilentError(f"cannot decode {path}: {exc.reason}") from exc
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
     if not len(decoded):

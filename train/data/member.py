@@ -16,6 +16,10 @@ from train.data.store import Range, StoreError, is_url, read_ranges
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between retries of a batch; the libraries of stores retry for some two seconds too
 
 
+class UnansweredError(DecodeError):
+    """A store does not answer, after retries too. The recording itself may be good."""
+
+
 class Member(NamedTuple):
     """A file in a tar.
 
@@ -50,12 +54,13 @@ def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
     """Open the input of `audio.Recording`: a path unchanged, or the recording's part of a shard.
 
     Raises:
+        UnansweredError: the shard's store does not answer.
         DecodeError: the shard cannot be read, or the recording is no longer where its index says.
     """
     if isinstance(audio, Path):
         yield audio
     elif is_url(audio.shard):
-        content = _ahead.get(audio) or _fetch(audio)
+        content = _checked(_ahead[audio]) if audio in _ahead else _content(audio)
         _check(audio, content[: tarfile.BLOCKSIZE], end=audio.offset - tarfile.BLOCKSIZE + len(content))
         yield MemberFile(io.BytesIO(content), tarfile.BLOCKSIZE, len(content), name=audio.name)
     else:
@@ -74,43 +79,47 @@ def open_audio(audio: Path | Member) -> Iterator[Path | ByteFile]:
 def fetched_ahead(recordings: Sequence[Path | Member]) -> Iterator[None]:
     """Keep the recordings of a store in memory within the block; they are fetched in parallel.
 
-    A store that does not answer for some seconds is asked again, so that no other recordings take the places of these.
-    If a recording cannot be fetched, it is fetched once more when it is opened, and the error is raised there.
+    If a recording cannot be fetched, the error is raised when it is opened.
     """
-    left = [audio for audio in dict.fromkeys(recordings) if isinstance(audio, Member) and is_url(audio.shard)]
-    for pause_s in (0.0, *_PAUSES_S):
-        if left:
-            time.sleep(pause_s)
-            left = _fetch_ahead(left)
+    wanted = [audio for audio in dict.fromkeys(recordings) if isinstance(audio, Member) and is_url(audio.shard)]
+    _ahead.update(_fetch(wanted))
     try:
         yield
     finally:
         _ahead.clear()
 
 
-_ahead: dict[Member, bytes] = {}
-
-
-def _fetch_ahead(members: Sequence[Member]) -> list[Member]:
-    """Fetch the contents of these, and return those for which a retry may succeed."""
-    try:
-        contents = read_ranges([_range(member) for member in members])
-    except StoreError:  # there is no such store
-        return []
-    answers = list(zip(members, contents, strict=True))
-    _ahead.update((member, content) for member, content in answers if isinstance(content, bytes))
-    return [member for member, content in answers if isinstance(content, StoreError) and content.may_pass]
+_ahead: dict[Member, bytes | StoreError] = {}
 
 
 @lru_cache(1)  # a recording is first measured, then read once or twice
-def _fetch(member: Member) -> bytes:
+def _content(member: Member) -> bytes:
+    return _checked(_fetch([member])[member])
+
+
+def _checked(answer: bytes | StoreError) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    raise (UnansweredError if answer.may_pass else DecodeError)(str(answer), may_pass=answer.may_pass) from answer
+
+
+def _fetch(members: Sequence[Member]) -> dict[Member, bytes | StoreError]:
+    """Fetch the contents of these. A store that does not answer for some seconds is asked again."""
+    answers: dict[Member, bytes | StoreError] = {}
+    left = list(members)
+    for pause_s in (0.0, *_PAUSES_S):
+        if left:
+            time.sleep(pause_s)
+            answers.update(zip(left, _ask(left), strict=True))
+            left = [member for member in left if getattr(answers[member], "may_pass", False)]
+    return answers
+
+
+def _ask(members: Sequence[Member]) -> list[bytes | StoreError]:
     try:
-        (content,) = read_ranges([_range(member)])
-    except OSError as exc:
-        raise DecodeError(str(exc), may_pass=True) from exc
-    if isinstance(content, OSError):
-        raise DecodeError(str(content), may_pass=True) from content
-    return content
+        return read_ranges([_range(member) for member in members])
+    except StoreError as exc:  # there is no such store
+        return [exc] * len(members)
 
 
 def _range(member: Member) -> Range:

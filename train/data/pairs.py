@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from train.augment import augment_waveform
 from train.config import AugmentConfig, FrontendConfig
-from train.data.audio import AudioDecodeError, Crop, cut_crop
+from train.data.audio import AudioDecodeError, Crop, StoreSilentError, cut_crop
 from train.data.manifest import ManifestError, Row
 from train.data.member import Member, fetched_ahead
 from train.teacher import TeacherTargets
@@ -22,10 +22,17 @@ CENTRE = 0.5  # place of the central crop
 
 
 class Unreadable(NamedTuple):
-    """A row whose audio cannot be decoded."""
+    """A row whose audio cannot be decoded.
+
+    Attributes:
+        place: the index of the row.
+        reason: one clause that names the file.
+        may_pass: whether only its store does not answer.
+    """
 
     place: int
     reason: str
+    may_pass: bool = False
 
 
 class Pair(NamedTuple):
@@ -85,8 +92,8 @@ class PairDataset(Dataset[Pair]):
     place of the row, the crop is the central window (MusCALL §4.2), and the caption is drawn from (seed, place).
 
     In training, a row that cannot be decoded is replaced by another random row, up to `MAX_DRAWS` times, so every batch
-    is full. If that fails, and in evaluation, the item is silence with `silent` set, and `unreadable` has the reasons.
-    The caller decides what to do.
+    is full. If that fails, if the row's store does not answer, and in evaluation, the item is silence with `silent`
+    set, and `unreadable` has the reasons. The caller decides what to do.
 
     Args:
         rows: the tracks.
@@ -127,6 +134,9 @@ class PairDataset(Dataset[Pair]):
         for _ in range(MAX_DRAWS if self.training else 1):
             try:
                 return self._read(epoch, place, taken)._replace(unreadable=tuple(unreadable))
+            except StoreSilentError as exc:  # another row would change what the run learns
+                unreadable.append(Unreadable(place, str(exc), may_pass=True))
+                break
             except AudioDecodeError as exc:
                 unreadable.append(Unreadable(place, str(exc)))
                 place = int(rng.integers(len(self.rows)))
