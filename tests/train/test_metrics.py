@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -13,6 +15,7 @@ from train.evaluate.metrics import (
     correct,
     mean_average_precision,
     mean_roc_auc,
+    pairs_ordered,
     ranks,
     retrieval_metrics,
     roc_auc,
@@ -92,6 +95,15 @@ def test_a_column_that_the_weights_empty_leaves_the_mean():
     assert mean_average_precision(scores, relevant=relevant, weights=weights).tolist() == [1.0, 1.0, 1.0]
 
 
+def test_items_without_weight_count_for_nothing():
+    scores, relevant = np.array([0.9, 0.5, 0.1]), np.array([True, False, True])
+    with np.errstate(all="raise"):
+        assert average_precision(scores, relevant=relevant, weights=np.array([0, 1, 1])) == 0.5
+        assert np.isnan(average_precision(scores, relevant=relevant, weights=np.array([0, 1, 0])))
+        columns = mean_average_precision(scores[:, None], relevant=relevant[:, None], weights=np.array([0, 1, 0]))
+    assert np.isnan(columns)
+
+
 def test_a_collapsed_model_is_never_right():
     assert roc_auc(np.ones(4), relevant=np.array([True, False, False, True])) == 0.5
     assert not correct(np.ones((5, 3)), classes=np.zeros(5, dtype=int)).any()
@@ -113,6 +125,13 @@ def test_triplets_are_won_by_the_nearer_text():
     assert won.tolist() == [True, False]
 
 
+def test_pairs_are_ordered_by_the_higher_score_and_a_tie_is_wrong():
+    first, second = np.array([2.0, 1.0, 2.0, 1.0, 1.0, 1.0]), np.array([1.0, 2.0, 1.0, 2.0, 1.0, 1.0])
+    is_higher = np.array([True, True, False, False, True, False])
+    ordered = pairs_ordered(first, second=second, first_is_higher=is_higher)
+    assert ordered.tolist() == [True, False, False, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("scores", "relevant", "message"),
     [
@@ -132,3 +151,15 @@ def test_vectors_of_other_shapes_are_refused():
         triplets_won(np.ones((2, 2)), positive=np.ones((3, 2)), negative=np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"classes \(3,\)"):
         correct(np.ones((2, 2)), classes=np.zeros(3, dtype=int))
+    with pytest.raises(ValueError, match=r"^shapes \(2, 2\), \(2, 2\), \(2, 2\); expected three of \[n\]$"):
+        pairs_ordered(np.ones((2, 2)), second=np.ones((2, 2)), first_is_higher=np.ones((2, 2), bool))
+    with pytest.raises(ValueError, match=r"^shapes \(3,\), \(3,\), \(1,\); "):
+        pairs_ordered(np.ones(3), second=np.ones(3), first_is_higher=np.ones(1, bool))
+
+
+@pytest.mark.parametrize("shapes", [((3, 2), (3, 1)), ((3,), (3,)), ((0, 2), (0, 2))], ids=str)
+def test_means_over_columns_want_columns(shapes: tuple[tuple[int, ...], tuple[int, ...]]):
+    scores, relevant = np.ones(shapes[0]), np.ones(shapes[1], bool)
+    message = f"scores {shapes[0]} and relevant {shapes[1]}; expected both as [n, columns]"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        mean_roc_auc(scores, relevant=relevant)
