@@ -257,6 +257,8 @@ class Catalogue(Reader):
                 for track in tracks:
                     self._move(track, folders)
                 last = tracks[-1].number
+            failed = [(relocate(file.path, folders), file.path) for file in self.failed()]
+            self._db.executemany("UPDATE OR REPLACE failed SET path = ? WHERE path = ?", failed)
 
     def some_path_begins(self, first: str) -> bool:
         """Whether the path of some track begins so."""

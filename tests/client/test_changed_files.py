@@ -522,6 +522,25 @@ def test_a_filter_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert index.search(unit(seed=0)[0], k=2, where={"genre": "jazz"})[0].tolist() == [1, 2]
 
 
+def test_on_another_machine_a_file_that_failed_is_not_tried_again(
+    tmp_path: Path, music: Path, counting: Counting
+) -> None:
+    sound = (music / "low.flac").read_bytes()
+    (music / "bad.flac").write_bytes(bytes(len(sound)))
+    with MusicSearch(tmp_path / "library", encoder=counting) as ms:
+        assert len(ms.add(music, progress=False).failed) == 1
+    export_library(tmp_path / "library", tmp_path / "file")
+    other = tmp_path / "other"
+    shutil.copytree(music, other)
+    status = (other / "bad.flac").stat()
+    (other / "bad.flac").write_bytes(sound)  # would be added
+    os.utime(other / "bad.flac", ns=(status.st_atime_ns, status.st_mtime_ns))
+    import_library(tmp_path / "file", tmp_path / "imported", moved={str(music): str(other)})
+    with MusicSearch(tmp_path / "imported", encoder=counting) as ms:
+        report = ms.add(other, progress=False)
+    assert (report.added, [failed.path for failed in report.failed]) == (0, [str(other / "bad.flac")])
+
+
 def test_on_another_machine_files_are_known_by_size_and_time(
     tmp_path: Path, music: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
