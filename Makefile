@@ -10,15 +10,26 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test quick wheels latest oldest library serve starter check docs bench clean debian
+.PHONY: demo test coverage quick mutants wheels latest oldest library serve starter check docs bench clean debian
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
 
 # Workers with a thread of arithmetic each, one more than two cores, as tests of servers and browsers wait. A file stays in one
 # of them, with the servers and models that it shares. The longest files come first (tests/conftest.py), not those with most tests.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.all wheels debian
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# The same tests, and which branches of the rooms they take; build/coverage/index.html shows the lines.
+coverage: $(VENV)/.all wheels debian
+	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage
+
+# Which changes of an operator or a constant no test notices; it goes on where it was stopped.
+mutants: $(VENV)/.all
+	$(PIP_INSTALL) --editable '.[mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
 
 # In a minute: without servers, browsers, trainings, full disks, processes that are killed, and files of many long tests.
 QUICK = tests/audio tests/bench tests/client tests/test_rooms.py tests/export/test_triton_config.py $(addprefix tests/train/test_,\
@@ -110,7 +121,7 @@ bench: $(VENV)/.all debian
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .venv-latest .venv-oldest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo/library bench/cache
+	rm -rf $(VENV) .venv-latest .venv-oldest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo/library bench/cache mutants .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv:
