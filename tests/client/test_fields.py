@@ -8,7 +8,7 @@ import pytest
 
 from client import QueryError
 from client.index.catalogue import Catalogue
-from client.index.fields import check_metadata
+from client.index.fields import check_metadata, unknown_field
 from tests.client.test_catalogue import MODEL, new_track
 
 TRACKS: list[dict[str, Any]] = [
@@ -96,3 +96,7 @@ def test_annotations_go_before_tags_and_outlive_changes(catalogue: Catalogue) ->
     assert catalogue.by_id(track_id).metadata == {"title": "0 é"}
     with pytest.raises(QueryError, match="no track has the field 'mood'"):
         catalogue.labels({"mood": "calm"})
+
+
+def test_where_no_track_has_a_field_the_error_says_so() -> None:
+    assert str(unknown_field("genre", known=[])) == "no track has the field 'genre': known fields: none"
