@@ -71,7 +71,7 @@ def test_songs_that_fit_are_kept_with_moved_notes(run: Path, songs: Path, mixed:
 
 
 def test_notes_past_the_end_are_dropped_and_counted(run: Path, songs: Path, tmp_path: Path, capsys):
-    """Nor do they limit the shift: an octave above the last one is no key. A song that has no others is left out."""
+    """A song that has no others is left out."""
     row = json.loads(songs.read_text().splitlines()[-1])
     row["audio"] = str(songs.parent / row["audio"])
     late = {**row, "notes": [*shifted(row["notes"], -12), [2.5, 3, 120], [60, 61, 60]]}

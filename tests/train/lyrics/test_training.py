@@ -27,7 +27,7 @@ from train.lyrics.evaluate import evaluate
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
 from train.lyrics.networks import LyricsModel
-from train.lyrics.paper import TABLE_1, TABLE_2
+from train.lyrics.paper import TABLE_1, TABLE_2, show_lyrics
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import transcribe
 from train.lyrics.windows import window_songs
@@ -285,6 +285,16 @@ def test_evaluate_prints_the_papers_rows(
     results = json.loads(capsys.readouterr().out)
     assert list(results) == [*runs[:2], "third"]  # two folders have one name, so these are told apart by their paths
     assert all(result["method"] == "multi-task" for result in results.values())
+
+
+def test_an_oracle_has_no_error_rate_in_use():
+    """Nobody tells it the notes of a song that is only heard."""
+    oracle = {"method": "oracle", "WER": 0.5, "CER": 0.4, "intervals": {"WER": (0.4, 0.6), "CER": (0.3, 0.5)}}
+    baseline = {**oracle, "method": "baseline", "WER in use": 0.7}
+    baseline["intervals"] = {**oracle["intervals"], "WER in use": (0.6, 0.8)}
+    columns = {column.header: list(column.cells) for column in show_lyrics({"a": oracle, "b": baseline}).columns}
+    assert columns["WER in use"] == ["/", "70.0 %\n60.0 to 80.0", ""]
+    assert columns["CER"] == ["40.0 %\n30.0 to 50.0"] * 2 + [""]
 
 
 def test_the_language_model_comes_from_books_or_songs(run: Path, songs: Path, tmp_path: Path, capsys, monkeypatch):
