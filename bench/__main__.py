@@ -14,6 +14,7 @@ NAMES = (
     *("retrieval", "negation", "demo", "real_music", "same_vector", "train_throughput", "export_speed", "export_clap"),
     *("published_models", "serving", "soak", "index", "windows", "names", "decoding", "ingest", "latency", "web"),
     "lyrics",
+    "transcribe",
     "ontology",
     "shards",
     "million",

@@ -87,7 +87,8 @@ def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np
     """Load WINDOWS windows of as many tracks as possible, and the hard signals, as a lyrics transcriber takes them.
 
     Returns:
-        By name, float32 [2, window.samples]: the mixture, and the mixture in place of the voice.
+        By name, float32 [2, window.samples]: in place of the voice, a window has the next one, because a graph that
+        takes one channel for the other could not be told with the same in both. A hard signal has itself.
 
     Raises:
         ExportError: the manifest has too few windows.
@@ -101,8 +102,10 @@ def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np
             f"{manifest} gives {len(crops)} windows of {window.seconds:g} s; the parity check needs {WINDOWS}: give "
             "--parity-data a larger manifest"
         )
-    windows = _load_crops(crops, window=window) | hard_signals(window)
-    return {name: np.stack([waveform, waveform]) for name, waveform in windows.items()}
+    mixtures = _load_crops(crops, window=window)
+    voices = np.roll(list(mixtures.values()), -1, axis=0)
+    windows = {name: np.stack(pair) for name, *pair in zip(mixtures, mixtures.values(), voices, strict=True)}
+    return windows | {name: np.stack([signal, signal]) for name, signal in hard_signals(window).items()}
 
 
 def _heard_and_others(rows: Sequence[Row]) -> list[list[Row]]:

@@ -297,11 +297,18 @@ def _export_transcriber(options: argparse.Namespace) -> ExportedTranscriber:
 def _print_transcriber(exported: ExportedTranscriber, *, out: Path) -> None:
     table = Table("", "lyrics_transcriber", title=f"Exported to {out}")
     table.add_row("size", f"{exported.size / 1e6:.1f} MB")
+    table.add_row("training windows with a separated voice", f"{exported.voice_share:.0%}")
     for label, value in exported.parity.rows():
         table.add_row(label, value)
     console = Console()
     console.print(table)
     console.print(f"fingerprint {exported.fingerprint}", soft_wrap=True)
+    if exported.voice_share:
+        print(
+            f"warning: {exported.voice_share:.0%} of the training windows had a separated voice, but in use the "
+            "network gets the mixture in its place; train one without voices for use",
+            file=sys.stderr,
+        )
 
 
 def _print(exported: Exported, *, out: Path) -> None:

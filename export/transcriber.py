@@ -25,11 +25,16 @@ FILES = frozenset({f"{MODEL}/config.pbtxt", GRAPH, f"{MODEL}/parity.json"})
 
 @dataclass(frozen=True)
 class ExportedTranscriber:
-    """The result of an export: the parity of the graph, its size in bytes, and its fingerprint."""
+    """The result of an export: the parity of the graph, its size in bytes, and its fingerprint.
+
+    Args:
+        voice_share: share of the training windows that had a separated voice, which it does not get when it serves.
+    """
 
     parity: TranscriberParity
     size: int
     fingerprint: str
+    voice_share: float
 
 
 def holds_transcriber(path: Path) -> bool:
@@ -60,7 +65,8 @@ def export_transcriber(
         ManifestError: the manifest cannot be read.
         AudioDecodeError: an audio file of the manifest cannot be read.
     """
-    model = load_lyrics_checkpoint(checkpoint).build_model()
+    trained = load_lyrics_checkpoint(checkpoint)
+    model = trained.build_model()
     method, frontend = model.config.method, model.config.frontend
     if method == "oracle":
         raise ExportError(
@@ -92,4 +98,4 @@ def export_transcriber(
         f"{MODEL}/parity.json": parity.to_json(parameters).encode(),
     }
     replace_folder(out, read_files(out, others) | files)
-    return ExportedTranscriber(parity, len(content), parameters.fingerprint)
+    return ExportedTranscriber(parity, len(content), parameters.fingerprint, trained.voice_share)

@@ -12,18 +12,35 @@ BLANK = 0
 CHARACTERS = " abcdefghijklmnopqrstuvwxyz'-,.?!"
 CLASSES = len(CHARACTERS) + 1  # V of eq. 9
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u00b4": "'", "`": "'"})  # typographic forms
+# Letters that no decomposition of Unicode turns into those of a-z, in lower case.
+LETTERS = str.maketrans(
+    {
+        "ß": "ss",
+        "œ": "oe",
+        "æ": "ae",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ħ": "h",
+        "ŧ": "t",
+        "\u0131": "i",
+    }
+)
 _NUMBER = {character: number for number, character in enumerate(CHARACTERS, start=BLANK + 1)}
 
 
 def plain_text(text: str) -> str:
     """What can be heard of a text: words of a-z and apostrophes in lower case, one space between them.
 
-    Accents are dropped. Punctuation and digits become spaces: nobody hears a comma, and error rates do not count it.
+    Accents are dropped, and letters such as \u00df become those of a-z. Punctuation and digits become spaces: nobody
+    hears a comma, and error rates do not count it. A number is heard, but is not spelt here: write it as words.
 
     >>> plain_text("Don't stop - Ren\u00e9e, 2 hearts!")
     "don't stop renee hearts"
     """
-    lower = unicodedata.normalize("NFKD", text.translate(APOSTROPHES)).lower()
+    lower = unicodedata.normalize("NFKD", text.translate(APOSTROPHES)).lower().translate(LETTERS)
     bare = "".join(character for character in lower if not unicodedata.combining(character))
     words = (word.strip("'") for word in re.sub(r"[^a-z']+", " ", bare).split())
     return " ".join(filter(None, words))

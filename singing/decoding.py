@@ -192,6 +192,8 @@ def pick_onsets(
     Returns:
         Frames, ascending. Of equal frames in a window the first counts.
     """
+    if not len(probabilities):
+        return []
     reach = int(window_s / 2 / frame_s + 1e-9)
     padded = np.pad(probabilities, reach, constant_values=-np.inf)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)

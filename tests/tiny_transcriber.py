@@ -24,5 +24,5 @@ def tiny_transcriber(method: str, *, folder: Path | None = None) -> tuple[Path, 
     model = LyricsModel(config.model).eval()
     path = (folder or Path()) / "ckpt.pt"
     if folder:
-        save_lyrics_checkpoint(path, LyricsCheckpoint(config, model.state_dict(), {}, {"seed": 0}))
+        save_lyrics_checkpoint(path, LyricsCheckpoint(config, model.state_dict(), {}, {"voice_share": 0.0}))
     return path, model

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from singing.alphabet import plain_text
 from singing.decoding import beam_search, best_path, find_notes, pick_onsets, time_words
+from singing.hearing import Frames, cut_at_rests, hear
 from singing.language_model import CharacterModel
 from singing.sung import Note, Word
 
 from ..audio import read_samples
 from ..errors import QueryError
-from .hearing import Frames, cut_at_rests, hear
 from .transcriber import Transcriber, open_transcriber
 from .transcript import Transcript
 
@@ -74,8 +74,14 @@ class Decoding:
 
     def transcribe(self, path: str) -> Transcript:
         spec = self._transcriber.spec
-        frames = hear(read_samples(path, sample_rate_hz=spec.sample_rate_hz), transcriber=self._transcriber)
-        return Transcript(self._words(frames), self._notes(frames), frames.duration_s)
+        frames = hear(
+            read_samples(path, sample_rate_hz=spec.sample_rate_hz),
+            run=self._transcriber.hear,
+            frames=spec.frames,
+            window_samples=spec.window_samples,
+            batch_size=self._transcriber.batch_size,
+        )
+        return Transcript(self._words(frames), self._notes(frames), frames.samples / spec.sample_rate_hz)
 
     def _words(self, frames: Frames) -> tuple[Word, ...]:
         if frames.characters is None:

@@ -12,10 +12,10 @@ import pytest
 from client import AudioError, EncoderError, MusicSearch, QueryError, ServerMismatch
 from client.cli import main
 from client.encoders import open_encoder
-from client.lyrics.hearing import cut_at_rests, cut_windows
 from client.lyrics.transcriber import LocalTranscriber, open_transcriber
 from client.lyrics.transcript import Note, Transcript, Word
 from singing.alphabet import BLANK, CLASSES, encode
+from singing.hearing import cut_at_rests, cut_windows
 from tests.client.audio_files import write_audio
 from tests.client.fake_triton import CONFIGS, INFERS, configs_of
 from tests.spelling_transcriber import FRAME_S, FRAMES, RATE_HZ, STEP, build_spelling_transcriber, spell
@@ -136,6 +136,18 @@ def test_pieces_end_at_the_longest_rest(spelling: str, ends: list[int]):
     pieces = list(cut_at_rests(characters, most=10))
     assert [piece.stop for piece in pieces] == (ends if ends[-1] == len(spelling) else [*ends, len(spelling)])
     assert [piece.start for piece in pieces] == [0, *(piece.stop for piece in pieces[:-1])]
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_file_of_one_sample_has_no_words_and_notes(
+    library: MusicSearch, repository: Path, tmp_path: Path, samples: int
+):
+    """Of one sample at 44.1 kHz none is left at 16 kHz."""
+    path = write_audio(tmp_path / "click.wav", np.full(samples, 0.5, np.float32), sample_rate_hz=44_100)
+    (tmp_path / "book.txt").write_text("A bat.\n", encoding="utf-8")
+    for texts in ([], [tmp_path / "book.txt"]):
+        transcript = library.transcribe(path, model=repository, texts=texts)
+        assert (transcript.words, transcript.notes) == ((), ())
 
 
 def test_a_file_that_is_no_sound_is_named(library: MusicSearch, repository: Path, tmp_path: Path):

@@ -216,6 +216,33 @@ def test_a_damaged_graph_is_refused(graph: onnx.ModelProto, model: LyricsModel, 
         check_transcriber(damaged.SerializeToString(), windows, model=model, typed=None, precision="fp16")
 
 
+def test_a_graph_that_takes_one_channel_for_the_other_is_refused(
+    graph: onnx.ModelProto, model: LyricsModel, manifest: Path
+):
+    swapped = onnx.ModelProto()
+    swapped.CopyFrom(graph)
+    swapped.graph.initializer.append(numpy_helper.from_array(np.array([1, 0]), "swapped"))
+    for node in swapped.graph.node:
+        node.input[:] = ["turned" if name == "waveforms" else name for name in node.input]
+    swapped.graph.node.insert(0, onnx.helper.make_node("Gather", ["waveforms", "swapped"], ["turned"], axis=1))
+    windows = load_windows(manifest, window=AudioWindow(16_000, model.config.frontend.window_samples))
+    check = {"model": model, "typed": None, "precision": "fp16"}
+    assert check_transcriber(graph.SerializeToString(), windows, **check).windows
+    with pytest.raises(ExportError, match=r"disagree on “|read the same music differently"):
+        check_transcriber(swapped.SerializeToString(), windows, **check)
+
+
+@pytest.mark.usefixtures("exported_graph")
+def test_an_export_of_what_learnt_from_voices_warns(checkpoint: Path, manifest: Path, tmp_path: Path, capsys):
+    content = load_lyrics_checkpoint(checkpoint)
+    save_lyrics_checkpoint(tmp_path / "ckpt.pt", replace(content, provenance={"voice_share": 0.75}))
+    for path, share in ((checkpoint, "0%"), (tmp_path / "ckpt.pt", "75%")):
+        assert main([str(path), "--out", str(tmp_path / "out"), "--parity-data", str(manifest)]) == 0
+        printed = capsys.readouterr()
+        assert re.search(rf"training windows with a separated voice\W+{share}", printed.out)
+        assert ("warning: 75% of the training windows had a separated voice" in printed.err) == (share == "75%")
+
+
 def test_too_little_music_is_refused(model: LyricsModel, manifest: Path, tmp_path: Path):
     (tmp_path / "few.jsonl").write_text(
         manifest.read_text().splitlines()[0].replace("0.wav", str(manifest.parent / "0.wav"))

@@ -36,6 +36,7 @@ from train.lyrics.selection import SHIFTS, THRESHOLD, select_songs
 from train.lyrics.separation import PUBLISHED, SeparationError, load_separator, separate_songs
 from train.lyrics.sing.songs import SongMaker, SongsConfig
 from train.lyrics.songs import read_songs
+from train.lyrics.windows import tell_left_out
 from train.run_folder import check_run_folder
 
 SONG_S = 15.0  # with the lead before the first word, one window of the paper's
@@ -222,7 +223,8 @@ def _select(args: argparse.Namespace) -> None:
     print(f"semitones: {', '.join(f'{moved[shift]} by {shift:+d}' for shift in sorted(SHIFTS) if moved[shift])}")
     print(
         f"left out: {len(selected.fits) - len(kept)} with more than {args.threshold:.0%} wrong frames, "
-        f"{len(selected.without_notes)} without notes, {len(selected.undecodable)} that cannot be decoded"
+        f"{len(selected.without_notes)} without notes, {len(selected.undecodable)} that cannot be decoded; of the "
+        f"others {sum(selected.past_end.values())} notes past the end of their recording"
     )
 
 
@@ -248,8 +250,11 @@ def _evaluate(args: argparse.Namespace) -> None:
     device = _device()
     results: dict[str, dict[str, Any]] = {}
     for run in args.runs:
-        model = load_lyrics_checkpoint(run).build_model().to(device)
-        results[_name(run, among=args.runs)] = evaluate(model, songs, decode=decode, workers=args.workers)
+        checkpoint = load_lyrics_checkpoint(run)
+        result = evaluate(checkpoint.build_model().to(device), songs, decode=decode, workers=args.workers)
+        results[_name(run, among=args.runs)] = {**result, "voice_share": checkpoint.voice_share}
+    for told in dict.fromkeys(tell_left_out(result["left_out"]) for result in results.values()):
+        print(told, end="\n" if told else "", file=sys.stderr)
     if args.json:
         print(json.dumps(results, indent=2))
         return
@@ -258,6 +263,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         console.print(show_lyrics(results))
     if any("COn f" in result for result in results.values()):
         console.print(show_notes(results))
+    for name, result in results.items():
+        console.print(f"{name}: {result['voice_share']:.0%} of the training windows had a separated voice")
 
 
 def _texts(books: Sequence[Path] | None, *, data: Path) -> list[str]:

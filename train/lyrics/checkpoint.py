@@ -12,19 +12,24 @@ from train.config import ConfigError
 from train.lyrics.config import LyricsConfig
 from train.lyrics.networks import LyricsModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KIND = "lyrics_transcriber"
 KEYS = ("format_version", "kind", "config", "state_dict", "metrics", "provenance")
 
 
 @dataclass(frozen=True)
 class LyricsCheckpoint:
-    """A trained transcriber and its history."""
+    """A trained transcriber and its history; `provenance` has the "voice_share" too."""
 
     config: LyricsConfig
     state_dict: Mapping[str, Tensor]
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
+
+    @property
+    def voice_share(self) -> float:
+        """Share of the training windows, 0 to 1, that had a separated voice; the others had the mixture twice."""
+        return float(self.provenance["voice_share"])
 
     def build_model(self) -> LyricsModel:
         """The model in eval mode, on the CPU.

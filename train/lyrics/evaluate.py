@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.audio import length
 from train.evaluate.bootstrap import bootstrap_interval
 from train.evaluate.errors import EvaluationError
 from train.lyrics.measures import (
@@ -17,8 +18,8 @@ from train.lyrics.measures import (
 )
 from train.lyrics.networks import LyricsModel
 from train.lyrics.songs import Song
-from train.lyrics.transcribe import Decoder, Transcript, transcribe
-from train.lyrics.windows import window_songs
+from train.lyrics.transcribe import Decoder, Transcript, hear_recording, transcribe
+from train.lyrics.windows import fit_to_recording, window_songs
 
 BATCH_SIZE = 16
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -38,17 +39,19 @@ def evaluate(
         seed: of the bootstrap over songs.
 
     Returns:
-        "method", "songs" and "windows"; of a model with a transcriber "WER" and "CER" over all songs, and "texts",
-        [track_id, what was sung, what was transcribed] of each; of one with notes "COn" and "COnP", each the mean over
-        songs of precision, recall and F (so F is not the harmonic mean of the others), and "framewise error" over all
-        frames. "intervals" has the 95 % interval of each: [low, high].
+        "method", "songs", "windows" and "left_out", how many words, notes and texts by the reason; of a model with a
+        transcriber "WER" and "CER" over all songs, and "texts", [track_id, what was sung, what was transcribed] of
+        each; "WER in use" and "texts in use" of whole recordings as `hear_recording` hears them, with all of their
+        words, but not of an oracle; of a model with notes "COn" and "COnP", each the mean over songs of precision,
+        recall and F (so F is not the harmonic mean of the others), and "framewise error" over all frames. "intervals"
+        has the 95 % interval of each: [low, high].
 
     Raises:
         EvaluationError: no song has a word, the method is "oracle" and a song has no notes, or a package of the
             measures is not installed.
         AudioDecodeError: a recording cannot be decoded.
     """
-    windows = window_songs(songs, frontend=model.config.frontend)
+    windows, left_out = window_songs(songs, frontend=model.config.frontend)
     if not windows:
         raise EvaluationError(
             f"none of the {len(songs)} songs has a word that fits into a window; add songs with words"
@@ -63,6 +66,7 @@ def evaluate(
     for transcript in transcribe(model, windows, decode=decode, batch_size=BATCH_SIZE, workers=workers):
         by_song.setdefault(transcript.window.song.track_id, []).append(transcript)
     result: dict[str, Any] = {"method": model.config.method, "songs": len(by_song), "windows": len(windows)}
+    result["left_out"] = dict(left_out)
     measured: dict[str, Shares] = {}
     if model.transcriber is not None:
         texts = [
@@ -70,6 +74,9 @@ def evaluate(
         ]
         result["texts"] = texts
         measured |= _measure_texts(texts)
+        if model.config.method != "oracle":
+            result["texts in use"] = _hear_in_use(model, songs, decode=decode)
+            measured["WER in use"] = _measure_texts(result["texts in use"])["WER"]
     if model.pitch_onset is not None:
         measured |= _measure_notes(list(by_song.values()))
     result["intervals"] = {}
@@ -82,6 +89,17 @@ def evaluate(
 
 def _join(texts: Iterable[str | None]) -> str:
     return " ".join(filter(None, texts))
+
+
+def _hear_in_use(model: LyricsModel, songs: Sequence[Song], *, decode: Decoder) -> list[list[str]]:
+    rate_hz = model.config.frontend.sample_rate_hz
+    texts = []
+    for song in songs:
+        sung, _ = fit_to_recording(song, length_s=length(song.audio, sample_rate_hz=rate_hz) / rate_hz)
+        if sung.text:
+            said = hear_recording(model, song.audio, decode=decode, batch_size=BATCH_SIZE)
+            texts.append([song.track_id, sung.text, said])
+    return texts
 
 
 def _measure_texts(texts: Sequence[Sequence[str]]) -> dict[str, Shares]:

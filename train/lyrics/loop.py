@@ -34,7 +34,7 @@ from train.lyrics.measures import check_packages, count_word_errors
 from train.lyrics.networks import LyricsModel
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import estimate
-from train.lyrics.windows import Window, WindowSet, collate, window_songs
+from train.lyrics.windows import Window, WindowSet, collate, tell_left_out, window_songs
 from train.provenance import describe_run, device_name
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # §4.1.2
@@ -88,12 +88,15 @@ def train_lyrics(
     train_songs, val_songs = (read_songs(manifest, split=split) for split in ("train", "val"))
     if method in ("oracle", "pitch") and any(song.notes is None for song in (*train_songs, *val_songs)):
         raise TrainingError(f"{manifest} has rows without notes, but model.method is {method!r}; leave these rows out")
-    train_windows, val_windows = (window_songs(songs, frontend=frontend) for songs in (train_songs, val_songs))
-    if not train_windows or not val_windows:
+    train_windows, left_out = window_songs(train_songs, frontend=frontend, with_gaps=True)
+    val_windows, left_out_too = window_songs(val_songs, frontend=frontend)
+    with_words = sum(bool(window.text) for window in train_windows)
+    if not with_words or not val_windows:
         raise TrainingError(
-            f"{manifest} has {len(train_windows)} windows with words for training and {len(val_windows)} for "
+            f"{manifest} has {with_words} windows with words for training and {len(val_windows)} for "
             "validation; expected some of both: add songs whose words are known"
         )
+    voice_share = sum(window.song.voice is not None for window in train_windows) / len(train_windows)
     digest = manifest_sha256(manifest)
     run.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -108,9 +111,12 @@ def train_lyrics(
         _restore(state, last, config, digest=digest)
     drop_lines_after(run / "metrics.jsonl", epoch=state.epoch)
     data = WindowSet(train_windows, frontend=frontend)
+    if left_out + left_out_too:
+        console.print(tell_left_out(left_out + left_out_too), soft_wrap=True)
     console.print(
-        f"{method}: {len(train_windows)} windows of {len(train_songs)} songs for training, {len(val_windows)} of "
-        f"{len(val_songs)} for validation, on {device_name(device)}",
+        f"{method}: {len(train_windows)} windows of {len(train_songs)} songs for training, of which "
+        f"{len(train_windows) - with_words} without words and {voice_share:.0%} with a separated voice, "
+        f"{len(val_windows)} of {len(val_songs)} for validation, on {device_name(device)}",
         soft_wrap=True,
     )
     while state.epoch < optim.epochs and state.waited < optim.patience:
@@ -134,6 +140,7 @@ def train_lyrics(
             if improved:
                 weights = {name: value.cpu() for name, value in model.state_dict().items()}
                 made_from = describe_run(manifest.name, seed=config.seed, digest=digest, device=device)
+                made_from["voice_share"] = voice_share
                 save_lyrics_checkpoint(run / "ckpt.pt", LyricsCheckpoint(config, weights, metrics, made_from))
             with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(metrics) + "\n")

@@ -52,7 +52,7 @@ def joint_loss(estimates: Estimates, truth: Truth, *, config: LyricsLossConfig) 
 
     Returns:
         Scalars "loss", and "pitch", "onset" (means over the frames of windows with notes) and "lyrics" (mean over
-        windows of CTC's loss per character), where there is one.
+        windows of CTC's loss per character, and per frame in one without characters), where there is one.
     """
     parts: dict[str, Tensor] = {}
     if estimates.pitch is not None and estimates.onset is not None:
@@ -67,14 +67,16 @@ def joint_loss(estimates: Estimates, truth: Truth, *, config: LyricsLossConfig) 
         log_probabilities = estimates.characters.log_softmax(dim=1).permute(2, 0, 1)
         steps, batch, _ = log_probabilities.shape
         # A text that is too long for the window has an infinite loss. It is left out instead of ending the run.
-        parts["lyrics"] = F.ctc_loss(
+        of_texts = F.ctc_loss(
             log_probabilities,
             truth.characters,
             torch.full((batch,), steps, dtype=torch.long),
             truth.lengths.cpu(),
             blank=BLANK,
+            reduction="none",
             zero_infinity=True,
         )
+        parts["lyrics"] = (of_texts / torch.where(truth.lengths > 0, truth.lengths, steps)).mean()
     weights = {"pitch": config.pitch, "onset": config.onset, "lyrics": config.lyrics}
     total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
     return {"loss": total, **parts}

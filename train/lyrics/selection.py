@@ -25,7 +25,7 @@ from train.lyrics.measures import framewise_error
 from train.lyrics.networks import LyricsModel
 from train.lyrics.songs import Song, parse_song
 from train.lyrics.transcribe import transcribe
-from train.lyrics.windows import Window
+from train.lyrics.windows import Window, fit_to_recording
 
 SHIFTS = tuple(sorted(range(-12, 13), key=abs))  # semitones; of equally good ones the nearest to 0 comes first
 THRESHOLD = 0.5  # the paper's; larger errors are of songs with wrong notes
@@ -50,14 +50,17 @@ class Selected:
     """The result of a selection.
 
     Attributes:
-        rows: those of the songs that fit, with moved notes, and with their "shift" and "framewise_error".
+        rows: those of the songs that fit, with moved notes, and with their "shift" and "framewise_error". Notes past
+            the end of the recording are left out.
         fits: how well each song with notes fits, by track.
+        past_end: how many notes began past the end of the recording, of each song in `rows`.
         without_notes: tracks that were left out because they have no notes to compare.
         undecodable: why, for tracks that were left out because their recording cannot be decoded.
     """
 
     rows: list[Row]
     fits: dict[str, Fit]
+    past_end: dict[str, int]
     without_notes: list[str]
     undecodable: dict[str, str]
 
@@ -90,21 +93,27 @@ def select_songs(
         )
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"the threshold is {threshold:g}; expected a share of the frames, 0 to 1")
+    rate_hz = model.config.frontend.sample_rate_hz
     songs = [parse_song(row, manifest=manifest) for row in rows]
-    selected = Selected([], {}, [], {})
+    selected = Selected([], {}, {}, [], {})
     pairs = shown(zip(rows, songs, strict=True), total=len(rows), doing="compared", console=console)
     for row, song in pairs:
         if not song.notes:
             selected.without_notes.append(row.track_id)
             continue
         try:
-            fit = fit_notes(model, song, workers=workers)
+            heard, _ = fit_to_recording(song, length_s=length(song.audio, sample_rate_hz=rate_hz) / rate_hz)
+            if not heard.notes:
+                selected.without_notes.append(row.track_id)
+                continue
+            fit = fit_notes(model, heard, workers=workers)
         except AudioDecodeError as exc:
             selected.undecodable[row.track_id] = str(exc)
             continue
         selected.fits[row.track_id] = fit
         if fit.error <= threshold:
-            moved = [[note.start_s, note.end_s, note.key + fit.shift] for note in song.notes]
+            selected.past_end[row.track_id] = len(song.notes) - len(heard.notes)
+            moved = [[note.start_s, note.end_s, note.key + fit.shift] for note in heard.notes]
             extra = {"notes": moved, "shift": fit.shift, "framewise_error": round(fit.error, 4)}
             selected.rows.append(replace(row, extra={**row.extra, **extra}))
     if not selected.rows:

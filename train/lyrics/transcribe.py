@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from singing.decoding import find_notes, pick_onsets
+from singing.hearing import cut_at_rests, hear
 from singing.sung import Note
+from train.data.audio import length, load_part
 from train.lyrics.losses import Truth
-from train.lyrics.networks import Estimates, LyricsModel
+from train.lyrics.networks import HALVING, Estimates, LyricsModel
 from train.lyrics.windows import Window, WindowSet, collate
 
 Decoder = Callable[[NDArray[np.float32]], str]
@@ -95,6 +98,38 @@ def transcribe(
             if estimates.characters is not None:
                 text = decode(_values(estimates.characters[place].log_softmax(dim=0)))
             yield Transcript(window, text, pitch, notes, true_pitch, true_notes)
+
+
+@torch.no_grad()
+def hear_recording(model: LyricsModel, path: Path, *, decode: Decoder, batch_size: int) -> str:
+    """The words of a whole recording, heard as `ms.transcribe` hears it: in its windows, the mixture twice.
+
+    Args:
+        model: in eval mode, with a transcriber, of another method than "oracle".
+        path: of the recording.
+        decode: see `transcribe`.
+        batch_size: windows at a time, which changes no result.
+
+    Raises:
+        AudioDecodeError: the recording cannot be decoded.
+    """
+    frontend, device = model.config.frontend, next(model.parameters()).device
+    steps = frontend.frames // HALVING
+
+    def run(waveforms: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        characters = model(torch.from_numpy(waveforms).to(device)).characters
+        return {"characters": _values(characters.log_softmax(dim=1))}
+
+    samples = length(path, sample_rate_hz=frontend.sample_rate_hz)
+    heard = hear(
+        [load_part(path, sample_rate_hz=frontend.sample_rate_hz, start=0, samples=samples)],
+        run=run,
+        frames={"characters": steps},
+        window_samples=frontend.window_samples,
+        batch_size=batch_size,
+    ).characters
+    assert heard is not None  # it was asked for
+    return " ".join(filter(None, (decode(heard[:, piece]) for piece in cut_at_rests(heard, most=steps))))
 
 
 def _later(notes: Sequence[Note], by_s: float) -> list[Note]:

@@ -1,7 +1,9 @@
 """Cuts songs into windows of the model's length, with what is sung in each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -11,18 +13,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from singing.alphabet import encode
-from singing.sung import NO_PITCH, Note
+from singing.sung import NO_PITCH, Note, Word
 from train.config import FrontendConfig
 from train.data.audio import length, load_part
 from train.lyrics.losses import Truth
 from train.lyrics.songs import Song
 
 LEAD_S = 0.25  # sound before the first word of a window, because consonants begin before the note
+OVERLAP_S = 0.05  # of two words that are still one after the other: times are rounded
+GAP_S = 4.0  # without words; shorter ones are in windows with words
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a song that no word sticks out of.
+    """A part of a song that no word sticks out of, by more than `OVERLAP_S`.
 
     Attributes:
         song: the song.
@@ -37,45 +41,111 @@ class Window:
     text: str
 
 
+def fit_to_recording(song: Song, *, length_s: float) -> tuple[Song, int]:
+    """Leave out what is annotated past the end of a recording, and tell how many words and notes that are.
+
+    A word stays if its middle is in the recording, and a note if it begins there. What ends later is cut to the end.
+    """
+    words = tuple(w._replace(end_s=min(w.end_s, length_s)) for w in song.words if w.start_s + w.end_s < 2 * length_s)
+    notes = None
+    if song.notes is not None:
+        notes = tuple(n._replace(end_s=min(n.end_s, length_s)) for n in song.notes if n.start_s < length_s)
+    past_end = len(song.words) - len(words) + len(song.notes or ()) - len(notes or ())
+    return replace(song, words=words, notes=notes), past_end
+
+
 def cut_windows(song: Song, *, window_s: float) -> list[Window]:
     """Cut a song at gaps between words, so that no window has half a word.
 
-    Each window begins `LEAD_S` before its first word, or where the word before ends, and has as many words as fit. The
-    next window's first word is silenced in it. A word that is longer than a window is left out. A text without times is
+    Words that overlap by more than `OVERLAP_S` stay together. Each window begins `LEAD_S` before its first word, or
+    where the word before ends, and has as many words as fit. The next word is silenced in it. A word that is longer
+    than a window is left out, and so are overlapping words that do not fit into one together. A text without times is
     one window.
     """
     if song.is_untimed:
         return [Window(song, 0.0, window_s, song.text)]
     windows = []
-    before_s, rest = 0.0, list(song.words)
+    before_s, rest = 0.0, _join_overlapping(song.words)
     while rest:
-        start_s = max(before_s, rest[0].start_s - LEAD_S)
+        first_s = rest[0][0].start_s
+        start_s = min(first_s, max(before_s, first_s - LEAD_S))
         fitting = 0
-        while fitting < len(rest) and rest[fitting].end_s <= start_s + window_s:
+        while fitting < len(rest) and _end_s(rest[fitting]) <= start_s + window_s:
             fitting += 1
-        if not fitting:
-            before_s = rest.pop(0).end_s
-            continue
-        words, rest = rest[:fitting], rest[fitting:]
-        before_s = max(word.end_s for word in words)
-        sound_s = window_s if not rest else min(window_s, max(before_s, rest[0].start_s - LEAD_S) - start_s)
-        windows.append(Window(song, start_s, sound_s, " ".join(word.text for word in words)))
+        words, rest = [word for together in rest[: fitting or 1] for word in together], rest[fitting or 1 :]
+        before_s = max(before_s, _end_s(words))
+        if fitting:
+            sound_s = window_s if not rest else min(window_s, max(before_s, rest[0][0].start_s - LEAD_S) - start_s)
+            windows.append(Window(song, start_s, sound_s, " ".join(word.text for word in words)))
     return windows
 
 
-def window_songs(songs: Sequence[Song], *, frontend: FrontendConfig) -> list[Window]:
-    """The windows of all songs. A text without times is left out where its recording is longer than a window.
+def _join_overlapping(words: Sequence[Word]) -> list[list[Word]]:
+    joined: list[list[Word]] = []
+    for word in words:
+        if not joined or word.start_s > _end_s(joined[-1]) - OVERLAP_S:
+            joined.append([])
+        joined[-1].append(word)
+    return joined
+
+
+def _end_s(words: Sequence[Word]) -> float:
+    return max(word.end_s for word in words)
+
+
+def find_gap(song: Song, *, length_s: float, window_s: float) -> Window | None:
+    """The middle of a song's longest part of at least `GAP_S` without words and notes, as a window without words.
+
+    None if there is no such part, or if the song has no word with a time: then it is not known where nobody sings.
+    """
+    if song.is_untimed or not song.words:
+        return None
+    sung = sorted([each[:2] for each in (*song.words, *(song.notes or ()))])
+    ends = accumulate((end_s for _, end_s in sung), max, initial=0.0)
+    nexts = [*(start_s - LEAD_S for start_s, _ in sung), length_s]
+    longest_s, start_s = max((next_s - end_s, end_s) for end_s, next_s in zip(ends, nexts, strict=True))
+    if longest_s < GAP_S:
+        return None
+    sound_s = min(longest_s, window_s)
+    return Window(song, start_s + (longest_s - sound_s) / 2, sound_s, "")
+
+
+def window_songs(
+    songs: Sequence[Song], *, frontend: FrontendConfig, with_gaps: bool = False
+) -> tuple[list[Window], Counter[str]]:
+    """The windows of all songs, and how many words, notes and texts were left out, by the reason.
+
+    Args:
+        songs: whose recordings are measured. A text without times is left out where its recording is longer than a
+            window.
+        frontend: the length of a window.
+        with_gaps: add one window without words of each song that has such a part, for training.
 
     Raises:
-        AudioDecodeError: the recording of such a text cannot be decoded.
+        AudioDecodeError: a recording cannot be decoded.
     """
-    windows = []
-    for song in songs:
-        cut = cut_windows(song, window_s=frontend.window_s)
-        if song.is_untimed and length(song.audio, sample_rate_hz=frontend.sample_rate_hz) > frontend.window_samples:
+    windows: list[Window] = []
+    left_out: Counter[str] = Counter()
+    rate_hz, window_s = frontend.sample_rate_hz, frontend.window_s
+    for annotated in songs:
+        samples = length(annotated.audio, sample_rate_hz=rate_hz)
+        song, past_end = fit_to_recording(annotated, length_s=samples / rate_hz)
+        left_out["words or notes past the end of their recording"] += past_end
+        if song.is_untimed and samples > frontend.window_samples:
+            left_out["texts without times of recordings longer than a window"] += 1
             continue
+        cut = cut_windows(song, window_s=window_s)
+        words = sum(len(window.text.split()) for window in cut)
+        left_out["words that do not fit into a window, or overlap such a word"] += len(song.text.split()) - words
         windows += cut
-    return windows
+        if with_gaps and (gap := find_gap(song, length_s=samples / rate_hz, window_s=window_s)):
+            windows.append(gap)
+    return windows, +left_out
+
+
+def tell_left_out(left_out: Mapping[str, int]) -> str:
+    """What was left out as one sentence, or "" if nothing was."""
+    return f"left out: {', '.join(f'{count} {what}' for what, count in left_out.items())}" if left_out else ""
 
 
 def melody_frames(

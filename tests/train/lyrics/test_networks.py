@@ -202,6 +202,17 @@ def test_the_loss_of_a_model_that_knows_nothing():
     assert float(joint_loss(estimates, truth_of("la"), config=weights)["loss"]) == pytest.approx(weighed)
 
 
+def test_a_window_without_words_weighs_as_a_frame():
+    """Its one text is of blanks alone: 4 ln 34, divided by its 4 frames, and not by its characters."""
+    estimates = Estimates(None, None, torch.zeros(2, CLASSES, 4, requires_grad=True))
+    parts = joint_loss(estimates, truth_of("la", ""), config=LyricsLossConfig())
+    assert parts["lyrics"].item() == pytest.approx(((4 * math.log(34) - math.log(15)) / 2 + math.log(34)) / 2, rel=1e-5)
+    parts["loss"].backward()
+    assert estimates.characters.grad[1, BLANK].max() < 0 < estimates.characters.grad[1, 1:].min()
+    alone = joint_loss(Estimates(None, None, torch.zeros(1, CLASSES, 4)), truth_of(""), config=LyricsLossConfig())
+    assert float(alone["lyrics"]) == pytest.approx(math.log(34), rel=1e-5)
+
+
 def test_speech_has_no_loss_of_notes():
     model = LyricsModel(small("multi-task"))
     truth = truth_of("la", "so", sung=(True, False))
@@ -258,6 +269,8 @@ def test_the_alphabet():
         ("99 times, (oh)", "times oh"),
         ("—", ""),
         ("naïve Renée", "naive renee"),
+        ("WEIẞ, weiß: cœur, SÆL, Łódź", "weiss weiss coeur sael lodz"),
+        ("Đời þú, ðe smørħ ŧ \u01fd kap\u0131", "doi thu de smorh t ae kapi"),
     ],
 )
 def test_plain_text(text, plain):

@@ -70,6 +70,22 @@ def test_songs_that_fit_are_kept_with_moved_notes(run: Path, songs: Path, mixed:
     assert 0 <= row["framewise_error"] < 0.3
 
 
+def test_notes_past_the_end_are_dropped_and_counted(run: Path, songs: Path, tmp_path: Path, capsys):
+    """A song that has no others is left out."""
+    row = json.loads(songs.read_text().splitlines()[-1])
+    row["audio"] = str(songs.parent / row["audio"])
+    late = {**row, "notes": [*shifted(row["notes"], -12), [2.5, 3, 120], [60, 61, 60]]}
+    gone = {**row, "track_id": "gone", "notes": [[60, 61, 60]]}
+    (tmp_path / "late.jsonl").write_text(f"{json.dumps(late)}\n{json.dumps(gone)}\n")
+    options = ["--model", str(run), "--out", str(tmp_path / "selected.jsonl")]
+    assert main(["select", str(tmp_path / "late.jsonl"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "1 without notes" in printed
+    assert "of the others 2 notes past the end of their recording" in printed
+    (kept,) = (json.loads(line) for line in (tmp_path / "selected.jsonl").read_text().splitlines())
+    assert (kept["shift"], kept["notes"]) == (12, row["notes"])
+
+
 def test_a_script_can_read_why(run: Path, mixed: Path, tmp_path: Path, capsys):
     out = tmp_path / "selected.jsonl"
     options = ["--model", str(run), "--out", str(out), "--threshold", "1", "--json"]

@@ -27,7 +27,7 @@ from train.lyrics.evaluate import evaluate
 from train.lyrics.loop import learning_rate, train_lyrics
 from train.lyrics.measures import framewise_error
 from train.lyrics.networks import LyricsModel
-from train.lyrics.paper import TABLE_1, TABLE_2
+from train.lyrics.paper import TABLE_1, TABLE_2, show_lyrics
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import transcribe
 from train.lyrics.windows import window_songs
@@ -56,6 +56,7 @@ def test_it_learns_the_words_and_notes_of_songs_that_it_has_not_heard(run: Path,
     assert result["framewise error"] < 0.2
     low, high = result["intervals"]["WER"]
     assert low <= result["WER"] <= high
+    assert result["WER in use"] == pytest.approx(result["WER"], abs=0.1)  # a song is one window either way
     said = {name: transcribed for name, _, transcribed in result["texts"]}
     assert set(said) == {song.track_id for song in read_songs(songs, split="test")}
 
@@ -73,7 +74,7 @@ def test_the_checkpoint_is_the_best_epoch(run: Path):
 
 def test_results_do_not_depend_on_the_batch(run: Path, songs: Path):
     model = load_lyrics_checkpoint(run).build_model()
-    windows = window_songs(read_songs(songs, split="test"), frontend=model.config.frontend)
+    windows, _ = window_songs(read_songs(songs, split="test"), frontend=model.config.frontend)
     alone, together = (
         list(transcribe(model, windows, decode=best_path, batch_size=size, workers=0)) for size in (1, 4)
     )
@@ -91,7 +92,7 @@ def test_notes_are_in_seconds_of_the_song(run: Path, tmp_path: Path):
     long = {**rows[2], "audio": "long.wav", "words": rows[1]["words"] + later[0], "notes": rows[1]["notes"] + later[1]}
     manifest.write_text(json.dumps(long) + "\n")
     model = load_lyrics_checkpoint(run).build_model()
-    windows = window_songs(read_songs(manifest, split="test"), frontend=model.config.frontend)
+    windows, _ = window_songs(read_songs(manifest, split="test"), frontend=model.config.frontend)
     assert len(windows) > 1
     heard = list(transcribe(model, windows, decode=best_path, batch_size=2, workers=0))
     assert [n for t in heard for n in t.true_notes] == list(windows[0].song.notes)
@@ -100,10 +101,72 @@ def test_notes_are_in_seconds_of_the_song(run: Path, tmp_path: Path):
     assert (nearest < 0.05).sum() >= 5
 
 
+def test_words_that_are_heard_where_nobody_sings_count_in_use_alone(run: Path, tmp_path: Path):
+    """Ten seconds of tones follow a song, and no word is annotated there: its windows with words do not reach them."""
+    manifest = write_songs(tmp_path, {"test": 6})
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    sounds = [soundfile.read(tmp_path / row["audio"])[0] for row in rows]
+    soundfile.write(tmp_path / "long.wav", np.concatenate([sounds[0], np.zeros(RATE_HZ), *sounds[1:]]), RATE_HZ)
+    manifest.write_text(json.dumps({**rows[0], "audio": "long.wav"}) + "\n")
+    result = evaluate(load_lyrics_checkpoint(run).build_model(), read_songs(manifest, split="test"), decode=best_path)
+    assert result["WER"] <= 1
+    assert result["WER in use"] > 3  # three words are sung, fifteen follow
+    ((_, sung, said),) = result["texts in use"]
+    assert len(said.split()) > 4 * len(sung.split()) == 12
+
+
+def test_what_is_annotated_past_the_end_is_left_out_and_told(songs: Path, tmp_path: Path, run: Path, capsys):
+    """An annotation may be of a longer recording. It stops neither a training nor an evaluation."""
+    late = {"words": [[2.5, 2.8, "me"], [9, 9.5, "hi"]], "notes": [[2.5, 2.8, 72], [9, 9.5, 84]]}
+    rows = [json.loads(line) for line in songs.read_text().splitlines()]
+    rows = [{**row, "audio": str(songs.parent / row["audio"])} for row in rows]
+    rows = [{**row, **{key: row[key] + late[key] for key in late}} for row in rows]
+    manifest = tmp_path / "late.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--out", str(tmp_path / "run"), "--set", *SMALL, "optim.epochs=1"]
+    assert main(["train", "--data", str(manifest), *options]) == 0
+    assert capsys.readouterr().out.count("left out: 120 words or notes past the end of their recording\n") == 1
+    assert main(["evaluate", str(run), str(tmp_path / "run"), "--data", str(manifest), "--greedy", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("left out: 24 words or notes past the end of their recording\n") == 1
+    model = load_lyrics_checkpoint(run).build_model()
+    for key, value in evaluate(model, read_songs(songs, split="test"), decode=best_path).items():
+        if key != "left_out":
+            assert json.loads(printed.out)[run.name][key] == json.loads(json.dumps(value))
+
+
+def test_a_checkpoint_tells_how_much_of_its_training_had_voices(songs: Path, tmp_path: Path, capsys):
+    rows = [json.loads(line) for line in songs.read_text().splitlines()]
+    rows = [{**row, "audio": str(songs.parent / row["audio"])} for row in rows]
+    for row in rows[:6]:
+        row["voice"] = row["audio"]
+    manifest = tmp_path / "voices.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = config("optim.epochs=1", "model.method=baseline")
+    train_lyrics(settings, manifest=manifest, run=tmp_path / "run")
+    assert load_lyrics_checkpoint(tmp_path / "run").voice_share == 0.25
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), "--data", str(manifest), "--greedy"]) == 0
+    assert "run: 25% of the training windows had a separated voice" in capsys.readouterr().out
+
+
+def test_training_hears_parts_without_words(tmp_path: Path, capsys):
+    """Of songs with six seconds of noise at their end one window each says that nothing is sung there."""
+    manifest = write_songs(tmp_path / "songs", {"train": 4, "val": 2})
+    noise = 0.003 * np.random.default_rng(0).standard_normal(6 * RATE_HZ)
+    for row in map(json.loads, manifest.read_text().splitlines()):
+        path = manifest.parent / row["audio"]
+        soundfile.write(path, np.concatenate([soundfile.read(path)[0], noise]), RATE_HZ)
+    train_lyrics(config("optim.epochs=1"), manifest=manifest, run=tmp_path / "run")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "8 windows of 4 songs for training, of which 4 without words" in said
+    assert "2 of 2 for validation" in said
+
+
 def test_framewise_error_counts_every_frame(run: Path, songs: Path):
     model = load_lyrics_checkpoint(run).build_model()
     test = read_songs(songs, split="test")
-    windows = window_songs(test, frontend=model.config.frontend)
+    windows, _ = window_songs(test, frontend=model.config.frontend)
     heard = list(transcribe(model, windows, decode=best_path, batch_size=3, workers=0))
     expected = framewise_error(np.concatenate([t.true_pitch for t in heard]), np.concatenate([t.pitch for t in heard]))
     assert evaluate(model, test, decode=best_path)["framewise error"] == pytest.approx(expected)
@@ -199,8 +262,9 @@ def test_speech_that_is_longer_than_a_window_is_left_out(tmp_path: Path):
     manifest = write_songs(tmp_path, {"val": 2}, speech=2)
     songs = read_songs(manifest, split="train")
     soundfile.write(songs[0].audio, np.zeros(3 * RATE_HZ), RATE_HZ)
-    windows = window_songs(songs, frontend=config().model.frontend)
+    windows, left_out = window_songs(songs, frontend=config().model.frontend)
     assert [window.song.track_id for window in windows] == [songs[1].track_id]
+    assert left_out == {"texts without times of recordings longer than a window": 1}
 
 
 def test_evaluate_prints_the_papers_rows(
@@ -221,6 +285,16 @@ def test_evaluate_prints_the_papers_rows(
     results = json.loads(capsys.readouterr().out)
     assert list(results) == [*runs[:2], "third"]  # two folders have one name, so these are told apart by their paths
     assert all(result["method"] == "multi-task" for result in results.values())
+
+
+def test_an_oracle_has_no_error_rate_in_use():
+    """Nobody tells it the notes of a song that is only heard."""
+    oracle = {"method": "oracle", "WER": 0.5, "CER": 0.4, "intervals": {"WER": (0.4, 0.6), "CER": (0.3, 0.5)}}
+    baseline = {**oracle, "method": "baseline", "WER in use": 0.7}
+    baseline["intervals"] = {**oracle["intervals"], "WER in use": (0.6, 0.8)}
+    columns = {column.header: list(column.cells) for column in show_lyrics({"a": oracle, "b": baseline}).columns}
+    assert columns["WER in use"] == ["/", "70.0 %\n60.0 to 80.0", ""]
+    assert columns["CER"] == ["40.0 %\n30.0 to 50.0"] * 2 + [""]
 
 
 def test_the_language_model_comes_from_books_or_songs(run: Path, songs: Path, tmp_path: Path, capsys, monkeypatch):

@@ -14,7 +14,15 @@ from train.config import FrontendConfig
 from train.data.audio import AudioDecodeError, load_part
 from train.data.manifest import ManifestError
 from train.lyrics.songs import Song, read_songs
-from train.lyrics.windows import WindowSet, collate, cut_windows, melody_frames
+from train.lyrics.windows import (
+    OVERLAP_S,
+    WindowSet,
+    collate,
+    cut_windows,
+    find_gap,
+    fit_to_recording,
+    melody_frames,
+)
 
 RATE_HZ = 16_000
 FRONTEND = FrontendConfig(window_s=1.6, n_fft=512, hop_samples=256, n_mels=16, f_min_hz=0.0)
@@ -98,6 +106,59 @@ def test_a_word_may_end_after_the_next_one():
     windows = cut_windows(song((0.5, 1.8, "ooh"), (0.9, 1.2, "hey"), (1.9, 2.9, "you")), window_s=1.6)
     assert [window.text for window in windows] == ["ooh hey", "you"]
     assert windows[1].start_s == 1.8
+
+
+def test_what_overlaps_a_word_that_is_left_out_is_left_out():
+    """Its sound would be in their window without being in the text, or their own beginning would be missing."""
+    longer = (1, 40, "ooooh"), (5, 6, "b"), (7, 8, "c"), (41, 42, "d")
+    assert [(window.start_s, window.text) for window in cut_windows(song(*longer), window_s=16.0)] == [(40.75, "d")]
+    two = (0.5, 15, "a"), (14, 17, "b"), (17, 18, "c")
+    assert [(window.start_s, window.text) for window in cut_windows(song(*two), window_s=16.0)] == [(17, "c")]
+
+
+def test_words_whose_times_touch_are_not_one():
+    """Forty words of a second, each of which ends a little after the next begins."""
+    windows = cut_windows(song(*[(start, start + 1 + 0.9 * OVERLAP_S, "la") for start in range(40)]), window_s=16.0)
+    assert [window.text.split() for window in windows] == [["la"] * 15, ["la"] * 15, ["la"] * 10]
+    assert [window.start_s for window in windows] == [0, 15, 30]
+
+
+def test_windows_of_any_words_hold_them_whole():
+    """Words of any length that may overlap: each is wholly in its window or wholly out of all."""
+    rng = np.random.default_rng(3)
+    for _ in range(100):
+        starts = np.sort(rng.uniform(0, 60, 30))
+        words = [(s, s + rng.choice([0.3, 1.0, 5.0]), f"w{'a' * place}") for place, s in enumerate(starts)]
+        for window in cut_windows(song(*words), window_s=4.0):
+            end_s = window.start_s + window.sound_s
+            inside = [word for word in words if word[1] > window.start_s + OVERLAP_S and word[0] < end_s - OVERLAP_S]
+            assert " ".join(word[2] for word in inside) == window.text
+            assert min(word[0] for word in inside) >= window.start_s
+            assert max(word[1] for word in inside) <= end_s + 1e-9
+
+
+def test_what_is_past_the_end_of_a_recording_is_left_out():
+    """A word stays if more than half of it is there, a note if it begins there; both end with the recording."""
+    words = (18, 19, "on"), (19.5, 20.4, "and"), (19.8, 20.4, "and"), (21, 22, "on"), (25, 26, "on")
+    notes = (Note(18, 19, 60), Note(19.9, 22, 61), Note(20, 21, 62))
+    fitted, past_end = fit_to_recording(song(*words, notes=notes), length_s=20.0)
+    assert fitted.words == (Word(18, 19, "on"), Word(19.5, 20, "and"))
+    assert fitted.notes == (Note(18, 19, 60), Note(19.9, 20, 61))
+    assert past_end == 4
+    speech = Song("s", Path("s.flac"), None, (Word(0.0, 0.0, "he was"),), None)
+    assert fit_to_recording(speech, length_s=20.0) == (speech, 0)
+
+
+def test_the_longest_part_without_words_is_a_window_without_words():
+    """Between 6 and 14 s there are notes without a word, so the longest part is the one after 20 s."""
+    words, notes = ((5, 6, "on"), (14, 20, "and")), (Note(5, 6, 60), Note(9, 10, 60))
+    gap = find_gap(song(*words, notes=notes), length_s=50.0, window_s=16.0)
+    assert (gap.start_s, gap.sound_s, gap.text) == (27, 16, "")
+    short = find_gap(song(*words, notes=notes), length_s=21.0, window_s=16.0)
+    assert (short.start_s, short.sound_s) == (0, 4.75)
+    assert find_gap(song((1, 2, "on"), notes=None), length_s=5.9, window_s=16.0) is None
+    assert find_gap(song(notes=None), length_s=60.0, window_s=16.0) is None
+    assert find_gap(Song("s", Path("s.flac"), None, (Word(0.0, 0.0, "he"),), None), length_s=9, window_s=16.0) is None
 
 
 def test_melody_frames_by_hand():

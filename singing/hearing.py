@@ -1,11 +1,12 @@
 """A file in overlapping windows, and what a transcriber hears in them as one sequence of frames.
 
 Training cuts songs at gaps between words, which nobody knows of a new song. So a window shares a quarter of its length
-with the next. Of what they share, the first half counts from one and the second half from the other: half a word at the
-edge of a window is never used, because the neighbour has it whole.
+with the next. Of what they share, the first half of the frames is from one and the second half from the other. So no
+frame is used of the eighth of a window at its edges, but where the file begins and ends. A word that is sung across
+such a join has its frames from both windows, each of which heard an eighth of its length more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singing.alphabet import BLANK, encode
-
-from .transcriber import Transcriber
 
 _SHARED = 4
 _SPACE = encode(" ")[0]
@@ -27,13 +26,13 @@ class Frames(NamedTuple):
         characters: natural logarithms of probabilities, float32 [34, frames]. None for a model without words.
         pitch: the most probable keys, 128 for none, int64 [frames]. None for a model without notes.
         onset: probability that a note begins, float32 [frames]. None likewise.
-        duration_s: length of the file.
+        samples: length of the file.
     """
 
     characters: NDArray[np.float32] | None
     pitch: NDArray[np.int64] | None
     onset: NDArray[np.float32] | None
-    duration_s: float
+    samples: int
 
 
 class Cut(NamedTuple):
@@ -64,39 +63,47 @@ def cut_windows(blocks: Iterable[NDArray[np.float32]], *, samples: int, hop: int
     yield Cut(np.pad(held, (0, samples - len(held))), len(held), is_last=True)
 
 
-def hear(blocks: Iterable[NDArray[np.float32]], *, transcriber: Transcriber) -> Frames:
+def hear(
+    blocks: Iterable[NDArray[np.float32]],
+    *,
+    run: Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.float32]]],
+    frames: Mapping[str, int],
+    window_samples: int,
+    batch_size: int,
+) -> Frames:
     """Run a transcriber over a file, with the mixture in place of the voice too.
 
     Args:
         blocks: all samples at the transcriber's rate, float32 blocks of any length, mono.
-
-    Raises:
-        EncoderError: the model or its server failed.
+        run: float32 [n, 2, window_samples] -> by name "characters", natural logarithms of probabilities, float32
+            [n, 34, frames]; "pitch" [n, 129, frames] and "onset" [n, frames], probabilities.
+        frames: of a window by the same names, each a multiple of the fewest.
+        window_samples: length of a window, a multiple of the fewest frames.
+        batch_size: windows at a time.
     """
-    spec = transcriber.spec
     # In frames of the output that has the fewest, so that windows begin with a frame of each.
-    coarse = min(spec.frames.values())
+    coarse = min(frames.values())
     hop = coarse - coarse // _SHARED
-    hop_samples = hop * (spec.window_samples // coarse)
-    heard: dict[str, list[NDArray[np.float32]]] = {name: [] for name in spec.frames}
+    hop_samples = hop * (window_samples // coarse)
+    heard: dict[str, list[NDArray[np.float32]]] = {name: [] for name in frames}
     length = number = 0
-    windows = cut_windows(blocks, samples=spec.window_samples, hop=hop_samples)
-    while batch := list(islice(windows, transcriber.batch_size)):
+    windows = cut_windows(blocks, samples=window_samples, hop=hop_samples)
+    while batch := list(islice(windows, batch_size)):
         mixtures = np.stack([window.waveform for window in batch])
-        outputs = transcriber.hear(np.stack([mixtures, mixtures], axis=1))
+        outputs = run(np.stack([mixtures, mixtures], axis=1))
         for row, window in enumerate(batch):
             for name, values in outputs.items():
-                finer = spec.frames[name] // coarse
+                finer = frames[name] // coarse
                 middle = (coarse - hop) // 2  # of what two windows share
                 first = middle * finer if number else 0
-                last = spec.frames[name] if window.is_last else (hop + middle) * finer
+                last = frames[name] if window.is_last else (hop + middle) * finer
                 # Only the best key of each frame is used, a hundredth of the memory.
-                frames = values[row].argmax(axis=0) if name == "pitch" else values[row]
-                heard[name].append(frames[..., first:last])
+                kept = values[row].argmax(axis=0) if name == "pitch" else values[row]
+                heard[name].append(kept[..., first:last])
             length = number * hop_samples + window.sound
             number += 1
     joined = {
-        name: np.concatenate(parts, axis=-1)[..., : -(-length * spec.frames[name] // spec.window_samples)]
+        name: np.concatenate(parts, axis=-1)[..., : -(-length * frames[name] // window_samples)]
         for name, parts in heard.items()
     }
     pitch = joined.get("pitch")
@@ -104,7 +111,7 @@ def hear(blocks: Iterable[NDArray[np.float32]], *, transcriber: Transcriber) -> 
         joined.get("characters"),
         None if pitch is None else pitch.astype(np.int64),
         joined.get("onset"),
-        length / spec.sample_rate_hz,
+        length,
     )
 
 
