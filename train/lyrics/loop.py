@@ -88,8 +88,8 @@ def train_lyrics(
     train_songs, val_songs = (read_songs(manifest, split=split) for split in ("train", "val"))
     if method in ("oracle", "pitch") and any(song.notes is None for song in (*train_songs, *val_songs)):
         raise TrainingError(f"{manifest} has rows without notes, but model.method is {method!r}; leave these rows out")
-    train_windows, left_out = window_songs(train_songs, frontend=frontend, with_gaps=True)
-    val_windows, left_out_too = window_songs(val_songs, frontend=frontend)
+    train_windows, left_out = window_songs(train_songs, frontend=frontend, with_gaps=True, console=console)
+    val_windows, left_out_too = window_songs(val_songs, frontend=frontend, console=console)
     with_words = sum(bool(window.text) for window in train_windows)
     if not with_words or not val_windows:
         raise TrainingError(

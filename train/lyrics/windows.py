@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,6 +17,7 @@ from singing.alphabet import encode
 from singing.sung import NO_PITCH, Note, Word
 from train.config import FrontendConfig
 from train.data.audio import length, load_part
+from train.data.progress import shown
 from train.lyrics.losses import Truth
 from train.lyrics.songs import Song
 
@@ -111,7 +113,7 @@ def find_gap(song: Song, *, length_s: float, window_s: float) -> Window | None:
 
 
 def window_songs(
-    songs: Sequence[Song], *, frontend: FrontendConfig, with_gaps: bool = False
+    songs: Sequence[Song], *, frontend: FrontendConfig, with_gaps: bool = False, console: Console | None = None
 ) -> tuple[list[Window], Counter[str]]:
     """The windows of all songs, and how many words, notes and texts were left out, by the reason.
 
@@ -120,6 +122,7 @@ def window_songs(
             window.
         frontend: the length of a window.
         with_gaps: add one window without words of each song that has such a part, for training.
+        console: shows the progress.
 
     Raises:
         AudioDecodeError: a recording cannot be decoded.
@@ -127,7 +130,7 @@ def window_songs(
     windows: list[Window] = []
     left_out: Counter[str] = Counter()
     rate_hz, window_s = frontend.sample_rate_hz, frontend.window_s
-    for annotated in songs:
+    for annotated in shown(songs, total=len(songs), doing="measured", console=console):
         samples = length(annotated.audio, sample_rate_hz=rate_hz)
         song, past_end = fit_to_recording(annotated, length_s=samples / rate_hz)
         left_out["words or notes past the end of their recording"] += past_end
