@@ -349,7 +349,7 @@ def _compare(asked: str, songs: Mapping[int, Song], shares: Mapping[int, float])
     places = align(asked, [f" {' '.join(lines)} " for lines in texts])
     matches = []
     for (number, song), lines, place in zip(songs.items(), texts, places, strict=True):
-        ends = 1 + np.cumsum([len(line) + 1 for line in lines])
+        ends = np.cumsum([len(line) + 1 for line in lines])
         line = song.lines[min(int(np.searchsorted(ends, place.middle, side="right")), len(lines) - 1)]
         matches.append(Match(song, line, (place.fit + shares[number]) / 2))
     return matches

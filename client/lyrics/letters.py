@@ -53,7 +53,7 @@ def _utf_16(content: bytes) -> str | None:
     text_end = len(content.rstrip(b"\0"))  # some programs write zero bytes behind a text in any encoding
     if 0 not in content[:text_end]:
         return None
-    units = content[: (text_end + 1) // 2 * 2]
+    units = content[: min(text_end + 1, len(content)) // 2 * 2]
     zeros = {"utf-16-be": units[0::2].count(0), "utf-16-le": units[1::2].count(0)}
     for encoding in sorted(zeros, key=lambda name: -zeros[name]):
         if zeros[encoding] > len(units) // 2 // _LEAST_ASCII:
