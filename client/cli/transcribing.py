@@ -40,7 +40,10 @@ def declare_transcribe(commands: Commands) -> None:
         help="UTF-8 texts that a language model learns from; without it, the best character of each moment is taken",
     )
     command.add_argument(
-        "--into", metavar="LIB", type=folder, help="also keep the words in this library, for search --lyrics"
+        "--into",
+        metavar="LIB",
+        type=folder,
+        help="also keep the words in this library, for search --lyrics, where it has none but such words",
     )
 
 
@@ -63,7 +66,7 @@ def transcribe(options: argparse.Namespace) -> int:
                     print(f"music-search: {exc}", file=sys.stderr)
                     continue
                 if options.into:
-                    _keep(options.into, {track_ids[path]: heard[path].lines})
+                    _keep(options.into, track_ids[path], heard[path].lines)
         finally:  # a server that fails, or Ctrl-C, does not lose what took hours
             _show(heard, as_json=options.json)
     return 1 if failed else 0
@@ -87,8 +90,8 @@ def _track_ids(library: Path, paths: list[str]) -> dict[str, str]:
     return {path: track.track_id for path, track in found.items() if track is not None}
 
 
-def _keep(library: Path, lyrics: dict[str, list[tuple[float, str]]]) -> None:
-    """Give lyrics to a library, as `MusicSearch.put_lyrics` does. It is open only while it is written."""
+def _keep(library: Path, track_id: str, lines: list[tuple[float, str]]) -> None:
+    """Give what was heard to a library. It is open only while it is written."""
     from ..lyrics.book import Book
     from ..lyrics.taking import give
 
@@ -96,9 +99,12 @@ def _keep(library: Path, lyrics: dict[str, list[tuple[float, str]]]) -> None:
         catalogue = stack.enter_context(closing(open_store(library)))
         assert isinstance(catalogue, Catalogue)  # it is a folder
         stack.enter_context(catalogue.writing())
-        own = give(catalogue, stack.enter_context(closing(Book(catalogue.folder, create=True))), lyrics)
-    for track_id in own:
-        print(f"music-search: {track_id} has lyrics in its file, which stay", file=sys.stderr)
+        book = stack.enter_context(closing(Book(catalogue.folder, create=True)))
+        stay = give(catalogue, book, {track_id: lines}, heard=True)
+    if stay and lines:
+        print(f"music-search: {track_id} has lyrics, in its file or given to the library, which stay", file=sys.stderr)
+    elif stay:
+        print(f"music-search: no words were heard in {track_id}, whose lyrics stay", file=sys.stderr)
 
 
 def _as_json(path: str, transcript: "Transcript") -> dict[str, object]:

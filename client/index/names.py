@@ -34,6 +34,11 @@ MOST_FOUND = 200
 MOST_CHARACTERS = 200
 """Longest text that may be a name; a longer text finds nothing."""
 
+NO_ACCENTS = str.maketrans(
+    {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "þ": "th"}
+)
+"""For `str.translate`: letters that Unicode does not decompose into a base letter and an accent."""
+
 TABLE = """
 -- Titles, artists and albums, one a line, for searches by name; `names.as_lines` makes them.
 CREATE VIRTUAL TABLE names USING fts5(lines, tokenize = 'trigram', columnsize = 0);
@@ -56,9 +61,6 @@ WRONG = (
 
 _BETWEEN = ("by", "von", "par", "and", "und", "et", "y", "n")  # "yesterday by the beatles", "guns and roses"
 _MOST_LETTERS, _MOST_ARTISTS = 200, 20  # letters of a name, and artists of a track, that are indexed
-_NO_ACCENTS = str.maketrans(
-    {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "þ": "th"}
-)  # letters that Unicode does not decompose into a base letter and an accent
 _INITIALS = re.compile(r"(?<!\S)(\S) (?=\S(?!\S))")  # "r e m"
 _LEAST_FUZZY = 4  # letters that a word needs to be matched with a typo
 _FUZZY, _BEGUN = 0.8, 0.9  # score of a word with a typo, and of a word that only begins like the other
@@ -77,7 +79,7 @@ def plain(text: str) -> str:
     >>> plain("Beyoncé - HALO (Live!)"), plain("R.E.M."), plain("!!!")
     ('beyonce halo live', 'rem', '!!!')
     """
-    folded = without_accents(without_accents(text).casefold()).translate(_NO_ACCENTS)
+    folded = without_accents(without_accents(text).casefold()).translate(NO_ACCENTS)
     words = "".join(letter if letter.isalnum() or unicodedata.category(letter)[0] == "M" else " " for letter in folded)
     return _INITIALS.sub(r"\1", " ".join(words.split())) or " ".join(folded.replace('"', " ").split())
 

@@ -4,9 +4,10 @@ A row holds the lyrics of a track and the state of what they were read from. A s
 so that a changed or removed track never shows words that are no longer its own. The catalogue knows nothing of this
 file: nobody has to change both at once, and without the file a library lacks its lyrics and nothing else.
 
-The index names the rows that have a piece of text (see `matching.grams`). It is only added to: a changed row gets a
-number that was never used before, and pieces of rows that are gone lead nowhere until `compact` makes the index anew.
-So an index that was made with other Unicode tables, by another version of Python, does no harm.
+The index names the rows that have a piece of text (see `matching.grams`) or a word. It is only added to: a changed row
+gets a number that was never used before, and pieces of rows that are gone lead nowhere until `compact` makes the index
+anew. So an index that was made with other Unicode tables, by another version of Python, does no harm. One that an older
+version of MusicSearch made is made anew when the file is opened, because only the rows cannot be had again.
 """
 
 import json
@@ -19,25 +20,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import LibraryError
 from ..index.database import Database, translated
 from ..index.records import FileState
 from ..index.schema import checksum
 from .lines import Line
-from .matching import MOST_LETTERS, align, fold, grams
+from .matching import MOST_LETTERS, align, beginnings, fold, grams
 
 FILE_NAME = "lyrics.sqlite3"
 REPAIR = "remove it, and run `music-search add LIB PATH... --lyrics` to read the lyrics again"
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x4D75734C  # "MusL"
 
 LEAST_FIT = 0.3
 """Lyrics that fit less than this are not found."""
-MOST_FOUND = 200
-"""Tracks that a search by lyrics returns at most, the best first."""
+MOST_FOUND = 100
+"""Tracks that a search by lyrics compares letter by letter, and returns at most, the best first."""
 
-_COMPARED = 100  # rows that are compared letter by letter
+_FEW_WORDS = 3  # so many words need not stand together
+_APART, _BEGUN = 0.5, 0.8  # see `Match.fit`
 _FREQUENT = 2_000, 0.05  # a piece that more rows have, or this share of them, does not lead to rows by itself
 _IDS_AT_ONCE = 1_000
 
@@ -46,7 +49,7 @@ _TABLES = (
 CREATE TABLE songs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     track_id TEXT NOT NULL UNIQUE,
-    given INTEGER NOT NULL,      -- 1: an application gave them; 0: they are the file's
+    given INTEGER NOT NULL,      -- 1: an application gave them; 2: a transcriber heard them; 0: they are the file's
     size INTEGER NOT NULL,       -- of the file when it was last read for lyrics; -1: it was not
     mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL,
@@ -56,7 +59,7 @@ CREATE TABLE songs (
     crc32 INTEGER NOT NULL       -- of those before
 ) STRICT
 """,
-    "CREATE VIRTUAL TABLE pieces USING fts5(hashes, content = '', detail = none, columnsize = 0, tokenize = ascii)",
+    "CREATE VIRTUAL TABLE pieces USING fts5(tokens, content = '', detail = none, columnsize = 0, tokenize = ascii)",
 )
 _COLUMNS = "number, track_id, given, size, mtime_ns, ctime_ns, content_hash, beside, lines"
 
@@ -70,7 +73,8 @@ class Song:
         is_given: an application gave them. Else they were read from the file or from an .lrc file beside it.
         file: the file's state when it was last read for lyrics, without its path. Its size is -1 if it was not.
         beside: the state of the .lrc file. See `reading.find_beside`.
-        lines: in the order in which they are sung. Empty if the file has no lyrics.
+        lines: in the order in which they are sung; translations follow. Empty if the file has no lyrics.
+        is_heard: a transcriber wrote what was given, and so it yields to what a person gives.
     """
 
     track_id: str
@@ -78,6 +82,7 @@ class Song:
     file: FileState
     beside: str
     lines: tuple[Line, ...]
+    is_heard: bool = False
 
     def is_of(self, file: FileState) -> bool:
         """Whether these are the lyrics of the file in this state. Given lyrics stay until the sound changes."""
@@ -96,7 +101,9 @@ class Match(NamedTuple):
         song: the lyrics.
         line: the line in the middle of what fits.
         fit: from 0 to 1, the mean of two shares: of the words' letters that are sung in this order, and of the words'
-            pieces (see `matching.grams`) that the song has, where rare pieces count more.
+            pieces (see `matching.grams`) that the song has, where rare pieces count more. If there are at most three
+            words, and the song has them all, the second share is at least a half. It is 1 if one short word has no
+            pieces, and four fifths of that if the last word is only the beginning of one that is sung.
     """
 
     song: Song
@@ -145,6 +152,11 @@ class Book(Database):
                 f"{self._place} was written by a newer MusicSearch (lyrics {version}, this one knows {VERSION}): "
                 "upgrade MusicSearch"
             )
+        if application == APPLICATION_ID and version < VERSION:
+            with self._transaction():
+                if self._db.execute("PRAGMA user_version").fetchone()[0] < VERSION:  # no other process has done it
+                    self._make_index()
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")
         if application != APPLICATION_ID:
             if not self._is_empty():
                 raise LibraryError(f"{self._place} is not a file of lyrics: move it out of the library's folder")
@@ -168,7 +180,8 @@ class Book(Database):
             for song in songs:
                 self._db.execute("DELETE FROM songs WHERE track_id = ?", (song.track_id,))
                 (last,) = self._one("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'songs'")
-                row = (last + 1, song.track_id, int(song.is_given), *_state(song.file), song.beside, _to_json(song))
+                given = int(song.is_given) + int(song.is_heard)
+                row = (last + 1, song.track_id, given, *_state(song.file), song.beside, _to_json(song))
                 self._db.execute(f"INSERT INTO songs VALUES ({', '.join('?' * len(row))}, ?)", (*row, checksum(*row)))
                 self._index(last + 1, song)
 
@@ -184,21 +197,24 @@ class Book(Database):
     def compact(self) -> None:
         """Make the index anew, without what was removed, and give the space back to the disk."""
         with self._changing():
-            self._db.execute("DROP TABLE pieces")
-            self._db.execute(_TABLES[1])
-            last = 0
-            while rows := self._rows("number > ? ORDER BY number LIMIT ?", last, _IDS_AT_ONCE):
-                for last, song in rows:
-                    self._index(last, song)
-            self._db.execute("INSERT INTO pieces (pieces) VALUES ('optimize')")
+            self._make_index()
         with self._translated():
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def _make_index(self) -> None:
+        self._db.execute("DROP TABLE pieces")
+        self._db.execute(_TABLES[1])
+        last = 0
+        while rows := self._rows("number > ? ORDER BY number LIMIT ?", last, _IDS_AT_ONCE):
+            for last, song in rows:
+                self._index(last, song)
+        self._db.execute("INSERT INTO pieces (pieces) VALUES ('optimize')")
+
     def _index(self, number: int, song: Song) -> None:
-        if pieces := grams(" ".join(fold(line.text) for line in song.lines)):
-            hashes = " ".join(map(_token, pieces))
-            self._db.execute("INSERT INTO pieces (rowid, hashes) VALUES (?, ?)", (number, hashes))
+        folded = " ".join(fold(line.text) for line in song.lines)
+        if tokens := [*map(_token, grams(folded)), *map(_word_token, beginnings(folded))]:
+            self._db.execute("INSERT INTO pieces (rowid, tokens) VALUES (?, ?)", (number, " ".join(tokens)))
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -210,8 +226,8 @@ class Book(Database):
     def texts(self, track_ids: Sequence[str]) -> dict[str, str]:
         """The lyrics of these tracks as JSON objects, for an export: `put_texts` reads them. Unknown ids are left out.
 
-        A text has "lines", a list of [seconds or null, text], and what `songs` has of its source: "given", and "size",
-        "mtime_ns", "content_hash" and "beside". The ctime stays behind, because the copy is on another disk.
+        A text has "lines", a list of [seconds or null, text], and what `songs` has of its source: "given", "heard", and
+        "size", "mtime_ns", "content_hash" and "beside". The ctime stays behind, because the copy is on another disk.
         """
         return {track_id: _to_text(song) for track_id, song in self.songs(track_ids).items()}
 
@@ -232,27 +248,35 @@ class Book(Database):
         """The lyrics that fit the words best, best first, at most `MOST_FOUND`.
 
         Args:
-            words: what is remembered.
+            words: what is remembered. The last of a few words may be unfinished, because people see what is found while
+                they type.
             keep: tells which lyrics may be found.
         """
         asked = fold(words)[:MOST_LETTERS].strip()
         if not asked:
             return []
+        words_asked = beginnings(asked)
+        is_short = len(words_asked) <= _FEW_WORDS
         with self.reading():
-            shares = self._candidates(grams(asked))
+            pieces = grams(asked)
+            shares = self._candidates(pieces)
+            if is_short:
+                for number, share in self._with_words(words_asked, share=_APART if pieces else 1.0).items():
+                    shares[number] = max(share, shares.get(number, 0.0))
             best = sorted(shares, key=lambda number: (-shares[number], number))
             matches: list[Match] = []
-            compared, first, rows = 0, 0, _COMPARED
-            while first < len(best) and compared < _COMPARED:
+            compared, first, rows = 0, 0, MOST_FOUND
+            while first < len(best) and compared < MOST_FOUND:
                 chunk = self._rows("number IN (SELECT value FROM json_each(?))", json.dumps(best[first : first + rows]))
                 kept = keep([song for _, song in chunk])
                 songs = [(number, song) for (number, song), is_kept in zip(chunk, kept, strict=True) if is_kept]
                 songs.sort(key=lambda row: (-shares[row[0]], row[0]))
-                songs = songs[: _COMPARED - compared]
-                matches += _compare(asked, dict(songs), shares)
+                songs = songs[: MOST_FOUND - compared]
+                # Few words begin and end where words of the song do: "rain" is not in "trains".
+                matches += _compare(f" {asked} " if is_short else asked, dict(songs), shares)
                 compared, first, rows = compared + len(songs), first + rows, 4 * rows
         found = [match for match in matches if match.fit >= LEAST_FIT]
-        return sorted(found, key=lambda match: (-match.fit, match.song.track_id))[:MOST_FOUND]
+        return sorted(found, key=lambda match: (-match.fit, match.song.track_id))
 
     def _candidates(self, pieces: Sequence[int]) -> dict[int, float]:
         """By number, the rows that have some of these pieces, and the share of the pieces' weight that they have.
@@ -260,22 +284,33 @@ class Book(Database):
         A piece weighs log(1 + rows / rows that have it).
         """
         total = self._one("SELECT count(*) FROM songs")[0]
-        most = max(_FREQUENT[0], int(_FREQUENT[1] * total))
-        query = "SELECT rowid FROM pieces WHERE pieces MATCH ? LIMIT ?"
+        most = _most(total)
         lists, weights, frequent = [], [], []
         for piece in map(_token, pieces):
-            found = np.array(self.rows(query, piece, most + 1), np.int64).reshape(-1)
+            found = self._numbers(piece, most=most + 1)
             if len(found) > most:
                 frequent.append(piece)
                 continue
             lists.append(found)
             weights.append(math.log1p(total / max(1, len(found))))
         if frequent:  # they lead to rows that have them all
-            lists.append(np.array(self.rows(query, " AND ".join(frequent), most), np.int64).reshape(-1))
+            lists.append(self._numbers(" AND ".join(frequent), most=most))
             weights.append(len(frequent) * math.log1p(total / most))
         numbers, at = np.unique(np.concatenate([np.empty(0, np.int64), *lists]), return_inverse=True)
         gained = np.bincount(at, np.repeat(weights, [len(found) for found in lists]), len(numbers))
         return dict(zip(numbers.tolist(), (gained / sum(weights)).tolist(), strict=True))
+
+    def _with_words(self, words: Sequence[str], *, share: float) -> dict[int, float]:
+        """By number, the rows that have all these words, and this share; and those where the last one is only begun."""
+        most = _most(self._one("SELECT count(*) FROM songs")[0])
+        query = " AND ".join(f'"{_word_token(word)}"' for word in words)
+        whole, begun = (self._numbers(match, most=most).tolist() for match in (query, f"{query} *"))
+        return dict.fromkeys(begun, _BEGUN * share) | dict.fromkeys(whole, share)
+
+    def _numbers(self, match: str, *, most: int) -> NDArray[np.int64]:
+        """The rows that a query of the index finds, int64 [n], ascending."""
+        rows = self.rows("SELECT rowid FROM pieces WHERE pieces MATCH ? LIMIT ?", match, most)
+        return np.array(rows, np.int64).reshape(-1)
 
     def problems(self) -> list[str]:
         """What is wrong with the file, one sentence each: SQLite's own check, the checksums, the index."""
@@ -299,7 +334,7 @@ class Book(Database):
                 raise self._damaged(f"row {columns[0]}")
             number, track_id, given, size, mtime_ns, ctime_ns, content_hash, beside, lines = columns
             file = FileState("", size, mtime_ns, content_hash, ctime_ns)
-            song = Song(track_id, bool(given), file, beside, tuple(Line(*line) for line in json.loads(lines)))
+            song = Song(track_id, given > 0, file, beside, tuple(Line(*line) for line in json.loads(lines)), given > 1)
             found.append((number, song))
         return found
 
@@ -311,7 +346,7 @@ def has_lyrics(folder: Path) -> bool:
 
 def _compare(asked: str, songs: Mapping[int, Song], shares: Mapping[int, float]) -> list[Match]:
     texts = [[fold(line.text) for line in song.lines] for song in songs.values()]
-    places = align(asked, [" ".join(lines) for lines in texts])
+    places = align(asked, [f" {' '.join(lines)} " for lines in texts])
     matches = []
     for (number, song), lines, place in zip(songs.items(), texts, places, strict=True):
         ends = np.cumsum([len(line) + 1 for line in lines])
@@ -330,15 +365,26 @@ def _to_json(song: Song) -> str:
 
 def _to_text(song: Song) -> str:
     file = song.file
-    source = {"given": song.is_given, "size": file.size, "mtime_ns": file.mtime_ns, "content_hash": file.content_hash}
-    return json.dumps({"lines": song.lines, **source, "beside": song.beside}, ensure_ascii=False)
+    source = {"given": song.is_given, "heard": song.is_heard, "beside": song.beside}
+    state = {"size": file.size, "mtime_ns": file.mtime_ns, "content_hash": file.content_hash}
+    return json.dumps({"lines": song.lines, **source, **state}, ensure_ascii=False)
 
 
 def _from_text(track_id: str, text: str) -> Song:
     known = json.loads(text)
     file = FileState("", known["size"], known["mtime_ns"], known["content_hash"])
-    return Song(track_id, known["given"], file, known["beside"], tuple(Line(*line) for line in known["lines"]))
+    lines = tuple(Line(*line) for line in known["lines"])
+    return Song(track_id, known["given"], file, known["beside"], lines, known.get("heard", False))
+
+
+def _most(songs: int) -> int:
+    """Rows that a piece may have among so many to lead to rows by itself."""
+    return max(_FREQUENT[0], int(_FREQUENT[1] * songs))
 
 
 def _token(piece: int) -> str:
     return f"{piece:08x}"
+
+
+def _word_token(beginning: str) -> str:
+    return f"w{beginning}"  # no number in hexadecimal has a w

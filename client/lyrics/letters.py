@@ -1,12 +1,14 @@
 """Finds out in which encoding the bytes of a text file are: Unicode, or one of those that were usual before.
 
 A text in an encoding of one region, read in that of another, becomes letters that its language does not use. So each
-encoding is tried, and the one wins in which the most letters are usual.
+encoding is tried, and the one wins in which the most letters are usual. UTF-16 without its mark is known by zero bytes,
+which spaces, digits and ends of lines have in it, and no other text has.
 """
 
 import codecs
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -15,6 +17,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+_LEAST_ASCII = 32  # in UTF-16, one letter of so many is at least a space, a digit or the end of a line
+_BLANK = "\t\n\v\f\r"  # control characters that are written
 
 
 def decode(content: bytes) -> str:
@@ -26,8 +31,8 @@ def decode(content: bytes) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
-    if content.count(0) > len(content) // 4:  # Latin text in UTF-16 without a mark: every other byte is 0
-        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16-le", errors="replace")
+    if (wide := _utf_16(content)) is not None:
+        return wide
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -41,6 +46,22 @@ def decode(content: bytes) -> str:
         if (share := _usual(text, is_usual)) > most:
             best, most = text, share
     return best
+
+
+def _utf_16(content: bytes) -> str | None:
+    """The text, if it is UTF-16 without a mark. None if too few zero bytes, or what is not written, say otherwise."""
+    text_end = len(content.rstrip(b"\0"))  # some programs write zero bytes behind a text in any encoding
+    if 0 not in content[:text_end]:
+        return None
+    units = content[: min(text_end + 1, len(content)) // 2 * 2]
+    zeros = {"utf-16-be": units[0::2].count(0), "utf-16-le": units[1::2].count(0)}
+    for encoding in sorted(zeros, key=lambda name: -zeros[name]):
+        if zeros[encoding] > len(units) // 2 // _LEAST_ASCII:
+            with suppress(UnicodeDecodeError):
+                text = units.decode(encoding)
+                if all(letter in _BLANK or unicodedata.category(letter) not in ("Cc", "Cn") for letter in text):
+                    return text
+    return None
 
 
 def _usual(text: str, is_usual: Callable[[str, str, str], bool]) -> float:

@@ -8,11 +8,13 @@ MOST_CHARACTERS = 100_000
 """Longest lyrics that are kept; of longer ones, the beginning is."""
 
 # mm:ss, mm:ss.xx and mm:ss:xx; with hours only before a fraction, because of the one before
-_STAMP = r"(?:(\d{1,2}):(?=\d+:\d+[.,]))?(\d{1,3}):(\d{1,2}(?:[.:,]\d{1,3})?)"
+_STAMP = r"\s*(?:(\d{1,2})\s*:\s*(?=\d+\s*:\s*\d+\s*[.,]))?(\d{1,3})\s*:\s*(\d{1,2}(?:\s*[.:,]\s*\d{1,9})?)\s*"
 _AT_START = re.compile(rf"\s*\[{_STAMP}\]")
-_IN_LINE = re.compile(rf"<{_STAMP}>")  # of words, in "enhanced" files
-_OFFSET = re.compile(r"\s*\[offset:\s*([+-]?\d{1,9})\s*\]\s*", re.IGNORECASE)
-_NO_WORDS = re.compile(r"\s*\[[^\[\]]*\]\s*")  # "[ar:Somebody]", "[Chorus]"
+_OF_WORD = re.compile(rf"<{_STAMP}>")  # in "enhanced" files
+_OF_WORD_TOO = re.compile(rf"\[{_STAMP}\]")  # in files of some other programs
+_TAG = re.compile(r"\s*\[\s*([A-Za-z#]+)\s*:([^\[\]]*)\]")  # "[ar:Somebody]"
+_OFFSET = re.compile(r"\s*[+-]?\d{1,9}\s*")
+_NO_WORDS = re.compile(r"\s*\[[^\[\]]*\]\s*")  # "[Chorus]"
 _NOT_PRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufeff\ud800-\udfff]+")  # and halves of letters
 
 
@@ -31,25 +33,27 @@ class Line(NamedTuple):
 def read_lines(text: str) -> list[Line]:
     """The lines of lyrics, in the order in which they are sung, with the times of the LRC format if the text has them.
 
-    A line with several stamps is sung several times. `[offset:+500]` says that all lines come half a second earlier.
-    Stamps of single words are left out. A line with nothing but such stamps begins with its first word.
+    A line with several stamps at its head is sung several times. `[offset:+500]` says that all lines come half a second
+    earlier. Stamps of single words are left out, in either kind of brackets. A line with nothing but such stamps begins
+    with its first word. One with square stamps among its words is sung once, because a second one at its head is that
+    of its first word.
     """
     offset_s = 0.0
     lines: list[Line] = []
     for line in text.splitlines():
-        if (found := _OFFSET.fullmatch(line)) is not None:
-            offset_s = int(found[1]) / 1000
-            continue
         starts_s: list[float | None] = []
-        while (found := _AT_START.match(line)) is not None:
-            starts_s.append(_seconds(found))
+        while (found := _AT_START.match(line) or _TAG.match(line)) is not None:
+            if found.re is _AT_START:
+                starts_s.append(_seconds(found))
+            elif found[1].lower() == "offset" and _OFFSET.fullmatch(found[2]):
+                offset_s = int(found[2]) / 1000
             line = line[found.end() :]
-        if not starts_s and (found := _IN_LINE.match(line.lstrip())) is not None:
+        if not starts_s and (found := _OF_WORD.match(line.lstrip())) is not None:
             starts_s.append(_seconds(found))
         if _NO_WORDS.fullmatch(line):
             continue
-        words = _IN_LINE.sub("", line)  # they may stand between syllables
-        lines.extend(Line(start_s, words) for start_s in starts_s or [None])
+        words, count = _OF_WORD_TOO.subn("", _OF_WORD.sub("", line))  # they may stand between syllables
+        lines.extend(Line(start_s, words) for start_s in (starts_s[:1] if count else starts_s) or [None])
     return tidy(Line(None if start_s is None else max(0.0, start_s - offset_s), words) for start_s, words in lines)
 
 
@@ -62,12 +66,17 @@ def tidy(lines: Iterable[Line]) -> list[Line]:
     ]
     if all(line.start_s is not None for line in kept):
         kept.sort(key=lambda line: line.start_s or 0.0)
+    return cut(kept)
+
+
+def cut(lines: list[Line]) -> list[Line]:
+    """The first `MOST_CHARACTERS` of lines that are tidy."""
     left = MOST_CHARACTERS
-    for at, line in enumerate(kept):
+    for at, line in enumerate(lines):
         if len(line.text) > left:
-            return [*kept[:at], *tidy([Line(line.start_s, line.text[:left])])]
+            return [*lines[:at], *tidy([Line(line.start_s, line.text[:left])])]
         left -= len(line.text)
-    return kept
+    return lines
 
 
 def has_times(lines: Iterable[Line]) -> bool:
@@ -76,4 +85,4 @@ def has_times(lines: Iterable[Line]) -> bool:
 
 def _seconds(stamp: re.Match[str]) -> float:
     hours, minutes, seconds = stamp.groups()[-3:]
-    return 3600 * int(hours or 0) + 60 * int(minutes) + float(re.sub("[:,]", ".", seconds))
+    return 3600 * int(hours or 0) + 60 * int(minutes) + float(re.sub("[:,]", ".", "".join(seconds.split())))

@@ -1,24 +1,28 @@
 """Reads the lyrics of an audio file: from an .lrc file beside it, and from its tags.
 
 Lyrics with times go before lyrics without. Of several with times, the .lrc file goes first, because people put it
-there. Then come ID3's SYLT frames and tags of text. A tag of text may hold an LRC text too.
+there. Then come the file's tags: ID3's SYLT frames and tags of text, which may hold an LRC text too.
+
+Tags may hold an original and its translations. One of each language is kept, one after the other, because people
+remember either. Those with times come first, then those in the language that the file says is sung (ID3's TLAN).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import mutagen
 from mutagen.apev2 import APETextValue, APEv2
-from mutagen.id3 import ID3, SYLT, TXXX, USLT, Frame
+from mutagen.id3 import ID3, SYLT, TLAN, TXXX, USLT, Frame
 
 from audio.files import ByteFile
 
 from ..container import read_container_tags
 from ..places import is_url, opened
 from .letters import decode
-from .lines import Line, has_times, read_lines, tidy
+from .lines import Line, cut, has_times, read_lines, tidy
+from .matching import fold
 
 # Lower-case names of tags: MP4's atom, ASF, Vorbis and APEv2, ID3's TXXX; FFmpeg adds the language to the last ones.
 _NAMES = (
@@ -77,40 +81,69 @@ def _of_tags(path: str, source: str | ByteFile) -> Iterator[list[Line]]:
     """The lyrics in the tags of the file's own format, else in ID3 or APEv2 tags, else in those that FFmpeg reads."""
     is_known = False
     for kind in (mutagen.File, ID3, APEv2):
-        found: list[list[Line]] = []
+        found: list[Line] = []
         with suppress(Exception):  # on damaged tags mutagen also raises unintended errors, such as IndexError
             if not isinstance(source, str):
                 source.seek(0)
             file: Any = kind(source)
             is_known = is_known or file is not None
             tags = file.tags if kind is mutagen.File and file is not None else file
-            found = list(_lyrics_of(tags)) if tags else []
-        yield from found
-        if any(found):
+            found = _join(_lyrics_of(tags)) if tags else []
+        if found:
+            yield found
             return
     if not is_known:
         with suppress(Exception):
-            for name, texts in read_container_tags(path).items():
-                if name in _NAMES or name.startswith("lyrics-"):
-                    yield read_lines("\n".join(texts))
+            texts = read_container_tags(path).items()
+            yield _join(
+                (name.partition("lyrics-")[2], read_lines("\n".join(text)))
+                for name, text in texts
+                if name in _NAMES or name.startswith("lyrics-")
+            )
 
 
-def _lyrics_of(tags: Any) -> Iterator[list[Line]]:
-    """The lyrics in tags of mutagen's, those with times of words first."""
-    items = sorted(tags.items(), key=lambda item: str(item[0]))
+def _join(versions: Iterable[tuple[str, list[Line]]]) -> list[Line]:
+    """One of the lyrics of each language, one after the other; the same words only once, whatever their language.
+
+    Args:
+        versions: codes of languages and lines. Lyrics without a code serve if there are no others before them.
+    """
+    joined: list[Line] = []
+    languages: set[str] = set()
+    known: set[str] = set()
+    for language, lines in sorted(versions, key=lambda version: not has_times(version[1])):
+        words = {word for line in lines for word in fold(line.text).split()}
+        is_other = not joined or (language and language not in languages)
+        if is_other and 2 * len(words - known) > len(words):
+            joined += lines
+            languages.add(language)
+            known |= words
+    return cut(joined)
+
+
+def _lyrics_of(tags: Any) -> Iterator[tuple[str, list[Line]]]:
+    """The lyrics in tags of mutagen's, with codes of their languages. SYLT, which is made for times, comes first."""
+    frames = [value for _, value in tags.items() if isinstance(value, TLAN)]
+    sung_in = "".join(str(text) for frame in frames for text in getattr(frame, "text", ())).lower()  # "jpn", "jpneng"
+
+    def place(item: tuple[str, Any]) -> tuple[bool, str]:
+        name, value = item
+        return getattr(value, "lang", "?").lower() not in sung_in, name.lower()  # so that XXX, not known, comes last
+
+    items = sorted(tags.items(), key=place)
     for _, value in items:
         if isinstance(value, SYLT) and getattr(value, "type", None) in _SUNG:
-            yield _of_sylt(value)
+            yield str(getattr(value, "lang", "")), _of_sylt(value)
     for key, value in items:
         name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
         if isinstance(value, USLT):
-            yield read_lines(str(getattr(value, "text", "")))
+            yield str(getattr(value, "lang", "")), read_lines(str(getattr(value, "text", "")))
         elif isinstance(value, TXXX | APETextValue | list | str) or not isinstance(value, Frame):
             name = str(getattr(value, "desc", "")) if isinstance(value, TXXX) else name
             if name.lower() in _NAMES:
                 texts = getattr(value, "text", value) if isinstance(value, TXXX) else value
                 texts = texts if isinstance(texts, list | APETextValue) else [texts]
-                yield read_lines("\n".join(map(_text, texts)))
+                yield "", read_lines("\n".join(map(_text, texts)))
 
 
 def _of_sylt(frame: SYLT) -> list[Line]:

@@ -82,32 +82,45 @@ def _kept(song: Song, known: Song | None) -> Song:
     return replace(known, file=song.file, beside=song.beside)
 
 
-def give(catalogue: Catalogue, book: Book, lyrics: Mapping[str, Sequence[tuple[float | None, str]]]) -> list[str]:
+def give(
+    catalogue: Catalogue,
+    book: Book,
+    lyrics: Mapping[str, Sequence[tuple[float | None, str]]],
+    *,
+    heard: bool = False,
+) -> list[str]:
     """Store lyrics by track id; see `MusicSearch.put_lyrics`. The caller holds the catalogue's `writing()`.
 
+    Args:
+        catalogue: the library.
+        book: its lyrics.
+        lyrics: by track id, the lines as (seconds, text).
+        heard: a transcriber guessed them. They only replace what one heard before, and only if there are any.
+
     Returns:
-        The ids of the tracks whose files have lyrics of their own, which stay.
+        The ids of the tracks whose lyrics stay, because they are in the file, or count more than what was heard.
     """
     if not isinstance(lyrics, Mapping):
         raise QueryError(f"lyrics is {lyrics!r}, expected a dict of track ids and lists of (seconds, text)")
     lines = {track_id: _checked(given, of=track_id) for track_id, given in lyrics.items()}
-    own, songs, gone = [], [], []
+    kept, songs, gone = [], [], []
     for track_id, given in lines.items():
         track = catalogue.by_id(track_id)
         if track is None:
             raise LibraryError(f"no track {track_id!r} in {catalogue.name}: searches show the ids of its tracks")
         known = book.songs([track_id]).get(track_id)
-        if known is not None and known.lines and not known.is_given and known.is_of(track.file):
-            own.append(track_id)
+        now = known if known is not None and known.lines and known.is_of(track.file) else None
+        if now is not None and (not now.is_given or (heard and not (given and now.is_heard))):
+            kept.append(track_id)
         elif not given:
             gone.append(track_id)
         else:
             is_read = known is not None and known.was_read_from(track.file)
             file = track.file if is_read else FileState("", _NOT_READ, 0, track.file.content_hash)
-            songs.append(Song(track_id, True, file, known.beside if known else "", tuple(given)))
+            songs.append(Song(track_id, True, file, known.beside if known else "", tuple(given), heard))
     book.put(songs)
     book.forget(gone)
-    return own
+    return kept
 
 
 def _groups(paths: Iterable[str]) -> Iterator[list[str]]:

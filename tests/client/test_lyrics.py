@@ -25,9 +25,10 @@ from client.index.catalogue import Catalogue
 from client.index.maintenance import export_library, import_library
 from client.index.records import FileState
 from client.lyrics import care
-from client.lyrics.book import FILE_NAME, Book, Song
+from client.lyrics.book import FILE_NAME, MOST_FOUND, VERSION, Book, Song
 from client.lyrics.lines import Line
-from client.lyrics.matching import align, fold, grams
+from client.lyrics.matching import MOST_LETTERS, _find_stretch, _letters, align, fold, grams
+from client.lyrics.taking import give
 from client.reembed import reembed
 from tests.client.audio_files import tone, write_audio
 from tests.client.forks import fork_server
@@ -86,6 +87,11 @@ def found(book: Book, words: str) -> list[str]:
         ("नदी बहती", "नदी बहती"),
         ("Звёзды Над", "звезды над"),
         ("!!!", ""),
+        ("Smørrebrød, Œuvre & Łódź", "smorrebrod oeuvre lodz"),
+        ("Ægir, đường, ISTANBUL \u0131\u015f\u0131k", "aegir duong istanbul isik"),
+        ("جمـــيل", "جميل"),
+        ("re\u00admem\u00adber", "remember"),
+        *[(f"don{sign}t", "dont") for sign in "`\u00b4\u2018\u2032\u02bb"],
     ],
 )
 def test_texts_are_compared_without_case_accents_and_signs(text: str, folded: str) -> None:
@@ -112,6 +118,21 @@ def test_an_alignment_does_not_go_from_one_text_into_the_next() -> None:
     assert [place.fit for place in align("paper boats", ["paper", "boats"])] == [pytest.approx(5 / 11)] * 2
 
 
+def test_of_a_long_text_the_right_stretch_is_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "and all the gulls over the harbour are singing still"
+    filler = "the rivers go over all of the hills and the harbours are still there " * 500
+    texts = [f"{filler}{line} {filler}", f"{line} {filler}", f"{filler}{line}", filler, "", line]
+    asked = "and all the girls over the arbor singing still"
+    places = align(asked, texts)
+    assert places[0].middle > len(filler)
+    monkeypatch.setattr("client.lyrics.matching._MOST_CELLS", 1 << 40)
+    assert places == align(asked, texts)
+    monkeypatch.undo()
+    asked = (line + " ") * 10
+    first, end = _find_stretch(_letters(filler), asked=_letters(asked[:MOST_LETTERS]))
+    assert end - first <= 5 * MOST_LETTERS < len(filler)
+
+
 def test_a_line_is_found_with_the_second_in_which_it_is_sung(ms: MusicSearch) -> None:
     hit = ms.search(lyrics="and nobody is up but me")[0]
     assert (Path(hit.path).name, hit.start_s, hit.found_by) == ("low.wav", 1.25, ("lyrics",))
@@ -135,6 +156,52 @@ def test_a_line_is_found_with_the_second_in_which_it_is_sung(ms: MusicSearch) ->
 )
 def test_mistakes_are_forgiven(ms: MusicSearch, words: str) -> None:
     assert names(ms, words)[:1] == ["high.mp3"]
+
+
+@pytest.mark.parametrize("word", ["love", "rain", "I", "心", "ночь", "사", "नदी", "ليل", "ne"])
+def test_one_short_word_is_found(tmp_path: Path, word: str) -> None:
+    with closing(Book(tmp_path, create=True)) as book:
+        book.put(
+            [song("other", "Clovers under trains", "日本語", "полночью"), song("meant", f"Or so ! {word}, they say")]
+        )
+        (match,) = book.search(word, keep=lambda songs: [True] * len(songs))
+        assert (match.song.track_id, match.fit) == ("meant", 1.0)
+
+
+def test_the_line_with_the_word_is_shown(tmp_path: Path) -> None:
+    with closing(Book(tmp_path, create=True)) as book:
+        book.put([song("1", "on a train", "brainy", "after rain comes sun", "or rains")])
+        (match,) = book.search("rain", keep=lambda songs: [True])
+        assert match.line.text == "after rain comes sun"
+
+
+def test_few_words_need_not_stand_together(tmp_path: Path) -> None:
+    with closing(Book(tmp_path, create=True)) as book:
+        book.put([song("one of them", "oh well"), song("apart", "oh it was, and so long ago, it was, yeah")])
+        book.put([song("together", "and so, oh yeah, it is")])
+        together, apart = book.search("oh yeah", keep=lambda songs: [True] * len(songs))
+        assert (together.song.track_id, together.fit) == ("together", 1.0)
+        assert (apart.song.track_id, apart.fit < 0.7) == ("apart", True)
+        book.put(
+            [song("sea", "the sun goes down behind every hill", "a sky of tin", "and nothing but the sea is left")]
+        )
+        assert found(book, "sun sea sky") == ["sea"]
+
+
+def test_a_line_is_found_while_it_is_typed(tmp_path: Path) -> None:
+    line = "Love will go where rivers go"
+    with closing(Book(tmp_path, create=True)) as book:
+        book.put([song("other", "Nothing but rain"), song("meant", line)])
+        for letters in range(1, len(line) + 1):
+            assert found(book, line[:letters]) == ["meant"], line[:letters]
+        book.put([song("exactly", "Lo and behold")])
+        assert found(book, "lo") == ["exactly", "meant"]
+
+
+def test_as_many_tracks_are_found_as_are_promised(tmp_path: Path) -> None:
+    with closing(Book(tmp_path, create=True)) as book:
+        book.put([song(f"{number:03}", "we walk along the river") for number in range(MOST_FOUND + 20)])
+        assert len(found(book, "along the river")) == len(found(book, "we")) == MOST_FOUND
 
 
 def test_words_that_nobody_sings_find_nothing(ms: MusicSearch) -> None:
@@ -404,6 +471,31 @@ def test_given_lyrics_go_with_another_sound(ms: MusicSearch, sung: Path) -> None
     assert (ms.track_id(sung / "album/middle.flac"), names(ms, "heard by a machine")) == (middle, [])
 
 
+def test_what_was_heard_yields_to_what_a_person_gives(ms: MusicSearch, sung: Path) -> None:
+    low, middle = ms.track_id(sung / "low.wav"), ms.track_id(sung / "album/middle.flac")
+
+    def hear(track_id: str, *lines: tuple[float, str]) -> list[str]:
+        folder = Path(ms.info().path)
+        with closing(Catalogue(folder)) as catalogue, catalogue.writing(), closing(Book(folder)) as book:
+            return give(catalogue, book, {track_id: lines}, heard=True)
+
+    assert hear(low, (0.0, "Heard wrongly")) == [low]
+    assert hear(middle, (0.5, "Herd by a small machine")) == []
+    assert hear(middle, (0.5, "Heard by a large machine")) == []  # a later guess replaces an earlier one
+    assert hear(middle) == [middle]  # but nothing does not
+    ms.add(sung, progress=False, lyrics=True)
+    assert ms.lyrics(middle) == [(0.5, "Heard by a large machine")]
+    with closing(Book(Path(ms.info().path))) as book:
+        book.put_texts(book.texts([middle]))  # as an export and an import do
+    assert hear(middle, (0.5, "Heard by a large machine")) == []
+    ms.put_lyrics({middle: [(0.75, "Written down by a person")]})
+    assert hear(middle, (0.5, "Heard by a machine")) == hear(middle) == [middle]
+    assert ms.lyrics(middle) == [(0.75, "Written down by a person")]
+    ms.put_lyrics({middle: []})
+    assert hear(middle, (0.5, "Heard by a machine")) == []
+    assert ms.lyrics(middle) == [(0.5, "Heard by a machine")]
+
+
 def test_given_lyrics_that_are_wrong_are_refused(ms: MusicSearch, sung: Path) -> None:
     track_id = ms.track_id(sung / "album/middle.flac")
     for wrong in ("text", [("0", "text")], [(-1.0, "text")], [(float("nan"), "text")], [(True, "x")], [(1.0,)], None):
@@ -457,12 +549,31 @@ def test_damage_is_an_error_that_says_what_to_do(ms: MusicSearch, sung: Path) ->
 
 def test_a_file_of_a_newer_version_or_of_another_program_stays(ms: MusicSearch) -> None:
     path = Path(ms.info().path) / FILE_NAME
-    damage(path, statement="PRAGMA user_version = 2")
-    with pytest.raises(LibraryError, match=r"newer MusicSearch \(lyrics 2, this one knows 1\): upgrade"):
+    damage(path, statement=f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(
+        LibraryError, match=rf"newer MusicSearch \(lyrics {VERSION + 1}, this one knows {VERSION}\): upg"
+    ):
         ms.search(lyrics="kettle")
     damage(path, statement="PRAGMA application_id = 7")
     with pytest.raises(LibraryError, match="is not a file of lyrics: move it"):
         ms.add([], lyrics=True)
+
+
+def test_a_file_of_an_older_version_keeps_its_words_and_gets_a_new_index(ms: MusicSearch, sung: Path) -> None:
+    given = ms.track_id(sung / "album/middle.flac")
+    ms.put_lyrics({given: [(0.75, "Sœur of the rain")]})
+    songs = read_songs(ms)
+    path = Path(ms.info().path) / FILE_NAME
+    damage(path, statement="DROP TABLE pieces")
+    former = "hashes, content = '', detail = none, columnsize = 0, tokenize = ascii"
+    damage(path, statement=f"CREATE VIRTUAL TABLE pieces USING fts5({former})")
+    damage(path, statement="PRAGMA user_version = 1")
+    assert names(ms, "rain") == names(ms, "soeur of the rain") == ["middle.flac"]
+    assert names(ms, "kettle sings before the sun") == ["low.wav"]
+    assert read_songs(ms) == songs
+    assert care.verify(path.parent) == []
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def write_without_end(folder: Path) -> None:

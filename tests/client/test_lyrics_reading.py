@@ -10,7 +10,7 @@ import pytest
 from mutagen.apev2 import APEv2
 from mutagen.asf import ASF
 from mutagen.flac import FLAC
-from mutagen.id3 import ID3, SYLT, TXXX, USLT
+from mutagen.id3 import ID3, SYLT, TLAN, TXXX, USLT
 from mutagen.mp4 import MP4
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
@@ -39,6 +39,16 @@ LRC = "[ar:Nobody]\n[00:01.50]The kettle sings before the sun\n[00:04.00]And nob
         ("[00:10.00]<00:10.00>Word <00:10.40> by <00:10.90>word", [(10.0, "Word by word")]),
         ("[00:10.00] <00:10.00>Syl<00:10.40>lables", [(10.0, "Syllables")]),
         ("<00:12.00>No <00:12.50>stamp of the line", [(12.0, "No stamp of the line")]),
+        ("[00:12.00]Hello [00:13.00]world", [(12.0, "Hello world")]),
+        ("[00:10.00][00:10.20]Syl[00:10.40]lables", [(10.0, "Syllables")]),
+        ("[00:10.00]The end is stamped[00:13.00]\n[00:14.00]Next", [(10.0, "The end is stamped"), (14.0, "Next")]),
+        ("[offset:500][ar:Nobody]\n[00:10.00]Early", [(9.5, "Early")]),
+        ("[ti:Title] [offset: +500] [00:10.00]In one line", [(9.5, "In one line")]),
+        ("[offset:soon]\n[00:10.00]When said", [(10.0, "When said")]),
+        (
+            "[00:12.3456]Four digits\n[ 00:13.50 ] Spaces\n[00: 14 . 5][00 :15]Twice",
+            [(12.3456, "Four digits"), (13.5, "Spaces"), (14.5, "Twice"), (15.0, "Twice")],
+        ),
         ("[00:10.00]\n[00:12.00] \n[00:14.00]\u266a\n[00:16.00]Sung", [(16.0, "Sung")]),
         ("[Chorus]\nPlain   words\n\n[x2]\nand more", [(None, "Plain words"), (None, "and more")]),
         ("[00:10.00]Timed\nnot timed", [(10.0, "Timed"), (None, "not timed")]),
@@ -71,14 +81,37 @@ def test_of_lyrics_without_end_the_beginning_is_kept() -> None:
         *[("Über подушка 月夜 नदी", encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32")],
         ("Latin without a mark", "utf-16-le"),
         ("Latin without a mark", "utf-16-be"),
+        *[
+            (text, f"utf-16-{order}e")
+            for text in (
+                "Над рекой, \n поднимается туман",
+                "[00:01.00]القمر فوق\n[00:04.00]النهر الهادئ\n",
+                "一二三　四五六　七八九　十\n一",
+                "हर नदी\r\nचुपचाप",
+                "夜 の 歌 を 一 人",
+            )
+            for order in "lb"
+        ],
     ],
 )
 def test_encodings(text: str, encoding: str) -> None:
     assert decode(text.encode(encoding)) == text
 
 
+def test_half_a_letter_at_the_end_does_not_hide_utf_16() -> None:
+    assert decode("Над рекой".encode("utf-16-le") + b"A") == "Над рекой"
+
+
 def test_utf_16_with_its_mark_in_the_other_order() -> None:
     assert decode(b"\xfe\xff" + "Nacht über".encode("utf-16-be")) == "Nacht über"
+
+
+@pytest.mark.parametrize("text", ["Пусть\nидёт", "Only words, and of two line", "Où es-tu, où es-tu"])
+def test_zero_bytes_behind_or_once_within_a_text_make_no_utf_16_of_it(text: str) -> None:
+    content = text.encode("cp1251" if text[0] == "П" else "cp1252")
+    assert decode(content + b"\0\0\0").rstrip("\0") == text
+    once = decode(content * 9 + b"\0" + content * 8)
+    assert (text in once, "\0" in once) == (True, True)
 
 
 def test_what_no_encoding_explains_is_read_as_far_as_possible() -> None:
@@ -111,6 +144,26 @@ def test_id3(mp3: Path) -> None:
     assert read_lyrics(str(mp3)) == LINES
     id3(mp3)
     assert read_lyrics(str(mp3)) == []
+
+
+def test_lyrics_in_several_languages_are_all_read(mp3: Path) -> None:
+    english = USLT(encoding=3, lang="eng", text="I walked alone\nin a night of rain")
+    japanese = USLT(encoding=3, lang="jpn", text="雨がふる夜に\nひとりで歩いた")
+    lines = {frame.lang: [(None, line) for line in frame.text.splitlines()] for frame in (english, japanese)}
+    id3(mp3, english, japanese)
+    assert read_lyrics(str(mp3)) == lines["eng"] + lines["jpn"]
+    id3(mp3, english, japanese, TLAN(encoding=3, text=["jpn"]))
+    assert read_lyrics(str(mp3)) == lines["jpn"] + lines["eng"]
+    timed = USLT(encoding=3, lang="jpn", text="[00:01.50]雨がふる夜に\n[00:04.00]ひとりで歩いた")
+    id3(mp3, english, timed)
+    assert read_lyrics(str(mp3)) == [(1.5, "雨がふる夜に"), (4.0, "ひとりで歩いた"), *lines["eng"]]
+    again = USLT(encoding=3, lang="XXX", text="I walked ALONE in a night of rains")
+    later = USLT(encoding=3, lang="eng", desc="later", text="Quite other words of one language")
+    id3(mp3, english, timed, again, later, TXXX(encoding=3, desc="LYRICS", text=["And of none"]))
+    assert read_lyrics(str(mp3)) == [(1.5, "雨がふる夜に"), (4.0, "ひとりで歩いた"), *lines["eng"]]
+    long = USLT(encoding=3, lang="jpn", text="一" * MOST_CHARACTERS)
+    id3(mp3, english, long)
+    assert sum(len(line.text) for line in read_lyrics(str(mp3))) == MOST_CHARACTERS
 
 
 def test_sylt_of_syllables_of_frames_and_of_chords(mp3: Path) -> None:
@@ -213,6 +266,8 @@ def test_what_is_no_text_is_no_lyrics(mp3: Path) -> None:
     beside.write_bytes(b"[00:01.00]Words\n" + (1 << 20) * b" ")  # too large
     assert read_lyrics(str(mp3)) == []
     beside.write_bytes(b"[00:01.00]Words\n" + bytes(range(256)))  # binary
+    assert read_lyrics(str(mp3)) == []
+    beside.write_bytes(b"".join(number.to_bytes(2, "little") for number in range(1, 2000)))  # and even
     assert read_lyrics(str(mp3)) == []
     beside.write_bytes(b"[00:01.00]Words\n\0\0")  # the end that some programs write
     assert read_lyrics(str(mp3)) == [(1.0, "Words")]

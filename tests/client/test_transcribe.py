@@ -237,6 +237,10 @@ def test_the_command_prints_lines_and_keeps_them(
         "text": "the",
     }
     assert library.search(lyrics="harbour late")[0].path == str(song)
+    library.put_lyrics({library.track_id(song): [(None, "Words of a person")]})
+    assert main([*command, "--into", str(tmp_path / "library")]) == 0
+    assert "has lyrics, in its file or given to the library, which stay" in capsys.readouterr().err
+    assert library.lyrics(song) == [(None, "Words of a person")]
 
 
 def test_the_command_goes_on_after_a_file_that_is_no_sound(repository: Path, song: Path, tmp_path: Path, capsys):
