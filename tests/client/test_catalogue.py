@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from client import LibraryBusy, LibraryError
 from client.index.catalogue import Catalogue
 from client.index.database import FILE_NAME
-from client.index.records import FileState, Model, NewTrack, Position, TrackVectors
+from client.index.records import FailedFile, FileState, Model, NewTrack, Position, TrackVectors
 
 DIM = 8
 MODEL = Model("tiny", "f" * 64, DIM)
@@ -122,6 +123,85 @@ def test_a_reader_sees_one_state_throughout(folder: Path) -> None:
         assert len(reader) == 1
         assert reader.position() == Position(1, 0)
     assert len(reader) == 2
+
+
+def test_files_that_swap_their_paths_keep_their_ids(folder: Path) -> None:
+    catalogue = make(folder, "a", "b")
+    a, b = (catalogue.by_path(f"/music/{name}.wav") for name in "ab")
+    catalogue.note_failed([FailedFile("/music/b.wav", 1, 2, "is cut off")])
+    catalogue.touch({a.track_id: replace(a.file, path=b.file.path), b.track_id: replace(b.file, path=a.file.path)})
+    assert catalogue.by_path("/music/b.wav").track_id == a.track_id
+    assert catalogue.by_path("/music/a.wav").track_id == b.track_id
+    assert catalogue.by_id(a.track_id).metadata == {"title": "a é"}
+    assert catalogue.failed() == []
+
+
+def test_an_annotation_says_nothing_of_the_file(folder: Path) -> None:
+    catalogue = make(folder, "a")
+    before = catalogue.by_path("/music/a.wav")
+    catalogue.mark_missing([before.number])
+    catalogue.annotate({before.track_id: {"mood": "calm"}})
+    after = catalogue.by_id(before.track_id)
+    assert after.is_missing
+    assert after.annotations == {"mood": "calm"}
+    assert replace(after, is_missing=False, annotations={}) == before
+
+
+def test_moved_folders_are_renamed_for_tracks_and_failed_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.index.catalogue._MOVED_AT_ONCE", 2)
+    catalogue = make(folder, "a", "b", "c", "d", "e")
+    catalogue.annotate({catalogue.by_label(1).track_id: {"mood": "calm"}})
+    catalogue.mark_missing([2])
+    catalogue.note_failed([FailedFile("/music/x.wav", 1, 2, "is cut off", 3), FailedFile("/other/y.wav", 1, 2, "too")])
+    before = [catalogue.by_label(label) for label in range(1, 6)]
+    assert catalogue.some_path_begins("/music/")
+    catalogue.move({"/music": "/mnt/songs"})
+    after = [catalogue.by_label(label) for label in range(1, 6)]
+    assert [track.file.path for track in after] == [f"/mnt/songs/{name}.wav" for name in "abcde"]
+    assert [replace(track, file=old.file) for track, old in zip(after, before, strict=True)] == before
+    assert not catalogue.some_path_begins("/music/")
+    assert catalogue.failed() == [
+        FailedFile("/mnt/songs/x.wav", 1, 2, "is cut off", 3),
+        FailedFile("/other/y.wav", 1, 2, "too"),
+    ]
+    catalogue.move({})
+    assert [catalogue.by_label(label) for label in range(1, 6)] == after
+
+
+def test_a_library_on_another_disk_forgets_ctimes(folder: Path) -> None:
+    catalogue = make(folder, "a", "b")
+    before = catalogue.by_path("/music/a.wav")
+    catalogue.touch({before.track_id: replace(before.file, ctime_ns=7)})
+    catalogue.note_failed([FailedFile("/music/x.wav", 1, 2, "is cut off", 3)])
+    catalogue.forget_ctimes()
+    assert catalogue.by_path("/music/a.wav") == before  # whose checksum is right
+    assert catalogue.failed() == [FailedFile("/music/x.wav", 1, 2, "is cut off")]
+
+
+def test_vectors_of_a_track_are_replaced(folder: Path) -> None:
+    catalogue = make(folder, "a", "b")
+    catalogue.put_vectors({1: new_track("a", seed=9).vectors})
+    assert len(catalogue) == 2
+    labels = {track.file.path: track.label for track in map(catalogue.by_label, read_all(catalogue))}
+    assert labels == {"/music/a.wav": 3, "/music/b.wav": 2}
+    np.testing.assert_array_equal(catalogue.vector(3), unit(seed=9, count=3)[0])
+    with pytest.raises(LibraryError, match=r"^refused the vector of track number 2: expected unit vectors"):
+        catalogue.put_vectors({2: TrackVectors(np.ones(DIM, np.float32), np.zeros(1, np.float32), unit(seed=1))})
+    np.testing.assert_array_equal(catalogue.vector(2), unit(seed=1, count=3)[0])
+
+
+def test_a_copy_has_everything_and_may_become_another_library(folder: Path, tmp_path: Path) -> None:
+    catalogue = make(folder, "a", "b")
+    (tmp_path / "copy").mkdir()
+    catalogue.copy_to(tmp_path / "copy" / FILE_NAME)
+    copy = Catalogue(tmp_path / "copy")
+    assert [copy.by_label(label) for label in (1, 2)] == [catalogue.by_label(label) for label in (1, 2)]
+    assert copy.library_id == catalogue.library_id
+    copy.become_another()
+    assert copy.library_id != catalogue.library_id
+    assert len(copy.library_id) == 32
+    copy.close()
+    assert Catalogue(tmp_path / "copy").library_id not in ("", catalogue.library_id)
 
 
 def test_there_is_one_writer(folder: Path) -> None:
