@@ -24,11 +24,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from audio import DecodeError, Recording
 from train.config import ConfigError, FrontendConfig
-from train.data.audio import AudioDecodeError, StoreSilentError
+from train.data.audio import AudioDecodeError, StoreSilentError, open_recording
 from train.data.manifest import Row
-from train.data.member import Member, UnansweredError, open_audio
+from train.data.member import Member
 from train.data.progress import shown
 from train.data.store import is_url
 
@@ -228,12 +227,11 @@ class _Windows(Dataset[Tensor | str]):
     def __getitem__(self, index: int) -> Tensor | str:
         samples = self.frontend.window_samples
         try:
-            with open_audio(self.paths[index]) as source:
-                recording = Recording(source, sample_rate_hz=self.frontend.sample_rate_hz)
+            with open_recording(self.paths[index], sample_rate_hz=self.frontend.sample_rate_hz) as recording:
                 whole = np.concatenate(list(recording.blocks()))
-        except UnansweredError as exc:
-            return f"cannot decode {self.paths[index]}: {exc.reason}"
-        except DecodeError:
+        except StoreSilentError as exc:
+            return str(exc)
+        except AudioDecodeError:
             return torch.empty(0, samples)  # training lists the file as unreadable later
         count = max(len(whole) // samples + (len(whole) % samples >= samples / 2), 1)
         whole = whole[: count * samples]

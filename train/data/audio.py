@@ -1,6 +1,7 @@
 """Reads one crop of an audio file, in the same way as the client and the server."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,23 @@ class AudioDecodeError(RuntimeError):
 
 class StoreSilentError(AudioDecodeError):
     """A store does not answer, after retries too. The audio file itself may be good."""
+
+
+@contextmanager
+def open_recording(path: Path | Member, *, sample_rate_hz: int) -> Iterator[Recording]:
+    """Open a recording, whose decoding errors name it within the block.
+
+    Raises:
+        StoreSilentError: the store of its shard does not answer.
+        AudioDecodeError: the file is missing, is not audio, or is mostly damaged.
+    """
+    try:
+        with open_audio(path) as source:
+            yield Recording(source, sample_rate_hz=sample_rate_hz)
+    except UnansweredError as exc:
+        raise StoreSilentError(f"cannot decode {path}: {exc.reason}") from exc
+    except DecodeError as exc:
+        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
 
 
 class Crop(NamedTuple):
@@ -54,14 +72,8 @@ def cut_crop(
     """
     if window < 0 or (place is not None and not 0 <= place <= 1):
         raise ValueError(f"got place {place} and window {window}, expected 0 to 1, and 0 or more")
-    try:
-        with open_audio(path) as source:
-            recording = Recording(source, sample_rate_hz=sample_rate_hz)
-            decoded, start = _read(recording, path, samples=samples, place=place, window=window)
-    except UnansweredError as exc:
-        raise StoreSilentError(f"cannot decode {path}: {exc.reason}") from exc
-    except DecodeError as exc:
-        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+    with open_recording(path, sample_rate_hz=sample_rate_hz) as recording:
+        decoded, start = _read(recording, path, samples=samples, place=place, window=window)
     if not len(decoded):
         raise AudioDecodeError(f"cannot decode {path}: it ends before its window {window}")
     return Crop(np.pad(decoded, (0, samples - len(decoded))), start)
@@ -79,11 +91,8 @@ def load_part(path: Path | Member, *, sample_rate_hz: int, start: int, samples: 
     Raises:
         AudioDecodeError: the file is missing, is not audio, or ends before `start`, or is mostly damaged.
     """
-    try:
-        with open_audio(path) as source:
-            decoded = _part(Recording(source, sample_rate_hz=sample_rate_hz), path, start=start, samples=samples)
-    except DecodeError as exc:
-        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+    with open_recording(path, sample_rate_hz=sample_rate_hz) as recording:
+        decoded = _part(recording, path, start=start, samples=samples)
     if not len(decoded):
         raise AudioDecodeError(f"cannot decode {path}: it ends before {start / sample_rate_hz:g} s")
     return np.pad(decoded, (0, samples - len(decoded)))
@@ -95,13 +104,9 @@ def length(path: Path | Member, *, sample_rate_hz: int) -> int:
     Raises:
         AudioDecodeError: see `load_crop`.
     """
-    try:
+    with open_recording(path, sample_rate_hz=sample_rate_hz) as recording:
         extent = _extent(path)
-        with open_audio(path) as source:
-            recording = Recording(source, sample_rate_hz=sample_rate_hz)
-            return sum(map(len, recording.blocks())) if extent is None else recording.length(extent)
-    except DecodeError as exc:
-        raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+        return sum(map(len, recording.blocks())) if extent is None else recording.length(extent)
 
 
 def _read(recording: Recording, path: Path | Member, *, samples: int, place: float | None, window: int) -> Crop:

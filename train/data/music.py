@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audio import DecodeError, Recording
 from train.config import YAMNET_FRONTEND, AudioYamnetConfig
-from train.data.audio import AudioDecodeError
+from train.data.audio import open_recording
 from train.frontend import LogMel
 from train.pretrained import load_part
 from train.towers.audio_yamnet import AudioYamnet
@@ -56,11 +55,9 @@ class MusicDetector:
             AudioDecodeError: the recording cannot be read.
         """
         rate_hz, size = self.frontend.sample_rate_hz, self.frontend.window_samples
-        try:
-            patches = _cut(Recording(path, sample_rate_hz=rate_hz).blocks(), size=size)
+        with open_recording(path, sample_rate_hz=rate_hz) as recording:
+            patches = _cut(recording.blocks(), size=size)
             return float(np.mean([p >= LIKELY for some in patches for p in self.probabilities(some)]))
-        except DecodeError as exc:
-            raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
 
 
 def _cut(blocks: Iterable[NDArray[np.float32]], *, size: int) -> Iterator[NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from singing.decoding import find_notes, pick_onsets
 from singing.hearing import cut_at_rests, hear
 from singing.sung import Note
-from train.data.audio import length, load_part
+from train.data.audio import open_recording
 from train.lyrics.losses import Truth
 from train.lyrics.networks import HALVING, Estimates, LyricsModel
 from train.lyrics.windows import Window, WindowSet, collate
@@ -120,14 +120,14 @@ def hear_recording(model: LyricsModel, path: Path, *, decode: Decoder, batch_siz
         characters = model(torch.from_numpy(waveforms).to(device)).characters
         return {"characters": _values(characters.log_softmax(dim=1))}
 
-    samples = length(path, sample_rate_hz=frontend.sample_rate_hz)
-    heard = hear(
-        [load_part(path, sample_rate_hz=frontend.sample_rate_hz, start=0, samples=samples)],
-        run=run,
-        frames={"characters": steps},
-        window_samples=frontend.window_samples,
-        batch_size=batch_size,
-    ).characters
+    with open_recording(path, sample_rate_hz=frontend.sample_rate_hz) as recording:
+        heard = hear(
+            recording.blocks(),
+            run=run,
+            frames={"characters": steps},
+            window_samples=frontend.window_samples,
+            batch_size=batch_size,
+        ).characters
     assert heard is not None  # it was asked for
     return " ".join(filter(None, (decode(heard[:, piece]) for piece in cut_at_rests(heard, most=steps))))
 
