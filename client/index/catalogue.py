@@ -95,9 +95,6 @@ class Catalogue(Reader):
                 schema.migrate(self._db, version=schema.version_of(self._db))
             schema.stamp(self._db)
 
-    def _is_empty(self) -> bool:
-        return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
-
     def _set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
 

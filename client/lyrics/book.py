@@ -169,9 +169,6 @@ class Book(Database):
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
         self._db.execute("PRAGMA synchronous = FULL")  # given lyrics may have cost hours
 
-    def _is_empty(self) -> bool:
-        return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
-
     # -- writing ---------------------------------------------------------------------------------------
 
     def put(self, songs: Sequence[Song]) -> None:
