@@ -38,7 +38,7 @@ _MILLISECONDS = 2  # SYLT's time stamp format; the other one counts MPEG frames
 def find_beside(path: str) -> tuple[str, str]:
     """The .lrc file beside an audio file, and a text that changes when that file does. Both are empty if there is none.
 
-    For music in stores there is none, because each look would be a request.
+    They are also empty for music in stores, because each look would be a request.
     """
     if is_url(path):
         return "", ""
@@ -104,7 +104,7 @@ def _of_tags(path: str, source: str | ByteFile) -> Iterator[list[Line]]:
 
 
 def _join(versions: Iterable[tuple[str, list[Line]]]) -> list[Line]:
-    """One of the lyrics of each language, one after the other; the same words only once, whatever their language.
+    """The lyrics of each language, one after the other. Lyrics with mostly the same words are left out.
 
     Args:
         versions: codes of languages and lines. Lyrics without a code serve if there are no others before them.
