@@ -258,7 +258,7 @@ class Catalogue(Reader):
             self._db.executemany("UPDATE OR REPLACE failed SET path = ? WHERE path = ?", failed)
 
     def some_path_begins(self, first: str) -> bool:
-        """Whether the path of some track begins so."""
+        """Whether the path of some track begins with this text."""
         return bool(self.rows("SELECT 1 FROM tracks WHERE substr(path, 1, length(?1)) = ?1 LIMIT 1", first))
 
     def _move(self, track: Track, folders: Mapping[str, str]) -> None:
