@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 MODEL = models/$(subst /,--,$(NAME))
 LIBRARY = $(MODEL).library
 
-.PHONY: demo test coverage quick mutants wheels latest oldest library serve starter check docs bench clean debian
+.PHONY: demo test coverage quick mutants wheels latest oldest library serve starter check docs dist bench clean debian
 
 demo: $(VENV)/.base
 	$(BIN)/python -m demo
@@ -118,6 +118,9 @@ check: $(VENV)/.all
 # The variable silences an advertisement of Material's at each build; docs/decisions/ has what it says.
 docs: $(VENV)/.all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+dist:
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 bench: $(VENV)/.all debian
 	$(BIN)/python -m bench

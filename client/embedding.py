@@ -1,4 +1,4 @@
-"""From an audio file to its vectors: those of its windows, and the one of the track."""
+"""From an audio file to its vectors: one for each window, and one for the track."""
 
 import threading
 from collections.abc import Sequence

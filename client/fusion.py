@@ -28,7 +28,7 @@ def fuse(
 
     A complete name counts extra, so that no lesser match comes before it. With a typing mistake it counts as one more
     first place. If only words such as "the" differ, it counts as two more. If it is exact, it counts as three more. A
-    line of lyrics that nearly is what was remembered counts as one more. If two tracks have the same score, the one
+    line of lyrics that is almost exactly as remembered counts as one more. If two tracks have the same score, the one
     found by lyrics comes first, then the one found by name.
 
     Args:

@@ -38,7 +38,7 @@ class Entry:
 
 
 def to_m3u8(entries: Sequence[Entry], *, name: str) -> bytes:
-    """M3U8: in UTF-8, a line with length and names before each path or URL. Most players read it."""
+    """M3U8 in UTF-8: a line with length and names stands before each path or URL. Most players read it."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(name)}"]
     for entry in entries:
         names = " - ".join(filter(None, (entry.artist, entry.title)))

@@ -155,15 +155,20 @@ def _texts(tags: Any) -> _Texts:
     found: dict[str, list[str]] = {}
     # Sorted, because some formats return unordered names, and some of these differ only in case.
     for key, value in sorted(tags.items(), key=lambda item: str(item[0])):
-        name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
+        name = name_of(key)
         if isinstance(value, Frame):  # an ID3 frame
             name = getattr(value, "desc", "") if isinstance(value, TXXX) else value.FrameID
             value = getattr(value, "genres" if isinstance(value, TCON) else "text", None)
         if name.lower() in _NAMES and isinstance(value, _LISTS):
-            found.setdefault(name.lower(), []).extend(map(_text, value))
+            found.setdefault(name.lower(), []).extend(map(text_of, value))
     return found
 
 
-def _text(value: Any) -> str:
+def name_of(key: str) -> str:
+    """The name of a tag from mutagen's key, without the prefix of MP4's freeform atoms."""
+    return key.rpartition(":")[2] if key.startswith("----:") else key
+
+
+def text_of(value: Any) -> str:
     """A value of mutagen as a text. MP4 values may be bytes, values of ASF and dates of ID3 are objects."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -121,7 +121,7 @@ class Listing:
             self.is_complete = True
 
     def without(self, known: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Return those of these numbers and URLs that a complete listing does not have.
+        """Return the numbers and URLs that are not in a complete listing.
 
         For a million files, two URLs have the same hash in one of 37 million listings. A file that is gone is then
         kept.

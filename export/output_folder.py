@@ -49,7 +49,7 @@ def check_replaceable(folder: Path, *, ours: Collection[str]) -> None:
 
 
 def read_files(folder: Path, names: Collection[str]) -> dict[str, bytes]:
-    """Read the files of `folder` that have one of these names, because an export of another model keeps them.
+    """Read the files of `folder` with one of these names. An export of another model keeps them.
 
     Raises:
         ExportError: one cannot be read.

@@ -87,8 +87,8 @@ def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np
     """Load WINDOWS windows of as many tracks as possible, and the hard signals, as a lyrics transcriber takes them.
 
     Returns:
-        By name, float32 [2, window.samples]: in place of the voice, a window has the next one, because a graph that
-        takes one channel for the other could not be told with the same in both. A hard signal has itself.
+        By name, float32 [2, window.samples]. In place of the voice, a window has the next window, so that a graph with
+        swapped channels is noticed. A hard signal has itself twice.
 
     Raises:
         ExportError: the manifest has too few windows.
@@ -109,7 +109,7 @@ def load_windows(manifest: Path, *, window: AudioWindow) -> dict[str, NDArray[np
 
 
 def _heard_and_others(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the tracks whose windows are wanted, and others of which captions, or missing windows, are taken."""
+    """Return the tracks whose windows are wanted, and other tracks for further captions and for missing windows."""
     heard = _spread(rows, WINDOWS)
     return [heard, [row for row in _spread(rows, SEARCH_CAPTIONS) if row not in heard]]
 

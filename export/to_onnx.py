@@ -8,8 +8,8 @@ Turns a checkpoint into what Triton and the client load: two ONNX graphs, the to
 files. It also writes `parity.json` and `MODEL_CARD.md` for people. Everything is built and checked first and moved
 into place at the end. So the old repository stays complete until the new one replaces it.
 
-A lyrics transcriber (`python -m train.lyrics`) becomes one model beside those that are in the repository, and an export
-of these keeps it.
+A lyrics transcriber (`python -m train.lyrics`) is added to the repository as one more model. A later export of the
+other models keeps it.
 """
 
 import argparse

@@ -189,7 +189,7 @@ def _fold_batch_norms(tower: nn.Module) -> None:
 
 
 def type_layers(tower: nn.Module, *, kept: Collection[int] = ()) -> None:
-    """Give the layers of FLOAT16 below `tower` that type, and float32 to what reads them, except for the ids `kept`."""
+    """Make the layers of FLOAT16 in `tower` float16, and what reads them float32, except for the ids `kept`."""
     chained = {id(part) for sequence in tower.modules() if isinstance(sequence, nn.Sequential) for part in sequence}
     for module in tower.modules():
         if id(module) in kept:

@@ -70,8 +70,8 @@ def export_transcriber(
     method, frontend = model.config.method, model.config.frontend
     if method == "oracle":
         raise ExportError(
-            f'{checkpoint} is of the method "oracle", which is told the true notes, and nobody has these of a new '
-            "song; export a multi-task or a baseline"
+            f'{checkpoint} has the method "oracle", which needs the true notes, but nobody knows these of a new song; '
+            "export a multi-task or a baseline"
         )
     check_weights(model)
     window = AudioWindow(frontend.sample_rate_hz, frontend.window_samples)

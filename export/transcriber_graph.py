@@ -5,7 +5,7 @@ stay float32: the log-mel front end, instance norm (a sum over 80,000 cells, who
 the LSTMs (500 steps add their rounding up, and ONNX Runtime's CPU provider has none in float16), the output layers, and
 what becomes a probability.
 
-The graph has what its method has. A baseline knows no notes, a network of pitch and onset no words.
+The graph has the outputs of its method. A baseline has no notes. A network of pitch and onset has no words.
 """
 
 import copy
@@ -34,7 +34,7 @@ def type_transcriber(model: LyricsModel) -> LyricsModel:
 
 
 class Probabilities(nn.Module):
-    """A transcriber whose outputs are ready to be decoded, those that its method has."""
+    """A transcriber with the outputs of its method, ready to be decoded."""
 
     def __init__(self, model: LyricsModel) -> None:
         super().__init__()

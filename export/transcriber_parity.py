@@ -2,8 +2,8 @@
 
 The items are the windows of `export.parity_data`. For each, torch in float32 is compared with the exported graph on
 ONNX Runtime's CPU provider. For a float16 graph it is also compared with the float16 model in torch, which stands in
-for a GPU (see `export.parity`). What is compared are the probabilities, and what people read: the text of the best path
-and the most probable key of each frame.
+for a GPU (see `export.parity`). The check compares the probabilities, and also what people read: the text of the best
+path and the most probable key of each frame.
 """
 
 import json
@@ -33,9 +33,9 @@ class TranscriberThresholds:
 
     Args:
         max_error: largest difference of a probability from torch in float32.
-        max_differences: largest share of characters and of keys that are others than torch's, over all items. It is
-            not 0, because a rounding decides where two are as probable as each other. In a network that was hardly
-            trained these are a hundredth of all in float16.
+        max_differences: largest share of characters and of keys that differ from torch's, over all items. It is not 0:
+            if two characters are equally probable, rounding decides. In a barely trained network in float16, a
+            hundredth of all differ.
         max_deviation: largest difference of a probability between a window alone and in a batch.
     """
 
@@ -162,7 +162,7 @@ def check_transcriber(
             if share is not None and share > accept.max_differences:
                 raise ExportError(
                     f"lyrics_transcriber: {runtime} and torch in float32 read the same music differently: a share of "
-                    f"{share:.4f} of the {what} are others, expected at most {accept.max_differences:g}"
+                    f"{share:.4f} of the {what} differs, expected at most {accept.max_differences:g}"
                 )
     deviations = _deviations(run, windows, alone=graphs)
     worst = max(range(len(names)), key=lambda place: deviations[place])

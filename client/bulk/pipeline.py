@@ -188,7 +188,7 @@ def _left(found: Found, done: Done, report: BulkReport) -> list[dict[str, Any]]:
 
 
 def _is_as_it_was(file: FailedFile, listed: Status | None) -> bool:
-    """Whether a file is still the one that failed; `listed` is what a store's listing says of it."""
+    """Whether a file is unchanged since it failed; `listed` is its status in a store's listing."""
     with suppress(AudioError, OSError):
         return file.looks_like(listed or (look_at(file.path) if is_url(file.path) else os.stat(file.path)))
     return False

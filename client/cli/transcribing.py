@@ -43,7 +43,7 @@ def declare_transcribe(commands: Commands) -> None:
         "--into",
         metavar="LIB",
         type=folder,
-        help="also keep the words in this library, for search --lyrics, where it has none but such words",
+        help="also keep the words in this library, for search --lyrics; they replace only earlier words of --into",
     )
 
 
@@ -102,9 +102,9 @@ def _keep(library: Path, track_id: str, lines: list[tuple[float, str]]) -> None:
         book = stack.enter_context(closing(Book(catalogue.folder, create=True)))
         stay = give(catalogue, book, {track_id: lines}, heard=True)
     if stay and lines:
-        print(f"music-search: {track_id} has lyrics, in its file or given to the library, which stay", file=sys.stderr)
+        print(f"music-search: {track_id} keeps its lyrics: its file or an application gave them", file=sys.stderr)
     elif stay:
-        print(f"music-search: no words were heard in {track_id}, whose lyrics stay", file=sys.stderr)
+        print(f"music-search: no words were heard in {track_id}; it keeps its lyrics", file=sys.stderr)
 
 
 def _as_json(path: str, transcript: "Transcript") -> dict[str, object]:

@@ -12,6 +12,10 @@ from .long_texts import ReadTexts
 AUDIO_MODEL = "audio_encoder"
 TEXT_MODEL = "text_encoder"
 
+# The most bytes of a request to a server: 13 windows of 10 s at 16 kHz. Gateways often limit a message to 64 MiB, and
+# packing holds several copies of it. Smaller messages cost Triton nothing, because it batches the requests in flight.
+REQUEST_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True)
 class EncoderSpec:

@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ServerMismatch
-from .base import AUDIO_MODEL, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
+from .base import AUDIO_MODEL, REQUEST_BYTES, TEXT_MODEL, EncoderSpec, batches, check_embeddings, read_spec
 from .long_texts import ReadTexts, read_texts
 
 TEXT_SERVICE = "text_embedding"  # tokenizer + text encoder, so that a client sends plain text
 TEXT_LENGTH = "token_count"  # output beside the embedding: tokens of the whole text, also above max_text_tokens
 
-# 13 windows of 10 s at 16 kHz. Gateways often limit a message to 64 MiB, and packing holds several copies of it.
-# Smaller messages cost Triton nothing, as it batches the requests that are in flight together.
-_REQUEST_BYTES = 8 * 2**20
 _IN_FLIGHT = 4  # requests of one call, so that the server computes one while the next is sent
 
 
@@ -181,7 +178,7 @@ class TritonEncoder:
             )
         if self._spec is None:
             self._spec = spec
-            self._request_windows = max(1, min(audio.max_batch_size, _REQUEST_BYTES // (4 * spec.window_samples)))
+            self._request_windows = max(1, min(audio.max_batch_size, REQUEST_BYTES // (4 * spec.window_samples)))
             self._request_texts = max(1, service.max_batch_size)
             self._spec_url = url
         elif spec != self._spec:
@@ -198,7 +195,7 @@ def _text_requests(texts: Sequence[str], *, size: int) -> Iterator[tuple[bytes, 
     for text in texts:
         content = text.encode("utf-8")
         row = struct.pack("<I", len(content)) + content  # Triton's string format
-        if batch and (len(batch) == size or sum(map(len, batch)) + len(row) > _REQUEST_BYTES):
+        if batch and (len(batch) == size or sum(map(len, batch)) + len(row) > REQUEST_BYTES):
             yield b"".join(batch), [len(batch), 1]
             batch.clear()
         batch.append(row)

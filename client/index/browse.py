@@ -123,7 +123,7 @@ def facets(catalogue: Catalogue, *, fields: Sequence[str] | None, most: int, con
 
 
 def suggest(catalogue: Catalogue, beginning: str, *, k: int) -> list[Suggestion]:
-    """Artists, titles, albums and genres that begin so, the most frequent first, then titles of similar names."""
+    """Artists, titles, albums and genres that begin with a text, the most frequent first, then similar titles."""
     text = folded(beginning.strip())
     if not text:
         return []
@@ -162,7 +162,7 @@ def labels(catalogue: Catalogue) -> NDArray[np.int64]:
 
 
 def values(catalogue: Catalogue, field: str) -> dict[int, str | float]:
-    """The value of a field, by label; of several values of a track the lowest, where numbers sort before texts.
+    """The value of a field, by label. If a track has several, it is the lowest. Numbers sort before texts.
 
     Raises:
         QueryError: no track has the field.

@@ -95,9 +95,6 @@ class Catalogue(Reader):
                 schema.migrate(self._db, version=schema.version_of(self._db))
             schema.stamp(self._db)
 
-    def _is_empty(self) -> bool:
-        return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
-
     def _set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO properties VALUES (?1, ?2, checksum(?1, ?2))", (name, value))
 
@@ -261,7 +258,7 @@ class Catalogue(Reader):
             self._db.executemany("UPDATE OR REPLACE failed SET path = ? WHERE path = ?", failed)
 
     def some_path_begins(self, first: str) -> bool:
-        """Whether the path of some track begins so."""
+        """Whether the path of some track begins with this text."""
         return bool(self.rows("SELECT 1 FROM tracks WHERE substr(path, 1, length(?1)) = ?1 LIMIT 1", first))
 
     def _move(self, track: Track, folders: Mapping[str, str]) -> None:

@@ -87,6 +87,9 @@ class Database:
             raise LibraryError(f"the row of {named} vanished from {self.folder} while it was read")
         return rows[0]
 
+    def _is_empty(self) -> bool:
+        return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
+
     def _damaged(self, what: str) -> LibraryError:
         return LibraryError(f"{what} in {self._place} is damaged: {self.repair}")
 

@@ -92,7 +92,7 @@ class HnswIndex:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether at least half of its vectors were put in random order, which is as good as all."""
+        """Whether at least half of its vectors were added in random order. That is as good as all."""
         return 2 * self._built >= int(self._graph.element_count)
 
     def holds(self, sample: NDArray[np.float32]) -> bool:
@@ -109,8 +109,8 @@ class HnswIndex:
     def build(self, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> None:
         """Fill an empty graph with vectors that the catalogue has checked, in random order, always the same.
 
-        In the order of folders, tracks that sound alike come together. Such a graph needs up to four times the
-        candidates.
+        In the order of folders, similar tracks follow each other. A graph that is built in that order needs up to four
+        times the candidates.
 
         Args:
             parts: labels int64 [n] and vectors float32 [n, dim].

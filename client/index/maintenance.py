@@ -288,7 +288,7 @@ def _arrived(track: Track, folders: Mapping[str, str]) -> Track:
 
 
 def _check_moved(folders: Mapping[str, str], some_begins: Callable[[str], bool], *, source: Path) -> None:
-    """Refuse a former folder in which no track lies. `some_begins` tells whether some track's path begins so."""
+    """Refuse a former folder that has no track. `some_begins` tells whether a track's path begins with a text."""
     for before in folders:
         if not some_begins(beginning(before)):
             raise LibraryError(
@@ -424,8 +424,8 @@ def _verification(catalogue: Catalogue, *, problems: list[str]) -> Verification:
 def _read_ahead(path: Path) -> None:
     """Read a file from its begin to its end, if memory has room for it.
 
-    SQLite follows its tables page by page. They lie across the file, so a disk reads them at a tenth of its rate or
-    less.
+    SQLite reads a table page by page, and the pages are scattered over the file. So a disk reads them at a tenth of its
+    rate or less.
     """
     with suppress(OSError, ValueError):  # how much memory is free is told by Linux only
         (free_kb,) = re.findall(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())

@@ -8,9 +8,9 @@ its metadata are always consistent. Its primary key is the track id. Its label, 
 it, is the same id as a number. Data of the whole library (texts for measuring it, files that failed) is in a second
 collection. The model is a property of the first collection.
 
-The name in the address is an alias of the collection, which is called after the library and its model's fingerprint. So
-a library goes over to another model by a switch of the alias (see `milvus_beside`). An open library uses the collection
-that the alias meant when it was opened: it searches on in that one, and refuses to write once the alias means another.
+The name in the address is an alias of the collection. The collection's own name comes from the library and its model's
+fingerprint. A library changes its model by a switch of the alias (see `milvus_beside`). An open library uses the
+collection that the alias meant when it was opened. After a switch it still searches there, but refuses to write.
 
 Consistency: searches and look-ups use the level Session. It sees everything that this process has written and waits for
 nothing else. Writes of others become visible when the server has passed them on, usually within a second. Reads on
@@ -21,12 +21,13 @@ Differences from a library in a folder: `recall` sets how widely the graph is se
 library's own vectors. A search finds at most 16,384 tracks. Metadata and annotations of a track may take 65,536 bytes
 each, and have 4,096 values. Tracks are written in groups of as many as fit into one request.
 
-A server indexes vectors some time after it got them. Until then it searches them by a coarse index, which overlooks
-tracks: with a rare filter, most of them. So `add`, copies and imports end with a flush, after which it indexes at once.
+A server indexes vectors some time after they arrive. Until then it searches them with a coarse index, which misses
+tracks: with a rare filter, most of them. So `add`, copies and imports end with a flush. Then the server indexes at
+once.
 
 Milvus Lite opens a file for one process at a time, until that process ends. It has no consistency levels, because
 nothing in it can lag. It has no index for arrays, so a filter reads every track, which is slow beyond some thousands.
-Nor has Milvus 2.3.
+Milvus 2.3 has no such index either.
 """
 
 import logging
@@ -192,7 +193,7 @@ class MilvusStore:
         self._use(self.alias)
 
     def _use(self, name: str) -> None:
-        """Read and write this collection from now on, or the one that this alias means now."""
+        """Read and write this collection from now on, or the collection that this alias now means."""
         described = self.client.describe_collection(name, timeout=_CALL_S)
         self.model = from_properties(described.get("properties", {}), name=self.name)
         self.collection = str(described["collection_name"])
@@ -270,8 +271,8 @@ class MilvusStore:
     def seal(self) -> None:
         """Let the server index what was written.
 
-        A server searches what it has just got by a coarse index, which overlooks tracks, above all with a filter. By
-        itself it makes the real one only when a segment is full, or after minutes without writes.
+        A server searches new vectors with a coarse index, which misses tracks, above all with a filter. By itself it
+        builds the real index only when a segment is full, or after minutes without writes.
         """
         if not self._is_sealed and not self._is_file:
             with self.translated():
@@ -282,7 +283,7 @@ class MilvusStore:
         """Seal, and wait until the server has indexed everything.
 
         Raises:
-            LibraryError: it has not after an hour.
+            LibraryError: it has not indexed everything after an hour.
         """
         self.seal()
         give_up_at = time.monotonic() + _INDEXED_S

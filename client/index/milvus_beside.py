@@ -1,8 +1,8 @@
 """Another model's vectors of a library in Milvus, beside those that searches use, until the alias switches.
 
-They are in a collection of their own, with all that the library knows of its tracks. Others may write to the library
-meanwhile, because Milvus has no lock. So `lacking` compares the two collections, and brings over what has changed. What
-others write between the last comparison and the switch stays in the former collection alone.
+They are in a second collection, with everything that the library knows about its tracks. Others may write to the
+library meanwhile, because Milvus has no lock. So `lacking` compares the two collections and copies changes to the new
+one. Writes between the last comparison and the switch stay in the former collection only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,8 +83,8 @@ class MilvusBeside(MilvusStore):
     def lacking(self) -> list[str]:
         """The paths of the tracks that the model has not embedded.
 
-        First all else that has changed in the library since the last call is brought over, and tracks that were removed
-        from it are removed.
+        First, all other changes of the library since the last call are copied, and tracks that were removed from it are
+        removed here too.
         """
         paths: list[str] = []
         for rows in self._current._each(self._current.collection, "", *FACTS):
@@ -106,7 +106,7 @@ class MilvusBeside(MilvusStore):
         return paths
 
     def _bring_over(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Replace what is known of these tracks by rows of the library, and keep the vectors."""
+        """Replace the data of these tracks by the library's rows, and keep the vectors."""
         changed = {row["track_id"]: {name: row[name] for name in FACTS} for row in rows}
         self._change(changed, lambda row: row.update(changed[row["track_id"]]))
 

@@ -296,7 +296,7 @@ def write_part(
 
 
 def id_of(path: str) -> str:
-    """The id of a track in a part, of which several processes write some without a catalogue."""
+    """The id of a track in a part: several processes write parts, and have no catalogue to draw ids from."""
     return blake2b(path.encode(), digest_size=8).hexdigest()
 
 
@@ -531,7 +531,7 @@ def read_tracks(source: Path) -> Iterator[list[tuple[Track, TrackVectors]]]:
     """Read the tracks that the library's model has embedded, with their vectors, at most a thousand at a time.
 
     Raises:
-        LibraryError: the file is not a sound export. What came before the damage has been given out by then.
+        LibraryError: the file is not a sound export. Tracks before the damage were already yielded.
     """
     with _opened(source) as file:
         rest, tracks = _read_rest(file, source=source)

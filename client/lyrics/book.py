@@ -1,13 +1,13 @@
 """The lyrics of a library: one SQLite file beside the catalogue, which is made when lyrics are first asked for.
 
-A row holds the lyrics of a track and the state of what they were read from. A search compares that with the catalogue,
-so that a changed or removed track never shows words that are no longer its own. The catalogue knows nothing of this
-file: nobody has to change both at once, and without the file a library lacks its lyrics and nothing else.
+A row holds the lyrics of a track and the state of the files that they were read from. A search compares this state with
+the catalogue, so that a changed or removed track never shows its old words. The catalogue knows nothing of this file.
+So the two need not change together, and a library without the file lacks only its lyrics.
 
-The index names the rows that have a piece of text (see `matching.grams`) or a word. It is only added to: a changed row
-gets a number that was never used before, and pieces of rows that are gone lead nowhere until `compact` makes the index
-anew. So an index that was made with other Unicode tables, by another version of Python, does no harm. One that an older
-version of MusicSearch made is made anew when the file is opened, because only the rows cannot be had again.
+The index lists the rows that have a piece of text (see `matching.grams`) or a word. Nothing is removed from it: a
+changed row gets a new number, and entries of deleted rows stay unused until `compact` rebuilds the index. So an index
+that another version of Python made, with other Unicode tables, does no harm. If an older version of MusicSearch made
+it, it is rebuilt when the file is opened.
 """
 
 import json
@@ -169,9 +169,6 @@ class Book(Database):
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
         self._db.execute("PRAGMA synchronous = FULL")  # given lyrics may have cost hours
 
-    def _is_empty(self) -> bool:
-        return bool(self._db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
-
     # -- writing ---------------------------------------------------------------------------------------
 
     def put(self, songs: Sequence[Song]) -> None:
@@ -195,7 +192,7 @@ class Book(Database):
             self._db.executemany("DELETE FROM songs WHERE track_id = ?", [(track_id,) for track_id in track_ids])
 
     def compact(self) -> None:
-        """Make the index anew, without what was removed, and give the space back to the disk."""
+        """Rebuild the index without removed rows, and give the space back to the disk."""
         with self._changing():
             self._make_index()
         with self._translated():
@@ -301,7 +298,7 @@ class Book(Database):
         return dict(zip(numbers.tolist(), (gained / sum(weights)).tolist(), strict=True))
 
     def _with_words(self, words: Sequence[str], *, share: float) -> dict[int, float]:
-        """By number, the rows that have all these words, and this share; and those where the last one is only begun."""
+        """By number, the rows that have all these words, with this share; with less if the last word is unfinished."""
         most = _most(self._one("SELECT count(*) FROM songs")[0])
         query = " AND ".join(f'"{_word_token(word)}"' for word in words)
         whole, begun = (self._numbers(match, most=most).tolist() for match in (query, f"{query} *"))
@@ -378,7 +375,7 @@ def _from_text(track_id: str, text: str) -> Song:
 
 
 def _most(songs: int) -> int:
-    """Rows that a piece may have among so many to lead to rows by itself."""
+    """In so many songs, the most rows that a piece may have to be searched for alone."""
     return max(_FREQUENT[0], int(_FREQUENT[1] * songs))
 
 

@@ -40,10 +40,10 @@ def compact(folder: Path) -> tuple[int, int]:
 
 
 def make_book(folder: Path, *, of: Path) -> Book:
-    """Make a file of lyrics in a folder, from which it goes into that of the library that is being made.
+    """Make a file of lyrics in a temporary folder. The caller later moves it into the new library's folder.
 
     Raises:
-        LibraryError: the folder `of` that library has a file of lyrics, which would be lost.
+        LibraryError: the new library's folder `of` has a file of lyrics already, which would be lost.
     """
     if has_lyrics(of):
         raise LibraryError(f"{of} holds the lyrics of another library: choose another folder, or move {FILE_NAME} away")

@@ -1,4 +1,4 @@
-"""Finds the tracks of a library that have remembered words: its book is asked, and its catalogue decides."""
+"""Finds the tracks of a library by remembered words: the book finds the lyrics, and the catalogue checks them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing

@@ -1,8 +1,8 @@
-"""Finds out in which encoding the bytes of a text file are: Unicode, or one of those that were usual before.
+"""Finds the encoding of a text file: Unicode, or one of the regional encodings that were common before it.
 
-A text in an encoding of one region, read in that of another, becomes letters that its language does not use. So each
-encoding is tried, and the one wins in which the most letters are usual. UTF-16 without its mark is known by zero bytes,
-which spaces, digits and ends of lines have in it, and no other text has.
+A text that is read in the wrong encoding has letters that its language does not use. So each encoding is tried, and the
+one with the largest share of common letters wins. UTF-16 without a byte order mark is recognised by its zero bytes:
+there, each space, digit and line end has one. Texts in other encodings have none.
 """
 
 import codecs
@@ -49,7 +49,7 @@ def decode(content: bytes) -> str:
 
 
 def _utf_16(content: bytes) -> str | None:
-    """The text, if it is UTF-16 without a mark. None if too few zero bytes, or what is not written, say otherwise."""
+    """The text, if it is UTF-16 without a mark. None if it has too few zero bytes, or characters that no text has."""
     text_end = len(content.rstrip(b"\0"))  # some programs write zero bytes behind a text in any encoding
     if 0 not in content[:text_end]:
         return None
@@ -65,7 +65,7 @@ def _utf_16(content: bytes) -> str | None:
 
 
 def _usual(text: str, is_usual: Callable[[str, str, str], bool]) -> float:
-    """Share of the letters beyond ASCII that are usual, with the letters before and after them."""
+    """The share of common letters among the letters beyond ASCII, judged with the letters before and after each."""
     around = f" {text} "
     others = [at for at in range(1, len(around) - 1) if not around[at].isascii()]
     return sum(is_usual(*around[at - 1 : at + 2]) for at in others) / max(1, len(others))
@@ -87,7 +87,7 @@ def _is_sign(letter: str) -> bool:
 
 
 def _leads(encoding: str, first: int, last: int) -> Callable[[str, str, str], bool]:
-    """Whether a letter is among an encoding's usual ones, which it lists first: by the first byte of their code."""
+    """Whether a letter is common: an encoding lists the common ones first, so the first byte of the code tells."""
 
     def is_usual(before: str, letter: str, after: str) -> bool:
         try:

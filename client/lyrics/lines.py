@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 MOST_CHARACTERS = 100_000
-"""Longest lyrics that are kept; of longer ones, the beginning is."""
+"""The longest lyrics that are kept. Longer ones are cut off at their end."""
 
 # mm:ss, mm:ss.xx and mm:ss:xx; with hours only before a fraction, because of the one before
 _STAMP = r"\s*(?:(\d{1,2})\s*:\s*(?=\d+\s*:\s*\d+\s*[.,]))?(\d{1,3})\s*:\s*(\d{1,2}(?:\s*[.:,]\s*\d{1,9})?)\s*"
@@ -33,10 +33,10 @@ class Line(NamedTuple):
 def read_lines(text: str) -> list[Line]:
     """The lines of lyrics, in the order in which they are sung, with the times of the LRC format if the text has them.
 
-    A line with several stamps at its head is sung several times. `[offset:+500]` says that all lines come half a second
-    earlier. Stamps of single words are left out, in either kind of brackets. A line with nothing but such stamps begins
-    with its first word. One with square stamps among its words is sung once, because a second one at its head is that
-    of its first word.
+    A line that begins with several stamps is sung several times. `[offset:+500]` means that all lines come half a
+    second earlier. Stamps of single words are removed, in <> and in []. If a line has only such stamps, it begins with
+    its first word. If there are square stamps among the words, the line is sung once: the second stamp at its start
+    belongs to its first word.
     """
     offset_s = 0.0
     lines: list[Line] = []
@@ -70,7 +70,7 @@ def tidy(lines: Iterable[Line]) -> list[Line]:
 
 
 def cut(lines: list[Line]) -> list[Line]:
-    """The first `MOST_CHARACTERS` of lines that are tidy."""
+    """Lines from `tidy`, cut off after `MOST_CHARACTERS`."""
     left = MOST_CHARACTERS
     for at, line in enumerate(lines):
         if len(line.text) > left:

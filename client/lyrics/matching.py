@@ -4,8 +4,8 @@ A search has two steps. `grams` names the pieces by which the index finds songs 
 compares the words with the lyrics of the best of these songs, letter by letter. A query of few words has few pieces,
 and a short word none. So the index also has the words themselves, by their `beginnings`.
 
-On made lyrics in which a third of the words are wrong, pairs of words as they are found more songs than pairs of
-phonetic codes, or runs of consonants, did. Runs of five letters add the songs of which no pair is left.
+Measured on synthetic lyrics with a third of the words wrong: pairs of unchanged words found more songs than pairs of
+phonetic codes or runs of consonants did. Runs of five letters also find songs in which no pair is intact.
 """
 
 import re
@@ -53,7 +53,7 @@ class Place(NamedTuple):
     """Where words fit best in a text.
 
     Attributes:
-        fit: share of the words' letters that the place has in order, less what is between them, from 0 to 1.
+        fit: share of the words' letters that the place has in order, minus a penalty for letters between them, 0 to 1.
         middle: the letter of the folded text that is nearest to the middle of the place.
     """
 
@@ -77,7 +77,7 @@ def grams(folded: str) -> list[int]:
     """The pieces of a folded text, each once: its pairs of near words, and its runs of five letters across the words.
 
     Returns:
-        Hashes of 32 bits. They stand for the pieces in the index, whose own way to cut a text does not matter then.
+        Hashes of 32 bits. The index stores these instead of the text, so its own tokenizer does not matter.
     """
     words = folded.split()
     pieces = {f"{word} {other}" for at, word in enumerate(words) for other in words[at + 1 : at + 1 + _APART]}
@@ -94,8 +94,8 @@ def beginnings(folded: str) -> list[str]:
 def align(words: str, texts: Sequence[str]) -> list[Place]:
     """Find the place in each text that fits the words best: Smith and Waterman's local alignment (1981).
 
-    A letter that is the same counts two points. One that is another, missing or too many takes one away. Of a text that
-    is so long that this would take seconds, only the stretch counts that has the most short runs of the words' letters.
+    An equal letter scores 2. A replaced, missing or extra letter scores -1. In a text so long that this would take
+    seconds, only the stretch with the most short runs of the words' letters is compared.
 
     Args:
         words: a folded text with a letter or more.

@@ -20,6 +20,7 @@ from audio.files import ByteFile
 
 from ..container import read_container_tags
 from ..places import is_url, opened
+from ..tags import name_of, text_of
 from .letters import decode
 from .lines import Line, cut, has_times, read_lines, tidy
 from .matching import fold
@@ -37,7 +38,7 @@ _MILLISECONDS = 2  # SYLT's time stamp format; the other one counts MPEG frames
 def find_beside(path: str) -> tuple[str, str]:
     """The .lrc file beside an audio file, and a text that changes when that file does. Both are empty if there is none.
 
-    For music in stores there is none, because each look would be a request.
+    They are also empty for music in stores, because each look would be a request.
     """
     if is_url(path):
         return "", ""
@@ -103,7 +104,7 @@ def _of_tags(path: str, source: str | ByteFile) -> Iterator[list[Line]]:
 
 
 def _join(versions: Iterable[tuple[str, list[Line]]]) -> list[Line]:
-    """One of the lyrics of each language, one after the other; the same words only once, whatever their language.
+    """The lyrics of each language, one after the other. Lyrics with mostly the same words are left out.
 
     Args:
         versions: codes of languages and lines. Lyrics without a code serve if there are no others before them.
@@ -135,7 +136,7 @@ def _lyrics_of(tags: Any) -> Iterator[tuple[str, list[Line]]]:
         if isinstance(value, SYLT) and getattr(value, "type", None) in _SUNG:
             yield str(getattr(value, "lang", "")), _of_sylt(value)
     for key, value in items:
-        name = key.rpartition(":")[2] if key.startswith("----:") else key  # MP4's freeform atoms
+        name = name_of(key)
         if isinstance(value, USLT):
             yield str(getattr(value, "lang", "")), read_lines(str(getattr(value, "text", "")))
         elif isinstance(value, TXXX | APETextValue | list | str) or not isinstance(value, Frame):
@@ -143,7 +144,7 @@ def _lyrics_of(tags: Any) -> Iterator[tuple[str, list[Line]]]:
             if name.lower() in _NAMES:
                 texts = getattr(value, "text", value) if isinstance(value, TXXX) else value
                 texts = texts if isinstance(texts, list | APETextValue) else [texts]
-                yield "", read_lines("\n".join(map(_text, texts)))
+                yield "", read_lines("\n".join(map(text_of, texts)))
 
 
 def _of_sylt(frame: SYLT) -> list[Line]:
@@ -158,8 +159,3 @@ def _of_sylt(frame: SYLT) -> list[Line]:
         else:
             lines.append((time, text.removeprefix("\n")))
     return tidy(Line(time / 1000 if in_ms else None, text) for time, text in lines)
-
-
-def _text(value: Any) -> str:
-    """A value of mutagen as a text. MP4 values may be bytes, values of ASF are objects."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

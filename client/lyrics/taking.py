@@ -98,7 +98,7 @@ def give(
         heard: a transcriber guessed them. They only replace what one heard before, and only if there are any.
 
     Returns:
-        The ids of the tracks whose lyrics stay, because they are in the file, or count more than what was heard.
+        The ids of tracks that keep their lyrics, because these are in the file or count more than what was heard.
     """
     if not isinstance(lyrics, Mapping):
         raise QueryError(f"lyrics is {lyrics!r}, expected a dict of track ids and lists of (seconds, text)")

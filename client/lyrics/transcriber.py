@@ -12,7 +12,7 @@ from singing.alphabet import CHARACTERS, CLASSES
 from singing.sung import PITCHES
 
 from ..encoders import DEFAULT_REPOSITORY, server_settings
-from ..encoders.base import batches
+from ..encoders.base import REQUEST_BYTES, batches
 from ..encoders.sessions import (
     check_device,
     has_nvidia_driver,
@@ -28,7 +28,6 @@ from ..places import is_url
 MODEL = "lyrics_transcriber"
 _ROWS = {"characters": CLASSES, "pitch": PITCHES}  # of an output; `onset` has none
 _GPU_BATCH = 4
-_REQUEST_BYTES = 8 * 2**20  # of samples, as those of `TritonEncoder`: four windows of 16 s at 16 kHz
 _TIMEOUT_S = 300.0  # of a request: on a CPU, a window of 16 s takes seconds
 
 
@@ -202,7 +201,7 @@ class TritonTranscriber:
         if self._spec is None:
             self._spec = spec
             samples = 2 * spec.window_samples
-            self._request_windows = max(1, min(configs[0].max_batch_size, _REQUEST_BYTES // (4 * samples)))
+            self._request_windows = max(1, min(configs[0].max_batch_size, REQUEST_BYTES // (4 * samples)))
         elif spec != self._spec:
             raise ServerMismatch(
                 f"{url} serves the transcriber {spec.fingerprint}, but {self._spec.fingerprint} was served when this "

@@ -239,7 +239,7 @@ def test_the_command_prints_lines_and_keeps_them(
     assert library.search(lyrics="harbour late")[0].path == str(song)
     library.put_lyrics({library.track_id(song): [(None, "Words of a person")]})
     assert main([*command, "--into", str(tmp_path / "library")]) == 0
-    assert "has lyrics, in its file or given to the library, which stay" in capsys.readouterr().err
+    assert "keeps its lyrics: its file or an application gave them" in capsys.readouterr().err
     assert library.lyrics(song) == [(None, "Words of a person")]
 
 

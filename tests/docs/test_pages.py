@@ -22,3 +22,8 @@ def test_every_command_of_a_page_runs(page: Path, world: World, desk: Path) -> N
 def test_most_pages_of_tasks_are_followed() -> None:
     tasks = [page for page in PAGES if page.parent.name in ("how-to", "tutorials")]
     assert len([page for page in tasks if page in FOLLOWED]) >= 0.6 * len(tasks)
+
+
+def test_what_does_not_run_says_why() -> None:
+    blocks = [block for page in PAGES for block in read_blocks(page)]
+    assert [str(block) for block in blocks if not (block.runs or block.not_run or block.language == "text")] == []

@@ -149,7 +149,7 @@ def test_an_option_of_the_dual_encoder_is_refused(checkpoint: Path, tmp_path: Pa
 def test_a_transcriber_that_is_told_the_notes_is_refused(tmp_path: Path, manifest: Path, capsys):
     path, _ = tiny_transcriber("oracle", folder=tmp_path)
     assert main([str(path), "--out", str(tmp_path / "out"), "--parity-data", str(manifest)]) == 2
-    assert "is told the true notes" in capsys.readouterr().err
+    assert "needs the true notes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
