@@ -63,7 +63,7 @@ ROWS: Mapping[str, Mapping[str, Variant]] = {
         "MusCALL": MUSCALL,
     },
     "muscall-fig3": {
-        **{f"{layers} text layers": _depth(layers) for layers in DEPTHS if layers != 4},
+        **{f"text depth {layers}": _depth(layers) for layers in DEPTHS if layers != 4},
         "MusCALL": MUSCALL,  # four layers, all of the audio, attention
         **{name: Variant("muscall", window_share=share) for name, share in LENGTHS.items()},
         "all of the audio, mean pooling": Variant("muscall", WITHOUT_ATTENTION),
