@@ -59,7 +59,7 @@ def measure() -> str:
 
 
 def _among(songs: int, *, heard: str, hear: Callable[[random.Random, list[str]], list[str]]) -> list[str]:
-    """Two rows of the table."""
+    """The rows of the table for so many songs."""
     rng = random.Random(0)
     drawn = set(rng.sample(range(songs), min(ASKED, songs)))
     asked: list[tuple[str, list[str]]] = []
@@ -81,7 +81,8 @@ def _among(songs: int, *, heard: str, hear: Callable[[random.Random, list[str]],
         kb = (Path(folder) / FILE_NAME).stat().st_size / songs / 1e3
         rows = []
         book = Book(Path(folder))
-        for remembered, spoil in (("right", _as_they_are), ("one of five words wrong", _with_one_wrong)):
+        spoils = {"right": _as_they_are, "one of five words wrong": _with_one_wrong, "the longest word": _longest}
+        for remembered, spoil in spoils.items():
             places, took_ms = [], []
             for track_id, words in asked:
                 text = " ".join(spoil(rng, words))
@@ -151,6 +152,10 @@ def _as_they_are(rng: random.Random, words: list[str]) -> list[str]:
 def _with_one_wrong(rng: random.Random, words: list[str]) -> list[str]:
     at = rng.randrange(len(words))
     return [*words[:at], *_content(rng, 1), *words[at + 1 :]]
+
+
+def _longest(rng: random.Random, words: list[str]) -> list[str]:
+    return [max(words, key=len)]
 
 
 def _misheard(rng: random.Random, words: list[str]) -> list[str]:

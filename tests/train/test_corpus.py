@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import os
 import re
 import sys
 from dataclasses import replace
@@ -68,6 +69,19 @@ def test_one_worker_makes_the_bytes_of_two(run_of_ten: Path, sound_font: Path, t
     assert rows == _rows(run_of_ten)
     for row in rows:
         assert (tmp_path / row["audio"]).read_bytes() == (run_of_ten / row["audio"]).read_bytes()
+
+
+class Dying:
+    def __init__(self, config: CorpusConfig) -> None: ...
+
+    def make(self, index: int) -> dict:
+        os._exit(1)
+
+
+def test_a_process_that_dies_ends_the_run_in_one_sentence(tmp_path: Path):
+    config = _config(tmp_path, tmp_path / "none.sf2")
+    with pytest.raises(CorpusError, match=r"a process that renders died.* fewer --workers"):
+        list(generate(config, workers=2, maker=Dying))
 
 
 def test_a_track_alone_has_the_bytes_it_has_in_a_run(run_of_ten: Path, sound_font: Path, tmp_path: Path):

@@ -2,20 +2,23 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
 
 import soundfile
 
+from train.data.processes import ProcessDiedError, each
+
 from .attributes import describe
 from .captions import write_captions
 from .compose import compose
 from .compose.styles import STYLES
+from .errors import CorpusError
 from .render import Renderer
 from .sound_fonts import can_play
 from .templates import SPLITS
@@ -85,15 +88,13 @@ def generate(
         maker: what makes the tracks, a class that each process can import; None: `TrackMaker`.
 
     Raises:
-        CorpusError: FluidSynth, a sound font or a speech synthesiser is not usable.
+        CorpusError: FluidSynth, a sound font or a speech synthesiser is not usable, or a process died.
     """
-    maker = maker or TrackMaker
-    if workers <= 1:
-        yield from map(maker(config).make, range(config.tracks))
-        return
-    # Use spawn, because FluidSynth and NumPy may have threads, and a fork would copy them in an unfinished state.
-    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (maker, config)) as pool:
-        yield from pool.imap(_make_track, range(config.tracks), chunksize=TRACKS_PER_TASK)
+    make = partial(_make_track, maker=maker or TrackMaker, config=config)
+    try:
+        yield from each(make, range(config.tracks), workers=workers, at_once=TRACKS_PER_TASK)
+    except ProcessDiedError as exc:
+        raise CorpusError("a process that renders died, probably because memory ran out; take fewer --workers") from exc
 
 
 def write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
@@ -147,13 +148,10 @@ class TrackMaker:
         return self._renderers[sound_font]
 
 
-_maker: Maker  # of a worker process
+@lru_cache(maxsize=1)  # one for all tracks of a process
+def _open(maker: Callable[[Config], Maker], config: Config) -> Maker:
+    return maker(config)
 
 
-def _start_worker(maker: Callable[[Config], Maker], config: Config) -> None:
-    global _maker
-    _maker = maker(config)
-
-
-def _make_track(index: int) -> dict[str, Any]:
-    return _maker.make(index)
+def _make_track(index: int, *, maker: Callable[[Config], Maker], config: Config) -> dict[str, Any]:
+    return _open(maker, config).make(index)
