@@ -218,6 +218,22 @@ def test_a_probe_of_tags_drops_what_training_rows_do_not_teach():
     assert result["probe"] == {"ROC-AUC": 1.0, "PR-AUC": 1.0}
 
 
+def test_a_probe_scores_negated_tags_apart():
+    vectors, rows = {}, {}
+    for seed, part in enumerate(("train", "val", "test")):
+        vectors[part], single = blobs(seed)
+        rng = np.random.default_rng(seed)  # "no sense" is on any track
+        named = [row.labels[0].replace("class 0", "no piano") for row in single]
+        rows[part] = rows_of(*[(name, "no sense") if rng.random() < 0.5 else (name,) for name in named])
+    result = score_probe(vectors, targets=probe_targets(rows, single=False), seed=0)
+    assert (result["labels"], result["negated"]) == (4, 2)
+    assert result["probe, others"]["ROC-AUC"] == 1.0
+    assert result["probe, negated"]["ROC-AUC"] < 0.9
+    mean = (result["probe, negated"]["ROC-AUC"] + result["probe, others"]["ROC-AUC"]) / 2
+    assert result["probe"]["ROC-AUC"] == pytest.approx(mean)
+    assert set(result["intervals"]) == {"probe", "probe, negated", "probe, others"}
+
+
 def test_a_probe_refuses_a_class_that_training_lacks():
     rows = {"train": rows_of(["a"], ["b"]), "val": rows_of(["a"], ["b"]), "test": rows_of(["a"], ["c"])}
     with pytest.raises(EvaluationError, match="track 1 has the class 'c', but no training row has it"):

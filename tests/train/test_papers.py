@@ -12,6 +12,12 @@ import train
 from train.config import ConfigError, flat_values, load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "papers.md"
+PAPERS = Path(__file__).parents[2].parent / "shared/papers"
+TEXTS = {
+    "MusCALL": "000_ea0a45efaa96941e.txt",
+    "MuLan": "004_d911f88ee5152774.txt",
+    "Lyrics": "003_329ef34e22bd521e.txt",
+}
 RECIPES = ("muscall", "mulan_resnet", "mulan_ast")
 COLUMNS = ["Section", "The paper", "Ours, where", "What we do otherwise, and why"]
 KEY = re.compile(r"`recipes/(\w+)\.yaml: ([\w.]+)`")
@@ -23,6 +29,16 @@ def cells() -> Iterator[list[str]]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("|"):
             yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def claims() -> Iterator[tuple[str, str]]:
+    """The name of the paper, and what the page says that it says, row by row."""
+    paper = ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            paper = line.split()[1]
+        elif line.startswith("|") and not line.startswith(("|---", "| Section")):
+            yield paper, line.strip("|").split("|")[1]
 
 
 def resolve(name: str) -> object:
@@ -79,3 +95,14 @@ def test_what_the_page_says_to_set_can_be_set():
         settings = [text] if "{" in text else text.split()
         refusals = [refusal for recipe in RECIPES if (refusal := refused(recipe, settings))]
         assert len(refusals) < len(RECIPES), refusals
+
+
+@pytest.mark.parametrize("paper", TEXTS)
+def test_what_the_page_quotes_in_figures_is_in_the_papers(paper: str):
+    if not PAPERS.is_dir():
+        pytest.skip(f"the papers' texts are not in {PAPERS}")
+    text = (PAPERS / TEXTS[paper]).read_text(encoding="utf-8")
+    in_text = {figure.replace(",", "") for figure in re.findall(r"\d[\d,]*\.\d+|\d+", text)}
+    quoted = [figure for of, claim in claims() if of == paper for figure in re.findall(r"(?<![\w.])\d+\.\d+", claim)]
+    assert len(quoted) > 5
+    assert not [figure for figure in quoted if figure not in in_text]

@@ -26,6 +26,12 @@ PRINTED = {
             "MusCALL": "✓✓✓✓",
         }.items()
     },
+    "mulan-4c": {
+        "Hybrid": r"Hybrid \[25\]",
+        "JukeBox": r"JukeBox \[15, 23\]\s-\s-",
+        "MuLaP": r"MuLaP \[32\]\s-\s-",
+        "CLMR": r"CLMR \[22\]\s-\s-",
+    },
     "mulan-2": {"short_form": "Short-form", "long_form": "Long-form", "playlist": "Playlists"},
     "mulan-6": {
         "SimCSE": r"SimCSE \[45\]",

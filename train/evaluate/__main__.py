@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(result, indent=2))
     else:
         Console().print(make_table(args.protocol, result=result))
+        for note in result.get("notes", []):
+            print(note)  # in the table, a narrow one would break it after each second word
     return 0
 
 

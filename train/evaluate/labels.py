@@ -131,6 +131,28 @@ def select_defined(targets: Targets) -> NDArray[np.intp]:
     return defined
 
 
+def group_tags(targets: Targets) -> tuple[dict[str, int], dict[str, NDArray[np.intp]]]:
+    """Count the labels that can be scored, and separate negated tags (`is_negated`) from the others.
+
+    Returns:
+        {"labels": how many, "negated": how many of them are negated}, and ending of a group's name -> its columns, int
+        [some]. The ending "" is all labels. Without negated tags, or with nothing else, there is no "negated", and no
+        other group; otherwise there are ", negated" and ", others".
+
+    Raises:
+        EvaluationError: there is no tag that some rows have and others do not.
+    """
+    everything = np.arange(len(targets.names))
+    if targets.single:
+        return {"labels": len(everything)}, {"": everything}
+    defined = select_defined(targets)
+    negated = np.array([is_negated(targets.names[i]) for i in defined])
+    if negated.all() or not negated.any():
+        return {"labels": len(defined)}, {"": everything}
+    counts = {"labels": len(defined), "negated": int(negated.sum())}
+    return counts, {"": everything, ", negated": defined[negated], ", others": defined[~negated]}
+
+
 def score_labels(
     scores: NDArray[np.floating[Any]], *, targets: Targets, seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:

@@ -13,7 +13,15 @@ from sklearn.preprocessing import StandardScaler
 from train.checkpoint import Checkpoint
 from train.data.manifest import Row
 from train.evaluate.embed import embed_tracks, open_model
-from train.evaluate.labels import Targets, is_single, read_notes, read_targets, score_labels, select_defined
+from train.evaluate.labels import (
+    Targets,
+    group_tags,
+    is_single,
+    read_notes,
+    read_targets,
+    score_labels,
+    select_defined,
+)
 from train.evaluate.metrics import correct, mean_roc_auc
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -84,7 +92,7 @@ def probe_targets(
 def score_probe(
     vectors: Mapping[str, NDArray[np.float32]], *, targets: Mapping[str, Targets], seed: int
 ) -> dict[str, Any]:
-    """Fit on "train", choose C on "val" and score "test".
+    """Fit on "train", choose C on "val" and score "test", with negated tags apart as in `score_zeroshot`.
 
     Args:
         vectors: float [rows, width] of each part.
@@ -92,8 +100,9 @@ def score_probe(
         seed: seed of the bootstrap.
 
     Returns:
-        {"tracks": number of test tracks, "labels": how many, "C": the chosen one, "probe": {"accuracy": …} or
-        {"ROC-AUC": …, "PR-AUC": …}, "intervals": {the same with [low, high]}}.
+        {"tracks": number of test tracks, "labels": how many, "negated": how many of them are negated, if any, "C": the
+        chosen one, "probe": {"accuracy": …} or {"ROC-AUC": …, "PR-AUC": …}, "probe, negated": …, "probe, others": …,
+        "intervals": {the same with [low, high]}}.
     """
     scaler = StandardScaler().fit(vectors["train"])
     inputs = {part: scaler.transform(vectors[part]) for part in PARTS}
@@ -110,15 +119,12 @@ def score_probe(
             for part in scores:
                 scores[part][place, :, column] = classifier.decision_function(inputs[part])
     best = int(np.argmax([_figure(some, targets["val"]) for some in scores["val"]]))
-    values, intervals = score_labels(scores["test"][best], targets=targets["test"], seed=seed)
-    labels = len(names) if targets["test"].single else len(select_defined(targets["test"]))
-    return {
-        "tracks": len(inputs["test"]),
-        "labels": labels,
-        "C": STRENGTHS[best],
-        "probe": values,
-        "intervals": {"probe": intervals},
-    }
+    counts, groups = group_tags(targets["test"])
+    values, intervals = {}, {}
+    for group, columns in groups.items():
+        of_group = score_labels(scores["test"][best][:, columns], targets=targets["test"].only(columns), seed=seed)
+        values["probe" + group], intervals["probe" + group] = of_group
+    return {"tracks": len(inputs["test"]), **counts, "C": STRENGTHS[best], **values, "intervals": intervals}
 
 
 def _figure(scores: NDArray[np.float64], targets: Targets) -> float:

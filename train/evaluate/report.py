@@ -15,6 +15,7 @@ from train.data.manifest import Row
 from train.evaluate.embed import embed_captioned_pairs
 from train.evaluate.errors import EvaluationError
 from train.evaluate.failures import Failure, find_label_failures, find_worst
+from train.evaluate.labels import read_notes
 from train.evaluate.players import Players
 from train.evaluate.retrieval import score_retrieval
 from train.evaluate.svg import draw_histograms, draw_scatter
@@ -110,6 +111,7 @@ def render_page(
         f"<h1>{escape(title)}</h1>",
         f"<p>{len(rows)} pairs: the central window of each track and one of its captions, drawn by seed {seed}. "
         "Intervals are 95 % bootstrap intervals over queries.</p>",
+        *(f"<p>{escape(note)}</p>" for note in read_notes(rows).get("notes", [])),
         "<h2>Retrieval</h2>",
         _retrieval_table(result),
         "<h2>Similarity of pairs</h2>",

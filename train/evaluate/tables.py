@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 
@@ -28,11 +27,10 @@ def count_words(result: dict[str, Any]) -> str:
 
 
 def make_table(title: str, *, result: dict[str, Any]) -> Table:
-    """One row per group of scores and one column per metric, with the notes below. Missing scores are empty cells."""
+    """One row per group of scores and one column per metric. Missing scores are empty cells."""
     intervals = result["intervals"]
     metrics = list(dict.fromkeys(metric for of_group in intervals.values() for metric in of_group))
-    notes = escape("\n".join(result.get("notes", []))) or None
-    table = Table("", title=f"{title}, {count_words(result)} (95 % intervals)", caption=notes, show_lines=True)
+    table = Table("", title=f"{title}, {count_words(result)} (95 % intervals)", show_lines=True)
     for metric in metrics:
         table.add_column(metric, justify="right")
     for group, of_group in intervals.items():

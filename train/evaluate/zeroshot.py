@@ -11,7 +11,7 @@ from train.checkpoint import Checkpoint
 from train.data.manifest import Row
 from train.data.pairs import CENTRE
 from train.evaluate.embed import PLACES, TextEmbedder, embed_texts, embed_tracks, open_model
-from train.evaluate.labels import Targets, is_negated, is_single, read_notes, read_targets, score_labels, select_defined
+from train.evaluate.labels import Targets, group_tags, is_single, read_notes, read_targets, score_labels, select_defined
 from train.evaluate.prompts import STYLES, embed_prompts
 
 
@@ -61,15 +61,7 @@ def score_zeroshot(tracks: NDArray[np.float32], *, targets: Targets, embed: Text
         {"tracks": n, "labels": how many, "negated": how many of them are negated, if any, style: {"accuracy": …} or
         {"ROC-AUC": …, "PR-AUC": …}, "STYLE, negated": …, "STYLE, others": …, "intervals": {the same with [low, high]}}.
     """
-    groups = {"": np.arange(len(targets.names))}
-    counts = {"labels": len(targets.names)}
-    if not targets.single:
-        defined = select_defined(targets)
-        counts = {"labels": len(defined)}
-        negated = np.array([is_negated(targets.names[i]) for i in defined])
-        if negated.any() and not negated.all():
-            groups |= {", negated": defined[negated], ", others": defined[~negated]}
-            counts |= {"negated": int(negated.sum())}
+    counts, groups = group_tags(targets)
     scores, intervals = {}, {}
     for style, templates in STYLES.items():
         similarity = tracks @ embed_prompts(targets.names, templates=templates, embed=embed).T

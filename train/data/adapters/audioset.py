@@ -1,4 +1,4 @@
-"""AudioSet (Gemmeke et al. 2017): ten-second YouTube clips with labels from an ontology of 527."""
+"""AudioSet (Gemmeke et al. 2017): ten-second YouTube clips with 527 labels, which are classes of an ontology."""
 
 import csv
 from collections.abc import Iterator

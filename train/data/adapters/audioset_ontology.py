@@ -67,9 +67,12 @@ def music_classes(classes: Mapping[str, SoundClass], *, path: Path) -> list[Soun
 
     In the published file these are 141 classes. MuLan uses the same number (§4.1.1, §4.1.4) but does not say which. The
     subtree has 189 classes, "Music" included. The file marks 37 of them as abstract or blacklisted. Of the other 151,
-    ten have no source: the seven moods, "Birthday music", "Electronic music" and "Traditional music". Other rules also
-    give 141, for example those 151 without the ten of "Music role". So this rule is our choice and is not taken from
-    MuLan.
+    ten have no source: the seven moods, "Birthday music", "Electronic music" and "Traditional music".
+
+    This rule is our choice, and MuLan's 141 are others. MuLan also scores clips of each class, and AudioSet has clips
+    of 527 classes. 150 of the subtree are among these, but not "Bassoon" and "Oboe", which this rule takes. Several
+    rules give 141 of those 150, for example without "Music", "Song" and the seven moods. Such a rule needs the list of
+    the 527, which is not in this file.
 
     Raises:
         AdapterError: there is no class "Music".
