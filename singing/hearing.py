@@ -70,8 +70,9 @@ def hear(
     frames: Mapping[str, int],
     window_samples: int,
     batch_size: int,
+    voice: Iterable[NDArray[np.float32]] | None = None,
 ) -> Frames:
-    """Run a transcriber over a file, with the mixture in place of the voice too.
+    """Run a transcriber over a file.
 
     Args:
         blocks: all samples at the transcriber's rate, float32 blocks of any length, mono.
@@ -80,6 +81,7 @@ def hear(
         frames: of a window by the same names, each a multiple of the fewest.
         window_samples: length of a window, a multiple of the fewest frames.
         batch_size: windows at a time.
+        voice: all samples of the separated voice, in such blocks, as many as of the file. None gives the mixture again.
     """
     # In frames of the output that has the fewest, so that windows begin with a frame of each.
     coarse = min(frames.values())
@@ -88,9 +90,11 @@ def hear(
     heard: dict[str, list[NDArray[np.float32]]] = {name: [] for name in frames}
     length = number = 0
     windows = cut_windows(blocks, samples=window_samples, hop=hop_samples)
+    voices = None if voice is None else cut_windows(voice, samples=window_samples, hop=hop_samples)
     while batch := list(islice(windows, batch_size)):
         mixtures = np.stack([window.waveform for window in batch])
-        outputs = run(np.stack([mixtures, mixtures], axis=1))
+        sung = mixtures if voices is None else np.stack([cut.waveform for cut in islice(voices, len(batch))])
+        outputs = run(np.stack([mixtures, sung], axis=1))
         for row, window in enumerate(batch):
             for name, values in outputs.items():
                 finer = frames[name] // coarse
