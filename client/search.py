@@ -876,8 +876,11 @@ class MusicSearch:
         Raises:
             QueryError: the library is in Milvus.
         """
+        from .lyrics.book import state_of_lyrics
+
         with self._lock:
-            return "-".join(map(str, (self._opening, *self._in_folder("changes").state())))
+            catalogue = self._in_folder("changes")
+            return "-".join(map(str, (self._opening, *catalogue.state(), *state_of_lyrics(catalogue.folder))))
 
     def info(self) -> LibraryInfo:
         """Return a summary of the library."""

@@ -344,6 +344,17 @@ def has_lyrics(folder: Path) -> bool:
     return (folder / FILE_NAME).is_file()
 
 
+def state_of_lyrics(folder: Path) -> list[int]:
+    """Sizes and times of the file and of SQLite's log beside it, which change whenever the lyrics do."""
+    state: list[int] = []
+    for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+        with suppress(OSError):
+            status = (folder / name).stat()
+            if status.st_size:  # an empty log is there while somebody reads
+                state += [status.st_size, status.st_mtime_ns]
+    return state
+
+
 def _compare(asked: str, songs: Mapping[int, Song], shares: Mapping[int, float]) -> list[Match]:
     texts = [[fold(line.text) for line in song.lines] for song in songs.values()]
     places = align(asked, [f" {' '.join(lines)} " for lines in texts])
