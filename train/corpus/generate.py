@@ -85,11 +85,13 @@ def generate(
         maker: what makes the tracks, a class that each process can import; None: `TrackMaker`.
 
     Raises:
-        CorpusError: FluidSynth, a sound font or a speech synthesiser is not usable.
+        CorpusError: FluidSynth, a sound font, a speech synthesiser or a text to sing is not usable.
     """
     maker = maker or TrackMaker
+    # Also with several processes: a pool starts processes that fail at once again and again, without an end.
+    first = maker(config)
     if workers <= 1:
-        yield from map(maker(config).make, range(config.tracks))
+        yield from map(first.make, range(config.tracks))
         return
     # Use spawn, because FluidSynth and NumPy may have threads, and a fork would copy them in an unfinished state.
     with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (maker, config)) as pool:

@@ -204,6 +204,7 @@ def test_made_songs_are_read_and_the_same_every_time(spoken: None, sound_font: P
 
 
 def test_a_text_that_is_not_there_is_one_sentence(spoken: None, sound_font: Path, tmp_path: Path, capsys):
-    options = ["--out", str(tmp_path), "--tracks", "1", "--seed", "0", "--workers", "1"]
-    assert main(["make", *options, "--texts", str(tmp_path / "no.txt")]) == 2
-    assert "error: cannot read the text" in capsys.readouterr().err
+    for workers in ("1", "2"):
+        options = ["--out", str(tmp_path), "--tracks", "2", "--seed", "0", "--workers", workers]
+        assert main(["make", *options, "--texts", str(tmp_path / "no.txt")]) == 2
+        assert "error: cannot read the text" in capsys.readouterr().err
