@@ -2,12 +2,12 @@
 
 A row holds the lyrics of a track and the state of what they were read from. A search compares that with the catalogue,
 so that a changed or removed track never shows words that are no longer its own. The catalogue knows nothing of this
-file: nobody has to change both at once, and without the file a library lacks its lyrics and nothing else.
+file: the two need no common transaction, and without the file a library loses only its lyrics.
 
-The index names the rows that have a piece of text (see `matching.grams`) or a word. It is only added to: a changed row
-gets a number that was never used before, and pieces of rows that are gone lead nowhere until `compact` makes the index
-anew. So an index that was made with other Unicode tables, by another version of Python, does no harm. One that an older
-version of MusicSearch made is made anew when the file is opened, because only the rows cannot be had again.
+The index tells which rows have a piece of text (see `matching.grams`) or a word. Entries are only added to it: a
+changed row gets a number that was never used before. Entries of removed rows lead to no row, and stay until `compact`
+makes the index anew. So an index that another version of Python made with other Unicode tables does no harm. An index
+of an older version of MusicSearch is made anew when the file is opened.
 """
 
 import json
@@ -74,7 +74,7 @@ class Song:
         file: the file's state when it was last read for lyrics, without its path. Its size is -1 if it was not.
         beside: the state of the .lrc file. See `reading.find_beside`.
         lines: in the order in which they are sung; translations follow. Empty if the file has no lyrics.
-        is_heard: a transcriber wrote what was given, and so it yields to what a person gives.
+        is_heard: a transcriber wrote what was given. Lyrics that a person gives replace it.
     """
 
     track_id: str

@@ -22,14 +22,14 @@ from .voice import read_with_voice
 
 
 class Listener(Protocol):
-    """Writes down what is sung. Several threads can share one."""
+    """Transcribes what is sung. Several threads can share one."""
 
     def transcribe(self, path: str, *, voice: str | None = None) -> Transcript:
         """Transcribe a file, by its path or URL.
 
         Args:
             path: the file.
-            voice: its separated voice. A Whisper hears this alone, and our transcriber both.
+            voice: its separated voice. Our transcriber hears both files, a Whisper hears the voice alone.
 
         Raises:
             AudioError: a file cannot be used, or the two differ in length.
@@ -62,11 +62,11 @@ def open_listener(
 
 
 class Decoding:
-    """The lyrics transcriber, and the search for the most probable text.
+    """The lyrics transcriber and the decoder of its probabilities.
 
     Args:
-        transcriber: is closed with it.
-        texts: UTF-8 files that a language model learns from. Without one, the best character of each frame is taken.
+        transcriber: `close` closes it too.
+        texts: UTF-8 files that a language model learns from. Without them, the best character of each frame is taken.
 
     Raises:
         QueryError: a text cannot be read, or has no words.

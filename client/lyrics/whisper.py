@@ -1,7 +1,7 @@
 """A Whisper of transformers in place of the lyrics transcriber.
 
-This file alone in the client imports transformers, and PyTorch through it. It is only imported where a Whisper is asked
-for (`listening.open_listener`).
+Only this file of the client imports transformers, and PyTorch through it. `listening.open_listener` imports it where a
+Whisper is asked for.
 """
 
 import threading
@@ -26,8 +26,8 @@ class Whisper:
         device: "auto" is the fastest that PyTorch finds; "cpu" or "cuda".
 
     Raises:
-        EncoderError: transformers is not installed, or there is no such model, or it is no Whisper, or it does not open
-            on that device.
+        EncoderError: transformers is not installed, there is no such model, it is no Whisper, or it does not open on
+            that device.
     """
 
     def __init__(self, name: str, *, device: str) -> None:
@@ -57,7 +57,7 @@ class Whisper:
         self._lock = threading.Lock()
 
     def transcribe(self, path: str, *, voice: str | None = None) -> Transcript:
-        """Transcribe a file; see `Listener`. A model without alignment heads times whole phrases."""
+        """Transcribe a file; see `Listener`. A model without alignment heads gives times of phrases only."""
         rate_hz = self._recognise.feature_extractor.sampling_rate
         if voice is None:
             samples = np.concatenate(list(read_samples(path, sample_rate_hz=rate_hz)))
