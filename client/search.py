@@ -795,6 +795,7 @@ class MusicSearch:
         self,
         path: str | Path,
         *,
+        voice: str | Path | None = None,
         model: str | Path | None = None,
         texts: Sequence[str | Path] = (),
         asr: str | Path | None = None,
@@ -805,18 +806,20 @@ class MusicSearch:
 
         Args:
             path: an audio file, in the library or not.
+            voice: a file with its separated voice, as long to 0.1 s. The transcriber hears it beside the mixture, and a
+                Whisper in its place. Without it the transcriber gets the mixture twice.
             model: the model repository folder, or the address of a Triton server, that has the `lyrics_transcriber`.
                 None takes the encoder's.
             texts: UTF-8 files from which a language model learns which words follow each other. The text is then
                 searched with it. Without them, the most probable character of each frame is taken.
             asr: the folder or Hugging Face hub name of a Whisper, such as "openai/whisper-small", which is used
-                instead. It needs PyTorch and transformers (the extra [asr]). The other two are then not used.
+                instead. It needs PyTorch and transformers (the extra [asr]). It takes no `model` and no `texts`.
 
         Returns:
             Words and notes. `put_lyrics({track_id: transcript.lines})` lets `search` find them.
 
         Raises:
-            AudioError: the file cannot be used.
+            AudioError: a file cannot be used, or the voice differs from it in length.
             QueryError: a text cannot be read, or `asr` is given together with `model` or `texts`.
             EncoderError: there is no such model, or it failed.
         """
@@ -824,6 +827,8 @@ class MusicSearch:
 
         if not isinstance(path, str | Path):
             raise QueryError(f"path is {path!r}, expected the path of an audio file")
+        if not isinstance(voice, str | Path | None):
+            raise QueryError(f"voice is {voice!r}, expected the path of one audio file")
         if isinstance(texts, str | Path):
             raise QueryError(f"texts is one path, expected a list of paths: [{str(texts)!r}]")
         source = model
@@ -836,7 +841,7 @@ class MusicSearch:
             if key not in self._listeners:
                 self._listeners[key] = open_listener(source, device=self._device, texts=texts, asr=asr)
             listener = self._listeners[key]
-        return listener.transcribe(absolute(path))
+        return listener.transcribe(absolute(path), voice=None if voice is None else absolute(voice))
 
     def failed(self) -> list[FailedTrack]:
         """List the files that could not be used when they were last added, with the reasons."""
@@ -871,8 +876,11 @@ class MusicSearch:
         Raises:
             QueryError: the library is in Milvus.
         """
+        from .lyrics.book import state_of_lyrics
+
         with self._lock:
-            return "-".join(map(str, (self._opening, *self._in_folder("changes").state())))
+            catalogue = self._in_folder("changes")
+            return "-".join(map(str, (self._opening, *catalogue.state(), *state_of_lyrics(catalogue.folder))))
 
     def info(self) -> LibraryInfo:
         """Return a summary of the library."""

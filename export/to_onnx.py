@@ -305,8 +305,8 @@ def _print_transcriber(exported: ExportedTranscriber, *, out: Path) -> None:
     console.print(f"fingerprint {exported.fingerprint}", soft_wrap=True)
     if exported.voice_share:
         print(
-            f"warning: {exported.voice_share:.0%} of the training windows had a separated voice, but in use the "
-            "network gets the mixture in its place; train one without voices for use",
+            f"warning: {exported.voice_share:.0%} of the training windows had a separated voice; give one in use too "
+            "(--voice FILE), or train without voices",
             file=sys.stderr,
         )
 

@@ -28,7 +28,7 @@ class ExportedTranscriber:
     """The result of an export: the parity of the graph, its size in bytes, and its fingerprint.
 
     Args:
-        voice_share: share of the training windows that had a separated voice, which it does not get when it serves.
+        voice_share: share of the training windows that had a separated voice, which it then needs in use too.
     """
 
     parity: TranscriberParity

@@ -1,7 +1,7 @@
-"""The characters of the transcriber, and what is left of a text when it is sung.
+"""The characters of the transcriber, and the normalisation of a text to what can be heard.
 
-The paper says that there are 33 characters and CTC's blank (§3.1.2), but not which. These are the letters, the space,
-and the marks that English lyrics are written with.
+The paper has 33 characters and CTC's blank (§3.1.2), but does not list them. Ours are the letters, the space, and the
+punctuation of English lyrics.
 """
 
 import re
@@ -32,10 +32,10 @@ _NUMBER = {character: number for number, character in enumerate(CHARACTERS, star
 
 
 def plain_text(text: str) -> str:
-    """What can be heard of a text: words of a-z and apostrophes in lower case, one space between them.
+    """Normalise a text to what can be heard: words of a-z and apostrophes in lower case, one space between them.
 
     Accents are dropped, and letters such as \u00df become those of a-z. Punctuation and digits become spaces: nobody
-    hears a comma, and error rates do not count it. A number is heard, but is not spelt here: write it as words.
+    hears a comma, and error rates do not count it. Write numbers as words, because this function does not spell them.
 
     >>> plain_text("Don't stop - Ren\u00e9e, 2 hearts!")
     "don't stop renee hearts"
@@ -64,6 +64,6 @@ def decode(classes: Iterable[int]) -> str:
 
 
 def collapse(path: Sequence[int]) -> list[int]:
-    """Classes that a path through the frames stands for: repetitions are one, then blanks go (CTC's B)."""
+    """Classes of a path through the frames (CTC's B): repeated classes become one, then blanks are removed."""
     before = [BLANK, *path]
     return [now for last, now in zip(before, path, strict=False) if now not in (last, BLANK)]

@@ -1,7 +1,7 @@
-"""Probabilities -> words and notes (§3.2), with NumPy alone.
+"""Decodes probabilities to words and notes (§3.2), with NumPy alone.
 
-Characters come from the best path, or from a beam search with a language model. Notes come from peaks of the onset's
-probability and the most probable keys.
+Characters come from the best path, or from a beam search with a language model. Notes come from peaks of the onset
+probability and from the most probable keys.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from singing.sung import NO_PITCH, Note, Word
 BEAM = 25
 ONSET_THRESHOLD = 0.4
 ONSET_WINDOW_S = 0.05  # a peak is the highest within half of this on either side
-# Weight of the language model's logarithm, and what each character adds, so that short texts are not preferred. The
-# paper does not give its values.
+# Weight of the language model's logarithm, and a bonus for each character, because a language model prefers short
+# texts. The paper does not give its values.
 LANGUAGE_WEIGHT = 0.5
 CHARACTER_BONUS = 0.7
 NEGLIGIBLE = -9.0  # natural logarithm: characters below 0.0001 are not tried
 
 
 class LanguageModel(Protocol):
-    """Gives the natural logarithm of a character's probability after the characters before it."""
+    """Gives the natural logarithm of a character's probability, given the characters before it."""
 
     def log_probability(self, character: str, *, after: str) -> float: ...
 
 
 def best_path(log_probabilities: NDArray[np.float32]) -> str:
-    """Text of the most probable class in each frame.
+    """Decode greedily: take the most probable class of each frame, and collapse them to a text.
 
     Args:
         log_probabilities: float32 [34, frames].
@@ -52,15 +52,15 @@ def beam_search(
     language_weight: float = LANGUAGE_WEIGHT,
     character_bonus: float = CHARACTER_BONUS,
 ) -> str:
-    """The most probable text, all of whose paths count, among those that a beam keeps.
+    """Find the most probable text by a beam search. The probability of a text is the sum over all its paths.
 
-    Without a language model the score of a text is the logarithm of its probability. With one, its weighted logarithm
-    and the bonus are added for each character. (Graves et al. 2006; Hannun et al. 2014, algorithm 1.)
+    Without a language model the score of a text is the logarithm of its probability. With a language model, each
+    character adds its weighted logarithm and the bonus. (Graves et al. 2006; Hannun et al. 2014, algorithm 1.)
 
     Args:
         log_probabilities: natural logarithms, float32 [34, frames].
-        beam: beginnings of texts that are kept after each frame, 1 or more.
-        language_model: None leaves it to the probabilities.
+        beam: how many prefixes of texts are kept after each frame, 1 or more.
+        language_model: None: only the probabilities count.
         language_weight: weight of the language model.
         character_bonus: added for each character, if there is a language model.
 
@@ -72,7 +72,7 @@ def beam_search(
     """
     if beam < 1:
         raise ValueError(f"the beam is {beam}; expected 1 or more")
-    # Of each beginning: logarithms of the probability of its paths that end in a blank, and in its last character.
+    # For each prefix: logarithms of the probability of its paths that end in a blank, and in its last character.
     kept: dict[str, tuple[float, float]] = {"": (0.0, -inf)}
     told: dict[str, float] = {"": 0.0}
     for frame in log_probabilities.T:
@@ -110,14 +110,14 @@ def _add(first: float, second: float) -> float:
 
 
 def align(log_probabilities: NDArray[np.float32], text: str) -> list[int]:
-    """The frame in which each character of a text is most probable, along the text's best path.
+    """Find the frame in which each character of a text is most probable, along the best path of the text.
 
     Args:
         log_probabilities: natural logarithms, float32 [34, frames].
         text: characters of the alphabet; it must fit into the frames.
 
     Returns:
-        A frame per character, ascending.
+        One frame for each character, ascending.
 
     Raises:
         ValueError: the text is too long for the frames.
@@ -152,7 +152,7 @@ def align(log_probabilities: NDArray[np.float32], text: str) -> list[int]:
 
 
 def time_words(log_probabilities: NDArray[np.float32], text: str, *, frame_s: float) -> list[Word]:
-    """Words with the times of their first and last characters.
+    """Give each word the times of its first and last characters.
 
     Args:
         log_probabilities: natural logarithms, float32 [34, frames].
@@ -181,16 +181,16 @@ def pick_onsets(
     window_s: float = ONSET_WINDOW_S,
     threshold: float = ONSET_THRESHOLD,
 ) -> list[int]:
-    """Frames in which a note begins: of at least `threshold`, and the highest of a window around them (§3.2).
+    """Find onsets: frames of at least `threshold` that have the highest probability of a window around them (§3.2).
 
     Args:
         probabilities: of an onset, float32 [frames].
         frame_s: seconds from frame to frame.
-        window_s: length of the window; a frame is in it if it is at most half of this away.
-        threshold: least probability.
+        window_s: length of the window, which reaches half of it to each side of the frame.
+        threshold: lowest probability of an onset.
 
     Returns:
-        Frames, ascending. Of equal frames in a window the first counts.
+        Frames, ascending. If frames of a window are equal, the first is the onset.
     """
     if not len(probabilities):
         return []
@@ -203,10 +203,10 @@ def pick_onsets(
 
 
 def find_notes(pitches: NDArray[np.int64], onsets: Sequence[int], *, frame_s: float) -> list[Note]:
-    """Notes that begin at the onsets.
+    """Make a note of each onset.
 
-    A note has the key that most of its frames have, and ends with the last of them before the next onset. An onset that
-    no key follows is no note.
+    The key of a note is the most frequent key of the frames before the next onset. The note ends with the last of these
+    frames that has a key. If none has a key, the onset makes no note.
 
     Args:
         pitches: the most probable class in each frame, int64 [frames].
@@ -214,7 +214,7 @@ def find_notes(pitches: NDArray[np.int64], onsets: Sequence[int], *, frame_s: fl
         frame_s: seconds from frame to frame.
 
     Returns:
-        Notes in order. One begins in the middle of its onset's frame.
+        Notes in order. A note begins in the middle of the frame of its onset.
     """
     notes = []
     for begin, end in pairwise([*onsets, len(pitches)]):

@@ -1,9 +1,9 @@
-"""A file in overlapping windows, and what a transcriber hears in them as one sequence of frames.
+"""Runs a transcriber over a file in overlapping windows, and joins the results to one sequence of frames.
 
-Training cuts songs at gaps between words, which nobody knows of a new song. So a window shares a quarter of its length
-with the next. Of what they share, the first half of the frames is from one and the second half from the other. So no
-frame is used of the eighth of a window at its edges, but where the file begins and ends. A word that is sung across
-such a join has its frames from both windows, each of which heard an eighth of its length more.
+Training cuts songs at gaps between words. In a new song the gaps are not known, so each window overlaps the next by a
+quarter of its length. In the overlap, the first half of the frames is taken from the earlier window and the second half
+from the later one. So the eighth of a window at each edge is not used, except where the file begins and ends. A word
+that is sung across a join has frames from both windows, and each window heard an eighth of its length beyond the join.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,12 +20,12 @@ _SPACE = encode(" ")[0]
 
 
 class Frames(NamedTuple):
-    """What is heard in a file.
+    """The output of a transcriber for a file.
 
     Attributes:
         characters: natural logarithms of probabilities, float32 [34, frames]. None for a model without words.
-        pitch: the most probable keys, 128 for none, int64 [frames]. None for a model without notes.
-        onset: probability that a note begins, float32 [frames]. None likewise.
+        pitch: the most probable keys, 128 for no pitch, int64 [frames]. None for a model without notes.
+        onset: probability that a note begins, float32 [frames]. None for a model without notes.
         samples: length of the file.
     """
 
@@ -44,9 +44,9 @@ class Cut(NamedTuple):
 
 
 def cut_windows(blocks: Iterable[NDArray[np.float32]], *, samples: int, hop: int) -> Iterator[Cut]:
-    """Cut blocks of any length, float32, into windows of `samples`, which begin every `hop` samples.
+    """Cut float32 blocks of any length into windows of `samples` samples, which begin every `hop` samples.
 
-    The last one is padded with zeros. It always has sound that the one before has not.
+    The last window is padded with zeros. It always has sound that the window before does not have.
     """
     held = np.zeros(0, np.float32)
     waiting: list[NDArray[np.float32]] = []
@@ -70,8 +70,9 @@ def hear(
     frames: Mapping[str, int],
     window_samples: int,
     batch_size: int,
+    voice: Iterable[NDArray[np.float32]] | None = None,
 ) -> Frames:
-    """Run a transcriber over a file, with the mixture in place of the voice too.
+    """Run a transcriber over a file.
 
     Args:
         blocks: all samples at the transcriber's rate, float32 blocks of any length, mono.
@@ -80,17 +81,20 @@ def hear(
         frames: of a window by the same names, each a multiple of the fewest.
         window_samples: length of a window, a multiple of the fewest frames.
         batch_size: windows at a time.
+        voice: the samples of the separated voice, in such blocks and as many in all. None: the mixture is used twice.
     """
-    # In frames of the output that has the fewest, so that windows begin with a frame of each.
+    # Counted in frames of the output that has the fewest, so that a window begins with a whole frame of each output.
     coarse = min(frames.values())
     hop = coarse - coarse // _SHARED
     hop_samples = hop * (window_samples // coarse)
     heard: dict[str, list[NDArray[np.float32]]] = {name: [] for name in frames}
     length = number = 0
     windows = cut_windows(blocks, samples=window_samples, hop=hop_samples)
+    voices = None if voice is None else cut_windows(voice, samples=window_samples, hop=hop_samples)
     while batch := list(islice(windows, batch_size)):
         mixtures = np.stack([window.waveform for window in batch])
-        outputs = run(np.stack([mixtures, mixtures], axis=1))
+        sung = mixtures if voices is None else np.stack([cut.waveform for cut in islice(voices, len(batch))])
+        outputs = run(np.stack([mixtures, sung], axis=1))
         for row, window in enumerate(batch):
             for name, values in outputs.items():
                 finer = frames[name] // coarse
@@ -116,10 +120,11 @@ def hear(
 
 
 def cut_at_rests(characters: NDArray[np.float32], *, most: int) -> Iterator[slice]:
-    """Cut frames into pieces of at most `most`, because a decoder's work grows with the text that it has so far.
+    """Cut frames into pieces of at most `most` frames, because a decoder's work grows with the length of its text.
 
-    A piece ends in the middle of the longest rest with a space in its second half. A rest without one may be inside of
-    a word. It ends there if there is no other, and at `most` if there is none.
+    A rest is a run of blanks and spaces in the second half of a piece. A piece ends in the middle of its longest rest
+    that has a space. If no rest has a space, it ends in the longest rest, which may be inside a word. Without a rest,
+    it ends after `most` frames.
 
     Args:
         characters: natural logarithms of probabilities, float32 [34, frames].

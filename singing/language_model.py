@@ -10,14 +10,14 @@ ORDER = 8  # a character and the 7 before it: about a word and the end of the on
 
 
 class CharacterModel:
-    """Probability of a character after those before it.
+    """Probability of a character, given the characters before it.
 
-    For a history h that was followed n times by t different characters, and a character that followed it c times, the
+    Let a history h be followed n times by t different characters, and c times by the character in question. Then the
     probability is (c + t p) / (n + t), where p is the probability after h without its first character (Witten and Bell
-    1991, method C). Below the histories is one character out of `CHARACTERS` at random, so nothing is impossible.
+    1991, method C). For the empty history, p is that of a uniform choice from `CHARACTERS`, so nothing is impossible.
 
     Args:
-        texts: lines as `plain_text` leaves them; empty ones are left out. A line begins and ends with a space.
+        texts: lines of `plain_text`; empty ones are left out. The model puts a space before and after each line.
         order: characters of an n-gram, 1 or more.
 
     Raises:
@@ -46,7 +46,7 @@ class CharacterModel:
         self._known: dict[tuple[str, str], float] = {}
 
     def log_probability(self, character: str, *, after: str) -> float:
-        """Natural logarithm of the probability of `character` where a line has begun with `after`."""
+        """Natural logarithm of the probability of `character` in a line that begins with `after`."""
         # A line begins with a space, so the history of its first character is one.
         history = f" {after}"[1 - self.order :] if self.order > 1 else ""
         known = self._known.get((history, character))

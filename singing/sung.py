@@ -1,4 +1,4 @@
-"""What is sung: words and notes with their times."""
+"""Words and notes that are sung, with their times."""
 
 from typing import NamedTuple
 

@@ -177,7 +177,7 @@ def read_tensors(path: Path) -> Any:
         CheckpointError: there is no such file, it is damaged, or it contains code. The message is one sentence.
     """
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt that `python -m train` wrote")
+        raise CheckpointError(f"no checkpoint at {path}; give the ckpt.pt of a training run")
     try:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import AudioError, LibraryError
+from ..errors import AudioError, LibraryError, QueryError
 from ..index.catalogue import Catalogue
 from ..index.store import open_store
 from ..places import absolute
@@ -24,12 +24,17 @@ def declare_transcribe(commands: Commands) -> None:
         transcribe,
         "write down what is sung in files",
         "song.mp3 --asr openai/whisper-small",
-        "song.mp3 --encoder my_model --texts book.txt",
+        "song.mp3 --encoder my_model --texts book.txt --voice vocals.wav",
         "~/Music/*.mp3 --asr ./whisper --into library",
         model=True,
         library=None,
     )
     command.add_argument("files", metavar="FILE", nargs="+", help="an audio file")
+    command.add_argument(
+        "--voice",
+        metavar="FILE",
+        help="the separated voice of one file: our transcriber hears both, a Whisper hears the voice alone",
+    )
     command.add_argument("--asr", metavar="NAME", help="folder or hub name of a Whisper, instead of our transcriber")
     command.add_argument(
         "--texts",
@@ -53,6 +58,9 @@ def transcribe(options: argparse.Namespace) -> int:
     failed = False
     heard: dict[str, Transcript] = {}
     paths = [absolute(file) for file in options.files]
+    voice = None if options.voice is None else absolute(options.voice)
+    if voice is not None and len(paths) > 1:
+        raise QueryError(f"--voice is the voice of one file, but {len(paths)} are named: transcribe them one by one")
     track_ids = _track_ids(options.into, paths) if options.into else {}
     with closing(
         open_listener(options.encoder, device=options.device, texts=options.texts, asr=options.asr)
@@ -60,7 +68,7 @@ def transcribe(options: argparse.Namespace) -> int:
         try:
             for path in paths:
                 try:
-                    heard[path] = listener.transcribe(path)
+                    heard[path] = listener.transcribe(path, voice=voice)
                 except AudioError as exc:
                     failed = True
                     print(f"music-search: {exc}", file=sys.stderr)

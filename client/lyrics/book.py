@@ -74,7 +74,7 @@ class Song:
         file: the file's state when it was last read for lyrics, without its path. Its size is -1 if it was not.
         beside: the state of the .lrc file. See `reading.find_beside`.
         lines: in the order in which they are sung; translations follow. Empty if the file has no lyrics.
-        is_heard: a transcriber wrote what was given, and so it yields to what a person gives.
+        is_heard: a transcriber wrote what was given. Lyrics that a person gives replace it.
     """
 
     track_id: str
@@ -339,6 +339,17 @@ class Book(Database):
 def has_lyrics(folder: Path) -> bool:
     """Whether a library has a file of lyrics."""
     return (folder / FILE_NAME).is_file()
+
+
+def state_of_lyrics(folder: Path) -> list[int]:
+    """Sizes and times of the file and of SQLite's log beside it, which change whenever the lyrics do."""
+    state: list[int] = []
+    for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+        with suppress(OSError):
+            status = (folder / name).stat()
+            if status.st_size:  # an empty log is there while somebody reads
+                state += [status.st_size, status.st_mtime_ns]
+    return state
 
 
 def _compare(asked: str, songs: Mapping[int, Song], shares: Mapping[int, float]) -> list[Match]:

@@ -1,4 +1,4 @@
-"""Looks after the lyrics of a library: what is damaged, and what can go."""
+"""Looks after the lyrics of a library: finds damage, and drops what is no longer needed."""
 
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +9,7 @@ from .book import FILE_NAME, Book, has_lyrics
 
 
 def verify(folder: Path) -> list[str]:
-    """What is wrong with the lyrics of a library, one sentence each. Empty if it has none."""
+    """List what is wrong with the lyrics of a library, one sentence each. Empty for a library without lyrics."""
     if not has_lyrics(folder):
         return []
     try:
@@ -20,7 +20,7 @@ def verify(folder: Path) -> list[str]:
 
 
 def compact(folder: Path) -> tuple[int, int]:
-    """Drop the lyrics of removed tracks and the index's traces of former ones, and give the space back to the disk.
+    """Drop the lyrics of removed tracks and outdated entries of the index, and give the space back to the disk.
 
     Returns:
         The size of the file in bytes, before and after. 0 if the library has no lyrics.

@@ -10,7 +10,7 @@ from .book import Book, Match, Song
 
 
 def find_sung(catalogue: Catalogue, words: str, *, where: Mapping[str, Any] | None) -> dict[int, tuple[Track, Match]]:
-    """By label, the tracks whose lyrics have these words, the best first; see `Book.search`.
+    """Find the tracks whose lyrics have these words, by label, the best first; see `Book.search`.
 
     A track counts if the lyrics are still those of its file as the catalogue knows it, and if it has a vector.
 

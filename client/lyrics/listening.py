@@ -1,9 +1,12 @@
 """Transcribes files: with the lyrics transcriber of a model repository, or with a Whisper."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from singing.alphabet import plain_text
 from singing.decoding import beam_search, best_path, find_notes, pick_onsets, time_words
@@ -15,16 +18,21 @@ from ..audio import read_samples
 from ..errors import QueryError
 from .transcriber import Transcriber, open_transcriber
 from .transcript import Transcript
+from .voice import read_with_voice
 
 
 class Listener(Protocol):
-    """Writes down what is sung. Several threads can share one."""
+    """Transcribes what is sung. Several threads can share one."""
 
-    def transcribe(self, path: str) -> Transcript:
+    def transcribe(self, path: str, *, voice: str | None = None) -> Transcript:
         """Transcribe a file, by its path or URL.
 
+        Args:
+            path: the file.
+            voice: its separated voice. Our transcriber hears both files, a Whisper hears the voice alone.
+
         Raises:
-            AudioError: the file cannot be used.
+            AudioError: a file cannot be used, or the two differ in length.
             EncoderError: the model or its server failed.
         """
 
@@ -54,11 +62,11 @@ def open_listener(
 
 
 class Decoding:
-    """The lyrics transcriber, and the search for the most probable text.
+    """The lyrics transcriber and the decoder of its probabilities.
 
     Args:
-        transcriber: is closed with it.
-        texts: UTF-8 files that a language model learns from. Without one, the best character of each frame is taken.
+        transcriber: `close` closes it too.
+        texts: UTF-8 files that a language model learns from. Without them, the best character of each frame is taken.
 
     Raises:
         QueryError: a text cannot be read, or has no words.
@@ -72,10 +80,16 @@ class Decoding:
             transcriber.close()
             raise
 
-    def transcribe(self, path: str) -> Transcript:
+    def transcribe(self, path: str, *, voice: str | None = None) -> Transcript:
         spec = self._transcriber.spec
+        blocks: Iterable[NDArray[np.float32]] = read_samples(path, sample_rate_hz=spec.sample_rate_hz)
+        voices = None
+        if voice is not None:
+            song, sung = read_with_voice(path, voice, sample_rate_hz=spec.sample_rate_hz)
+            blocks, voices = [song], [sung]
         frames = hear(
-            read_samples(path, sample_rate_hz=spec.sample_rate_hz),
+            blocks,
+            voice=voices,
             run=self._transcriber.hear,
             frames=spec.frames,
             window_samples=spec.window_samples,

@@ -38,7 +38,7 @@ _NOT_SEEN = dict.fromkeys((0x00AD, 0x0640), "")  # soft hyphen, and Arabic's tat
 
 
 class _Letters(dict[int, str]):
-    """Maps what is neither a letter nor a digit to a space. Vowel signs of Indian scripts are marks beside a letter."""
+    """Maps all but letters, digits and marks to a space. Vowel signs of Indian scripts are marks beside a letter."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
@@ -135,7 +135,7 @@ def align(words: str, texts: Sequence[str]) -> list[Place]:
 
 
 def _find_stretch(letters: NDArray[np.uint32], *, asked: NDArray[np.uint32]) -> tuple[int, int]:
-    """Begin and end of what is aligned of a text.
+    """Find the begin and end of the stretch of a text that is aligned.
 
     A place with n letters in order has fewer than 2 n others between them, because each takes half of what a letter
     gains. So twice the words' length is added on both sides of the stretch.

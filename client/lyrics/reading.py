@@ -1,10 +1,10 @@
 """Reads the lyrics of an audio file: from an .lrc file beside it, and from its tags.
 
-Lyrics with times go before lyrics without. Of several with times, the .lrc file goes first, because people put it
-there. Then come the file's tags: ID3's SYLT frames and tags of text, which may hold an LRC text too.
+Lyrics with times are preferred to lyrics without times. Of lyrics with times, those of the .lrc file come first,
+because a person put the file there. Then come the tags: ID3's SYLT frames, and tags of text, which may hold LRC text.
 
-Tags may hold an original and its translations. One of each language is kept, one after the other, because people
-remember either. Those with times come first, then those in the language that the file says is sung (ID3's TLAN).
+Tags may hold an original and its translations. One text of each language is kept, one after the other, because people
+may remember either. Texts with times come first, then texts in the sung language that the file names (ID3's TLAN).
 """
 
 import os
@@ -36,7 +36,7 @@ _MILLISECONDS = 2  # SYLT's time stamp format; the other one counts MPEG frames
 
 
 def find_beside(path: str) -> tuple[str, str]:
-    """The .lrc file beside an audio file, and a text that changes when that file does. Both are empty if there is none.
+    """Find the .lrc file beside an audio file, and a text that changes when that file does. Both are empty without one.
 
     They are also empty for music in stores, because each look would be a request.
     """

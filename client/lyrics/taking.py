@@ -42,7 +42,7 @@ class Taking:
         self._read = read
 
     def run(self, paths: Iterable[str], *, advance: Callable[[float], None]) -> int:
-        """Read the lyrics of the tracks at these paths, where the file or its .lrc file has changed since.
+        """Read the lyrics of the tracks at these paths whose file, or .lrc file, has changed since it was last read.
 
         Returns:
             How many of these tracks have lyrics now.
@@ -64,7 +64,7 @@ class Taking:
         return have_lyrics
 
     def _song(self, track: Track, known: Song | None) -> Song | None:
-        """What the file and its .lrc file say now. None if they said it before, or cannot be read now."""
+        """Read the file and its .lrc file. None if they have not changed, or cannot be read now."""
         _, beside = find_beside(track.file.path)
         if known is not None and known.was_read_from(track.file) and known.beside == beside:
             return None
@@ -95,7 +95,8 @@ def give(
         catalogue: the library.
         book: its lyrics.
         lyrics: by track id, the lines as (seconds, text).
-        heard: a transcriber guessed them. They only replace what one heard before, and only if there are any.
+        heard: a transcriber wrote them. They replace only lyrics that a transcriber wrote before, and only if there
+            are any lines.
 
     Returns:
         The ids of tracks that keep their lyrics, because these are in the file or count more than what was heard.

@@ -51,7 +51,7 @@ class TranscriberSpec:
 
 
 class Transcriber(Protocol):
-    """Tells what is sung in windows."""
+    """Estimates what is sung in windows."""
 
     @property
     def spec(self) -> TranscriberSpec: ...
@@ -61,7 +61,7 @@ class Transcriber(Protocol):
         """Windows of a full batch."""
 
     def hear(self, waveforms: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """What is sung in each frame, by the names of `spec.frames`.
+        """Estimate what is sung in each frame, by the names of `spec.frames`.
 
         Args:
             waveforms: float32 [n, 2, window_samples] in -1...1, the mixture and the voice.

@@ -15,8 +15,8 @@ class Transcript:
     """What is sung in a file.
 
     Attributes:
-        words: in the order in which they are sung: `start_s`, `end_s` and `text`. A Whisper without times of words
-            gives several words together.
+        words: in the order in which they are sung: `start_s`, `end_s` and `text`. A Whisper that does not time words
+            gives phrases of several words instead.
         notes: `start_s`, `end_s` and `key`, a MIDI key. None if the model does not hear notes.
         duration_s: length of the file.
     """
@@ -34,7 +34,7 @@ class Transcript:
     def lines(self) -> list[tuple[float, str]]:
         """The words as lines with the seconds at which they begin, as `MusicSearch.put_lyrics` takes them.
 
-        A line ends at a pause, or after twelve words. Words without times of their own are a line together.
+        A line ends at a pause, or after twelve words. A phrase of several words is a line of its own.
         """
         lines: list[list[Word]] = []
         for word in self.words:

@@ -1,7 +1,7 @@
 """A Whisper of transformers in place of the lyrics transcriber.
 
-This file alone in the client imports transformers, and PyTorch through it. It is only imported where a Whisper is asked
-for (`listening.open_listener`).
+Only this file of the client imports transformers, and PyTorch through it. `listening.open_listener` imports it where a
+Whisper is asked for.
 """
 
 import threading
@@ -15,6 +15,7 @@ from ..audio import read_samples
 from ..encoders.sessions import check_device, one_line
 from ..errors import EncoderError
 from .transcript import Transcript
+from .voice import read_with_voice
 
 
 class Whisper:
@@ -25,8 +26,8 @@ class Whisper:
         device: "auto" is the fastest that PyTorch finds; "cpu" or "cuda".
 
     Raises:
-        EncoderError: transformers is not installed, or there is no such model, or it is no Whisper, or it does not open
-            on that device.
+        EncoderError: transformers is not installed, there is no such model, it is no Whisper, or it does not open on
+            that device.
     """
 
     def __init__(self, name: str, *, device: str) -> None:
@@ -55,10 +56,13 @@ class Whisper:
         self._name = name
         self._lock = threading.Lock()
 
-    def transcribe(self, path: str) -> Transcript:
-        """Transcribe a file; see `Listener`. A model without alignment heads times whole phrases."""
+    def transcribe(self, path: str, *, voice: str | None = None) -> Transcript:
+        """Transcribe a file; see `Listener`. A model without alignment heads gives times of phrases only."""
         rate_hz = self._recognise.feature_extractor.sampling_rate
-        samples = np.concatenate(list(read_samples(path, sample_rate_hz=rate_hz)))
+        if voice is None:
+            samples = np.concatenate(list(read_samples(path, sample_rate_hz=rate_hz)))
+        else:
+            _, samples = read_with_voice(path, voice, sample_rate_hz=rate_hz)
         try:
             with self._lock:
                 heard = self._recognise({"raw": samples, "sampling_rate": rate_hz}, return_timestamps=self._times)
@@ -69,9 +73,13 @@ class Whisper:
         for chunk in heard["chunks"]:
             start_s, end_s = chunk["timestamp"]
             if text := chunk["text"].strip():
-                # The last one may have no end, where the sound ends before the model said so.
-                start_s = min(duration_s, (words[-1].end_s if words else 0.0) if start_s is None else start_s)
-                words.append(Word(start_s, min(duration_s, duration_s if end_s is None else end_s), text))
+                # The last one may have no end, where the sound ends before the model said so. In a few samples, the
+                # first one may begin before the sound.
+                if start_s is None:
+                    start_s = words[-1].end_s if words else 0.0
+                end_s = duration_s if end_s is None else end_s
+                start_s, end_s = (max(0.0, min(duration_s, time_s)) for time_s in (start_s, end_s))
+                words.append(Word(start_s, end_s, text))
         return Transcript(tuple(words), None, duration_s)
 
     def close(self) -> None:

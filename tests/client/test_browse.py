@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from client import (
 )
 from client.encoders.local import LocalEncoder
 from client.index.records import FailedFile, NewTrack, TrackVectors
+from client.lyrics.book import Book
 from tests.client.audio_files import tone, write_audio
 from tests.client.test_catalogue import new_track
 from tests.client.test_search import Counting, stems
@@ -112,6 +114,15 @@ def test_the_state_tells_of_changes(ms: MusicSearch) -> None:
     assert ms.state() == before
     ms.annotate({ms.track_id("/music/0.wav"): {"mood": "calm"}})
     assert ms.state() != before
+    for lines in ([(0.0, "the ferry leaves")], [(0.0, "the harbour")], []):
+        before = ms.state()
+        ms.put_lyrics({ms.track_id("/music/0.wav"): lines})
+        assert ms.state() != before
+    before = ms.state()
+    with closing(Book(Path(ms.info().path))) as book:  # somebody reads
+        assert not book.has_words()
+        assert ms.state() == before
+    assert ms.state() == before
     with MusicSearch(ms.info().path, encoder=ms._encoder) as again:  # pages that were open read everything anew
         assert again.state() != ms.state()
 

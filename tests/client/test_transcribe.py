@@ -96,6 +96,49 @@ def test_notes_come_from_the_second_sound(library: MusicSearch, repository: Path
     assert isinstance(notes[0], Note)
 
 
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the same length as `song`, with a note in every window: "!" begins one."""
+    spelling = ("_" * 9 + "!ooo").ljust(13, "_") * len(SONG)
+    sound = spell(spelling[: len(SONG)])
+    return write_audio(tmp_path_factory.mktemp("voices") / "vocals.wav", sound, sample_rate_hz=RATE_HZ)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_voice_of_ones_own_is_the_second_sound(
+    library: MusicSearch, repository: Path, song: Path, voice: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+):
+    monkeypatch.setattr(LocalTranscriber, "batch_size", batch_size)
+    alone = library.transcribe(song, model=repository)
+    both = library.transcribe(song, model=repository, voice=voice)
+    assert (both.words, both.duration_s) == (alone.words, alone.duration_s)
+    assert alone.notes == ()
+    # Each "!" is the onset of two notes: one of a frame, and one of the "o" that follows.
+    starts_s = [(place + 0.25 * half) * FRAME_S for place in range(9, len(SONG), 13) for half in (1, 3)]
+    assert [note.start_s for note in both.notes] == pytest.approx(starts_s)
+
+
+@pytest.mark.parametrize("samples", [-1_600, -1, 0, 1, 1_600])
+def test_a_voice_is_as_long_as_its_file_to_a_tenth_of_a_second(
+    library: MusicSearch, repository: Path, tmp_path: Path, samples: int
+):
+    """A voice that is shorter by 0.1 s has ended where the last window of the file has more than the one before."""
+    sound = spell(SONG)[: 28 * STEP + 800]
+
+    def write(name: str, *, more: int) -> Path:
+        return write_audio(tmp_path / name, np.resize(sound, len(sound) + more), sample_rate_hz=RATE_HZ)
+
+    path = write("song.wav", more=0)
+    both = library.transcribe(path, model=repository, voice=write("voice.wav", more=samples))
+    assert both.text == "the ferry leaves the h"
+    assert both.duration_s == len(sound) / RATE_HZ
+    for more in (-1_601, 1_601):
+        with pytest.raises(
+            AudioError, match=r"other\.wav: lasts 3\.\d\d s, but .*song\.wav lasts 3\.63 s: give the voice"
+        ):
+            library.transcribe(path, model=repository, voice=write("other.wav", more=more))
+
+
 def test_a_language_model_decides_what_the_sound_leaves_open(library: MusicSearch, repository: Path, tmp_path: Path):
     """The sound of a frame is between b and c, a little nearer to c."""
     sound = spell("_a_ bat bat")
@@ -173,6 +216,7 @@ def test_an_encoder_of_ones_own_names_no_transcriber(tiny_repository: Path, tmp_
     [
         ({"texts": ["none.txt"]}, r"cannot read the text none\.txt"),
         ({"texts": "book.txt"}, r"texts is one path, expected a list of paths"),
+        ({"voice": ["vocals.wav"]}, r"voice is \['vocals\.wav'\], expected the path of one audio file"),
         ({"asr": "whisper", "texts": ["book.txt"]}, r"got asr='whisper' together with model or texts"),
     ],
 )
@@ -249,6 +293,18 @@ def test_the_command_goes_on_after_a_file_that_is_no_sound(repository: Path, son
     shown = capsys.readouterr()
     assert "text.wav" in shown.err
     assert [said["path"] for said in json.loads(shown.out)] == [str(song)]
+
+
+def test_the_command_takes_a_voice_of_one_file(repository: Path, song: Path, voice: Path, capsys):
+    command = ["transcribe", str(song), "--encoder", str(repository), "--voice", str(voice)]
+    assert main([*command, "--json"]) == 0
+    (said,) = json.loads(capsys.readouterr().out)
+    assert said["path"] == str(song)
+    assert len(said["notes"]) == 12
+    assert main([*command[:-1], str(voice.with_name("none.wav"))]) == 1
+    assert "none.wav: cannot be opened" in capsys.readouterr().err
+    assert main([*command[:2], str(song), *command[2:]]) == 2
+    assert "--voice is the voice of one file, but 2 are named: transcribe them one" in capsys.readouterr().err
 
 
 def test_what_was_heard_before_a_failure_is_printed(

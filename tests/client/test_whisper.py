@@ -65,6 +65,7 @@ def test_it_says_what_the_pipeline_says(whisper: tuple[Path, bool], song: Path, 
 def test_missing_ends_and_empty_texts_are_tidied(whisper: tuple[Path, bool], song: Path, monkeypatch):
     listener = Whisper(str(whisper[0]), device="cpu")
     chunks = [
+        {"text": " Oh", "timestamp": (-0.02, -0.02)},
         {"text": " One two", "timestamp": (0.0, 1.0)},
         {"text": " ", "timestamp": (1.0, 1.1)},
         {"text": " three", "timestamp": (None, None)},
@@ -77,7 +78,7 @@ def test_missing_ends_and_empty_texts_are_tidied(whisper: tuple[Path, bool], son
     say.feature_extractor = listener._recognise.feature_extractor  # type: ignore[attr-defined]
     monkeypatch.setattr(listener, "_recognise", say)
     words = listener.transcribe(str(song)).words
-    assert words == ((0.0, 1.0, "One two"), (1.0, 2.5, "three"), (2.5, 2.5, "four"))
+    assert words == ((0.0, 0.0, "Oh"), (0.0, 1.0, "One two"), (1.0, 2.5, "three"), (2.5, 2.5, "four"))
 
 
 def test_the_library_and_the_command_take_it(
@@ -89,6 +90,25 @@ def test_the_library_and_the_command_take_it(
     (said,) = json.loads(capsys.readouterr().out)
     assert [word["text"] for word in said["words"]] == [word.text for word in transcript.words]
     assert said["notes"] is None
+
+
+def test_it_hears_a_voice_in_place_of_the_file(whisper: tuple[Path, bool], song: Path, tmp_path: Path, monkeypatch):
+    voice = np.zeros(round(DURATION_S * RATE_HZ), np.float32)
+    path = write_audio(tmp_path / "vocals.wav", voice, sample_rate_hz=RATE_HZ)
+    listener = Whisper(str(whisper[0]), device="cpu")
+    heard: list[Any] = []
+
+    def note(sound: dict[str, Any], **_: Any) -> Any:
+        heard.append(sound["raw"])
+        return {"chunks": []}
+
+    note.feature_extractor = listener._recognise.feature_extractor  # type: ignore[attr-defined]
+    monkeypatch.setattr(listener, "_recognise", note)
+    listener.transcribe(str(song), voice=str(path))
+    assert np.array_equal(heard, [voice])
+    short = write_audio(tmp_path / "short.wav", voice[:RATE_HZ], sample_rate_hz=RATE_HZ)
+    with pytest.raises(AudioError, match=r"short\.wav: lasts 1\.00 s, but .*noise\.wav lasts 2\.50 s"):
+        listener.transcribe(str(song), voice=str(short))
 
 
 def test_a_model_that_is_no_whisper_is_refused(tmp_path: Path):

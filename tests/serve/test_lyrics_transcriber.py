@@ -59,6 +59,9 @@ def test_a_file_is_transcribed_by_address(server: Server, tmp_path: Path):
     song = write_audio(tmp_path / "song.wav", spell("__one two___ thre_e four five__"), sample_rate_hz=RATE_HZ)
     listener = open_listener(server.grpc_url)
     assert listener.transcribe(str(song)).text == "one two three four five"
+    voice = write_audio(tmp_path / "voice.wav", spell("__one two___ thre_e four five_!"), sample_rate_hz=RATE_HZ)
+    transcript = listener.transcribe(str(song), voice=str(voice))
+    assert (transcript.text, len(transcript.notes or ())) == ("one two three four five", 2)
     listener.close()
 
 

@@ -1,4 +1,4 @@
-"""Transcribes what is sung: pitch, onsets and lyrics of a voice in a recording.
+"""Transcribes singing: pitch, onsets and lyrics of the voice in a recording.
 
     python -m train.lyrics make --out DIR --tracks N --seed S
     python -m train.lyrics adapt dali|jamendo|librispeech FOLDER --out manifest.jsonl
@@ -11,6 +11,6 @@ After Deng, Nakamura and Yoshii, "End-to-end lyrics transcription informed by pi
 which docstrings here call the paper. `config.py` holds its settings. `features.py`, `networks.py` and `losses.py` are
 its model. The room `singing` turns probabilities into notes and words. `measures.py` and `evaluate.py` are its tables.
 `songs.py` and `windows.py` read a manifest of songs whose words and notes are known. `sing/` makes such songs, and
-`adapters/` reads public sets. `separation.py` adds separated voices, and `selection.py` leaves songs with wrong notes
-out. Of the other rooms only `export` imports it.
+`adapters/` reads public sets. `separation.py` adds separated voices. `selection.py` leaves out songs with wrong notes.
+Of the other rooms, only `export` imports this one.
 """

@@ -269,18 +269,21 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _texts(books: Sequence[Path] | None, *, data: Path) -> list[str]:
     """What the language model learns from: lines of books, or of the training songs."""
+    lines: list[str] = []
     if books is None:
         if not any(row.split == "train" for row in read_manifest(data)):
             raise EvaluationError(
                 f"{data} has no songs of the split train for the language model; give --texts BOOK.txt, or --greedy"
             )
-        return [song.text for song in read_songs(data, split="train")]
-    lines = []
-    for book in books:
+        lines = [song.text for song in read_songs(data, split="train")]
+    for book in books or ():
         try:
             lines += [plain_text(line) for line in book.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as exc:
             raise EvaluationError(f"cannot read the text {book} ({exc}); give a file of UTF-8 text") from exc
+    if not any(lines):
+        source = ", ".join(map(str, books or [data]))
+        raise EvaluationError(f"{source} has no English words for the language model; give other --texts, or --greedy")
     return lines
 
 

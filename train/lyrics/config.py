@@ -7,7 +7,7 @@ from typing import Any, Self
 from train.config import ConfigError, FrontendConfig, apply_overrides, build_settings
 
 METHODS = ("baseline", "oracle", "multi-task", "pitch")
-"""What the transcriber is told about the melody (§4.1.3), or "pitch": the network of pitch and onset alone."""
+"""Which pitch and onset the transcriber gets (§4.1.3); "pitch": only the network of pitch and onset."""
 PAPER_FRONTEND = FrontendConfig(window_s=16.0, n_fft=512, hop_samples=256, n_mels=80, f_min_hz=0.0)
 
 
@@ -78,8 +78,8 @@ class LyricsLossConfig:
     """Weights of the joint loss (§3.1.3), which is a plain sum.
 
     Attributes:
-        onset_frame: weight of a frame with an onset against one without, as in the settings that the authors released.
-            Of 1,000 frames some 40 have one.
+        onset_frame: weight of a frame with an onset; a frame without one weighs 1. So it is in the settings that the
+            authors released. About 40 of 1,000 frames have an onset.
     """
 
     pitch: float = 1.0
@@ -94,11 +94,11 @@ class LyricsLossConfig:
 
 @dataclass(frozen=True)
 class LyricsOptimConfig:
-    """Adam with a linear warm-up, ended by the validation rows (§4.1.2). The batch size is the released one.
+    """Adam with a linear warm-up, and early stopping by the validation rows (§4.1.2). The batch size is as released.
 
     Attributes:
         warmup_steps: batches over which the rate rises from 0.
-        patience: epochs without a better validation after which the run ends.
+        patience: the run ends after so many epochs without a better validation.
         clip_norm: largest norm of the gradient; the paper names none.
     """
 
@@ -167,7 +167,7 @@ class LyricsConfig:
 
 
 def _overlay(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Put `changes` over `values`, group by group; what is no group replaces."""
+    """Put `changes` over `values`: groups are merged, other values are replaced."""
     for key, change in changes.items():
         if isinstance(change, Mapping) and isinstance(values.get(key), dict):
             _overlay(values[key], change)

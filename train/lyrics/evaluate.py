@@ -1,4 +1,4 @@
-"""Measures a transcriber on songs, as the paper's Tables 1 and 2 do."""
+"""Measures a transcriber on songs, for the paper's Tables 1 and 2."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,13 +23,13 @@ from train.lyrics.windows import fit_to_recording, window_songs
 
 BATCH_SIZE = 16
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Of each song a part and the whole that it is a part of: the measure is the sum of parts over the sum of wholes."""
+"""Numerators and denominators of a measure, one of each song: the measure is the ratio of their sums."""
 
 
 def evaluate(
     model: LyricsModel, songs: Sequence[Song], *, decode: Decoder, workers: int = 0, seed: int = 0
 ) -> dict[str, Any]:
-    """Transcribe songs and measure it.
+    """Transcribe songs and measure the transcripts.
 
     Args:
         model: of any method.

@@ -11,8 +11,8 @@ CHANNELS = 2  # C of the paper (§3.1): mixture, voice
 class SongLogMel(nn.Module):
     """Log-mel of both channels, each by the package's own `LogMel`.
 
-    Each channel is in decibels below its own peak, so that neither the level of a recording nor what a separation does
-    to it matters.
+    Each channel is in decibels below its own peak. So neither the level of a recording matters, nor a change of
+    level by the separation.
     """
 
     def __init__(self, config: FrontendConfig) -> None:
@@ -23,8 +23,8 @@ class SongLogMel(nn.Module):
         """Waveforms -> log-mels.
 
         Args:
-            waveforms: float32 [batch, 2, window_samples] in -1…1: mixture, then voice. Where no separation is at hand,
-                the mixture is given twice.
+            waveforms: float32 [batch, 2, window_samples] in -1…1: mixture, then voice; without a separated voice, the
+                mixture twice.
 
         Returns:
             float32 [batch, 2, n_mels, frames] in -1…1.

@@ -20,7 +20,7 @@ class Truth:
         pitch: int64 [batch, frames], 0 to 127, or 128 where nobody sings.
         onset: float32 [batch, frames], 1 in a frame in which a note begins.
         sung: bool [batch]; False for speech, which has no melody.
-        noted: bool [batch]; False where the notes are not known, as of speech: pitch and onset then say nothing.
+        noted: bool [batch]; False where the notes are not known, as for speech: pitch and onset have no meaning then.
         characters: int64 [sum of lengths], classes 1 to 33 of all texts, one after another.
         lengths: int64 [batch], characters of each text.
     """
@@ -43,7 +43,7 @@ class Truth:
 
 
 def joint_loss(estimates: Estimates, truth: Truth, *, config: LyricsLossConfig) -> dict[str, Tensor]:
-    """The loss of each task, and their weighted sum as "loss".
+    """Compute the loss of each task, and their weighted sum as "loss".
 
     Args:
         estimates: logits of a batch; a part that is None has no loss.
@@ -51,8 +51,9 @@ def joint_loss(estimates: Estimates, truth: Truth, *, config: LyricsLossConfig) 
         config: the weights.
 
     Returns:
-        Scalars "loss", and "pitch", "onset" (means over the frames of windows with notes) and "lyrics" (mean over
-        windows of CTC's loss per character, and per frame in one without characters), where there is one.
+        Scalars: "loss"; "pitch" and "onset", means over the frames of windows with notes; "lyrics", the mean over
+        windows of CTC's loss per character, or per frame for a window without characters. A task without estimates
+        has no entry.
     """
     parts: dict[str, Tensor] = {}
     if estimates.pitch is not None and estimates.onset is not None:

@@ -1,4 +1,4 @@
-"""The paper's two networks: pitch and onsets of the voice, and the lyrics given these."""
+"""The paper's two networks: one estimates pitch and onsets of the voice, the other transcribes lyrics with these."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ HALVING = 2  # §3.1.2: the transcriber's frames are half as many
 
 @dataclass(frozen=True)
 class Melody:
-    """What is known or believed about each frame.
+    """Pitch and onset of each frame, true or estimated: the input of the transcriber.
 
     Attributes:
-        pitch: float32 [batch, 129, frames], probabilities; all 0 where nothing is told.
+        pitch: float32 [batch, 129, frames], probabilities; all 0 if the transcriber is to get none.
         onset: float32 [batch, 1, frames], probabilities.
     """
 
@@ -29,7 +29,7 @@ class Melody:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What the model says of a batch; a part that its method does not have is None.
+    """The model's output for a batch; a part that its method does not have is None.
 
     Attributes:
         pitch: float32 [batch, 129, frames], logits of eq. 3.
@@ -43,10 +43,9 @@ class Estimates:
 
 
 class ResidualBlock(nn.Module):
-    """Instance norm, ReLU and a convolution, around which the input is added (Fig. 2 left).
+    """Instance norm, ReLU and a convolution, with a skip connection around the last two (Fig. 2 left).
 
-    A convolution of one cell brings the input to the output's channels where they differ. Zeros around the edges keep
-    the shape (§3.1.1).
+    If the numbers of channels differ, a 1x1 convolution follows the norm. Zero padding keeps the shape (§3.1.1).
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, kernel: int, dropout: float) -> None:
@@ -118,10 +117,10 @@ class PitchOnset(nn.Module):
 
 
 class Transcriber(nn.Module):
-    """Estimates the characters in each second frame from the spectrograms and the melody (§3.1.2, eq. 6-9).
+    """Estimates the characters in every second frame from the spectrograms and the melody (§3.1.2, eq. 6-9).
 
-    The paper pools in two dimensions, to half of the frames; the bands are halved too. What is told about the melody is
-    pooled in time alone, which keeps every onset.
+    The paper pools in two dimensions, to half of the frames; here the bands are halved too. The melody is pooled in
+    time only, which keeps every onset.
     """
 
     def __init__(self, config: CrnnConfig, *, bands: int) -> None:
@@ -144,9 +143,9 @@ class Transcriber(nn.Module):
 class LyricsModel(nn.Module):
     """Both networks, from waveforms to logits (Fig. 1).
 
-    The method says what the transcriber is told (§4.1.3): "baseline" nothing, "oracle" the true notes, "multi-task"
-    what the first network believes, through which the transcriber's gradients reach it. With "pitch" there is no
-    transcriber.
+    The method says which melody the transcriber gets (§4.1.3): "baseline" zeros, "oracle" the true notes, "multi-task"
+    the estimates of the first network, through which the transcriber's gradients reach that network. With "pitch" there
+    is no transcriber.
     """
 
     def __init__(self, config: LyricsModelConfig) -> None:
@@ -163,7 +162,7 @@ class LyricsModel(nn.Module):
         Args:
             waveforms: float32 [batch, 2, window_samples], see `SongLogMel`.
             truth: the true melody, which "oracle" needs.
-            sung: bool [batch]; False for speech, whose melody is told as zeros (§4.1.1). None: all are sung.
+            sung: bool [batch]; False for speech, whose melody is zeros (§4.1.1). None: all are sung.
 
         Raises:
             ValueError: the method is "oracle" and there is no truth.

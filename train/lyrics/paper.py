@@ -8,7 +8,7 @@ from rich.table import Table
 from train.evaluate.tables import format_score
 
 LABELS = {"baseline": "baseline", "oracle": "oracle", "multi-task": "multi-task", "pitch": "baseline"}
-"""What the paper calls a method: its Table 2 calls the network of pitch and onset alone "baseline" too."""
+"""The paper's name of each method. In its Table 2, "baseline" is the network of pitch and onset alone."""
 
 TABLE_1: Mapping[str, tuple[str, str]] = {
     "baseline": ("69.22", "77.3"),

@@ -1,9 +1,9 @@
-"""Selects songs whose notes fit their recording, and moves notes that are too high or too low as a whole (§4.1.1).
+"""Selects songs whose notes fit their recording, and corrects pitch shifts of whole songs (§4.1.1).
 
 Notes of karaoke files may be in another octave or key than the recording, or belong to another recording. A network
-that has learnt pitch from reliable songs hears each recording. Its classes are compared with the notes, moved by every
-number of semitones from -12 to 12. The number with the fewest wrong frames is the song's; songs that have too many even
-then are left out.
+that was trained on reliable songs estimates the pitch of each recording. The notes are shifted by -12 to 12 semitones,
+and each shift is compared with these estimates. The shift with the fewest wrong frames is kept. Songs that have too
+many wrong frames even then are left out.
 """
 
 import math
@@ -55,7 +55,7 @@ class Selected:
         fits: how well each song with notes fits, by track.
         past_end: how many notes began past the end of the recording, of each song in `rows`.
         without_notes: tracks that were left out because they have no notes to compare.
-        undecodable: why, for tracks that were left out because their recording cannot be decoded.
+        undecodable: the reasons, by track, for recordings that cannot be decoded.
     """
 
     rows: list[Row]

@@ -63,9 +63,9 @@ class Separated:
     """The result of a separation.
 
     Attributes:
-        rows: with "voice", but for speech.
-        speech: how many rows are speech, which is all voice.
-        left_out: why, for tracks whose recording cannot be decoded.
+        rows: with "voice", except for speech.
+        speech: how many rows are speech, which is all voice and stays as it is.
+        left_out: the reasons, by track, for recordings that cannot be decoded.
     """
 
     rows: list[Row]
@@ -143,7 +143,7 @@ def _read(file: Path) -> Any:
 
 
 def _without_rest(module: Any, *, device: torch.device, least: int) -> Callable[[Waveform], Waveform]:
-    """What the network calls "vocals", the mean of both channels; it is given the same waveform in both.
+    """Make a function that returns the network's "vocals" of a mono waveform, which is both channels of its input.
 
     Args:
         module: Open-Unmix's separator.
@@ -213,7 +213,7 @@ def _write_voice(path: Path, file: Path, *, separator: Separator) -> None:
 def separate_stream(
     blocks: Iterable[Waveform], *, separator: Separator, piece_s: float = PIECE_S, margin_s: float = MARGIN_S
 ) -> Iterator[Waveform]:
-    """Separate a recording piece by piece, so that its length does not matter to the memory.
+    """Separate a recording piece by piece, so that a long recording needs no more memory.
 
     Args:
         blocks: float32 [samples] of any length, at the separator's rate.

@@ -1,4 +1,4 @@
-"""Runs the model over windows and decodes what it says."""
+"""Runs the model over windows and decodes its output."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Decoder = Callable[[NDArray[np.float32]], str]
 
 @dataclass(frozen=True)
 class Transcript:
-    """What the model says of one window, and what is true; times are seconds of the song.
+    """The transcript of one window, and the truth; times are seconds of the song.
 
     Attributes:
         text: the words; None for a model without a transcriber.
@@ -102,7 +102,7 @@ def transcribe(
 
 @torch.no_grad()
 def hear_recording(model: LyricsModel, path: Path, *, decode: Decoder, batch_size: int) -> str:
-    """The words of a whole recording, heard as `ms.transcribe` hears it: in its windows, the mixture twice.
+    """Transcribe the words of a whole recording as `ms.transcribe` does without a voice: in windows, the mixture twice.
 
     Args:
         model: in eval mode, with a transcriber, of another method than "oracle".

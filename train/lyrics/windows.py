@@ -1,4 +1,4 @@
-"""Cuts songs into windows of the model's length, with what is sung in each."""
+"""Cuts songs into windows of the model's length, and gives the words and notes of each window."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ GAP_S = 4.0  # without words; shorter ones are in windows with words
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a song that no word sticks out of, by more than `OVERLAP_S`.
+    """A part of a song. No word crosses its edges by more than `OVERLAP_S`.
 
     Attributes:
         song: the song.
         start_s: the window's first sample.
-        sound_s: seconds from there after which the sound is replaced by silence, because the next word begins.
+        sound_s: length of its sound in seconds. Silence follows, because the next word begins there.
         text: the words that are sung in it.
     """
 
@@ -44,9 +44,9 @@ class Window:
 
 
 def fit_to_recording(song: Song, *, length_s: float) -> tuple[Song, int]:
-    """Leave out what is annotated past the end of a recording, and tell how many words and notes that are.
+    """Leave out words and notes that are annotated past the end of a recording, and count them.
 
-    A word stays if its middle is in the recording, and a note if it begins there. What ends later is cut to the end.
+    A word stays if its middle is in the recording, a note if its start is. Their ends are cut to the recording's end.
     """
     words = tuple(w._replace(end_s=min(w.end_s, length_s)) for w in song.words if w.start_s + w.end_s < 2 * length_s)
     notes = None
@@ -59,10 +59,10 @@ def fit_to_recording(song: Song, *, length_s: float) -> tuple[Song, int]:
 def cut_windows(song: Song, *, window_s: float) -> list[Window]:
     """Cut a song at gaps between words, so that no window has half a word.
 
-    Words that overlap by more than `OVERLAP_S` stay together. Each window begins `LEAD_S` before its first word, or
-    where the word before ends, and has as many words as fit. The next word is silenced in it. A word that is longer
-    than a window is left out, and so are overlapping words that do not fit into one together. A text without times is
-    one window.
+    Each window begins `LEAD_S` before its first word, or where the word before ends, and has as many words as fit. Its
+    sound ends before the next word. Words that overlap by more than `OVERLAP_S` stay together. A word that is longer
+    than a window is left out, and so are overlapping words that together are longer. A text without times makes one
+    window.
     """
     if song.is_untimed:
         return [Window(song, 0.0, window_s, song.text)]
@@ -96,9 +96,9 @@ def _end_s(words: Sequence[Word]) -> float:
 
 
 def find_gap(song: Song, *, length_s: float, window_s: float) -> Window | None:
-    """The middle of a song's longest part of at least `GAP_S` without words and notes, as a window without words.
+    """Find the longest part of a song without words and notes, and return its middle as a window without words.
 
-    None if there is no such part, or if the song has no word with a time: then it is not known where nobody sings.
+    None if no such part has `GAP_S` or more, or if no word has a time: then it is not known where nobody sings.
     """
     if song.is_untimed or not song.words:
         return None
@@ -115,11 +115,11 @@ def find_gap(song: Song, *, length_s: float, window_s: float) -> Window | None:
 def window_songs(
     songs: Sequence[Song], *, frontend: FrontendConfig, with_gaps: bool = False, console: Console | None = None
 ) -> tuple[list[Window], Counter[str]]:
-    """The windows of all songs, and how many words, notes and texts were left out, by the reason.
+    """Cut all songs into windows, and count by reason the words, notes and texts that are left out.
 
     Args:
-        songs: whose recordings are measured. A text without times is left out where its recording is longer than a
-            window.
+        songs: their recordings are read for their lengths. A text without times is left out if its recording is longer
+            than a window.
         frontend: the length of a window.
         with_gaps: add one window without words of each song that has such a part, for training.
         console: shows the progress.
@@ -147,7 +147,7 @@ def window_songs(
 
 
 def tell_left_out(left_out: Mapping[str, int]) -> str:
-    """What was left out as one sentence, or "" if nothing was."""
+    """Say in one sentence what was left out; "" if nothing was."""
     return f"left out: {', '.join(f'{count} {what}' for what, count in left_out.items())}" if left_out else ""
 
 

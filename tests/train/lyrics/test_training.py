@@ -304,6 +304,9 @@ def test_the_language_model_comes_from_books_or_songs(run: Path, songs: Path, tm
     )
     assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "no.txt")]) == 2
     assert "cannot read the text" in capsys.readouterr().err
+    (tmp_path / "numbers.txt").write_text("1, 2, 3\n")
+    assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "numbers.txt")]) == 2
+    assert "numbers.txt has no English words for the language model" in capsys.readouterr().err
     (tmp_path / "book.txt").write_text("Oh, me!\nHi, oh hi.\n", encoding="utf-8")
     assert main(["evaluate", str(run), "--data", str(songs), "--texts", str(tmp_path / "book.txt"), "--json"]) == 0
     assert main(["evaluate", str(run), "--data", str(songs), "--json"]) == 0

@@ -123,6 +123,19 @@ def test_a_track_without_words_shows_none(open_page: "Callable[..., Page]") -> N
     expect(page.get_by_role("region", name="Lyrics")).to_have_count(0)
 
 
+def test_an_open_page_sees_lyrics_come_and_go(open_page: "Callable[..., Page]", library: Path) -> None:
+    from playwright.sync_api import expect
+
+    page = open_page()
+    expect(field(page)).to_be_visible()
+    with MusicSearch(library) as ms:
+        given = {track.track_id: lines for track in ms.tracks(k=100) if (lines := ms.lyrics(track.track_id))}
+        ms.put_lyrics({track_id: [] for track_id in given})
+        expect(field(page)).to_be_hidden()
+        ms.put_lyrics(given)
+        expect(field(page)).to_be_visible()
+
+
 def test_for_everybody(open_page: "Callable[..., Page]") -> None:
     from playwright.sync_api import expect
 
