@@ -195,6 +195,33 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("sources", "to", "said"),
+    [
+        (["MUSIC", "MUSIC/none"], "parquet://out", r"no file or folder \S+/none: name what this machine"),
+        (["s3://bucket", "MUSIC/song.mp3"], "parquet://out", r"no file or folder \S+/song.mp3: name"),
+        (["s3://key:secret@bucket"], "parquet://out", "the s3:// URL carries a user name or password"),
+        (["MUSIC"], "vectors", "--to is 'vectors', expected parquet://FOLDER or milvus://"),
+        (["MUSIC"], "parquet://s3://bucket/vectors", "are written into a folder, not into a store"),
+        (["MUSIC"], "milvus:///folder/file.db", "only one process can open"),
+        (["MUSIC"], "milvus://host:99999/x", "milvus://host:99999/x is not the address of a library"),
+    ],
+)
+def test_what_can_be_known_is_told_before_ray_is_imported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sources: list[str],
+    to: str,
+    said: str,
+) -> None:
+    if "99999" in to:
+        pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    monkeypatch.setitem(sys.modules, "client.bulk.pipeline", None)  # so that its import fails
+    assert bulk([*(source.replace("MUSIC", str(tmp_path)) for source in sources), "--to", to]) == 2
+    assert re.fullmatch(rf"client\.bulk: .*{said}.*\n", capsys.readouterr().err)
+
+
 def test_nothing_else_of_the_client_imports_it() -> None:
     files = [path for path in Path(client.__file__).parent.rglob("*.py") if path.parent.name != "bulk"]
     assert len(files) > 50
