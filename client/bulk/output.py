@@ -160,13 +160,12 @@ class PartsFolder:
             )
         if found:
             model = read_part(self._folder / _ABOUT).model
-            if model.fingerprint != self._spec.fingerprint:
-                raise has_another_model(
-                    self.name,
-                    model,
-                    but=f"the encoder is {self._spec.model_name} ({self._spec.fingerprint})",
-                    advice="name the model of the folder, or another folder",
-                )
+            self._check_model(model, of=self.name, advice="name the model of the folder, or another folder")
+
+    def _check_model(self, model: Model, *, of: str, advice: str) -> None:
+        if model.fingerprint != self._spec.fingerprint:
+            encoder = f"the encoder is {self._spec.model_name} ({self._spec.fingerprint})"
+            raise has_another_model(of, model, but=encoder, advice=advice)
 
     def done(self) -> Done:
         from ..index.maintenance import parts_of
@@ -181,6 +180,10 @@ class PartsFolder:
                     raise LibraryError(
                         f"{exc}; or remove that file, and run this command again for its tracks"
                     ) from exc
+                # Otherwise its tracks would count as done, and the parts would not make a library.
+                self._check_model(
+                    part.model, of=str(path), advice="remove that file, and run this command again for its tracks"
+                )
                 for twice in done.paths.intersection(part.paths):
                     raise LibraryError(
                         f"{self.name} holds {twice} twice, the second time in {path.name}: remove that file, and run "

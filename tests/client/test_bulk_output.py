@@ -107,6 +107,20 @@ def test_what_cannot_be_an_output(tmp_path: Path) -> None:
         output.open_output("milvus:///folder/file.db", spec=SPEC)
 
 
+def test_a_part_of_another_model_is_not_taken_for_done(tmp_path: Path) -> None:
+    other = begun(tmp_path / "other", spec=replace(SPEC, model_name="new", fingerprint="d" * 64))
+    write(other, "ab")
+    parts = begun(tmp_path / "out")
+    write(parts, "c")
+    [part] = parts_in(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / part, tmp_path / "out")
+    told = rf"{part} was made with the model new \(d{{64}}\), but the encoder is tiny \(f{{64}}\): remove that file"
+    with pytest.raises(ModelMismatch, match=told):
+        parts.done()
+    (tmp_path / "out" / part).unlink()
+    assert parts.done().paths == {"/music/c.wav"}
+
+
 def test_a_part_that_is_damaged_or_there_twice_is_named(tmp_path: Path) -> None:
     parts = begun(tmp_path / "out")
     write(parts, "ab")
