@@ -422,7 +422,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         r"other\.tar: key 'a' has the files a\.flac, a\.txt; expected a recording and its \.json",
     ),
     "empty": (lambda f: write_tar(f / "other.tar"), "other.tar", r"other\.tar holds no row; expected recordings and"),
-    "no tar": (lambda f: (f / "other.tar").write_text("no tar" * 200), "other.tar", r"other\.tar is not a tar \("),
+    "no tar": (
+        lambda f: (f / "other.tar").write_text("no tar" * 200),
+        "other.tar",
+        r"other\.tar is not a tar; name one that",
+    ),
     "a key twice": (
         lambda f: write_tar(f / "other.tar", *[(f"a.{kind}", b"{}") for kind in ("flac", "json", "flac", "json")]),
         "other.tar",
@@ -450,7 +454,16 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "000.tar",
         r"000\.jsonl, line 1: expected 'member', 'offset' and 'size', .*; delete this index",
     ),
-    "a store that nobody knows": (lambda f: None, "s9://set/000.tar", r"shard s9://set/000\.tar.*Protocol not known"),
+    "a folder": (
+        lambda f: (f / "other.tar").mkdir(),
+        "other.tar",
+        r"other\.tar cannot be read \(Is a directory\); check the",
+    ),
+    "a store that nobody knows": (
+        lambda f: None,
+        "s9://set/000.tar",
+        r"^s9://set/000\.tar cannot be opened \(Protocol not known.*\); check the address, and",
+    ),
     "a manifest in a store": (lambda f: None, "s3://set/a.jsonl", r"a\.jsonl is not a tar; a store must hold shards"),
 }
 
