@@ -222,7 +222,7 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
-        self._unanswered = Unanswered(then="Finished tracks are kept: add again to continue")
+        self._unanswered = Unanswered(then="Finished tracks are kept: run this again to continue")
         self._outcomes: list[str] = []  # of the first files that were read: "", or the unexpected error
         self._group: list[_Track] = []
         self._moved: set[str] = set()  # ids of tracks that one of the next commits moves to another path

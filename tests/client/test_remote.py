@@ -470,7 +470,7 @@ def test_a_file_that_a_store_does_not_give_is_left_for_the_next_time(
 @pytest.mark.parametrize(
     ("refusal", "match"),
     [
-        (UNAVAILABLE, r"its store does not answer .*add again to continue"),
+        (UNAVAILABLE, r"its store does not answer .*run this again to continue"),
         (("400 Bad Request", "ExpiredToken"), r"rejects the credentials .*renew them"),
         (("403 Forbidden", "InvalidAccessKeyId"), r"rejects the credentials"),
     ],
