@@ -166,6 +166,18 @@ def test_a_store_that_stays_silent_ends_the_run_which_continues_as_if_it_had_not
     assert not (tmp_path / "run/unreadable.jsonl").exists()
 
 
+@pytest.mark.parametrize("run", [main, train_main])
+def test_what_is_written_does_not_go_to_a_folder_that_is_called_like_a_store(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, run: Callable[[list[str]], int]
+):
+    monkeypatch.chdir(tmp_path)
+    command = ["pack", str(tones)] if run is main else ["starter", "--data", str(tones)]
+    with pytest.raises(SystemExit, match="2"):
+        run([*command, "--out", "s3://bucket/folder"])
+    assert "argument --out: s3://bucket/folder is a URL; expected a path on this machine" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
     """A store that answers nothing, in place of `fsspec.AbstractFileSystem.cat_ranges`."""
     return [ConnectionError("reset by peer")] * len(paths)
