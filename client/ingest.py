@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrackWarning:
-    """A file that was added, and which part of it cannot be decoded."""
+    """A file that was added, and what of it could not be read: a part of the sound, or its lyrics."""
 
     path: str
     warning: str
@@ -85,7 +85,8 @@ class AddReport:
         missing: tracks whose files are gone from the folders that were added. They are marked, not removed. If the file
             of another track has taken the path of such a track, it is kept as "NAME (replaced)".
         failed: files that cannot be used, with those that failed before and have not changed since.
-        warnings: files that were added or updated and cannot be decoded completely, and which part cannot.
+        warnings: files that were added or updated and cannot be decoded completely, and which part cannot; and files
+            whose lyrics their store did not return.
         passed_over: how many other files are in the folders, by file extension: {".jpg": 12, ".mp4": 1}. Video files
             are counted here if they have video and `video` was not set.
         lyrics: how many of all these tracks have lyrics. None if lyrics were not asked for.
@@ -221,7 +222,7 @@ class Ingest:
         self._error: BaseException | None = None
         self._worked_s: defaultdict[str, float] = defaultdict(float)
         self._clock = threading.Lock()
-        self._unanswered = Unanswered(then="Finished tracks are kept: add again to continue")
+        self._unanswered = Unanswered(then="Finished tracks are kept: run this again to continue")
         self._outcomes: list[str] = []  # of the first files that were read: "", or the unexpected error
         self._group: list[_Track] = []
         self._moved: set[str] = set()  # ids of tracks that one of the next commits moves to another path
@@ -524,7 +525,9 @@ class Ingest:
                 return False
             is_known = file.knows_sound or is_url(file.path)
             sound = self._sound(file.path, status, decoder) if is_known else _hash_file(file.path)
-        except AudioError:  # it cannot be compared, so it counts as not moved
+        except AudioError as exc:  # it cannot be compared, so it counts as not moved
+            if exc.is_stores:
+                raise AudioError(file.path, str(exc), is_stores=True) from exc
             if self._stop.is_set():
                 raise
             return False

@@ -23,7 +23,7 @@ from .decoders import Decoder, Workers
 from .duplicates import Duplicate, find_duplicates
 from .embedding import Heard, embed_file
 from .encoders import Encoder, EncoderSpec, open_encoder
-from .errors import LibraryError, QueryError
+from .errors import AudioError, LibraryError, QueryError
 from .fusion import Names
 from .index import browse
 from .index.browse import Facet, Glance, Suggestion
@@ -31,7 +31,7 @@ from .index.catalogue import Catalogue
 from .index.fields import Value
 from .index.records import Model, Track, has_another_model, has_gone_over
 from .index.store import Index, Store, open_index, open_store
-from .ingest import AddReport, Ingest
+from .ingest import AddReport, Ingest, TrackWarning, Unanswered
 from .map import MapKeeper
 from .paths import CHOICE, between, draw, drifted
 from .places import absolute, is_there, is_url
@@ -51,7 +51,7 @@ from .query import (
 )
 from .ranking import Ranking, Scope, artists_of
 from .results import Hit, LibraryInfo, LibraryMap, Part, RemovedMissing, SungLine, TrackInfo
-from .walk import FailedTrack, Found, find_audio
+from .walk import FailedTrack, Found, find_audio, printable
 from .wish import Wish, WishMaker, nearest
 from .zero_shot import DEFAULT_TEMPLATES, Labels, Tag, TaggedTrack
 
@@ -224,15 +224,11 @@ class MusicSearch:
             with self._lock:
                 self._index.save()
             if book is not None:
-                ingest.report.lyrics = self._take_lyrics(book, found, progress=progress)
+                self._take_lyrics(book, found, report=ingest.report, progress=progress)
         return ingest.report
 
-    def _take_lyrics(self, book: "Book", found: Found, *, progress: bool) -> int:
-        """Read the lyrics of the tracks that were found, and drop those of tracks that are no longer here.
-
-        Returns:
-            How many of the tracks that were found have lyrics.
-        """
+    def _take_lyrics(self, book: "Book", found: Found, *, report: AddReport, progress: bool) -> None:
+        """Read the lyrics of the tracks that were found, and drop those of tracks that are no longer here."""
         from .lyrics.care import drop_removed
         from .lyrics.taking import Taking
 
@@ -244,11 +240,18 @@ class MusicSearch:
         decoder = Decoder(
             self._workers, sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=None
         )
+        unanswered = Unanswered(then="What was read is kept: add again to continue")
+
+        def note(error: AudioError | None) -> None:
+            if error is not None and error.is_stores:
+                report.warnings.append(TrackWarning(printable(error.path), f"no lyrics were read: {error.reason}"))
+            unanswered.note(error)
+
         with closing(decoder), show_progress("reading lyrics", total=len(paths), enabled=progress) as advance:
-            have_lyrics = Taking(catalogue, book, lock=self._lock, read=decoder.call).run(paths, advance=advance)
+            taking = Taking(catalogue, book, lock=self._lock, read=decoder.call, note=note)
+            report.lyrics = taking.run(paths, advance=advance)
         with self._lock:
             drop_removed(catalogue, book)
-        return have_lyrics
 
     def _open_book(self, *, create: bool = False) -> "Book":
         """Open the library's lyrics. What reads and compares them is only imported where they are asked for."""

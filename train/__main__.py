@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from train.checkpoint import CheckpointError
 from train.config import ConfigError, load_recipe
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError
+from train.data.output import local_path
 from train.distributed import LostProcessError
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError, train
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", required=True, help="manifest.jsonl, or shards: 'shards/{000..063}.tar', 's3://bucket/{000..063}.tar'"
     )
-    parser.add_argument("--out", required=True, type=Path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
+    parser.add_argument("--out", required=True, type=local_path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
     parser.add_argument(
         "--set",
         nargs="+",

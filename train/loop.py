@@ -42,9 +42,10 @@ from train.checkpoint import (
     write_atomically,
 )
 from train.config import Config, flat_values
+from train.data.audio import StoreSilentError
 from train.data.manifest import Row, select_rows
 from train.data.member import Member
-from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order
+from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order, raise_if_silent
 from train.data.rows import read_data
 from train.data.store import is_url
 from train.data.tokenizer import TextTokenizer
@@ -279,8 +280,12 @@ def train(
             if writer is None:  # only the first process validates and writes
                 continue
             weights = state.average.weights if state.average else state.model.state_dict()
-            validation = _validate(state, val_rows, config=config, tokenizer=tokenizer)
-            state.seconds += time.monotonic() - started
+            try:
+                validation = _validate(state, val_rows, config=config, tokenizer=tokenizer)
+                state.seconds += time.monotonic() - started
+                followed = _followed(state, lessons.val, config=config) if lessons else None
+            except StoreSilentError as exc:
+                raise TrainingError(f"{exc}; {_kept(run)}") from exc
             metrics: dict[str, Any] = {
                 "epoch": state.epoch,
                 "step": state.step,
@@ -291,8 +296,8 @@ def train(
                 "unreadable": len(state.unreadable),
                 f"val_{kind}": validation,
             }
-            if lessons:
-                metrics["val_teacher"] = {"R2": _followed(state, lessons.val, config=config)}
+            if followed is not None:
+                metrics["val_teacher"] = {"R2": followed}
             reached = tuple(validation[score] for score in scores)
             improved = reached >= state.best_scores
             state.best_scores = max(state.best_scores, reached)
@@ -540,9 +545,10 @@ def _note_unreadable(
     Raises:
         TrainingError: there are more of them than `data.unreadable_share` allows, or a store does not answer.
     """
-    for failure in failed:
-        if failure.may_pass:
-            raise TrainingError(f"{failure.reason}, after retries; {_kept(run)}")
+    try:
+        raise_if_silent(failed)
+    except StoreSilentError as exc:
+        raise TrainingError(f"{exc}; {_kept(run)}") from exc
     new = {
         rows[failure.place].track_id: failure.reason
         for failure in failed
@@ -593,6 +599,9 @@ def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
     """R²: share of the variance of a teacher's logits, over rows and tags, that the audio tower's features explain.
 
     It is computed on the central window of each row. Rows without teacher logits are left out.
+
+    Raises:
+        StoreSilentError: a store does not answer.
     """
     model, head = state.model, state.objective.teacher
     assert head is not None
@@ -601,6 +610,7 @@ def _followed(state: State, pairs: PairDataset, *, config: Config) -> float:
     with torch.compiler.set_stance("force_eager"):
         model.eval()
         for batch in DataLoader(pairs, batch_size=64, num_workers=config.optim.workers, collate_fn=collate):
+            raise_if_silent(batch.unreadable)
             targets = batch.targets.to(device)
             heard = targets.isfinite().all(dim=1)
             if not heard.any():

@@ -186,7 +186,7 @@ def ask_teacher(
     saved = time.monotonic()
     for name, waveforms in zip(missing, shown(loader, total=len(missing), doing="heard", console=console), strict=True):
         if isinstance(waveforms, str):
-            raise StoreSilentError(waveforms)
+            raise StoreSilentError(f"{waveforms}; start again when the store answers")
         known[name] = _answer(teacher, waveforms, device=device)
         if time.monotonic() - saved > SAVE_EVERY_S:
             _write(file, known)

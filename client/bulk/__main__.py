@@ -2,14 +2,16 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ..errors import LibraryError, MusicSearchError
-from .output import PART_TRACKS
+from ..errors import LibraryError, MusicSearchError, QueryError
+from ..places import absolute, is_url
+from .output import PART_TRACKS, check_address
 
 if TYPE_CHECKING:
     from .pipeline import BulkReport
@@ -30,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = _make_parser().parse_args(arguments)
     try:
-        try:
+        check_address(options.to)
+        _check_sources(options.paths)
+        try:  # Ray takes seconds to import
             from .pipeline import embed_all
         except ImportError as exc:
             raise LibraryError(f"this command needs Ray ({exc}): pip install 'musicsearch[ray]'") from exc
@@ -52,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if options.json else _as_text(report))
     return 1 if report.failed else 0
+
+
+def _check_sources(paths: Sequence[str]) -> None:
+    for path in map(absolute, paths):
+        if not is_url(path) and not os.path.exists(path):
+            raise QueryError(f"no file or folder {path}: name what this machine and all others can read")
 
 
 def _as_text(report: "BulkReport") -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..encoders import EncoderSpec
 from ..errors import LibraryError, QueryError
 from ..index.records import FailedFile, Model, NewTrack, has_another_model
-from ..index.store import is_milvus, open_milvus
+from ..index.store import check_milvus, is_milvus, open_milvus
 from ..places import is_url
 
 if TYPE_CHECKING:
@@ -80,6 +80,29 @@ class Output(Protocol):
     def end(self) -> None: ...
 
 
+def check_address(to: str) -> None:
+    """Check the form of an output's address, without opening it.
+
+    Raises:
+        QueryError: the address is neither "parquet://FOLDER" nor that of a library in Milvus.
+        LibraryError: it is not a whole Milvus address, only one process can write to it, or pymilvus is missing.
+    """
+    if to.startswith(_PARQUET) and (folder := to.removeprefix(_PARQUET)):
+        if is_url(folder):
+            raise QueryError(
+                f"--to is {to!r}, but the Parquet files are written into a folder, not into a store: name a folder "
+                "that all machines share, and copy it into the store afterwards"
+            )
+    elif to.startswith("milvus:///"):
+        raise LibraryError(
+            f"{to} is a Milvus Lite file, which only one process can open: name a Milvus server, or parquet://FOLDER"
+        )
+    elif is_milvus(to):
+        check_milvus(to)
+    else:
+        raise QueryError(f"--to is {to!r}, expected parquet://FOLDER or milvus://host:19530/collection")
+
+
 def open_output(to: str, *, spec: EncoderSpec) -> Output:
     """Make the output for an address.
 
@@ -88,28 +111,17 @@ def open_output(to: str, *, spec: EncoderSpec) -> Output:
         spec: the spec of the model.
 
     Raises:
-        QueryError: the address has another form.
-        LibraryError: a package is missing, or only one process can write to the address.
+        QueryError: see `check_address`.
+        LibraryError: see `check_address`, or a package is missing.
     """
-    if to.startswith(_PARQUET) and (folder := to.removeprefix(_PARQUET)):
-        if is_url(folder):
-            raise QueryError(
-                f"--to is {to!r}, but the Parquet files are written into a folder, not into a store: name a folder "
-                "that all machines share, and copy it into the store afterwards"
-            )
-        try:
-            import pyarrow  # noqa: F401 - fail now, and not on another machine in an hour
-        except ImportError as exc:
-            raise LibraryError(f"{to} needs pyarrow ({exc}): pip install 'musicsearch[ray]'") from exc
-        return PartsFolder(Path(folder).expanduser().absolute(), spec=spec)
+    check_address(to)
     if is_milvus(to):
-        if to.startswith("milvus:///"):
-            raise LibraryError(
-                f"{to} is a Milvus Lite file, which only one process can open: name a Milvus server, or "
-                "parquet://FOLDER"
-            )
         return Collection(to, spec=spec)
-    raise QueryError(f"--to is {to!r}, expected parquet://FOLDER or milvus://host:19530/collection")
+    try:
+        import pyarrow  # noqa: F401 - fail now, and not on another machine in an hour
+    except ImportError as exc:
+        raise LibraryError(f"{to} needs pyarrow ({exc}): pip install 'musicsearch[ray]'") from exc
+    return PartsFolder(Path(to.removeprefix(_PARQUET)).expanduser().absolute(), spec=spec)
 
 
 class PartsFolder:
@@ -148,13 +160,12 @@ class PartsFolder:
             )
         if found:
             model = read_part(self._folder / _ABOUT).model
-            if model.fingerprint != self._spec.fingerprint:
-                raise has_another_model(
-                    self.name,
-                    model,
-                    but=f"the encoder is {self._spec.model_name} ({self._spec.fingerprint})",
-                    advice="name the model of the folder, or another folder",
-                )
+            self._check_model(model, of=self.name, advice="name the model of the folder, or another folder")
+
+    def _check_model(self, model: Model, *, of: str, advice: str) -> None:
+        if model.fingerprint != self._spec.fingerprint:
+            encoder = f"the encoder is {self._spec.model_name} ({self._spec.fingerprint})"
+            raise has_another_model(of, model, but=encoder, advice=advice)
 
     def done(self) -> Done:
         from ..index.maintenance import parts_of
@@ -169,6 +180,10 @@ class PartsFolder:
                     raise LibraryError(
                         f"{exc}; or remove that file, and run this command again for its tracks"
                     ) from exc
+                # Otherwise its tracks would count as done, and the parts would not make a library.
+                self._check_model(
+                    part.model, of=str(path), advice="remove that file, and run this command again for its tracks"
+                )
                 for twice in done.paths.intersection(part.paths):
                     raise LibraryError(
                         f"{self.name} holds {twice} twice, the second time in {path.name}: remove that file, and run "

@@ -198,7 +198,7 @@ def _is_as_it_was(file: FailedFile, listed: Status | None) -> bool:
 def _cluster() -> Iterator[None]:
     """Connect to the cluster that RAY_ADDRESS names, or to one on this machine, which is started if needed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry to Ray's makers
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it prints tracebacks of errors that are raised too
     is_mine = not ray.is_initialized()
     try:
         _check_that_it_answers(os.environ.get("RAY_ADDRESS", ""))
@@ -247,6 +247,8 @@ def _pipeline(
     context.enable_auto_log_stats = False
     # A task gives exactly one table, however large, so that a retry gives a table with the same tracks (see `stages`).
     context.target_max_block_size = None
+    # Our errors come back as they are. Ray's wrapper around them loses its cause on the way from a worker.
+    context.raise_original_map_exception = True
     resources = ray.cluster_resources()
     cores, nodes = int(resources.get("CPU", 0)), max(1, sum(node["Alive"] for node in ray.nodes()))
     if not cores:
@@ -322,6 +324,7 @@ def _translated(error: BaseException) -> MusicSearchError:
     while todo:
         one = todo.pop(0)
         if isinstance(one, MusicSearchError) and not isinstance(one, ray.exceptions.RayError):
+            one.args = (str(one).partition("\n")[0],)  # Ray Data adds lines about its own settings
             return one
         seen.add(id(one))
         causes = (getattr(one, "cause", None), one.__cause__, one.__context__)

@@ -9,7 +9,7 @@ twice or never. So no stage drops a row. A file that cannot be used passes throu
 
 import json
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..audio import look_first
 from ..container import has_pictures
 from ..decoders import Decoder, Workers, unexpected_as_such
 from ..embedding import track_vectors
-from ..encoders import EncoderSpec, open_encoder
+from ..encoders import Encoder, EncoderSpec, open_encoder
 from ..errors import AudioError, ServerMismatch
 from ..index.records import FailedFile, FileState, NewTrack, TrackVectors, to_blob, to_json
 from ..ingest import Unanswered, embed_when_free, hash_sound
@@ -115,17 +115,24 @@ class Embed:
         spec: the spec of the model with which the run was started.
 
     Raises:
-        ServerMismatch: the model on this machine has another spec.
+        EncoderError: on a call, if there is no such model on this machine, or its server failed.
+        ServerMismatch: on a call, if the model on this machine has another spec.
     """
 
     def __init__(self, *, encoder: str | None, device: str, spec: EncoderSpec) -> None:
-        self._encoder = open_encoder(encoder, device=device)
-        if self._encoder.spec != spec:
+        self._name, self._device, self._spec = encoder, device, spec
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        # Not opened by the constructor: Ray tries that again after an error, and prints it with its traceback.
+        opened = open_encoder(self._name, device=self._device)
+        if opened.spec != self._spec:
             raise ServerMismatch(
-                f"{encoder or 'the model that comes with MusicSearch'} is {self._encoder.spec.model_name} "
-                f"({self._encoder.spec.fingerprint}) on one machine, but {spec.model_name} ({spec.fingerprint}) where "
-                "the run was started: give all machines the same model"
+                f"{self._name or 'the model that comes with MusicSearch'} is {opened.spec.model_name} "
+                f"({opened.spec.fingerprint}) on one machine, but {self._spec.model_name} ({self._spec.fingerprint}) "
+                "where the run was started: give all machines the same model"
             )
+        return opened
 
     def __call__(self, tracks: pa.Table) -> pa.Table:
         rows = tracks.to_pylist()

@@ -135,7 +135,7 @@ class MilvusStore:
     def __init__(self, uri: str, *, create: Model | None = None) -> None:
         self.name = uri
         self._is_open = True
-        address = _parse(uri)
+        address = parse_address(uri)
         self._is_file = address.file is not None
         self.alias = address.collection
         self.collection = ""  # until it is open
@@ -716,7 +716,12 @@ def notes_of(collection: str) -> str:
     return f"{collection}_notes"
 
 
-def _parse(uri: str) -> _Address:
+def parse_address(uri: str) -> _Address:
+    """Split the address of a library in Milvus, as described at the top of this module.
+
+    Raises:
+        LibraryError: it is not such an address.
+    """
     scheme, _, rest = uri.partition("://")
     if scheme == "milvus" and rest.startswith("/") and rest.endswith(".db"):
         return _Address(rest, "library", Path(rest))

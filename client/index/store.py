@@ -1,7 +1,7 @@
 """The two kinds of store: a folder with a catalogue and its search index, or a collection of a Milvus server."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -120,11 +120,28 @@ def place_of(library: str | Path) -> str | Path:
 
 def open_milvus(uri: str, *, create: Model | None) -> "MilvusStore":
     """Open a library by its Milvus address; see `open_store`."""
-    try:
+    with _needing_pymilvus(uri):
         from .milvus import MilvusStore
+    return MilvusStore(uri, create=create)
+
+
+def check_milvus(uri: str) -> None:
+    """Check the form of a Milvus address, without asking the server.
+
+    Raises:
+        LibraryError: it is not the address of a library, or pymilvus is not installed.
+    """
+    with _needing_pymilvus(uri):
+        from .milvus import parse_address
+    parse_address(uri)
+
+
+@contextmanager
+def _needing_pymilvus(uri: str) -> Iterator[None]:
+    try:
+        yield
     except ImportError as exc:
         raise LibraryError(f"{uri} needs pymilvus ({exc}): pip install 'musicsearch[milvus]'") from exc
-    return MilvusStore(uri, create=create)
 
 
 def open_index(store: Store, *, recall: float = 0.99) -> Index:

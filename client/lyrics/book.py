@@ -61,6 +61,9 @@ CREATE TABLE songs (
 """,
     "CREATE VIRTUAL TABLE pieces USING fts5(tokens, content = '', detail = none, columnsize = 0, tokenize = ascii)",
 )
+# Without it, a library whose tracks all have no lyrics would be read whole to know that. A file that was made before
+# there was such an index gets it at the next write.
+_WITH_LINES = "CREATE INDEX IF NOT EXISTS with_lines ON songs (number) WHERE lines <> '[]'"
 _COLUMNS = "number, track_id, given, size, mtime_ns, ctime_ns, content_hash, beside, lines"
 
 
@@ -174,6 +177,7 @@ class Book(Database):
     def put(self, songs: Sequence[Song]) -> None:
         """Store lyrics in one transaction; they replace those of the same tracks. Durable when this returns."""
         with self._changing():
+            self._db.execute(_WITH_LINES)
             for song in songs:
                 self._db.execute("DELETE FROM songs WHERE track_id = ?", (song.track_id,))
                 (last,) = self._one("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'songs'")
@@ -230,7 +234,7 @@ class Book(Database):
 
     def has_words(self) -> bool:
         """Whether any track has lyrics."""
-        return bool(self._one("SELECT EXISTS (SELECT * FROM songs WHERE lines <> '[]')")[0])
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM songs WHERE lines <> '[]')")[0])
 
     def track_ids(self) -> Iterator[list[str]]:
         """The ids of all tracks that have a row, some at a time."""

@@ -26,6 +26,8 @@ class Taking:
         book: its lyrics.
         lock: held around every use of the two, because other threads search meanwhile.
         read: calls `read_lyrics` on a file; a decoder's `call` does that in its own process.
+        note: called with the error of each file that was read, or None. An error that it raises ends the work; what was
+            read before is kept.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Taking:
         *,
         lock: AbstractContextManager[object],
         read: Callable[[Callable[[str], list[Line]], str], list[Line]],
+        note: Callable[[AudioError | None], None],
     ) -> None:
         self._catalogue = catalogue
         self._book = book
         self._lock = lock
         self._read = read
+        self._note = note
 
     def run(self, paths: Iterable[str], *, advance: Callable[[float], None]) -> int:
         """Read the lyrics of the tracks at these paths whose file, or .lrc file, has changed since it was last read.
@@ -53,11 +57,16 @@ class Taking:
                 found = (self._catalogue.by_path(path) for path in group)
                 tracks = [track for track in found if track is not None]
                 known = self._book.songs([track.track_id for track in tracks])
-            read = [song for track in tracks if (song := self._song(track, known.get(track.track_id))) is not None]
-            with self._lock:
-                known = self._book.songs([song.track_id for song in read])  # some may have been given meanwhile
-                self._book.put([_kept(song, known.get(song.track_id)) for song in read])
-                songs = self._book.songs([track.track_id for track in tracks])
+            read: list[Song] = []
+            try:
+                for track in tracks:
+                    if (song := self._song(track, known.get(track.track_id))) is not None:
+                        read.append(song)
+            finally:
+                with self._lock:
+                    known = self._book.songs([song.track_id for song in read])  # some may have been given meanwhile
+                    self._book.put([_kept(song, known.get(song.track_id)) for song in read])
+                    songs = self._book.songs([track.track_id for track in tracks])
             have_lyrics += sum(bool(song.lines) for song in songs.values())
             for _ in group:
                 advance(0.0)
@@ -70,8 +79,10 @@ class Taking:
             return None
         try:
             lines = self._read(read_lyrics, track.file.path)
-        except AudioError:  # of its store, or of a file that is gone; the next call tries again
+        except AudioError as exc:  # of its store, or of a file that is gone; the next call tries again
+            self._note(exc)
             return None
+        self._note(None)
         return Song(track.track_id, False, track.file, beside, tuple(lines))
 
 

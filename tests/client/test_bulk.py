@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,6 +256,49 @@ def test_what_lies_in_a_store_is_embedded_from_there(
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------
+
+
+def said_at_the_end(process: subprocess.Popen[str]) -> str:
+    """The one sentence of a run that an error ended; Ray's own server may log lines that begin with "["."""
+    out, err = process.communicate(timeout=90)
+    assert (process.returncode, out) == (2, "")
+    told = [line for line in err.splitlines() if not line.startswith(("[", "embedding "))]
+    assert len(told) == 1, err
+    return told[0]
+
+
+def test_a_store_that_takes_the_credentials_no_more_ends_it(
+    cluster: Cluster, tones: Path, tiny_repository: Path, tmp_path: Path, s3: S3Server
+) -> None:
+    bucket = boto3.client("s3")
+    bucket.create_bucket(Bucket="expired")
+    for number in range(8):
+        bucket.put_object(Bucket="expired", Key=f"{number}.wav", Body=(tones / "low.wav").read_bytes())
+    command = ("s3://expired", "--to", f"parquet://{tmp_path / 'out'}", "--encoder", tiny_repository)
+    s3.gate = lambda environ: ("400 Bad Request", "ExpiredToken") if environ.get("HTTP_RANGE") else None
+    try:
+        said = said_at_the_end(cluster.start(*command))
+    finally:
+        s3.reset()
+    assert re.fullmatch(
+        r"client.bulk: s3://expired/\d.wav: its store rejects the credentials \(.*\): renew them; the 3 files before "
+        "it could not be read either. Written tracks are kept: run the same command again to continue",
+        said,
+    )
+    assert cluster.run(*command)["added"] == 8
+
+
+def test_a_model_that_other_machines_lack_ends_it(
+    cluster: Cluster, slow: Path, tiny_repository: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_repository, model)
+    process = cluster.start(slow, "--to", f"parquet://{tmp_path / 'out'}", "--encoder", model)
+    while not (tmp_path / "out/about.parquet").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    shutil.rmtree(model)  # before the workers, which start later, have opened it
+    assert re.fullmatch(rf"client.bulk: no model repository at {model}.*", said_at_the_end(process))
 
 
 def test_bad_input(

@@ -107,6 +107,20 @@ def test_what_cannot_be_an_output(tmp_path: Path) -> None:
         output.open_output("milvus:///folder/file.db", spec=SPEC)
 
 
+def test_a_part_of_another_model_is_not_taken_for_done(tmp_path: Path) -> None:
+    other = begun(tmp_path / "other", spec=replace(SPEC, model_name="new", fingerprint="d" * 64))
+    write(other, "ab")
+    parts = begun(tmp_path / "out")
+    write(parts, "c")
+    [part] = parts_in(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / part, tmp_path / "out")
+    told = rf"{part} was made with the model new \(d{{64}}\), but the encoder is tiny \(f{{64}}\): remove that file"
+    with pytest.raises(ModelMismatch, match=told):
+        parts.done()
+    (tmp_path / "out" / part).unlink()
+    assert parts.done().paths == {"/music/c.wav"}
+
+
 def test_a_part_that_is_damaged_or_there_twice_is_named(tmp_path: Path) -> None:
     parts = begun(tmp_path / "out")
     write(parts, "ab")
@@ -193,6 +207,33 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     err = capsys.readouterr().err
     assert re.fullmatch(r"client.bulk: this command needs Ray \(.*\): pip install 'musicsearch\[ray\]'\n", err)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("sources", "to", "said"),
+    [
+        (["MUSIC", "MUSIC/none"], "parquet://out", r"no file or folder \S+/none: name what this machine"),
+        (["s3://bucket", "MUSIC/song.mp3"], "parquet://out", r"no file or folder \S+/song.mp3: name"),
+        (["s3://key:secret@bucket"], "parquet://out", "the s3:// URL carries a user name or password"),
+        (["MUSIC"], "vectors", "--to is 'vectors', expected parquet://FOLDER or milvus://"),
+        (["MUSIC"], "parquet://s3://bucket/vectors", "are written into a folder, not into a store"),
+        (["MUSIC"], "milvus:///folder/file.db", "only one process can open"),
+        (["MUSIC"], "milvus://host:99999/x", "milvus://host:99999/x is not the address of a library"),
+    ],
+)
+def test_what_can_be_known_is_told_before_ray_is_imported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sources: list[str],
+    to: str,
+    said: str,
+) -> None:
+    if "99999" in to:
+        pytest.importorskip("pymilvus", reason="needs the extra [milvus]")
+    monkeypatch.setitem(sys.modules, "client.bulk.pipeline", None)  # so that its import fails
+    assert bulk([*(source.replace("MUSIC", str(tmp_path)) for source in sources), "--to", to]) == 2
+    assert re.fullmatch(rf"client\.bulk: .*{said}.*\n", capsys.readouterr().err)
 
 
 def test_nothing_else_of_the_client_imports_it() -> None:

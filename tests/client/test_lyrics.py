@@ -576,6 +576,30 @@ def test_a_file_of_an_older_version_keeps_its_words_and_gets_a_new_index(ms: Mus
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
+def test_to_know_that_there_are_no_words_not_every_song_is_read(tmp_path: Path) -> None:
+    def steps(book: Book, *, has_words: bool) -> int:
+        """Tens of steps of SQLite to answer."""
+        counted: list[int] = []
+        book._db.set_progress_handler(lambda: counted.append(0), 10)
+        assert book.has_words() is has_words
+        book._db.set_progress_handler(None, 0)
+        return len(counted)
+
+    with closing(Book(tmp_path, create=True)) as book:
+        book.put([song(f"{number:03}") for number in range(500)])
+        assert steps(book, has_words=False) < 10
+        book.put([song("499", "The words of the last one")])
+        assert steps(book, has_words=True) < 10
+        book.forget(["499"])
+        assert steps(book, has_words=False) < 10
+        assert book.problems() == []
+    damage(tmp_path / FILE_NAME, statement="DROP INDEX with_lines")  # as in a file of a former version
+    with closing(Book(tmp_path)) as book:
+        assert steps(book, has_words=False) > 100
+        book.put([])
+        assert steps(book, has_words=False) < 10
+
+
 def write_without_end(folder: Path) -> None:
     with closing(Book(folder, create=True)) as book:
         for number in range(1_000_000):

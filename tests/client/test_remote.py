@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mutagen.id3 import ID3, USLT
 
 from client import AudioError, MusicSearch, QueryError, StoreError
 from client.audio import WindowReader
@@ -469,7 +470,7 @@ def test_a_file_that_a_store_does_not_give_is_left_for_the_next_time(
 @pytest.mark.parametrize(
     ("refusal", "match"),
     [
-        (UNAVAILABLE, r"its store does not answer .*add again to continue"),
+        (UNAVAILABLE, r"its store does not answer .*run this again to continue"),
         (("400 Bad Request", "ExpiredToken"), r"rejects the credentials .*renew them"),
         (("403 Forbidden", "InvalidAccessKeyId"), r"rejects the credentials"),
     ],
@@ -546,6 +547,67 @@ def test_tags_that_a_store_does_not_give_are_not_taken_for_none(s3: S3Server, fi
     assert (caught.value.is_stores, caught.value.may_pass) == (True, True)
     s3.reset()
     assert read_tags(url) == {"title": "High [live]"}
+
+
+def test_lyrics_that_a_store_does_not_give_are_told_and_read_the_next_time(
+    s3: S3Server, bucket: Bucket, ms: MusicSearch, tones: Path
+) -> None:
+    for number in range(6):
+        path = write_audio(tones / "x.mp3", tone(200 + 50 * number, seconds=1), kind="mp3")
+        tags = ID3()
+        tags.add(USLT(encoding=3, lang="eng", text=f"The words of song {number}"))
+        tags.save(path)
+        bucket.put(f"{number}.mp3", path)
+    assert outcome(ms, bucket.url) == (6, 0, 0, 0)
+    s3.gate = of_objects(UNAVAILABLE, named="/2.mp3")
+    report = ms.add(bucket.url, progress=False, lyrics=True)
+    assert (report.lyrics, report.failed) == (5, [])
+    [(path, warning)] = [(told.path, told.warning) for told in report.warnings]
+    assert path == f"{bucket.url}/2.mp3"
+    assert re.fullmatch(r"no lyrics were read: its store does not answer \(.*\)", warning)
+    s3.reset()
+    assert ms.add(bucket.url, progress=False, lyrics=True).lyrics == 6
+    assert gets(s3) == 1
+
+
+def test_lyrics_of_a_store_that_gives_nothing_any_more_end_it(
+    s3: S3Server, bucket: Bucket, ms: MusicSearch, tones: Path
+) -> None:
+    for number in range(8):
+        bucket.put(f"{number}.wav", write_audio(tones / "x.wav", tone(200 + 50 * number, seconds=1)))
+    assert outcome(ms, bucket.url) == (8, 0, 0, 0)
+    s3.reset()
+    s3.gate = lambda environ: (
+        UNAVAILABLE if "HTTP_RANGE" in environ and not environ["PATH_INFO"].endswith("0.wav") else None
+    )
+    with pytest.raises(StoreError, match=r"4\.wav: its store does not answer .* What was read is kept: add again"):
+        ms.add(bucket.url, progress=False, lyrics=True)
+    assert not any(f"/{bucket.name}/5.wav" in name for name in s3.asked)
+    s3.reset()
+    assert ms.add(bucket.url, progress=False, lyrics=True).lyrics == 0
+    assert {name for name in s3.asked if name.startswith("HEAD")} == {
+        f"HEAD /{bucket.name}",
+        *(f"HEAD /{bucket.name}/{number}.wav" for number in range(1, 8)),  # what was read of the first is kept
+    }
+
+
+def test_a_store_that_falls_silent_while_two_tracks_are_compared_makes_no_copy(
+    s3: S3Server, bucket: Bucket, ms: MusicSearch, tones: Path
+) -> None:
+    bucket.put("a.wav", tones / "low.wav")
+    assert outcome(ms, bucket.url) == (1, 0, 0, 0)
+    before = known(ms)["a.wav"]
+    bucket.copy("a.wav", "b.wav")
+    bucket.put("a.wav", b"no music")
+    s3.reset()
+    answered = count()
+    s3.gate = lambda environ: UNAVAILABLE if environ["PATH_INFO"].endswith("/a.wav") and next(answered) >= 1 else None
+    report = ms.add(f"{bucket.url}/b.wav", progress=False)
+    assert (report.added, ms.failed()) == (0, [])
+    assert "a.wav: its store does not answer" in report.failed[0].reason
+    s3.reset()
+    assert outcome(ms, f"{bucket.url}/b.wav") == (0, 0, 1, 0)
+    assert known(ms) == {"b.wav": before}
 
 
 def test_an_object_that_changes_while_it_is_read(s3: S3Server, filled: Bucket) -> None:

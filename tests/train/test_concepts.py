@@ -3,10 +3,12 @@ import functools
 import math
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from torch import nn
 
 from tests.train.published_signal import struck_chord
@@ -15,7 +17,7 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.concepts import teacher
 from train.concepts.__main__ import main
 from train.concepts.audio import concept_projection
-from train.concepts.fit import SENTENCE_ENCODER
+from train.concepts.fit import SENTENCE_ENCODER, fit_concepts
 from train.concepts.table import Concept, read_concepts, tag_weights
 from train.concepts.text import fit_head, phrases_of, targets
 from train.concepts.texts import Text, made_texts
@@ -31,6 +33,9 @@ from train.config import (
     FrontendConfig,
     load_recipe,
 )
+from train.data.audio import StoreSilentError
+from train.data.manifest import Row
+from train.data.member import Member
 from train.dual_encoder import ConceptHead, DualEncoder
 from train.pretrained import load_part, sentence_embedder, start_towers
 from train.teacher import open_teacher
@@ -253,6 +258,32 @@ def test_concepts_are_put_beside_a_checkpoint(
     assert main([str(tmp_path / "a.pt"), *command[1:], "--out", str(tmp_path / "c.pt")]) == 2
     assert "already has concepts" in capsys.readouterr().err
     assert phrases_of(read_concepts())[0][1].startswith("a recording of ")
+
+
+@needs_wheels
+def test_a_store_that_does_not_answer_is_not_taken_for_music_that_cannot_be_decoded(
+    tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
+        return [ConnectionError("reset by peer")] * len(paths)
+
+    monkeypatch.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
+    monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
+    config = load_recipe("starter", overrides=[*tiny_overrides, "model.frontend.window_s=3.1"])
+    checkpoint = Checkpoint(config, DualEncoder(config.model).state_dict(), "", {}, {})
+    far = [Row(Member("memory://set/000.tar", "a.flac", 512, 1_000), (), "a", "train")]
+    told = r"^cannot decode a\.flac in memory://set/000\.tar: [^\n]+ \(reset by peer\), after retries; start again when"
+    with pytest.raises(StoreSilentError, match=told):
+        fit_concepts(
+            checkpoint,
+            familiar=far,
+            music=far,
+            musicnn=MUSICNN,
+            yamnet=YAMNET,
+            overrides=[],
+            seed=0,
+            console=Console(quiet=True),
+        )
 
 
 @needs_wheels

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -149,22 +150,78 @@ def test_a_store_that_stays_silent_ends_the_run_which_continues_as_if_it_had_not
 ):
     cat_ranges, left = fsspec.AbstractFileSystem.cat_ranges, iter(range(5))  # batches: of the second epoch, the first
 
-    def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
-        if next(left, None) is None:
-            return [ConnectionError("reset by peer")] * len(paths)
-        return cat_ranges(self, paths, *args, **options)
+    def silent_later(self: object, paths: list[str], *args: object, **options: object) -> object:
+        return (silent if next(left, None) is None else cat_ranges)(self, paths, *args, **options)
 
     monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
     arguments = ["starter", "--data", store, "--set", *tiny_overrides, *TWO_EPOCHS, "--out"]
     assert train_main([*arguments, str(tmp_path / "whole")]) == 0
     with monkeypatch.context() as context:
-        context.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
+        context.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent_later)
         assert train_main([*arguments, str(tmp_path / "run")]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert error.endswith(f"(reset by peer), after retries; the last good state is in {tmp_path / 'run'}: use --resume")
     assert train_main([*arguments, str(tmp_path / "run"), "--resume"]) == 0
     assert_same_weights(tmp_path / "whole", tmp_path / "run")
     assert not (tmp_path / "run/unreadable.jsonl").exists()
+
+
+@pytest.mark.parametrize("run", [main, train_main])
+def test_what_is_written_does_not_go_to_a_folder_that_is_called_like_a_store(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, run: Callable[[list[str]], int]
+):
+    monkeypatch.chdir(tmp_path)
+    command = ["pack", str(tones)] if run is main else ["starter", "--data", str(tones)]
+    with pytest.raises(SystemExit, match="2"):
+        run([*command, "--out", "s3://bucket/folder"])
+    assert "argument --out: s3://bucket/folder is a URL; expected a path on this machine" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
+    """A store that answers nothing, in place of `fsspec.AbstractFileSystem.cat_ranges`."""
+    return [ConnectionError("reset by peer")] * len(paths)
+
+
+@pytest.mark.parametrize("part", ["_validate", "_followed"])
+def test_a_store_that_falls_silent_in_a_validation_ends_the_run_too(
+    store: str,
+    tiny_overrides: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    part: str,
+):
+    compute = getattr(loop, part)
+
+    def without_answers(*args: object, **options: object) -> object:
+        monkeypatch.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
+        return compute(*args, **options)
+
+    monkeypatch.setattr(loop, part, without_answers)
+    monkeypatch.setattr(loop, "open_teacher", lambda path, *, frontend: Loudness())
+    monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
+    settings = [*tiny_overrides, *TWO_EPOCHS, "loss.distil_weight=1", "loss.teacher=some"]
+    assert train_main(["starter", "--data", store, "--out", str(tmp_path / "run"), "--set", *settings]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert error.endswith("(reset by peer), after retries; nothing was saved yet: start again")
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_evaluation_blames_a_silent_store_and_no_recording(
+    store: str, tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, workers: int
+):
+    overrides = [*tiny_overrides, *TWO_EPOCHS, "optim.epochs=1", f"optim.workers={workers}"]
+    checkpoint = train(load_recipe("starter", overrides=overrides), manifest=store, run=tmp_path / "run")
+    monkeypatch.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
+    monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
+    for protocol in ("retrieval", "zeroshot"):
+        capsys.readouterr()
+        assert evaluate([protocol, "--ckpt", str(checkpoint), "--data", store, "--split", "val"]) == 2
+        *_, error = capsys.readouterr().err.splitlines()
+        told = r"error: cannot decode \S+ in memory://\S+: [^;]+ \(reset by peer\), after retries; start again when"
+        assert re.match(told, error)
 
 
 def test_evaluation_reads_shards(
@@ -377,7 +434,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         r"other\.tar: key 'a' has the files a\.flac, a\.txt; expected a recording and its \.json",
     ),
     "empty": (lambda f: write_tar(f / "other.tar"), "other.tar", r"other\.tar holds no row; expected recordings and"),
-    "no tar": (lambda f: (f / "other.tar").write_text("no tar" * 200), "other.tar", r"other\.tar is not a tar \("),
+    "no tar": (
+        lambda f: (f / "other.tar").write_text("no tar" * 200),
+        "other.tar",
+        r"other\.tar is not a tar; name one that",
+    ),
     "a key twice": (
         lambda f: write_tar(f / "other.tar", *[(f"a.{kind}", b"{}") for kind in ("flac", "json", "flac", "json")]),
         "other.tar",
@@ -405,7 +466,16 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "000.tar",
         r"000\.jsonl, line 1: expected 'member', 'offset' and 'size', .*; delete this index",
     ),
-    "a store that nobody knows": (lambda f: None, "s9://set/000.tar", r"shard s9://set/000\.tar.*Protocol not known"),
+    "a folder": (
+        lambda f: (f / "other.tar").mkdir(),
+        "other.tar",
+        r"other\.tar cannot be read \(Is a directory\); check the",
+    ),
+    "a store that nobody knows": (
+        lambda f: None,
+        "s9://set/000.tar",
+        r"^s9://set/000\.tar cannot be opened \(Protocol not known.*\); check the address, and",
+    ),
     "a manifest in a store": (lambda f: None, "s3://set/a.jsonl", r"a\.jsonl is not a tar; a store must hold shards"),
 }
 
@@ -467,12 +537,10 @@ def test_a_teacher_that_a_store_does_not_answer_has_no_answers_without_sound(
 ):
     rows, cpu = read_split(store, split="val"), torch.device("cpu")
 
-    def silent(self: object, paths: list[str], *args: object, **options: object) -> object:
-        return [ConnectionError("reset by peer")] * len(paths)
-
     monkeypatch.setattr(fsspec.AbstractFileSystem, "cat_ranges", silent)
     monkeypatch.setattr("train.data.member._PAUSES_S", (0.0, 0.0))
-    with pytest.raises(StoreSilentError, match=r"^cannot decode \S+ in memory://\S+: [^\n]+ \(reset by peer\)$"):
+    told = r"^cannot decode \S+ in memory://\S+: [^\n]+ \(reset by peer\), after retries; start again when [^\n]+$"
+    with pytest.raises(StoreSilentError, match=told):
         ask_teacher(Loudness(), rows, file=tmp_path / "0.npz", frontend=FrontendConfig(), device=cpu, workers=workers)
     assert not (tmp_path / "0.npz").exists()
 

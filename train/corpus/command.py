@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from train.data.output import local_path
+
 from .generate import Config, Maker, generate, write_manifest
 from .render import find_sound_font
 from .sound_fonts import check_sound_font, find_all_sound_fonts
@@ -18,7 +20,7 @@ from .voices.speech import check_synthesisers
 
 def add_options(parser: argparse.ArgumentParser, *, seconds: float) -> None:
     """Add the options of a run; `seconds` is the default length of a track."""
-    parser.add_argument("--out", type=Path, required=True, help="folder for audio/ and manifest.jsonl")
+    parser.add_argument("--out", type=local_path, required=True, help="folder for audio/ and manifest.jsonl")
     parser.add_argument("--tracks", type=int, required=True, help="number of tracks")
     parser.add_argument("--seed", type=int, required=True, help="the same seed gives the same bytes")
     parser.add_argument("--seconds", type=float, default=seconds, help=f"length of a track (default {seconds:g})")

@@ -28,6 +28,7 @@ from audio import DecodeError, open_container
 from audio.formats import AUDIO_EXTENSIONS
 from train.data.check import Sound, decode
 from train.data.manifest import Row, write_manifest
+from train.data.output import local_path
 from train.data.processes import ProcessDiedError, each
 from train.data.progress import shown
 
@@ -264,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 2 if the music cannot be fetched or read."""
     parser = argparse.ArgumentParser(prog="python -m train.corpus.recorded", description=__doc__)
     parser.add_argument("sources", nargs="*", type=Path, metavar="FOLDER", help="folder of music, or a .deb file")
-    parser.add_argument("--out", type=Path, required=True, help="folder for packages/ and manifest.jsonl")
+    parser.add_argument("--out", type=local_path, required=True, help="folder for packages/ and manifest.jsonl")
     parser.add_argument("--packages", nargs="+", default=[], metavar="NAME", help="Debian packages with music")
     parser.add_argument(
         "--debian", action="store_true", help=f"the {len(DEBIAN_PACKAGES)} packages of debian_music.txt: some 7 GB"

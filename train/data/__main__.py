@@ -36,7 +36,7 @@ from train.data.manifest import (
     write_manifest,
 )
 from train.data.merge import merge_manifests
-from train.data.output import prepare_out, refuse_foreign
+from train.data.output import local_path, prepare_out, refuse_foreign
 from train.data.pack import ENCODINGS, OPUS_RATES_HZ, Encoding, pack_rows, pattern_of
 from train.data.processes import ProcessDiedError
 from train.data.progress import shown
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(names)}; {' and '.join(TRIPLETS)} has only texts, and becomes triplets",
     )
     command.add_argument("root", type=Path, help="folder of the set's annotation files, or one of these files")
-    command.add_argument("--out", type=Path, required=True, help="manifest or triplets to write")
+    command.add_argument("--out", type=local_path, required=True, help="manifest or triplets to write")
     command.add_argument("--audio", type=Path, help="folder of the recordings (default: ROOT/audio, else ROOT)")
     command.add_argument(
         "--seed", type=int, default=0, help="random seed for splits that the set does not define, and for negatives"
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "rows are in different splits.",
     )
     command.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST")
-    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.add_argument("--out", type=local_path, required=True, help="manifest to write")
     command.set_defaults(run=_merge)
 
     command = commands.add_parser(
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "rows of a recording are in one split.",
     )
     command.add_argument("manifest", type=Path)
-    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.add_argument("--out", type=local_path, required=True, help="manifest to write")
     command.add_argument(
         "--shares", type=float, nargs=3, default=SHARES, metavar=("TRAIN", "VAL", "TEST"), help="default 80 10 10"
     )
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("manifest", type=Path)
     command.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="folder for manifest.jsonl and audio/"
+        "--out", type=local_path, required=True, metavar="FOLDER", help="folder for manifest.jsonl and audio/"
     )
     command.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default 16000)")
     command.add_argument(
@@ -151,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
         "such as s3://bucket. Recordings that cannot be read or encoded are named and left out.",
     )
     command.add_argument("manifest", type=Path)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for 000.tar, 000.jsonl, ...")
+    command.add_argument(
+        "--out", type=local_path, required=True, metavar="FOLDER", help="folder for 000.tar, 000.jsonl, ..."
+    )
     command.add_argument(
         "--shard-size",
         type=float,
@@ -205,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = filters.add_parser("fit", help="fit the classifier of texts: does a text describe music?")
     command.add_argument("labelled", type=Path, help='JSON Lines: {"text": "...", "is_music": true}')
-    command.add_argument("--out", type=Path, required=True, help="folder of the fitted classifier")
+    command.add_argument("--out", type=local_path, required=True, help="folder of the fitted classifier")
     command.add_argument("--init-from", default="all-MiniLM-L6-v2", help="BERT folder or name (default: %(default)s)")
     command.add_argument("--epochs", type=int, default=4)
     command.add_argument("--learning-rate", type=float, default=3e-5)
@@ -226,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_rewriting(command: argparse.ArgumentParser) -> None:
     command.add_argument("manifest", type=Path)
-    command.add_argument("--out", type=Path, required=True, help="manifest to write")
+    command.add_argument("--out", type=local_path, required=True, help="manifest to write")
 
 
 def _adapt(args: argparse.Namespace) -> int:

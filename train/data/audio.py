@@ -18,7 +18,10 @@ class AudioDecodeError(RuntimeError):
 
 
 class StoreSilentError(AudioDecodeError):
-    """A store does not answer, after retries too. The audio file itself may be good."""
+    """A store does not answer, after retries too. The audio file itself may be good.
+
+    A command that leaves out recordings it cannot decode ends with this error instead: it may hold for all that follow.
+    """
 
 
 @contextmanager
@@ -33,7 +36,7 @@ def open_recording(path: Path | Member, *, sample_rate_hz: int) -> Iterator[Reco
         with open_audio(path) as source:
             yield Recording(source, sample_rate_hz=sample_rate_hz)
     except UnansweredError as exc:
-        raise StoreSilentError(f"cannot decode {path}: {exc.reason}") from exc
+        raise StoreSilentError(f"cannot decode {path}: {exc.reason}, after retries") from exc
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
 
@@ -89,6 +92,7 @@ def load_part(path: Path | Member, *, sample_rate_hz: int, start: int, samples: 
         samples: length of the result.
 
     Raises:
+        StoreSilentError: the store of its shard does not answer.
         AudioDecodeError: the file is missing, is not audio, or ends before `start`, or is mostly damaged.
     """
     with open_recording(path, sample_rate_hz=sample_rate_hz) as recording:

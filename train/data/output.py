@@ -1,11 +1,26 @@
-"""The files that a command writes must not replace its input or another program's file."""
+"""The files that a command writes are on this machine, and must not replace its input or another program's file."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from train.data.adapters.layout import AdapterError
 from train.data.manifest import ManifestError
+from train.data.store import is_url
+
+
+def local_path(text: str) -> Path:
+    """Parse the argument that says where a command writes.
+
+    Raises:
+        argparse.ArgumentTypeError: it is a URL, which as a path would be a folder called "s3:".
+    """
+    if is_url(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is a URL; expected a path on this machine, from which what was written can be copied to a store"
+        )
+    return Path(text)
 
 
 def prepare_out(out: Path, *, manifests: Sequence[Path]) -> None:

@@ -1,7 +1,7 @@
 """(audio crop, caption) pairs for training and evaluation, and their order in an epoch."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +82,16 @@ def collate(pairs: Sequence[Pair]) -> Batch:
         unreadable=[failed for pair in pairs for failed in pair.unreadable],
         silent=any(pair.silent for pair in pairs),
     )
+
+
+def raise_if_silent(unreadable: Iterable[Unreadable]) -> None:
+    """Raise StoreSilentError if the store of one of these rows does not answer.
+
+    The items of a dataset only say so: an error raised in a worker would have the worker's traceback in its message.
+    """
+    for failed in unreadable:
+        if failed.may_pass:
+            raise StoreSilentError(failed.reason)
 
 
 class PairDataset(Dataset[Pair]):

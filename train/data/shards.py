@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 from audio import DecodeError, Extent, NotSeekable, Recording
 from train.data.manifest import ManifestError, Row, make_row
 from train.data.member import Member, MemberFile
-from train.data.store import is_url, read_file, size_of
+from train.data.store import StoreError, is_url, read_file, size_of
 
 SUFFIX, INDEX_SUFFIX = ".tar", ".jsonl"
 INDICES_AT_ONCE = 16  # parallel requests; a store answers many as fast as one
@@ -129,7 +129,7 @@ def _size(place: str) -> Any:
     except FileNotFoundError:
         return _MISSING
     except OSError as exc:
-        raise ManifestError(f"shard {place}: {exc.strerror or exc}") from exc
+        raise ManifestError(_not_read(place, exc)) from exc
 
 
 def _read(place: str, size: int | None) -> Shard:
@@ -140,7 +140,7 @@ def _read(place: str, size: int | None) -> Shard:
         except FileNotFoundError:
             content, index = _index_of(place), place
     except OSError as exc:
-        raise ManifestError(f"shard {place}: {exc.strerror or exc}") from exc
+        raise ManifestError(_not_read(place, exc)) from exc
     rows, end, digest = [], 0, hashlib.sha256()
     for number, line in enumerate(content.splitlines(), start=1):
         where = f"{index}, line {number}"
@@ -164,6 +164,12 @@ def _read(place: str, size: int | None) -> Shard:
             f"{place} was cut short: it has {size:,} bytes, its last recording ends at {end:,}; copy it again"
         )
     return Shard(rows, digest.digest())
+
+
+def _not_read(place: str, problem: OSError) -> str:
+    if isinstance(problem, StoreError):  # it names the file
+        return f"{problem}; check the address, and the store's credentials, region and endpoint"
+    return f"{place} cannot be read ({problem.strerror or problem}); check the file and its permissions"
 
 
 def _index_of(place: str) -> bytes:
@@ -201,6 +207,7 @@ def _key(info: tarfile.TarInfo) -> str:
 
 
 def _files(file: BinaryIO, *, shard: str) -> Iterator[tarfile.TarInfo]:
+    foreign = f"{shard} is not a tar; name one that `python -m train.data pack` wrote"
     cut = f"{shard} was cut short or is damaged: the end of the tar is missing; copy or pack it again"
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -211,7 +218,7 @@ def _files(file: BinaryIO, *, shard: str) -> Iterator[tarfile.TarInfo]:
                 if info.isfile():
                     yield info
     except tarfile.ReadError as exc:
-        raise ManifestError(cut if str(exc) == "unexpected end of data" else f"{shard} is not a tar ({exc})") from exc
+        raise ManifestError(cut if str(exc) == "unexpected end of data" else foreign) from exc
     file.seek(end)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise ManifestError(cut)

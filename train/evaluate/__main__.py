@@ -11,7 +11,7 @@ from rich.console import Console
 
 from train.checkpoint import CheckpointError, load_checkpoint
 from train.config import ConfigError
-from train.data.audio import AudioDecodeError
+from train.data.audio import AudioDecodeError, StoreSilentError
 from train.data.manifest import SPLITS, ManifestError
 from train.data.rows import read_split
 from train.evaluate.embed import open_sentence_encoder
@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         result = args.run(args)
+    except StoreSilentError as exc:
+        print(f"error: {exc}; start again when the store answers", file=sys.stderr)
+        return 2
     except (CheckpointError, ConfigError, ManifestError, AudioDecodeError, EvaluationError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.checkpoint import Checkpoint
 from train.config import FrontendConfig
-from train.data.audio import AudioDecodeError, load_crop
+from train.data.audio import AudioDecodeError, StoreSilentError, load_crop
 from train.data.manifest import Row
-from train.data.pairs import CENTRE, Batch, PairDataset, collate
+from train.data.pairs import CENTRE, Batch, PairDataset, Unreadable, collate, raise_if_silent
 from train.data.tokenizer import TextTokenizer
 from train.dual_encoder import DualEncoder
 from train.evaluate.errors import EvaluationError
@@ -86,6 +86,7 @@ def embed_pairs(
         audio and text, both float32 [n, dim] on the CPU, unit L2 norm. Row i of both belongs to `rows[i]`.
 
     Raises:
+        StoreSilentError: a store does not answer.
         AudioDecodeError: a file cannot be read.
     """
     pairs = PairDataset(rows, frontend=frontend, seed=seed, training=False)
@@ -102,6 +103,7 @@ def embed_captioned_pairs(
         audio and text, both float32 [n, dim], unit L2 norm, and the captions that were drawn.
 
     Raises:
+        StoreSilentError: a store does not answer.
         AudioDecodeError: a file cannot be read.
         EvaluationError: the model outputs NaN or infinite values.
     """
@@ -138,16 +140,17 @@ def embed_tracks(
         [n, audio_tower.width], the mean of the windows' features.
 
     Raises:
+        StoreSilentError: a store does not answer.
         AudioDecodeError: a file cannot be read.
         EvaluationError: the model outputs NaN or infinite values.
     """
     device = model.log_temperature.device
     tracks = _Windows(rows, model.config.frontend, places=places)
-    batches = DataLoader(tracks, batch_size=batch_size, num_workers=workers)
+    batches = DataLoader(tracks, batch_size=batch_size, num_workers=workers, collate_fn=_stack)
     vectors = []
     with _in_eval_mode(model):
-        for windows, problems in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
-            _raise_first(problems)
+        for windows, unreadable in _watched(batches, what="tracks"):  # float32 [batch, places, samples]
+            _raise_first(unreadable)
             made = model.audio_features(model.log_mel(windows.flatten(0, 1).to(device)))
             made = made.float() if features else model.project_audio(made)
             vectors.append(made.unflatten(0, windows.shape[:2]).mean(dim=1).cpu())
@@ -173,8 +176,8 @@ def embed_texts(
     return _finite(torch.cat(vectors)[torch.tensor(order).argsort()], what="texts")
 
 
-class _Windows(Dataset[tuple[Tensor, str]]):
-    """The windows of each row at `places`, float32 [places, samples], and the error if they cannot be read, or ""."""
+class _Windows(Dataset[tuple[Tensor, Unreadable | None]]):
+    """The windows of each row at `places`, float32 [places, samples]; silence, and why, if they cannot be read."""
 
     def __init__(self, rows: Sequence[Row], frontend: FrontendConfig, *, places: Sequence[float]) -> None:
         self.rows, self.frontend, self.places = rows, frontend, places
@@ -182,13 +185,18 @@ class _Windows(Dataset[tuple[Tensor, str]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Unreadable | None]:
         path, rate_hz, samples = self.rows[index].audio, self.frontend.sample_rate_hz, self.frontend.window_samples
         try:
             crops = [load_crop(path, sample_rate_hz=rate_hz, samples=samples, place=place) for place in self.places]
         except AudioDecodeError as exc:
-            return torch.zeros(len(self.places), samples), str(exc)
-        return torch.from_numpy(np.stack(crops)), ""
+            failed = Unreadable(index, str(exc), may_pass=isinstance(exc, StoreSilentError))
+            return torch.zeros(len(self.places), samples), failed
+        return torch.from_numpy(np.stack(crops)), None
+
+
+def _stack(tracks: Sequence[tuple[Tensor, Unreadable | None]]) -> tuple[Tensor, list[Unreadable]]:
+    return torch.stack([windows for windows, _ in tracks]), [failed for _, failed in tracks if failed]
 
 
 @torch.inference_mode()
@@ -199,7 +207,7 @@ def _embed_batches(
     audio, text, captions = [], [], []
     with _in_eval_mode(model):
         for batch in batches:
-            _raise_first(failed.reason for failed in batch.unreadable)
+            _raise_first(batch.unreadable)
             audio.append(model.embed_audio(batch.waveforms.to(device)).cpu())
             ids, mask = tokenizer(batch.captions)
             text.append(model.embed_text(ids.to(device), mask.to(device)).cpu())
@@ -217,10 +225,12 @@ def _in_eval_mode(model: DualEncoder) -> Iterator[None]:
         model.train(was_training)
 
 
-def _raise_first(problems: Iterable[str]) -> None:
-    """Raise in the parent process: an error raised in a worker would have the worker's traceback in its message."""
-    for problem in filter(None, problems):
-        raise AudioDecodeError(f"{problem}; `python -m train.data decode` makes a manifest without such recordings")
+def _raise_first(unreadable: Iterable[Unreadable]) -> None:
+    raise_if_silent(unreadable)
+    for failed in unreadable:
+        raise AudioDecodeError(
+            f"{failed.reason}; `python -m train.data decode` makes a manifest without such recordings"
+        )
 
 
 def _watched(batches: Iterable[Item], *, what: str) -> Iterable[Item]:

@@ -23,7 +23,7 @@ from train.corpus.command import add_options, find_sound_fonts, make_tracks
 from train.corpus.errors import CorpusError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import SPLITS, ManifestError, Row, read_manifest, write_manifest
-from train.data.output import prepare_out, refuse_foreign
+from train.data.output import local_path, prepare_out, refuse_foreign
 from train.evaluate.errors import EvaluationError
 from train.loop import TrainingError
 from train.lyrics.adapters import ADAPTERS, AdapterError, adapt_songs
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     adapt = commands.add_parser("adapt", help="a public set of songs or speech in its own layout -> a manifest")
     adapt.add_argument("name", choices=ADAPTERS, metavar="NAME", help=", ".join(ADAPTERS))
     adapt.add_argument("root", type=Path, help="folder of the set's annotations")
-    adapt.add_argument("--out", required=True, type=Path, help="manifest to write")
+    adapt.add_argument("--out", required=True, type=local_path, help="manifest to write")
     adapt.add_argument(
         "--audio", type=Path, help="folder of the recordings (default: the set's own below ROOT, or ROOT)"
     )
@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Writes OUT/manifest.jsonl, whose songs have a voice. A stopped run goes on where it was.",
     )
     separate.add_argument("manifest", type=Path, help="manifest.jsonl of songs")
-    separate.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="gets manifest.jsonl and voices/")
+    separate.add_argument(
+        "--out", required=True, type=local_path, metavar="FOLDER", help="gets manifest.jsonl and voices/"
+    )
     separate.add_argument(
         "--weights",
         default="umxhq",
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     select.add_argument("manifest", type=Path, help="manifest.jsonl of songs with notes, such as DALI's")
     select.add_argument("--model", required=True, type=Path, metavar="RUN", help="run of the method pitch")
-    select.add_argument("--out", required=True, type=Path, help="manifest to write")
+    select.add_argument("--out", required=True, type=local_path, help="manifest to write")
     select.add_argument(
         "--threshold",
         type=float,
@@ -119,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a transcriber, with the paper's settings unless --set says so")
     train.add_argument("--data", required=True, type=Path, help="manifest.jsonl of songs with words and notes")
-    train.add_argument("--out", required=True, type=Path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
+    train.add_argument("--out", required=True, type=local_path, help="run directory: ckpt.pt, last.pt, metrics.jsonl")
     train.add_argument(
         "--set",
         nargs="+",

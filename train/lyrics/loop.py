@@ -34,7 +34,7 @@ from train.lyrics.measures import check_packages, count_word_errors
 from train.lyrics.networks import LyricsModel
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import estimate
-from train.lyrics.windows import Window, WindowSet, collate, tell_left_out, window_songs
+from train.lyrics.windows import Window, WindowSet, collate, readable, tell_left_out, window_songs
 from train.provenance import describe_run, device_name
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # §4.1.2
@@ -186,7 +186,7 @@ def _train_epoch(state: State, data: WindowSet, *, config: LyricsConfig, console
     )
     sums: dict[str, float] = {}
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        for waveforms, truth in progress.track(batches, description=f"epoch {state.epoch + 1}"):
+        for waveforms, truth in readable(progress.track(batches, description=f"epoch {state.epoch + 1}")):
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(state.step, optim=optim)
             state.optimizer.zero_grad(set_to_none=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from singing.decoding import best_path
 from singing.sung import NO_PITCH
-from train.data.audio import AudioDecodeError, length
+from train.data.audio import AudioDecodeError, StoreSilentError, length
 from train.data.manifest import Row
 from train.data.progress import shown
 from train.evaluate.errors import EvaluationError
@@ -86,6 +86,7 @@ def select_songs(
     Raises:
         EvaluationError: the model estimates no pitch, the threshold is out of its range, or no song is kept.
         ManifestError: a row's words or notes cannot be used.
+        StoreSilentError: the store of a recording does not answer.
     """
     if model.pitch_onset is None:
         raise EvaluationError(
@@ -107,6 +108,8 @@ def select_songs(
                 selected.without_notes.append(row.track_id)
                 continue
             fit = fit_notes(model, heard, workers=workers)
+        except StoreSilentError:
+            raise
         except AudioDecodeError as exc:
             selected.undecodable[row.track_id] = str(exc)
             continue

@@ -16,7 +16,7 @@ from singing.sung import Note
 from train.data.audio import open_recording
 from train.lyrics.losses import Truth
 from train.lyrics.networks import HALVING, Estimates, LyricsModel
-from train.lyrics.windows import Window, WindowSet, collate
+from train.lyrics.windows import Window, WindowSet, collate, readable
 
 Decoder = Callable[[NDArray[np.float32]], str]
 """Logarithms of probabilities, float32 [34, frames], -> words, one space between them."""
@@ -56,7 +56,7 @@ def estimate(
     was_training = model.training
     model.eval()
     try:
-        for waveforms, truth in DataLoader(data, batch_size, num_workers=workers, collate_fn=collate):
+        for waveforms, truth in readable(DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)):
             at_hand = truth.to(device)
             yield model(waveforms.to(device), truth=at_hand.melody(), sung=at_hand.sung), at_hand
     finally:

@@ -1,7 +1,7 @@
 """Cuts songs into windows of the model's length, and gives the words and notes of each window."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from singing.alphabet import encode
 from singing.sung import NO_PITCH, Note, Word
 from train.config import FrontendConfig
-from train.data.audio import length, load_part
+from train.data.audio import AudioDecodeError, length, load_part
 from train.data.progress import shown
 from train.lyrics.losses import Truth
 from train.lyrics.songs import Song
@@ -188,11 +188,10 @@ class Item(NamedTuple):
     characters: list[int]
 
 
-class WindowSet(Dataset[Item]):
-    """Reads windows of songs.
+class WindowSet(Dataset[Item | AudioDecodeError]):
+    """Reads windows of songs; for a window whose recording cannot be decoded, it gives the error.
 
-    Raises:
-        AudioDecodeError: on access, if a recording cannot be decoded.
+    An error raised in a worker would have the worker's traceback in its message.
     """
 
     def __init__(self, windows: Sequence[Window], *, frontend: FrontendConfig) -> None:
@@ -202,8 +201,14 @@ class WindowSet(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, place: int) -> Item:
-        window, frontend = self.windows[place], self.frontend
+    def __getitem__(self, place: int) -> Item | AudioDecodeError:
+        try:
+            return self._read(self.windows[place])
+        except AudioDecodeError as exc:
+            return exc
+
+    def _read(self, window: Window) -> Item:
+        frontend = self.frontend
         song, rate_hz = window.song, frontend.sample_rate_hz
         start, samples = round(window.start_s * rate_hz), frontend.window_samples
         heard = min(samples, max(1, round(window.sound_s * rate_hz)))
@@ -219,8 +224,13 @@ class WindowSet(Dataset[Item]):
         return Item(waveforms, pitch, onset, not song.is_speech, song.notes is not None, encode(window.text))
 
 
-def collate(items: Sequence[Item]) -> tuple[Tensor, Truth]:
-    """Items -> waveforms, float32 [batch, 2, samples], and what is sung in them."""
+def collate(given: Sequence[Item | AudioDecodeError]) -> tuple[Tensor, Truth] | AudioDecodeError:
+    """Items -> waveforms, float32 [batch, 2, samples], and what is sung in them; or the first error."""
+    items: list[Item] = []
+    for item in given:
+        if isinstance(item, AudioDecodeError):
+            return item
+        items.append(item)
     waveforms = torch.from_numpy(np.stack([item.waveforms for item in items]))
     truth = Truth(
         torch.from_numpy(np.stack([item.pitch for item in items])),
@@ -231,3 +241,15 @@ def collate(items: Sequence[Item]) -> tuple[Tensor, Truth]:
         torch.tensor([len(item.characters) for item in items], dtype=torch.long),
     )
     return waveforms, truth
+
+
+def readable(batches: Iterable[tuple[Tensor, Truth] | AudioDecodeError]) -> Iterator[tuple[Tensor, Truth]]:
+    """Yield what `collate` gave in the loader's workers.
+
+    Raises:
+        AudioDecodeError: a recording cannot be decoded.
+    """
+    for batch in batches:
+        if isinstance(batch, AudioDecodeError):
+            raise batch
+        yield batch

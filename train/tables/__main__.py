@@ -19,6 +19,7 @@ from train.checkpoint import CheckpointError
 from train.config import ConfigError
 from train.data.audio import AudioDecodeError
 from train.data.manifest import ManifestError, manifest_sha256, read_manifest
+from train.data.output import local_path
 from train.evaluate.embed import open_sentence_encoder
 from train.evaluate.errors import EvaluationError
 from train.evaluate.tables import count_words
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", required=True, type=Path, help="folder with pairs.jsonl and the other files that a table needs"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), help="folder of the runs, which tables share (default: runs)"
+        "--out", type=local_path, default=Path("runs"), help="folder of the runs, which tables share (default: runs)"
     )
     parser.add_argument(
         "--budget",

@@ -25,6 +25,7 @@ from typing import Any
 from train.concepts.unrelated import unrelated_texts
 from train.corpus import vocabulary as words
 from train.data.manifest import ManifestError, Row, read_manifest, write_json_lines, write_manifest
+from train.data.output import local_path
 from train.tables.measures import (
     PAIRS_FILE,
     PLAYLISTS_FILE,
@@ -165,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "manifest", type=Path, help="manifest of train.corpus, or several of them after train.data merge"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=local_path, required=True, help="folder to write")
     args = parser.parse_args(arguments)
     try:
         rows = read_manifest(args.manifest)

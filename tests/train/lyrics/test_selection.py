@@ -10,7 +10,9 @@ import soundfile
 
 from singing.sung import NO_PITCH, Note
 from tests.train.lyrics.tone_songs import RATE_HZ, SMALL, config, write_songs
+from train.data.audio import StoreSilentError
 from train.evaluate.errors import EvaluationError
+from train.lyrics import selection
 from train.lyrics.__main__ import main
 from train.lyrics.checkpoint import load_lyrics_checkpoint
 from train.lyrics.networks import LyricsModel
@@ -98,6 +100,22 @@ def test_a_script_can_read_why(run: Path, mixed: Path, tmp_path: Path, capsys):
     assert said["songs"]["wrong"]["error"] > 0.5
     assert said["without_notes"] == ["bare"]
     assert list(said["undecodable"]) == ["gone"]
+
+
+def test_a_store_that_does_not_answer_leaves_no_song_out(
+    run: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    def length(path: Path, *, sample_rate_hz: int) -> int:
+        if path.name == "none.wav":
+            raise StoreSilentError(f"cannot decode {path}: no answer, after retries")
+        return measure(path, sample_rate_hz=sample_rate_hz)
+
+    measure = selection.length
+    monkeypatch.setattr(selection, "length", length)
+    out = tmp_path / "selected.jsonl"
+    assert main(["select", str(mixed), "--model", str(run), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("none.wav: no answer, after retries")
+    assert not out.exists()
 
 
 def test_the_best_shift_by_hand():

@@ -218,6 +218,18 @@ def test_a_resumed_run_ends_with_the_same_weights(songs: Path, tmp_path: Path, m
     assert len((tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_voice_that_is_missing_is_told_in_one_sentence_by_workers_too(run: Path, tmp_path: Path, capsys):
+    manifest = write_songs(tmp_path, {"train": 4, "val": 2, "test": 2})
+    rows = [{**json.loads(line), "voice": "none.wav"} for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training = ["--out", str(tmp_path / "run"), "--set", *SMALL, "optim.workers=1"]
+    for command in (["evaluate", str(run), "--greedy", "--workers", "1"], ["train", *training]):
+        capsys.readouterr()
+        assert main([command[0], "--data", str(manifest), *command[1:]]) == 2
+        told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("measured")]
+        assert told == [f"error: cannot decode {tmp_path / 'none.wav'}: cannot be opened (No such file or directory)"]
+
+
 def test_a_run_stops_when_the_validation_no_longer_improves(
     songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
