@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from audio import Recording
+from audio.recording import NotSeekable
 from tests.audio.sounds import RATE_HZ, lengths_s, music, read, remux, write_audio
 
 
@@ -155,3 +156,45 @@ def test_a_files_samples_may_be_left_at_its_own_rate(tmp_path: Path) -> None:
         file.writeframes(values.tobytes())
     samples = np.concatenate(list(Recording(path).blocks()))
     np.testing.assert_array_equal(samples, values.astype(np.float32) / 32_768)
+
+
+@pytest.mark.parametrize(
+    ("kind", "announced_s", "samples"),
+    [
+        ("s16.wav", 3.0, 132_300),
+        ("flac", 3.0, 132_300),
+        ("ogg", 3.0, 132_300),
+        ("opus", 3.0065, 144_312),  # with the samples that a player drops at its beginning
+        ("m4a", 3.0, 132_300),
+        ("mka", 3.023, None),  # sought times are not exact in it
+        ("mp3", None, 132_300),  # Xing's count of frames cannot be checked without reading them
+        ("aac", None, None),
+        ("ac3", None, None),
+    ],
+)
+def test_what_a_header_announces_and_a_far_file_is_believed(
+    tmp_path: Path, kind: str, announced_s: float | None, samples: int | None
+) -> None:
+    path = write_audio(tmp_path / f"a.{kind.split('.')[-1]}", music(seconds=3), kind=kind)
+    assert Recording(path).announced_s() == (announced_s and pytest.approx(announced_s, abs=1e-6))
+    far = Recording(path, far=True)
+    if samples is None:
+        with pytest.raises(NotSeekable):
+            far.measure()
+    else:
+        extent = far.measure()
+        assert extent == Recording(path).measure()._replace(samples=samples)
+
+
+def test_a_header_whose_sound_was_cut_announces_nothing(tmp_path: Path) -> None:
+    """The header of a FLAC is refused, whose beginning was cut off; that of a WAV still tells the whole length."""
+    flac = write_audio(tmp_path / "a.flac", music(seconds=3), kind="flac")
+    content = flac.read_bytes()
+    frames = [i for i in range(42, len(content)) if content[i : i + 2] == b"\xff\xf8" and content[i + 4] < 128]
+    flac.write_bytes(content[: frames[0]] + content[frames[5] :])
+    assert Recording(flac).announced_s() is None
+    with pytest.raises(NotSeekable):
+        Recording(flac, far=True).measure()
+    wav = write_audio(tmp_path / "a.wav", music(seconds=3), kind="s16.wav")
+    wav.write_bytes(wav.read_bytes()[: 44 + 4 * 44_100])
+    assert Recording(wav).announced_s() == pytest.approx(3.0, abs=0.01)

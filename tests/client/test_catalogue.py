@@ -70,6 +70,19 @@ def test_everything_is_there_after_reopening(folder: Path) -> None:
     assert [found.file.path for found in catalogue.by_content("hash of c 2")] == ["/music/c.wav"]
 
 
+def test_a_model_becomes_current_once_it_has_embedded_every_track(folder: Path) -> None:
+    catalogue = make(folder, "a", "b")
+    other = catalogue.beside(Model("other", "0" * 64, DIM))
+    other.put_vectors({1: new_track("a", seed=5).vectors})
+    with pytest.raises(LibraryError, match=r"^other has not embedded 1 tracks of .*library yet$"):
+        other.make_current()
+    assert (other.is_current(), catalogue.is_current()) == (False, True)
+    other.put_vectors({2: new_track("b", seed=6).vectors})
+    other.make_current()
+    assert (other.is_current(), catalogue.is_current()) == (True, False)
+    assert Catalogue(folder).model.name == "other"
+
+
 def test_a_changed_track_keeps_its_id_and_gets_a_new_label(folder: Path) -> None:
     catalogue = make(folder, "a", "b")
     before = catalogue.by_path("/music/a.wav")

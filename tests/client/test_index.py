@@ -297,6 +297,37 @@ def test_a_graph_along_axes_finds_what_whole_vectors_would(folder: Path) -> None
     assert index.recall().measured >= 0.99
 
 
+@pytest.mark.parametrize("along", [True, False])
+def test_whole_vectors_come_with_the_hits(along: bool) -> None:
+    vectors = units(500, seed=0)
+    axes = principal_axes(vectors) if along else None
+    graph = HnswIndex(dim=DIM, axes=axes, whole=lambda labels: vectors[labels])
+    graph.add(np.arange(500), vectors)
+    query = units(1, seed=3)[0]
+    for recall, among, rows in (
+        (0.99, None, np.arange(500)),
+        (1.0, None, np.arange(500)),
+        (0.99, np.arange(100, 400, 3), np.arange(100, 400, 3)),
+    ):
+        found = graph.search_whole(query, k=7, recall=recall, among=among)
+        best = rows[np.argsort(-(vectors[rows] @ query))[:7]]
+        assert found.labels.tolist() == best.tolist()
+        np.testing.assert_allclose(found.scores, vectors[best] @ query, atol=1e-5)
+        np.testing.assert_array_equal(found.vectors, vectors[best])
+
+
+def test_vectors_are_read_by_their_labels() -> None:
+    vectors = units(200, seed=0)
+    axes = principal_axes(vectors)
+    graph = HnswIndex(dim=DIM, axes=axes, whole=lambda labels: vectors[labels])
+    graph.add(np.arange(200), vectors)
+    none, one = graph.vectors(np.array([], np.int64)), graph.vectors(np.array([3]))
+    assert (none.shape, none.dtype) == ((0, axes.shape[1]), np.float32)
+    np.testing.assert_array_equal(one, graph.along_axes(vectors[3:4]))
+    with pytest.raises(DamagedCache, match=r"^Label not found$"):
+        graph.vectors(np.array([3, 999]))
+
+
 def test_axes_follow_a_library_that_becomes_another(folder: Path) -> None:
     model = Model(folder)
     model.put(300, seed=0)
