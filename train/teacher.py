@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from train.config import ConfigError, FrontendConfig
-from train.data.audio import AudioDecodeError, StoreSilentError, open_recording
+from train.data.audio import AudioDecodeError, StoreSilentError, open_recording, readable
 from train.data.manifest import Row
 from train.data.member import Member
 from train.data.progress import shown
@@ -184,9 +184,8 @@ def ask_teacher(
     windows = _Windows([names[name] for name in missing], frontend)
     loader = DataLoader(windows, batch_size=None, num_workers=workers)
     saved = time.monotonic()
-    for name, waveforms in zip(missing, shown(loader, total=len(missing), doing="heard", console=console), strict=True):
-        if isinstance(waveforms, str):
-            raise StoreSilentError(f"{waveforms}; start again when the store answers")
+    heard = readable(shown(loader, total=len(missing), doing="heard", console=console))
+    for name, waveforms in zip(missing, heard, strict=True):
         known[name] = _answer(teacher, waveforms, device=device)
         if time.monotonic() - saved > SAVE_EVERY_S:
             _write(file, known)
@@ -212,10 +211,10 @@ def load_targets(
     return TeacherTargets(heard, window_samples=frontend.window_samples, scale=scale)
 
 
-class _Windows(Dataset[Tensor | str]):
+class _Windows(Dataset[Tensor | StoreSilentError]):
     """The windows of each file, float32 [windows, samples]; no windows if the file cannot be read.
 
-    If its store does not answer, the item says so; an error raised in a worker would have a traceback in its message.
+    If its store does not answer, the item is that error.
     """
 
     def __init__(self, paths: Sequence[Path | Member], frontend: FrontendConfig) -> None:
@@ -224,13 +223,13 @@ class _Windows(Dataset[Tensor | str]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor | str:
+    def __getitem__(self, index: int) -> Tensor | StoreSilentError:
         samples = self.frontend.window_samples
         try:
             with open_recording(self.paths[index], sample_rate_hz=self.frontend.sample_rate_hz) as recording:
                 whole = np.concatenate(list(recording.blocks()))
         except StoreSilentError as exc:
-            return str(exc)
+            return StoreSilentError(f"{exc}; start again when the store answers")
         except AudioDecodeError:
             return torch.empty(0, samples)  # training lists the file as unreadable later
         count = max(len(whole) // samples + (len(whole) % samples >= samples / 2), 1)

@@ -28,7 +28,7 @@ from train.config import (
     TextBertConfig,
     apply_overrides,
 )
-from train.data.audio import AudioDecodeError, StoreSilentError, load_crop
+from train.data.audio import AudioDecodeError, StoreSilentError, load_crop, readable
 from train.data.manifest import Row
 from train.data.progress import shown
 from train.data.tokenizer import TextTokenizer
@@ -159,9 +159,7 @@ def _features(
     windows = _Windows([rows[place] for place in order], each=each, config=config, seed=seed)
     loader = DataLoader(windows, batch_size=None, num_workers=1)
     vectors = []
-    for waveforms in shown(loader, total=len(windows), doing=f"{doing} music embedded", console=console):
-        if isinstance(waveforms, str):
-            raise StoreSilentError(f"{waveforms}; start again when the store answers")
+    for waveforms in readable(shown(loader, total=len(windows), doing=f"{doing} music embedded", console=console)):
         vectors += [_heard(model, part) for part in waveforms.split(BATCH) if len(part)]
     if not vectors:
         raise AudioDecodeError(f"none of the {len(windows)} recordings of {doing} music can be decoded")
@@ -174,11 +172,10 @@ def _heard(model: DualEncoder, waveform: Tensor) -> Tensor:
     return torch.cat([model.embed_log_mel(model.log_mel(waveform)), model.beside.audio_features(waveform)], dim=1)
 
 
-class _Windows(Dataset[Tensor | str]):
+class _Windows(Dataset[Tensor | StoreSilentError]):
     """Windows of each row, float32 [each, samples]; no windows if it cannot be decoded.
 
-    Their places are drawn from (seed, index of the row). If a row's store does not answer, the item says so; an error
-    raised in a worker would have a traceback in its message.
+    Their places are drawn from (seed, index of the row). If a row's store does not answer, the item is that error.
     """
 
     def __init__(self, rows: Sequence[Row], *, each: int, config: Config, seed: int) -> None:
@@ -187,7 +184,7 @@ class _Windows(Dataset[Tensor | str]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Tensor | str:
+    def __getitem__(self, index: int) -> Tensor | StoreSilentError:
         rng = np.random.default_rng((self.seed, index))
         rate_hz, samples = self.frontend.sample_rate_hz, self.frontend.window_samples
         try:
@@ -196,7 +193,7 @@ class _Windows(Dataset[Tensor | str]):
                 for _ in range(self.each)
             ]
         except StoreSilentError as exc:
-            return str(exc)
+            return StoreSilentError(f"{exc}; start again when the store answers")
         except AudioDecodeError:
             return torch.empty(0, samples)
         return torch.from_numpy(np.stack(crops))

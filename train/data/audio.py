@@ -1,16 +1,18 @@
 """Reads one crop of an audio file, in the same way as the client and the server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio import DecodeError, Extent, NotSeekable, Recording
 from train.data.member import Member, UnansweredError, open_audio
+
+Item = TypeVar("Item")
 
 
 class AudioDecodeError(RuntimeError):
@@ -39,6 +41,20 @@ def open_recording(path: Path | Member, *, sample_rate_hz: int) -> Iterator[Reco
         raise StoreSilentError(f"cannot decode {path}: {exc.reason}, after retries") from exc
     except DecodeError as exc:
         raise AudioDecodeError(f"cannot decode {path}: {exc.reason}") from exc
+
+
+def readable(items: Iterable[Item | AudioDecodeError]) -> Iterator[Item]:
+    """Yield what a loader's workers read.
+
+    Their datasets give an error as an item, because one raised in a worker has the worker's traceback in its message.
+
+    Raises:
+        AudioDecodeError: an item is an error.
+    """
+    for item in items:
+        if isinstance(item, AudioDecodeError):
+            raise item
+        yield item
 
 
 class Crop(NamedTuple):

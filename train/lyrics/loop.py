@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from singing.decoding import best_path
 from train.checkpoint import CheckpointError, read_tensors, write_atomically
+from train.data.audio import readable
 from train.data.manifest import manifest_sha256
 from train.loop import TrainingError, drop_lines_after
 from train.lyrics.checkpoint import LyricsCheckpoint, load_lyrics_checkpoint, save_lyrics_checkpoint
@@ -34,7 +35,7 @@ from train.lyrics.measures import check_packages, count_word_errors
 from train.lyrics.networks import LyricsModel
 from train.lyrics.songs import read_songs
 from train.lyrics.transcribe import estimate
-from train.lyrics.windows import Window, WindowSet, collate, readable, tell_left_out, window_songs
+from train.lyrics.windows import Window, WindowSet, collate, tell_left_out, window_songs
 from train.provenance import describe_run, device_name
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # §4.1.2

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from singing.decoding import find_notes, pick_onsets
 from singing.hearing import cut_at_rests, hear
 from singing.sung import Note
-from train.data.audio import open_recording
+from train.data.audio import open_recording, readable
 from train.lyrics.losses import Truth
 from train.lyrics.networks import HALVING, Estimates, LyricsModel
-from train.lyrics.windows import Window, WindowSet, collate, readable
+from train.lyrics.windows import Window, WindowSet, collate
 
 Decoder = Callable[[NDArray[np.float32]], str]
 """Logarithms of probabilities, float32 [34, frames], -> words, one space between them."""

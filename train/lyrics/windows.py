@@ -1,7 +1,7 @@
 """Cuts songs into windows of the model's length, and gives the words and notes of each window."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -189,10 +189,7 @@ class Item(NamedTuple):
 
 
 class WindowSet(Dataset[Item | AudioDecodeError]):
-    """Reads windows of songs; for a window whose recording cannot be decoded, it gives the error.
-
-    An error raised in a worker would have the worker's traceback in its message.
-    """
+    """Reads windows of songs; for a window whose recording cannot be decoded, it gives the error (`readable`)."""
 
     def __init__(self, windows: Sequence[Window], *, frontend: FrontendConfig) -> None:
         self.windows = windows
@@ -241,15 +238,3 @@ def collate(given: Sequence[Item | AudioDecodeError]) -> tuple[Tensor, Truth] | 
         torch.tensor([len(item.characters) for item in items], dtype=torch.long),
     )
     return waveforms, truth
-
-
-def readable(batches: Iterable[tuple[Tensor, Truth] | AudioDecodeError]) -> Iterator[tuple[Tensor, Truth]]:
-    """Yield what `collate` gave in the loader's workers.
-
-    Raises:
-        AudioDecodeError: a recording cannot be decoded.
-    """
-    for batch in batches:
-        if isinstance(batch, AudioDecodeError):
-            raise batch
-        yield batch
