@@ -166,7 +166,7 @@ def _load_or_repeat(pairs: PairDataset, **options: Any) -> Any:
 
 
 class _RepeatedBatch:
-    """Training takes one batch, made in the first epoch, for all its steps."""
+    """Training takes one batch, made in the first epoch, for all its steps; where it loads parts, one part."""
 
     def __init__(self, pairs: PairDataset, *, keys: Sequence[Sequence[Key]]) -> None:
         self.pairs, self.keys = pairs, keys

@@ -14,6 +14,7 @@ of dropout and masks are seeded again at each epoch.
 """
 
 import copy
+import itertools
 import json
 import math
 import os
@@ -45,7 +46,17 @@ from train.config import Config, flat_values
 from train.data.audio import StoreSilentError
 from train.data.manifest import Row, select_rows
 from train.data.member import Member
-from train.data.pairs import MAX_DRAWS, Batch, Key, PairDataset, Unreadable, collate, epoch_order, raise_if_silent
+from train.data.pairs import (
+    MAX_DRAWS,
+    Batch,
+    Joined,
+    Key,
+    PairDataset,
+    Unreadable,
+    collate,
+    epoch_order,
+    raise_if_silent,
+)
 from train.data.rows import read_data
 from train.data.store import is_url
 from train.data.tokenizer import TextTokenizer
@@ -239,8 +250,10 @@ def train(
         targets=lessons.train if lessons else None,
         random_crops=config.data.random_crops,
     )
-    shares: list[list[Key]] = []  # the loader's batches; replaced at the start of each epoch
-    batches = DataLoader(
+    # On a CPU, a worker needs longer for a batch than the step takes, so all workers make a part of each batch.
+    parts = max(1, min(optim.workers, optim.batch_size // world.size)) if device.type == "cpu" else 1
+    shares: list[list[Key]] = []  # the parts that the loader loads; replaced at the start of each epoch
+    loader = DataLoader(
         pairs,
         batch_sampler=shares,
         num_workers=optim.workers,
@@ -253,6 +266,7 @@ def train(
         # The loader draws a number when the workers start. That must not change the state of dropout's generator.
         generator=torch.Generator(),
     )
+    batches = Joined(loader, parts=parts)
     steps_per_epoch = len(train_rows) // optim.batch_size
     console.print(
         f"{config.model.name}: {len(train_rows)} training and {len(val_rows)} validation tracks, "
@@ -273,7 +287,7 @@ def train(
                 epoch=state.epoch,
                 shuffle_shards=config.data.shuffle_shards,
             )
-            shares[:] = _shares(order, batch_size=optim.batch_size, world=world)
+            shares[:] = _shares(order, batch_size=optim.batch_size, parts=parts, world=world)
             losses = _train_epoch(state, batches, rows=train_rows, step=step, run=run, console=console)
             train_seconds = time.monotonic() - started
             state.epoch += 1
@@ -465,7 +479,7 @@ class Step:
 
 
 def _train_epoch(
-    state: State, batches: DataLoader[Any], *, rows: Sequence[Row], step: Step, run: Path, console: Console
+    state: State, batches: Joined, *, rows: Sequence[Row], step: Step, run: Path, console: Console
 ) -> list[float]:
     """One pass over the training rows; returns the loss of each step."""
     config, world, model = step.config, step.world, state.model
@@ -519,11 +533,13 @@ def _kept(run: Path) -> str:
     return "nothing was saved yet: start again"
 
 
-def _shares(order: Sequence[Key], *, batch_size: int, world: World) -> Iterator[list[Key]]:
-    """This process's part of every whole batch."""
+def _shares(order: Sequence[Key], *, batch_size: int, parts: int, world: World) -> Iterator[list[Key]]:
+    """This process's share of every whole batch, in parts."""
     share = batch_size // world.size
+    edges = [world.rank * share + share * part // parts for part in range(parts + 1)]
     for start in range(0, len(order) - batch_size + 1, batch_size):
-        yield list(order[start + world.rank * share : start + (world.rank + 1) * share])
+        for first, end in itertools.pairwise(edges):
+            yield list(order[start + first : start + end])
 
 
 def _readable(rows: Sequence[Row], *, state: State, config: Config, run: Path) -> list[Row]:
@@ -665,7 +681,7 @@ class _PairsPerSecond(ProgressColumn):
         return Text(f"{task.speed * self.batch_size:.0f} pairs/s" if task.speed else "")
 
 
-def _progress(batches: DataLoader[Any], *, console: Console, epoch: int, batch_size: int) -> Iterator[Batch]:
+def _progress(batches: Joined, *, console: Console, epoch: int, batch_size: int) -> Iterator[Batch]:
     """Show a progress bar on a terminal. A log gets no bar: one line per epoch is enough there."""
     text = TextColumn("epoch {task.fields[epoch]}")
     columns = (text, BarColumn(), MofNCompleteColumn(), _PairsPerSecond(batch_size), TimeRemainingColumn())

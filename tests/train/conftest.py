@@ -27,6 +27,12 @@ def few_words() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As in the processes that tests start: sums in two threads differ in their last bits."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def sound_font() -> Path:
     try:

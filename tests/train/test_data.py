@@ -1,4 +1,5 @@
 import json
+import operator
 from collections import Counter
 from pathlib import Path
 
@@ -6,13 +7,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils.data import DataLoader
 
 from train.config import AugmentConfig, FrontendConfig
 from train.data.audio import AudioDecodeError, load_crop
 from train.data.captions import edit_captions
 from train.data.manifest import ManifestError, Row, read_manifest
 from train.data.manifest import write_manifest as write_manifest_rows
-from train.data.pairs import PairDataset, collate, epoch_order
+from train.data.pairs import Joined, PairDataset, collate, epoch_order
+from train.teacher import TeacherTargets
 
 FRONTEND = FrontendConfig(window_s=1.0)
 
@@ -246,3 +249,30 @@ def test_only_an_item_of_silence_is_silent(ramp: Path, tmp_path: Path):
     assert bare.waveform.any()
     assert not collate([bare]).silent
     assert collate([bare, broken]).silent
+
+
+def test_the_parts_of_a_batch_are_the_whole(ramp: Path, tmp_path: Path):
+    (tmp_path / "broken.flac").write_text("no audio")
+    rows = [Row(ramp, (f"ramp {i}",), str(i), "train") for i in range(5)]
+    rows.append(Row(tmp_path / "broken.flac", ("broken",), "5", "train"))
+    targets = TeacherTargets([np.full((3, 2), i, np.float16) for i in range(6)], window_samples=16_000)
+    pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=True, views="crop", targets=targets)
+    in_parts = DataLoader(pairs, batch_sampler=[[5, 0], [1, 2, 3], [4], [3, 2]], collate_fn=collate)
+    whole = [collate(pairs.__getitems__(places)) for places in ([5, 0, 1, 2, 3], [4, 3, 2])]
+    joined = Joined(in_parts, parts=2)
+    assert len(joined) == 2
+    for batch, expected in zip(joined, whole, strict=True):
+        for part, value in expected._asdict().items():
+            same = torch.equal if isinstance(value, torch.Tensor) else operator.eq
+            assert same(getattr(batch, part), value), part
+
+
+def test_a_batch_is_silent_if_a_part_is(ramp: Path, tmp_path: Path):
+    (tmp_path / "broken.flac").write_text("no audio")
+    rows = [Row(ramp, (), "a", "train"), Row(tmp_path / "broken.flac", ("b",), "b", "train")]
+    pairs = PairDataset(rows, frontend=FRONTEND, seed=0, training=False)
+    in_parts = DataLoader(pairs, batch_sampler=[[0], [1], [0], [0]], collate_fn=collate)
+    assert [batch.silent for batch in Joined(in_parts, parts=2)] == [True, False]
+    (batch, _) = Joined(in_parts, parts=2)
+    assert batch.views is None
+    assert batch.targets is None

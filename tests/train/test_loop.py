@@ -19,6 +19,7 @@ from train.checkpoint import load_checkpoint
 from train.config import ConfigError, load_recipe
 from train.data.manifest import ManifestError, Row
 from train.data.pairs import Batch
+from train.distributed import World
 from train.evaluate.__main__ import main as evaluate
 from train.loop import TrainingError, train
 from train.objective import LabelHead
@@ -265,6 +266,25 @@ def test_a_chunked_batch_is_loaded_one_ahead(
     overrides = [*tiny_overrides, *TWO_STEPS, "optim.epochs=1", "optim.chunk_size=10", "optim.workers=1"]
     train(load_recipe("starter", overrides=overrides), manifest=tones, run=tmp_path / "run")
     assert ahead == [2, 1]  # of the validation rows, and of the epoch's batches
+
+
+def test_workers_share_each_batch_and_change_nothing(tones: Path, tiny_overrides: list[str], tmp_path: Path):
+    weights = []
+    for workers in (0, 2):
+        overrides = [*tiny_overrides, "optim.epochs=2", "loss.views_share=0.3", f"optim.workers={workers}"]
+        config = load_recipe("starter", overrides=overrides)
+        weights.append(load_checkpoint(train(config, manifest=tones, run=tmp_path / str(workers))).state_dict)
+    for name, value in weights[0].items():
+        assert torch.equal(weights[1][name], value), name
+
+
+def test_a_share_is_cut_into_parts_without_loss():
+    order = [(0, place, 0) for place in range(33)]
+    for rank in (0, 1):
+        whole = list(loop._shares(order, batch_size=10, parts=1, world=World(rank=rank, size=2)))
+        parts = list(loop._shares(order, batch_size=10, parts=3, world=World(rank=rank, size=2)))
+        assert [len(part) for part in parts] == [1, 2, 2] * 3
+        assert [key for part in parts for key in part] == [key for share in whole for key in share]
 
 
 def test_the_bar_shows_pairs_a_second():

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from train.augment import augment_waveform
 from train.config import AugmentConfig, FrontendConfig
@@ -81,6 +81,47 @@ def collate(pairs: Sequence[Pair]) -> Batch:
         targets=torch.stack(targets) if targets else None,
         unreadable=[failed for pair in pairs for failed in pair.unreadable],
         silent=any(pair.silent for pair in pairs),
+    )
+
+
+class Joined:
+    """The batches of a loader that loads each batch in parts.
+
+    So several workers make one batch at the same time. A worker that made it alone would need longer than a step.
+
+    Args:
+        loader: gives the parts, those of a batch one after the other.
+        parts: number of parts of a batch.
+    """
+
+    def __init__(self, loader: DataLoader[Any], *, parts: int) -> None:
+        self.loader, self.parts = loader, parts
+
+    def __len__(self) -> int:
+        return len(self.loader) // self.parts
+
+    def __iter__(self) -> Iterator[Batch]:
+        loaded = iter(self.loader)
+        for _ in range(len(self)):
+            yield _join(list(itertools.islice(loaded, self.parts)))
+
+
+def _join(parts: Sequence[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(tensors: Sequence[Tensor | None]) -> Tensor | None:
+        present = [tensor for tensor in tensors if tensor is not None]
+        return torch.cat(present) if present else None
+
+    return Batch(
+        waveforms=torch.cat([part.waveforms for part in parts]),
+        views=joined([part.views for part in parts]),
+        captions=[caption for part in parts for caption in part.captions],
+        places=torch.cat([part.places for part in parts]),
+        targets=joined([part.targets for part in parts]),
+        unreadable=[failed for part in parts for failed in part.unreadable],
+        silent=any(part.silent for part in parts),
     )
 
 
