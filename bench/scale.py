@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,9 @@ TITLE = "Beyond one machine"
 TRACKS = 4_000  # fewer than get a graph: building that is measured in *A million tracks*
 WINDOWS, DIM = 18, 256  # three minutes, of the starter's vectors
 RUNS = 3
+WINDOWS_TAKEN = (None, 1)
 WORKERS = (1, 2, 4)  # decoders on this machine
-ADD = "add"
+EQUAL = "2 workers"  # as many as `add` has
 
 
 def measure() -> str | None:
@@ -33,6 +35,20 @@ def measure() -> str | None:
         return f"{_bulk(Path(folder))}\n\n{_exchange(Path(folder))}"
 
 
+class _Run(NamedTuple):
+    """Seconds.
+
+    Attributes:
+        cluster_s: in which a cluster starts; 0 if there is none.
+        one_s: of a run of one file and one window.
+        every_s: of the run of all files.
+    """
+
+    cluster_s: float
+    one_s: float
+    every_s: float
+
+
 def _bulk(folder: Path) -> str:
     """Rates of `add` and of Ray with some numbers of workers, which alternate."""
     from bench.ingest import copies_of_mp3s  # and with it torch
@@ -40,40 +56,45 @@ def _bulk(folder: Path) -> str:
     music = folder / "music"
     music.mkdir()
     tracks = len(copies_of_mp3s(music))
-    starts: list[tuple[float, float]] = []
+    ways: dict[str, Callable[..., _Run]] = {"`add`": _add}
+    ways |= {f"{workers} worker" + "s" * (workers > 1): partial(_embed_in_bulk, workers=workers) for workers in WORKERS}
+    runs: dict[tuple[int | None, str], list[_Run]] = {(windows, way): [] for windows in WINDOWS_TAKEN for way in ways}
+    for windows in WINDOWS_TAKEN:
+        for number in range(RUNS):
+            for place, (way, embed) in enumerate(ways.items()):
+                out = folder / f"{windows} {number} {place}"
+                runs[windows, way].append(in_a_process(embed, music, out, windows))
+    add, *on_ray = ways
+    cluster_s = statistics.median(run.cluster_s for (_, way), found in runs.items() if way in on_ray for run in found)
+    start_s = {
+        way: statistics.median(run.one_s for windows in WINDOWS_TAKEN for run in runs[windows, way]) for way in ways
+    }
     lines = []
-    for windows in (None, 1):
-        taken_s: dict[str | int, list[float]] = {ADD: [], **{workers: [] for workers in WORKERS}}
-        for run in range(RUNS):
-            out = folder / f"{windows} {run}"
-            taken_s[ADD].append(in_a_process(_add, music, out / "library", windows))
-            for workers in WORKERS:
-                cluster_s, one_s, run_s = in_a_process(_embed_in_bulk, music, out / f"{workers}", windows, workers)
-                starts.append((cluster_s, one_s))
-                taken_s[workers].append(run_s)
-        rates = " | ".join(f"{tracks / statistics.median(times):.2f}" for times in taken_s.values())
-        more_s = (statistics.median(taken_s[2]) - statistics.median(taken_s[ADD])) / tracks
-        lines.append(f"| {windows or 'all'} | {rates} | {1e3 * more_s:.0f} ms |")
-    cluster_s, one_s = map(statistics.median, zip(*starts, strict=True))
-    ways = "".join(f" {workers} worker{'s' if workers > 1 else ''} |" for workers in WORKERS)
+    for windows in WINDOWS_TAKEN:
+        median_s = {way: statistics.median(run.every_s for run in runs[windows, way]) for way in ways}
+        rates = " | ".join(f"{tracks / taken_s:.2f}" for taken_s in median_s.values())
+        more_s = (median_s[EQUAL] - start_s[EQUAL]) - (median_s[add] - start_s[add])
+        lines.append(f"| {windows or 'all'} | {rates} | {1e3 * more_s / tracks:.0f} ms |")
     return (
         f"{tracks} MP3 of 3 min, the starter on the CPU in process: `add`, with two decoders, and `python -m "
         "client.bulk` on a Ray cluster of this machine with so many decoders, in tracks/s. Each side starts in a "
-        f"process of its own; they take turns; medians of {RUNS} runs. *More*: how much longer than by `add` a track "
-        f"takes with two workers. A run of one file and one window takes {one_s:.1f} s, as Ray starts workers; this "
-        f"is in the rates. Starting the cluster takes {cluster_s:.1f} s, which is not.\n\n"
-        f"| windows | `add` |{ways} more |\n|---|---|{'---|' * len(WORKERS)}---|\n" + "\n".join(lines)
+        f"process of its own; they take turns; medians of {RUNS} runs. A run of one file and one window takes "
+        f"{start_s[add]:.1f} s by `add` and {start_s[EQUAL]:.1f} s on Ray, which starts workers; this is in the rates. "
+        f"*More*: how much longer than by `add` a track takes with two workers, without these starts. Starting the "
+        f"cluster takes {cluster_s:.1f} s, which is in neither.\n\n"
+        f"| windows | {' | '.join(ways)} | more |\n|---|{'---|' * len(ways)}---|\n" + "\n".join(lines)
     )
 
 
-def _add(music: Path, library: Path, windows: int | None) -> float:
-    """The seconds of `add`."""
-    with MusicSearch(library) as ms:
-        return seconds(partial(ms.add, music, windows=windows, progress=False))
+def _add(music: Path, out: Path, windows: int | None) -> _Run:
+    def add(paths: Path, library: Path, windows: int | None) -> float:
+        with MusicSearch(library) as ms:
+            return seconds(partial(ms.add, paths, windows=windows, progress=False))
+
+    return _Run(0.0, add(min(music.iterdir()), out / "one", 1), add(music, out / "all", windows))
 
 
-def _embed_in_bulk(music: Path, out: Path, windows: int | None, workers: int) -> tuple[float, float, float]:
-    """The seconds in which a cluster starts, of a run of one file and one window, and of the run of all."""
+def _embed_in_bulk(music: Path, out: Path, windows: int | None, *, workers: int) -> _Run:
     import ray
 
     from client.bulk.pipeline import embed_all
@@ -83,7 +104,7 @@ def _embed_in_bulk(music: Path, out: Path, windows: int | None, workers: int) ->
     one = embed_all([min(music.iterdir())], to=f"parquet://{out / 'one'}", windows=1, progress=False)
     every = embed_all([music], to=f"parquet://{out / 'all'}", windows=windows, progress=False)
     ray.shutdown()
-    return cluster_s, one.seconds, every.seconds
+    return _Run(cluster_s, one.seconds, every.seconds)
 
 
 def _exchange(folder: Path) -> str:

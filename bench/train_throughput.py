@@ -23,7 +23,7 @@ from transformers import BertConfig, BertModel
 
 import train.loop
 from train.config import Config, ModelConfig, load_recipe
-from train.data.pairs import Batch, Key, PairDataset, collate
+from train.data.pairs import Batch, Joined, collate
 from train.dual_encoder import DualEncoder
 from train.pretrained import pretrained_folder
 
@@ -133,7 +133,7 @@ def _train(name: str, data: Path, *, decode: bool, steps: int, overrides: Sequen
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         repeat = _repeat_shard if data.suffix == ".tar" else _repeat_manifest
         repeated = repeat(data, Path(folder), times=steps * config.optim.batch_size)
-        with mock.patch.object(train.loop, "DataLoader", DataLoader if decode else _load_or_repeat):
+        with mock.patch.object(train.loop, "Joined", Joined if decode else _RepeatedBatch):
             train.loop.train(config, manifest=repeated, run=Path(folder) / "run")
         last = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["pairs_per_s"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -158,25 +158,17 @@ def _repeat_shard(shard: Path, folder: Path, *, times: int) -> Path:
     return folder / "000.tar"
 
 
-def _load_or_repeat(pairs: PairDataset, **options: Any) -> Any:
-    """In place of the loop's DataLoader."""
-    if "batch_sampler" in options:
-        return _RepeatedBatch(pairs, keys=options["batch_sampler"])
-    return DataLoader(pairs, **options)  # validation
+class _RepeatedBatch(Joined):
+    """Training takes one batch, made in the first epoch, for all its steps. No worker loads anything."""
 
-
-class _RepeatedBatch:
-    """Training takes one batch, made in the first epoch, for all its steps; where it loads parts, one part."""
-
-    def __init__(self, pairs: PairDataset, *, keys: Sequence[Sequence[Key]]) -> None:
-        self.pairs, self.keys = pairs, keys
+    def __init__(self, loader: DataLoader[Any], *, parts: int) -> None:
+        super().__init__(loader, parts=parts)
         self.batch: Batch | None = None
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
     def __iter__(self) -> Iterator[Batch]:
-        self.batch = self.batch or collate([self.pairs[key] for key in self.keys[0]])
+        if self.batch is None:
+            keys = itertools.chain(*itertools.islice(self.loader.batch_sampler or (), self.parts))
+            self.batch = collate([self.loader.dataset[key] for key in keys])
         return itertools.repeat(self.batch, len(self))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from singing.alphabet import BLANK, encode
 
+VOICE_APART_S = 0.1  # a song and its voice may differ by so much: encoders have delays and pad
 _SHARED = 4
 _SPACE = encode(" ")[0]
 
@@ -61,6 +62,11 @@ def cut_windows(blocks: Iterable[NDArray[np.float32]], *, samples: int, hop: int
             held = held[hop:]
     held = np.concatenate([held, *waiting])
     yield Cut(np.pad(held, (0, samples - len(held))), len(held), is_last=True)
+
+
+def fit_voice(voice: NDArray[np.float32], *, samples: int) -> NDArray[np.float32]:
+    """Pad a voice with silence or cut it, so that it is as long as its song: float32 [any] -> float32 [samples]."""
+    return np.pad(voice, (0, max(0, samples - len(voice))))[:samples]
 
 
 def hear(

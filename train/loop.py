@@ -250,7 +250,7 @@ def train(
         targets=lessons.train if lessons else None,
         random_crops=config.data.random_crops,
     )
-    # On a CPU, a worker needs longer for a batch than the step takes, so all workers make a part of each batch.
+    # On a CPU, all workers make a part of each batch, so that decoding takes the same time from each core.
     parts = max(1, min(optim.workers, optim.batch_size // world.size)) if device.type == "cpu" else 1
     shares: list[list[Key]] = []  # the parts that the loader loads; replaced at the start of each epoch
     loader = DataLoader(
@@ -260,7 +260,8 @@ def train(
         # Fork the workers once, while this process is small. After a fork, each memory page that this process writes to
         # is copied.
         persistent_workers=optim.workers > 0,
-        prefetch_factor=1 if optim.chunk_size and optim.workers else None,  # big batches fill the host memory
+        # For each worker 2 batches, or 1 if they are so big that they would fill the host memory.
+        prefetch_factor=parts * (1 if optim.chunk_size else 2) if optim.workers else None,
         pin_memory=device.type == "cuda",
         collate_fn=collate,
         # The loader draws a number when the workers start. That must not change the state of dropout's generator.

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from singing.hearing import VOICE_APART_S, fit_voice
+
 from ..audio import read_samples
 from ..errors import AudioError
-
-_APART_S = 0.1  # difference of two lengths that delays and padding of encoders explain
 
 
 def read_with_voice(path: str, voice: str, *, sample_rate_hz: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -16,11 +16,11 @@ def read_with_voice(path: str, voice: str, *, sample_rate_hz: int) -> tuple[NDAr
         AudioError: a file cannot be used, or their lengths differ by more than 0.1 s.
     """
     song, sung = (np.concatenate(list(read_samples(place, sample_rate_hz=sample_rate_hz))) for place in (path, voice))
-    if abs(len(sung) - len(song)) > _APART_S * sample_rate_hz:
+    if abs(len(sung) - len(song)) > VOICE_APART_S * sample_rate_hz:
         lengths_s = len(sung) / sample_rate_hz, len(song) / sample_rate_hz
         raise AudioError(
             voice,
             f"lasts {lengths_s[0]:.2f} s, but {path} lasts {lengths_s[1]:.2f} s: give the voice that was separated "
             "from this very file",
         )
-    return song, np.pad(sung, (0, max(0, len(song) - len(sung))))[: len(song)]
+    return song, fit_voice(sung, samples=len(song))

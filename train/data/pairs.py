@@ -87,7 +87,8 @@ def collate(pairs: Sequence[Pair]) -> Batch:
 class Joined:
     """The batches of a loader that loads each batch in parts.
 
-    So several workers make one batch at the same time. A worker that made it alone would need longer than a step.
+    Several workers then make one batch at the same time. On a CPU that takes a little time from each core. One worker
+    alone would take all of it from one core, and each step waits for its slowest core.
 
     Args:
         loader: gives the parts, those of a batch one after the other.
@@ -103,25 +104,20 @@ class Joined:
     def __iter__(self) -> Iterator[Batch]:
         loaded = iter(self.loader)
         for _ in range(len(self)):
-            yield _join(list(itertools.islice(loaded, self.parts)))
+            parts = list(itertools.islice(loaded, self.parts))
+            yield parts[0] if self.parts == 1 else _join(parts)
 
 
 def _join(parts: Sequence[Batch]) -> Batch:
-    if len(parts) == 1:
-        return parts[0]
-
-    def joined(tensors: Sequence[Tensor | None]) -> Tensor | None:
-        present = [tensor for tensor in tensors if tensor is not None]
-        return torch.cat(present) if present else None
-
+    waveforms, views, captions, places, targets, unreadable, silent = zip(*parts, strict=True)
     return Batch(
-        waveforms=torch.cat([part.waveforms for part in parts]),
-        views=joined([part.views for part in parts]),
-        captions=[caption for part in parts for caption in part.captions],
-        places=torch.cat([part.places for part in parts]),
-        targets=joined([part.targets for part in parts]),
-        unreadable=[failed for part in parts for failed in part.unreadable],
-        silent=any(part.silent for part in parts),
+        waveforms=torch.cat(waveforms),
+        views=None if views[0] is None else torch.cat(views),
+        captions=[*itertools.chain(*captions)],
+        places=torch.cat(places),
+        targets=None if targets[0] is None else torch.cat(targets),
+        unreadable=[*itertools.chain(*unreadable)],
+        silent=any(silent),
     )
 
 

@@ -49,6 +49,7 @@ def evaluate(
     Raises:
         EvaluationError: no song has a word, the method is "oracle" and a song has no notes, or a package of the
             measures is not installed.
+        ManifestError: a voice is not as long as its song.
         AudioDecodeError: a recording cannot be decoded.
     """
     windows, left_out = window_songs(songs, frontend=model.config.frontend)
@@ -97,7 +98,7 @@ def _hear_in_use(model: LyricsModel, songs: Sequence[Song], *, decode: Decoder) 
     for song in songs:
         sung, _ = fit_to_recording(song, length_s=length(song.audio, sample_rate_hz=rate_hz) / rate_hz)
         if sung.text:
-            said = hear_recording(model, song.audio, decode=decode, batch_size=BATCH_SIZE)
+            said = hear_recording(model, song, decode=decode, batch_size=BATCH_SIZE)
             texts.append([song.track_id, sung.text, said])
     return texts
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,11 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from singing.decoding import find_notes, pick_onsets
-from singing.hearing import cut_at_rests, hear
+from singing.hearing import cut_at_rests, fit_voice, hear
 from singing.sung import Note
 from train.data.audio import open_recording, readable
 from train.lyrics.losses import Truth
 from train.lyrics.networks import HALVING, Estimates, LyricsModel
+from train.lyrics.songs import Song
 from train.lyrics.windows import Window, WindowSet, collate
 
 Decoder = Callable[[NDArray[np.float32]], str]
@@ -101,17 +101,17 @@ def transcribe(
 
 
 @torch.no_grad()
-def hear_recording(model: LyricsModel, path: Path, *, decode: Decoder, batch_size: int) -> str:
-    """Transcribe the words of a whole recording as `ms.transcribe` does without a voice: in windows, the mixture twice.
+def hear_recording(model: LyricsModel, song: Song, *, decode: Decoder, batch_size: int) -> str:
+    """Transcribe the words of a whole recording as `ms.transcribe` does: in windows, with its voice if there is one.
 
     Args:
         model: in eval mode, with a transcriber, of another method than "oracle".
-        path: of the recording.
+        song: its recordings are read, not its words and notes.
         decode: see `transcribe`.
         batch_size: windows at a time, which changes no result.
 
     Raises:
-        AudioDecodeError: the recording cannot be decoded.
+        AudioDecodeError: a recording cannot be decoded.
     """
     frontend, device = model.config.frontend, next(model.parameters()).device
     steps = frontend.frames // HALVING
@@ -120,14 +120,20 @@ def hear_recording(model: LyricsModel, path: Path, *, decode: Decoder, batch_siz
         characters = model(torch.from_numpy(waveforms).to(device)).characters
         return {"characters": _values(characters.log_softmax(dim=1))}
 
-    with open_recording(path, sample_rate_hz=frontend.sample_rate_hz) as recording:
-        heard = hear(
-            recording.blocks(),
-            run=run,
-            frames={"characters": steps},
-            window_samples=frontend.window_samples,
-            batch_size=batch_size,
-        ).characters
+    with open_recording(song.audio, sample_rate_hz=frontend.sample_rate_hz) as recording:
+        mixture = np.concatenate(list(recording.blocks()))
+    voice = None
+    if song.voice:
+        with open_recording(song.voice, sample_rate_hz=frontend.sample_rate_hz) as recording:
+            voice = [fit_voice(np.concatenate(list(recording.blocks())), samples=len(mixture))]
+    heard = hear(
+        [mixture],
+        voice=voice,
+        run=run,
+        frames={"characters": steps},
+        window_samples=frontend.window_samples,
+        batch_size=batch_size,
+    ).characters
     assert heard is not None  # it was asked for
     return " ".join(filter(None, (decode(heard[:, piece]) for piece in cut_at_rests(heard, most=steps))))
 

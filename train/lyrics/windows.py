@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from singing.alphabet import encode
+from singing.hearing import VOICE_APART_S
 from singing.sung import NO_PITCH, Note, Word
 from train.config import FrontendConfig
 from train.data.audio import AudioDecodeError, length, load_part
+from train.data.manifest import ManifestError
 from train.data.progress import shown
 from train.lyrics.losses import Truth
 from train.lyrics.songs import Song
@@ -125,6 +127,7 @@ def window_songs(
         console: shows the progress.
 
     Raises:
+        ManifestError: a voice is not as long as its song.
         AudioDecodeError: a recording cannot be decoded.
     """
     windows: list[Window] = []
@@ -132,6 +135,7 @@ def window_songs(
     rate_hz, window_s = frontend.sample_rate_hz, frontend.window_s
     for annotated in shown(songs, total=len(songs), doing="measured", console=console):
         samples = length(annotated.audio, sample_rate_hz=rate_hz)
+        _check_voice(annotated, samples=samples, sample_rate_hz=rate_hz)
         song, past_end = fit_to_recording(annotated, length_s=samples / rate_hz)
         left_out["words or notes past the end of their recording"] += past_end
         if song.is_untimed and samples > frontend.window_samples:
@@ -144,6 +148,17 @@ def window_songs(
         if with_gaps and (gap := find_gap(song, length_s=samples / rate_hz, window_s=window_s)):
             windows.append(gap)
     return windows, +left_out
+
+
+def _check_voice(song: Song, *, samples: int, sample_rate_hz: int) -> None:
+    if song.voice is None:
+        return
+    apart_s = abs(length(song.voice, sample_rate_hz=sample_rate_hz) - samples) / sample_rate_hz
+    if apart_s > VOICE_APART_S:
+        raise ManifestError(
+            f"the lengths of {song.audio} and of its voice {song.voice} differ by {apart_s:.2f} s; expected the voice "
+            "that was separated from this very file"
+        )
 
 
 def tell_left_out(left_out: Mapping[str, int]) -> str:

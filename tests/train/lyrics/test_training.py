@@ -115,6 +115,29 @@ def test_words_that_are_heard_where_nobody_sings_count_in_use_alone(run: Path, t
     assert len(said.split()) > 4 * len(sung.split()) == 12
 
 
+def test_a_song_is_heard_in_use_with_its_voice(run: Path, tmp_path: Path):
+    rows = [json.loads(line) for line in write_songs(tmp_path, {"test": 4}).read_text().splitlines()]
+    model = load_lyrics_checkpoint(run).build_model()
+    heard = {}
+    for name, row in {"alone": rows[0], "with a voice": {**rows[0], "voice": rows[1]["audio"]}}.items():
+        (tmp_path / "one.jsonl").write_text(json.dumps(row) + "\n")
+        result = evaluate(model, read_songs(tmp_path / "one.jsonl", split="test"), decode=best_path)
+        assert result["texts in use"] == result["texts"]  # the song is one window
+        heard[name] = result["texts"]
+    assert heard["alone"] != heard["with a voice"]
+
+
+@pytest.mark.parametrize(("wrong_s", "right_s"), [(1.85, 1.95), (2.15, 2.05)])
+def test_a_voice_of_another_length_is_refused(run: Path, tmp_path: Path, capsys, wrong_s: float, right_s: float):
+    manifest = write_songs(tmp_path, {"test": 1})  # of two seconds
+    row = json.loads(manifest.read_text())
+    for length_s, status in ((wrong_s, 2), (right_s, 0)):
+        soundfile.write(tmp_path / f"{length_s}.wav", np.zeros(round(length_s * RATE_HZ)), RATE_HZ)
+        manifest.write_text(json.dumps({**row, "voice": f"{length_s}.wav"}) + "\n")
+        assert main(["evaluate", str(run), "--data", str(manifest), "--greedy"]) == status
+    assert f"{wrong_s}.wav differ by 0.15 s; expected the voice that was separated" in capsys.readouterr().err
+
+
 def test_what_is_annotated_past_the_end_is_left_out_and_told(songs: Path, tmp_path: Path, run: Path, capsys):
     """An annotation may be of a longer recording. It stops neither a training nor an evaluation."""
     late = {"words": [[2.5, 2.8, "me"], [9, 9.5, "hi"]], "notes": [[2.5, 2.8, 72], [9, 9.5, 84]]}
