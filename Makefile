@@ -21,7 +21,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadf
 test: $(VENV)/.all wheels debian
 	$(PYTEST)
 
-# The same tests and those on Ray, which take two minutes more, and which branches of the rooms they take;
+# The same tests and those on Ray, which take three minutes more, and which branches of the rooms they take;
 # build/coverage/index.html shows the lines.
 coverage: $(VENV)/.all wheels debian
 	$(PIP_INSTALL) --editable '.[ray]'

@@ -135,8 +135,8 @@ class Decoder:
         self._is_stopped = False
         self._may_start = os.name == "posix" and can_start_python()  # Windows does not pass open files to a process
 
-    def windows(self, path: str) -> Iterator[Window]:
-        """The windows of a file. Read all of them before you ask for another file.
+    def windows(self, path: str) -> Generator[Window, None, None]:
+        """The windows of a file. Read all of them, or close the generator, before you ask for another file.
 
         Raises:
             AudioError: the file cannot be used. See `WindowReader`.
@@ -187,6 +187,10 @@ class Decoder:
             self._may_stay = True
         except AudioError as exc:
             self._may_stay = not exc.is_unexpected
+            raise
+        except GeneratorExit:  # the process would still send windows of this file
+            if self._process is process:
+                self.close()
             raise
         except TimeoutError as exc:
             self.close()

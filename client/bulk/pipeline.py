@@ -30,6 +30,7 @@ from .output import PART_TRACKS, Done, Output, open_output
 from .stages import FILES, Decode, Embed, Write
 
 _TASK_TRACKS = 8  # tracks of a task; their windows are in memory together, 12 MB for three minutes of sound
+_TASK_BYTES = 64 << 20  # of the files of a task; as MP3 of 128 kbit/s, 70 minutes
 _ANSWERS_WITHIN_S = 10.0  # the head of a cluster
 _TASKS_A_CORE = 4  # at least; tasks get smaller if there are few tracks
 
@@ -226,8 +227,33 @@ def _check_that_it_answers(address: str) -> None:
 def _tables(files: Sequence[dict[str, Any]]) -> list[pa.Table]:
     """Tables with the schema `FILES`, one for each task."""
     cores = max(1, int(ray.cluster_resources().get("CPU", 0)))
-    size = max(1, min(_TASK_TRACKS, len(files) // (_TASKS_A_CORE * cores)))
-    return [pa.Table.from_pylist(files[start : start + size], FILES) for start in range(0, len(files), size)]
+    most = max(1, min(_TASK_TRACKS, len(files) // (_TASKS_A_CORE * cores)))
+    return [pa.Table.from_pylist(group, FILES) for group in _groups(files, most=most)]
+
+
+def _groups(files: Sequence[dict[str, Any]], *, most: int) -> Iterator[list[dict[str, Any]]]:
+    """Neighbours, at most `most` files and `_TASK_BYTES` in a group. A larger file is a group of its own."""
+    group: list[dict[str, Any]] = []
+    group_bytes = 0
+    for file in files:
+        file_bytes = _bytes_of(file)
+        if group and (len(group) == most or group_bytes + file_bytes > _TASK_BYTES):
+            yield group
+            group, group_bytes = [], 0
+        group.append(file)
+        group_bytes += file_bytes
+    if group:
+        yield group
+
+
+def _bytes_of(file: dict[str, Any]) -> int:
+    """The size of a file. One that is not known counts as large."""
+    if file["size"] >= 0:
+        return int(file["size"])
+    with suppress(OSError):
+        if not is_url(file["path"]):
+            return os.stat(file["path"]).st_size
+    return _TASK_BYTES
 
 
 def _pipeline(

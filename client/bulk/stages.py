@@ -9,6 +9,7 @@ twice or never. So no stage drops a row. A file that cannot be used passes throu
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cached_property, partial
 from typing import Any
 
@@ -29,6 +30,8 @@ from ..tags import read_tags
 from ..walk import kind_of, printable
 from .output import Output
 
+_MOST_BYTES = 1 << 30  # of a file's windows, which are in memory together: 4.7 hours at 16 kHz
+
 # Size and time as a store's listing tells them; -1 and 0 where no listing does.
 FILES = pa.schema({"path": pa.string(), "unless_video": pa.bool_(), "size": pa.int64(), "mtime_ns": pa.int64()})
 
@@ -43,24 +46,20 @@ _FACTS = {
     "may_pass": pa.bool_(),
     "is_passed_over": pa.bool_(),
 }
-_DECODED = pa.schema(
-    {
-        **_FACTS,
-        "starts_s": pa.list_(pa.float64()),
-        "powers": pa.list_(pa.float64()),
-        "waveforms": pa.large_binary(),  # float32 [windows, window_samples]
-    }
-)
+_CUT = pa.schema({**_FACTS, **dict.fromkeys(("starts_s", "powers"), pa.list_(pa.float64()))})
+_DECODED = _CUT.append(pa.field("waveforms", pa.large_binary()))  # float32 [windows, window_samples]
 _EMBEDDED = pa.schema({**_FACTS, "vector": pa.binary(), "starts_s": pa.binary(), "windows": pa.binary()})
 _NOTHING: dict[str, Any] = {
     **{"size": -1, "mtime_ns": 0, "ctime_ns": 0, "content_hash": "", "duration_s": 0.0, "metadata": "{}"},
     **{"warning": "", "reason": None, "may_pass": False, "is_passed_over": False},
-    **{"starts_s": [], "powers": [], "waveforms": b""},
+    **{"starts_s": [], "powers": []},
 }
 
 
 class Decode:
     """Decodes files into windows: takes rows of `FILES`, gives rows of `_DECODED`.
+
+    All windows of a table are in memory together, once. A file with more than `_MOST_BYTES` of them is refused.
 
     Raises:
         StoreError: on a call, if a store did not answer for several files in a row.
@@ -70,13 +69,22 @@ class Decode:
         self._decoder = Decoder(
             Workers(), sample_rate_hz=spec.sample_rate_hz, window_samples=spec.window_samples, windows=windows
         )
+        self._most_windows = _MOST_BYTES // (spec.window_samples * np.dtype(np.float32).itemsize)
         self._unanswered = Unanswered(then="Written tracks are kept: run the same command again to continue")
 
     def __call__(self, files: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist([self._decode(**file) for file in files.to_pylist()], _DECODED)
+        waveforms, ends = bytearray(), [0]  # one buffer of all tracks, so that Arrow takes it without a copy
+        rows = []
+        for file in files.to_pylist():
+            rows.append(self._decode(waveforms, **file))
+            ends.append(len(waveforms))
+        buffers = [None, pa.py_buffer(np.array(ends, np.int64)), pa.py_buffer(waveforms)]
+        column = pa.Array.from_buffers(pa.large_binary(), len(rows), buffers)
+        return pa.Table.from_pylist(rows, _CUT).append_column(_DECODED.field("waveforms"), column)
 
-    def _decode(self, path: str, unless_video: bool, size: int, mtime_ns: int) -> dict[str, Any]:
+    def _decode(self, waveforms: bytearray, path: str, unless_video: bool, size: int, mtime_ns: int) -> dict[str, Any]:
         row: dict[str, Any] = {**_NOTHING, "path": path, "size": size, "mtime_ns": mtime_ns}
+        begin = len(waveforms)
         try:
             with unexpected_as_such(path):
                 status = look_first(path, note=partial(_note, row))
@@ -84,22 +92,39 @@ class Decode:
                     return row | {"is_passed_over": True}
                 row["content_hash"] = hash_sound(path, status, self._decoder)
                 row["metadata"] = to_json(self._decoder.call(read_tags, path))
-                row |= self._cut(path)
+                row |= self._cut(path, waveforms)
         except AudioError as exc:
+            del waveforms[begin:]
             self._unanswered.note(exc)
             return row | {"reason": exc.reason, "may_pass": exc.may_pass}
         self._unanswered.note(None)
         return row
 
-    def _cut(self, path: str) -> dict[str, Any]:
-        windows = list(self._decoder.windows(path))
+    def _cut(self, path: str, waveforms: bytearray) -> dict[str, Any]:
+        """Append the windows of a file to `waveforms`."""
+        starts_s: list[float] = []
+        powers: list[float] = []
+        with closing(self._decoder.windows(path)) as windows:
+            for window in windows:
+                if len(starts_s) == self._most_windows:
+                    raise self._too_long(path, at_least_s=window.start_s)
+                starts_s.append(window.start_s)
+                powers.append(window.power)
+                waveforms.extend(to_blob(window.waveform))
         return {
             "duration_s": self._decoder.duration_s,
             "warning": self._decoder.warning,
-            "starts_s": [window.start_s for window in windows],
-            "powers": [window.power for window in windows],
-            "waveforms": b"".join(to_blob(window.waveform) for window in windows),
+            "starts_s": starts_s,
+            "powers": powers,
         }
+
+    def _too_long(self, path: str, *, at_least_s: float) -> AudioError:
+        return AudioError(
+            path,
+            f"longer than {at_least_s / 3600:.1f} h, too long to hold all of its windows in memory: give --windows N, "
+            f"at most {self._most_windows}, or use `music-search add`",
+            may_pass=True,  # with --windows
+        )
 
 
 def _note(row: dict[str, Any], status: Status) -> None:
@@ -135,10 +160,10 @@ class Embed:
         return opened
 
     def __call__(self, tracks: pa.Table) -> pa.Table:
-        rows = tracks.to_pylist()
+        rows = tracks.select(_CUT.names).to_pylist()
         made: list[list[NDArray[np.float32]]] = [[] for _ in rows]
         batch: list[tuple[int, NDArray[np.float32]]] = []
-        for place, waveform in self._windows(rows):  # batches span tracks, so that they are full
+        for place, waveform in self._windows(tracks.column("waveforms")):  # batches span tracks, so that they are full
             batch.append((place, waveform))
             if len(batch) == self._encoder.batch_size:
                 self._embed(batch, made)
@@ -147,10 +172,10 @@ class Embed:
             self._embed(batch, made)
         return pa.Table.from_pylist(list(map(_embedded, rows, made)), _EMBEDDED)
 
-    def _windows(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Each window, with the index of its row."""
-        for place, row in enumerate(rows):
-            windows = np.frombuffer(row["waveforms"], "<f4").reshape(-1, self._encoder.spec.window_samples)
+    def _windows(self, waveforms: pa.ChunkedArray) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Each window, with the index of its row. One row is copied at a time, from memory that processes share."""
+        for place, waveform in enumerate(waveforms):
+            windows = np.frombuffer(waveform.as_buffer(), "<f4").reshape(-1, self._encoder.spec.window_samples)
             yield from ((place, window) for window in windows)
 
     def _embed(self, batch: list[tuple[int, NDArray[np.float32]]], made: list[list[NDArray[np.float32]]]) -> None:

@@ -9,20 +9,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from client import MusicSearch
+from client import LibraryError, MusicSearch
 from client.bulk.__main__ import main
 from client.encoders.local import LocalEncoder
 from client.index.catalogue import Catalogue
 from client.index.maintenance import import_library
+from client.index.store import open_store
 from serve import Server
 from tests.client.audio_files import tone, write_audio
+from tests.client.test_stores import skip_without
 
 pytest.importorskip("ray.data", reason="Ray is not installed: needs the extra [ray]", exc_type=ImportError)
 WHY = "needs the extra [remote], and for its S3 server moto[s3], flask and flask-cors"
@@ -38,7 +41,7 @@ TRACKS = 24  # of a folder that takes a while
 PART_TRACKS = 4
 
 # In every process of the cluster: one that opens a poison file dies of it, as in FFmpeg, and files of the folder "slow"
-# take their time.
+# take their time. Where a file "kill" lies beside the output, the first part is written, and then its writer is killed.
 CUSTOM = """
 import os, signal, sys, time
 
@@ -48,6 +51,11 @@ def notice(event, arguments):
             os.kill(os.getpid(), signal.SIGSEGV)
         if "/slow/" in arguments[0]:
             time.sleep(0.1)
+    if event == "os.remove" and "/part-" in (path := str(arguments[0])):
+        mark = path.partition("/out/")[0] + "/kill"
+        if os.path.exists(mark):
+            os.remove(mark)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(notice)
 """
@@ -74,17 +82,17 @@ class Cluster:
     def run(self, *arguments: str | Path) -> dict:
         return finished(self.start(*arguments))
 
-    def workers_of_worker(self) -> list[str]:
-        """Names of the processes that the second node has started."""
-        raylet = self.worker.all_processes["raylet"][0].process.pid
-        names = []
+    def workers(self, stage: str, *, nodes: Sequence[Any] = ()) -> list[int]:
+        """Processes of a stage on these nodes, or on all."""
+        found = nodes or self._cluster.list_all_nodes()
+        raylets = [node.all_processes["raylet"][0].process.pid for node in found]
+        pids = []
         for status in Path("/proc").glob("[0-9]*/status"):
-            try:
-                if f"\nPPid:\t{raylet}\n" in status.read_text():
-                    names.append((status.parent / "cmdline").read_text())
-            except OSError:
-                continue
-        return names
+            with suppress(OSError):
+                parent = int(re.search(r"^PPid:\t(\d+)$", status.read_text(), re.MULTILINE)[1])
+                if parent in raylets and stage in (status.parent / "cmdline").read_text():
+                    pids.append(int(status.parent.name))
+        return pids
 
     def kill_worker(self) -> None:
         self._cluster.remove_node(self.worker, allow_graceful=False)
@@ -130,6 +138,23 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def milvus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a library on the server of Milvus Lite, which is one process for all that write.
+
+    It has no index for arrays, so it says to be a Milvus that has none. Its writes may not be concurrent.
+    """
+    skip_without("pymilvus", "milvus_lite")
+    from milvus_lite.adapter.grpc import server, servicer
+
+    version = servicer.milvus_pb2.GetVersionResponse(version="v2.3.5")
+    monkeypatch.setattr(servicer.MilvusServicer, "GetVersion", lambda *_: version)
+    running, database, port = server.start_server_in_thread(str(tmp_path / "milvus"), max_workers=1)
+    yield f"milvus://127.0.0.1:{port}/music"
+    running.stop(grace=None).wait()
+    database.close()
+
+
 def rows_in(folder: Path) -> Counter[str]:
     """How often each file is in the output."""
     tables = [pq.read_table(path, columns=["path"]) for path in folder.glob("*.parquet")]
@@ -140,6 +165,21 @@ def wait_for_a_part(folder: Path, process: subprocess.Popen[str]) -> None:
     while not list(folder.glob("part-*.parquet")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+
+
+def paths_in(milvus: str) -> list[str]:
+    try:
+        with closing(open_store(milvus)) as store:
+            return sorted(store.paths())
+    except LibraryError:  # not there yet
+        return []
+
+
+def wait_for_tracks(milvus: str, process: subprocess.Popen[str], *, more_than: int) -> int:
+    while (tracks := len(paths_in(milvus))) <= more_than:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    return tracks
 
 
 def test_the_vectors_are_those_of_add(
@@ -219,11 +259,44 @@ def test_after_the_driver_was_killed_the_rest_is_embedded(
     assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
 
 
+def test_workers_may_be_killed(cluster: Cluster, slow: Path, tiny_repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "kill").touch()  # a writer whose part is there, which Ray does not know yet
+    process = cluster.start(slow, "--to", f"parquet://{tmp_path / 'out'}", "--encoder", tiny_repository)
+    wait_for_a_part(tmp_path / "out", process)
+    os.kill(cluster.workers("Embed")[0], signal.SIGKILL)
+    assert sum(rows_in(tmp_path / "out").values()) < TRACKS // 2
+    report = finished(process)
+    assert not (tmp_path / "kill").exists()
+    assert (process.returncode, report["added"], report["failed"]) == (0, TRACKS, [])
+    assert rows_in(tmp_path / "out") == {str(path): 1 for path in slow.iterdir()}
+
+
+def test_milvus_holds_every_track_once_whatever_is_killed(
+    cluster: Cluster, slow: Path, encoder: LocalEncoder, tiny_repository: Path, milvus: str
+) -> None:
+    command = (slow, "--to", milvus, "--encoder", tiny_repository)
+    process = cluster.start(*command)
+    written = wait_for_tracks(milvus, process, more_than=0)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    process = cluster.start(*command)
+    assert wait_for_tracks(milvus, process, more_than=written) < TRACKS
+    os.kill(cluster.workers("Write")[0], signal.SIGKILL)
+    report = finished(process)
+    assert (process.returncode, report["added"] + report["already"], report["failed"]) == (0, TRACKS, [])
+    assert report["already"] >= written
+    assert paths_in(milvus) == sorted(map(str, slow.iterdir()))
+    again = cluster.run(*command)
+    assert (again["added"], again["already"]) == (0, TRACKS)
+    with MusicSearch(milvus, encoder=encoder) as ms:
+        assert ms.add(slow, progress=False).unchanged == TRACKS
+
+
 def test_a_node_may_die(cluster: Cluster, slow: Path, tiny_repository: Path, tmp_path: Path) -> None:
     process = cluster.start(slow, "--to", f"parquet://{tmp_path / 'out'}", "--encoder", tiny_repository)
     wait_for_a_part(tmp_path / "out", process)
-    while not any("Decode" in name for name in cluster.workers_of_worker()):
-        assert process.poll() is None, (process.communicate(), cluster.workers_of_worker())
+    while not cluster.workers("Decode", nodes=[cluster.worker]):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     assert sum(rows_in(tmp_path / "out").values()) < TRACKS // 2
     cluster.kill_worker()
@@ -253,6 +326,20 @@ def test_what_lies_in_a_store_is_embedded_from_there(
         assert ms.add("s3://music/in", progress=False).unchanged == 3
     bucket.put_object(Bucket="music", Key="in/empty.mp3", Body=(tones / "low.wav").read_bytes())
     assert cluster.run(*command)["added"] == 1
+
+
+def test_a_task_has_few_tracks_and_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from client.bulk import pipeline
+
+    monkeypatch.setattr(pipeline, "_TASK_BYTES", 100)
+    for number, size in enumerate((30, 30, 30, 30, 60, 10, 1, 101)):
+        (tmp_path / str(number)).write_bytes(bytes(size))
+    known = {"s3://music/50": 50, "s3://music/51": 51}
+    places = [*(str(tmp_path / str(number)) for number in range(8)), *known, "https://host/a", str(tmp_path / "gone")]
+    files = [{"path": place, "size": known.get(place, -1)} for place in places]
+    groups = [[place["path"].rpartition("/")[2] for place in group] for group in pipeline._groups(files, most=3)]
+    assert groups == [["0", "1", "2"], ["3", "4", "5"], ["6"], ["7"], ["50"], ["51"], ["a"], ["gone"]]
+    assert [file for group in pipeline._groups(files, most=3) for file in group] == files
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,7 +45,7 @@ def decoder(workers: Workers) -> Iterator[Decoder]:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, decoder: Decoder) -> Iterator[Window]:
+def begun(tmp_path: Path, decoder: Decoder) -> Generator[Window, None, None]:
     """The windows of a file of a minute, of which the first was read."""
     path = tmp_path / "long.wav"
     write_audio(path, tone(440.0, seconds=60.0))
@@ -276,6 +276,16 @@ def test_a_process_in_the_middle_of_a_file_is_not_kept(
     other.stop()
     other.close()
     assert workers._kept is None
+
+
+def test_after_a_file_that_was_left_the_next_one_is_read(
+    decoder: Decoder, begun: Generator[Window, None, None], tones: Path
+) -> None:
+    begun.close()
+    expected, duration_s = read(tones / "low.wav")
+    found = list(decoder.windows(str(tones / "low.wav")))
+    np.testing.assert_array_equal([window.waveform for window in found], [window.waveform for window in expected])
+    assert decoder.duration_s == duration_s
 
 
 def test_it_ends_with_its_decoder_in_the_middle_of_a_file(decoder: Decoder, begun: Iterator[Window]) -> None:
