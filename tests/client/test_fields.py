@@ -66,6 +66,8 @@ def test_where(catalogue: Catalogue, where: dict[str, Any], expected: list[int])
         ({"bpm": (80,)}, r"where\['bpm'\] is \(80,\), expected a text, a number"),
         ({"bpm": ("a", "b")}, r"where\['bpm'\]"),
         ({"bpm": math.nan}, r"where\['bpm'\]"),
+        ({"bpm": 10**400}, r"where\['bpm'\] is 10+, expected a text, a number"),
+        ({"bpm": (1, 10**400)}, r"a list of them, or \(low, high\) with None for no limit$"),
         ({"bpm": None}, r"where\['bpm'\]"),
         ({"genre": []}, r"where\['genre'\]"),
         ({"genre": [None]}, r"where\['genre'\]"),

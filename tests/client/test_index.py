@@ -286,6 +286,27 @@ def test_axes_keep_what_vectors_are_made_of() -> None:
     assert principal_axes(vectors[:150]) is None  # too few to tell
 
 
+def test_axes_hold_vectors_that_lose_less_than_a_five_hundredth_of_their_squared_length() -> None:
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((DIM, 33)))[0].astype(np.float32).T
+    graph = HnswIndex(dim=DIM, axes=np.ascontiguousarray(basis[:32].T), whole=lambda labels: basis[labels])
+    within, outside = np.tile(basis[:32], (20, 1)), basis[32:]
+    assert graph.holds(within)
+    assert graph.holds(np.concatenate([within[:599], outside]))
+    assert not graph.holds(np.concatenate([within[:399], outside]))
+    assert not graph.holds(outside)
+    assert graph.holds(outside[:0])
+    assert HnswIndex(dim=DIM).holds(outside)  # it has no axes
+
+
+def test_measured_recalls_are_saved_with_the_graph(tmp_path: Path) -> None:
+    graph = HnswIndex(dim=DIM)
+    graph.add(np.arange(50), units(50, seed=0))
+    graph.recalls = Recalls({20: 0.9, 40: 0.97}, of_all=0.998)
+    graph.save(tmp_path, position=Position(50, 0), identity={})
+    loaded, position = HnswIndex.load(tmp_path, dim=DIM, identity={})
+    assert (loaded.recalls, position) == (graph.recalls, Position(50, 0))
+
+
 def test_a_graph_along_axes_finds_what_whole_vectors_would(folder: Path) -> None:
     model = Model(folder)
     model.put(500, seed=0)
