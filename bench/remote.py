@@ -84,8 +84,8 @@ def measure() -> str | None:
             lines += [
                 "",
                 f"A listing of {KEYS:,} files of the same server, whose pages are made up, as `add` reads it and "
-                f"compares it with a library that has all of them: {seconds:.0f} s, and at most {memory:.0f} MB of memory above "
-                "what the first page took.",
+                f"compares it with a library that has all of them: {seconds:.0f} s, and at most {memory:.0f} MB of "
+                "memory above what the first page took.",
             ]
     finally:
         server.stop()
