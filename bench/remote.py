@@ -1,17 +1,23 @@
-"""What of a track is read from a store, with all of its windows and with three."""
+"""What of a track is read from a store, with all of its windows and with three, and what a million names take."""
 
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from unittest import mock
+from urllib.parse import parse_qs
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from bench.processes import in_a_process, memory_mb
 from tests.client.audio_files import write_audio
+
+if TYPE_CHECKING:
+    from tests.client.s3_server import Answer
 
 TITLE = "Bytes read from a store"
 COLLECTION = Path(__file__).parents[1] / "demo" / "collection"
@@ -19,6 +25,7 @@ MINUTES = (3, 10)
 FILE_RATE_HZ, RATE_HZ, WINDOW_S = 44_100, 16_000, 10
 FORMATS = ("s16.wav", "flac", "m4a", "opus", "mp3", "vbr.mp3", "aac")
 DELAY_S = 0.03  # before each answer, as from a store in the same region
+KEYS = 1_000_000
 SETTINGS = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -72,6 +79,14 @@ def measure() -> str | None:
                     share = f"{read[3] / size:.0%}"
                     cells = [f"{kind}, {minutes} min", f"{size / 1e6:.1f}", *sides[0], sides[1][0], share, sides[1][1]]
                     lines.append(f"| {' | '.join(cells)} |")
+            server.gate = _page
+            seconds, memory = in_a_process(_list)
+            lines += [
+                "",
+                f"A listing of {KEYS:,} files of the same server, whose pages are made up, as `add` reads it and "
+                f"compares it with a library that has all of them: {seconds:.0f} s, and at most {memory:.0f} MB of "
+                "memory above what the first page took.",
+            ]
     finally:
         server.stop()
     return "\n".join(lines)
@@ -95,3 +110,38 @@ def _music(seconds: int) -> NDArray[np.float32]:
     mono = np.resize(np.concatenate(parts), seconds * FILE_RATE_HZ)
     stereo: NDArray[np.float32] = np.stack([mono, np.roll(mono, 200)]).clip(-1, 1)
     return stereo
+
+
+def _key(number: int) -> str:
+    return f"music/artist {number // 1000:04}/album {number // 10 % 100:02}/{number:07} - the title of a song.flac"
+
+
+def _page(environ: dict[str, Any]) -> "Answer":
+    """Answer a request for a page of a listing, whose token is the number of its first key."""
+    from tests.client.s3_server import Answer
+
+    asked = parse_qs(environ["QUERY_STRING"])
+    first = int(asked.get("continuation-token", ["0"])[0])
+    end = min(first + int(asked["max-keys"][0]), KEYS)
+    keys = "".join(
+        f"<Contents><Key>{_key(number)}</Key><Size>{number + 1}</Size><ETag>{number:032x}</ETag></Contents>"
+        for number in range(first, end)
+    )
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{end}</NextContinuationToken>" if end < KEYS else ""
+    body = f"<ListBucketResult><Name>bench</Name>{more}{keys}</ListBucketResult>".encode()
+    return Answer("200 OK", {"Content-Type": "application/xml", "Content-Length": str(len(body))}, body)
+
+
+def _list() -> tuple[float, float]:
+    """Return the seconds that it takes, and the most memory, in MB, above that after the first page."""
+    from client.walk import find_audio
+
+    [listing] = find_audio(["s3://bench/music/"]).listings
+    listed = iter(listing)
+    next(listed)
+    before_mb, began = memory_mb("VmRSS"), time.monotonic()
+    for _ in listed:
+        pass
+    gone = listing.without((number, f"s3://bench/{_key(number)}") for number in range(KEYS))
+    assert (listing.listed, gone) == (KEYS, [])
+    return time.monotonic() - began, memory_mb("VmHWM") - before_mb

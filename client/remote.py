@@ -272,9 +272,8 @@ def _status(info: dict[str, Any], url: str) -> StoredStatus | None:
     if info.get("size") is None:
         raise AudioError(url, "its server does not report the file's size, which is needed to read parts of the file")
     size = int(info["size"])
-    nested = info.get("content_settings") or {}  # only in Azure
-    known = {**(nested if isinstance(nested, dict) else {}), **info}
-    digest = next((str(known[name]) for name in _DIGESTS if known.get(name)), "")
+    known = {**dict(info.get("content_settings") or {}), **info}  # only Azure has these settings
+    digest = next((_text(known[name]) for name in _DIGESTS if known.get(name)), "")
     tag = digest or next((str(known[name]) for name in (*_TAGS, *_TIMES) if known.get(name)), "")
     if not digest and _is_s3(url) and _S3_DIGEST.fullmatch(tag.strip('"')):
         digest = tag
@@ -282,6 +281,10 @@ def _status(info: dict[str, Any], url: str) -> StoredStatus | None:
     # An ETag that is not a digest, such as a time, may be the same for another object.
     content = _hash(f"{digest} {size}" if digest else f"{url} {tag} {size}").hex()
     return StoredStatus(size, number, f"store:{content[:48]}")
+
+
+def _text(digest: object) -> str:
+    return bytes(digest).hex() if isinstance(digest, bytes | bytearray) else str(digest)
 
 
 def _hash(text: str) -> bytes:

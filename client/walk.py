@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -37,6 +38,8 @@ _SYSTEM_FOLDERS = frozenset(
 """Lower-case names of folders that operating systems and file servers create: trash, snapshots, previews.
 
 Others of their kind (.Trash-1000, .AppleDouble, .@__thumb, macOS' ._ files) are hidden."""
+
+_COMPARED = 10_000  # URLs that are compared with a listing at once
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,13 @@ class Listing:
         For a million files, two URLs have the same hash in one of 37 million listings. A file that is gone is then
         kept.
         """
-        known = list(known)
-        there = np.unique(np.frombuffer(self._hashes, np.uint64))
-        asked = np.array([_hash(url) for _, url in known], np.uint64)
-        return [one for one, is_known in zip(known, np.isin(asked, there), strict=True) if not is_known]
+        there, asked = np.sort(np.frombuffer(self._hashes, np.uint64)), iter(known)
+        gone: list[tuple[int, str]] = []
+        while part := list(islice(asked, _COMPARED)):
+            hashes = np.fromiter((_hash(url) for _, url in part), np.uint64, len(part))
+            is_there = np.searchsorted(there, hashes, side="left") < np.searchsorted(there, hashes, side="right")
+            gone.extend(one for one, is_listed in zip(part, is_there, strict=True) if not is_listed)
+        return gone
 
     def _kind(self, below: str) -> str | None:
         """The kind of an audio or video file, else None. Other files are counted, except hidden ones."""

@@ -58,8 +58,9 @@ def warm_commands(folder: Path) -> Iterator[Path]:
         command = [sys.executable, "-m", "tests.warm", str(listener.fileno())]
         environment = os.environ | ENVIRONMENT
         server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
-    with server:  # closes its stdin, which ends it
+    with server:
         yield folder
+        server.terminate()  # its stdin may stay open in a loader's worker, a fork of this process
 
 
 def accept(listener: socket.socket) -> socket.socket:

@@ -568,13 +568,13 @@ class MilvusStore:
             raise LibraryError(f"no track with the id or path {str(name)!r} in {self.name}")
         return track
 
-    def below(self, folder: str) -> list[tuple[int, str]]:
+    def below(self, folder: str) -> Iterator[tuple[int, str]]:
         first = beginning(folder)
         # The end of the range is the first text after all that begin with `first`: the last character plus one.
         last = first[:-1] + chr(ord(first[-1]) + 1)
         condition = f"path >= {quoted(first)} and path < {quoted(last)} and is_missing == false"
-        parts = self._each(self.collection, condition, "path")
-        return [(to_label(row["track_id"]), row["path"]) for rows in parts for row in rows]
+        for rows in self._each(self.collection, condition, "path"):
+            yield from ((to_label(row["track_id"]), row["path"]) for row in rows)
 
     def missing(self) -> list[Track]:
         return self._chosen("is_missing == true")

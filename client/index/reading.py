@@ -28,6 +28,7 @@ TRACKS = (
     "(SELECT track = number FROM vectors AS own WHERE own.label = vectors.label), vectors.label IS NULL) "
     "FROM tracks LEFT JOIN vectors ON vectors.track = number AND model = ? WHERE "
 )
+_PATHS = 10_000  # of one read
 _WANTED = "CREATE TEMP TABLE IF NOT EXISTS wanted (condition INTEGER NOT NULL, value NOT NULL)"  # values of a `where`
 _TRACKS_OF_LABELS = (
     f"SELECT label, {TRACK_COLUMNS}, tracks.crc32, TRUE "
@@ -343,12 +344,15 @@ class Reader(Database):
         # Hashes of whole files begin with a hexadecimal digit, which sorts before the prefix.
         return not self.rows("SELECT 1 FROM tracks WHERE content_hash < ? LIMIT 1", PREFIX)
 
-    def below(self, folder: str) -> list[tuple[int, str]]:
-        """Number and path of each track under a folder that is not known to be missing."""
-        first = beginning(folder)
-        # The end of the range is the first text after all that begin with `first`: the last character plus one.
-        query = "SELECT number, path FROM tracks WHERE path >= ? AND path < ? AND NOT missing"
-        return self.rows(query, first, first[:-1] + chr(ord(first[-1]) + 1))
+    def below(self, folder: str) -> Iterator[tuple[int, str]]:
+        """Number and path of each track under a folder that is not known to be missing, in the order of the paths."""
+        after = beginning(folder)
+        # The end of the range is the first text after all that begin with `after`: the last character plus one.
+        end = after[:-1] + chr(ord(after[-1]) + 1)
+        query = "SELECT number, path FROM tracks WHERE path > ? AND path < ? AND NOT missing ORDER BY path LIMIT ?"
+        while rows := self.rows(query, after, end, _PATHS):
+            yield from rows
+            after = rows[-1][1]
 
     def missing(self) -> list[Track]:
         """The tracks whose files are missing."""

@@ -149,6 +149,18 @@ def test_files_that_swap_their_paths_keep_their_ids(folder: Path) -> None:
     assert catalogue.failed() == []
 
 
+def test_the_tracks_below_a_folder_are_read_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.index.reading._PATHS", 2)
+    catalogue = make(folder, "b", "a", "c/d", "e", "c")
+    catalogue.mark_missing([catalogue.by_path("/music/e.wav").number])
+    read: list[int] = []
+    rows = catalogue.rows
+    monkeypatch.setattr(catalogue, "rows", lambda *query: read.append(len(found := rows(*query))) or found)
+    assert [path for _, path in catalogue.below("/music")] == [f"/music/{name}.wav" for name in ("a", "b", "c", "c/d")]
+    assert read == [2, 2, 0]
+    assert [path for _, path in catalogue.below("/music/c")] == ["/music/c/d.wav"]
+
+
 def test_an_annotation_says_nothing_of_the_file(folder: Path) -> None:
     catalogue = make(folder, "a")
     before = catalogue.by_path("/music/a.wav")

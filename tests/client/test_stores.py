@@ -352,7 +352,7 @@ def test_names_of_any_kind(store: Store) -> None:
         store.annotate({known.track_id: {name: None}})
         assert name not in store.by_id(known.track_id).metadata
     assert sorted(path for _, path in store.below("/music")) == sorted(f"/music/{name}.wav" for name in names)
-    assert store.below("/mus") == []
+    assert list(store.below("/mus")) == []
     assert store.by_id("nobody") is None
 
 

@@ -148,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         help="pack a manifest into WebDataset shards; a run reads them like the manifest, also from a store",
         description="Each row becomes two files of a tar: its recording and a .json. `python -m train --data "
         "'shards/{000..063}.tar'` trains on the shards. They may be copied, with their indices (.jsonl), to a store "
-        "such as s3://bucket. Recordings that cannot be read or encoded are named and left out.",
+        "such as s3://bucket. Recordings that cannot be read or encoded are named and left out. If the command was "
+        "interrupted, the same command keeps the shards that are finished.",
     )
     command.add_argument("manifest", type=Path)
     command.add_argument(

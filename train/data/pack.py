@@ -3,14 +3,15 @@
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -19,18 +20,20 @@ from rich.console import Console
 
 from audio import DecodeError, Recording
 from train.data.decode import write_flac
-from train.data.manifest import ManifestError, Row, row_values
+from train.data.manifest import ManifestError, Row, row_values, write_json_lines
 from train.data.processes import each
 from train.data.progress import shown
-from train.data.shards import INDEX_SUFFIX, SUFFIX, index_path, make_index
+from train.data.shards import SUFFIX, index_path, make_index
 
 ENCODINGS = ("flac", "opus")
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 OPUS_BITS_PER_SAMPLE = 3  # 48 kbit/s at 16 kHz, where Opus hardly changes music
 OPUS_OPTIONS = {"frame_duration": "60"}  # ms per packet; the longest, because every packet costs the reader time
 SUMMARY = "index.json"
+UNFINISHED = "unfinished.jsonl"  # the journal: what is packed, then each finished shard; deleted at the end
 _KEY_CHARACTERS = 60  # of a track_id in a key, so that number, key and suffix fit into a tar header
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
+_TEMPORARY = ".tmp"
 
 
 class Encoding(NamedTuple):
@@ -50,6 +53,13 @@ class Packed(NamedTuple):
     left_out: dict[str, str]
 
 
+class _Shard(NamedTuple):
+    """A shard to write, and its rows with their numbers."""
+
+    path: Path
+    rows: Sequence[tuple[int, Row]]
+
+
 def pack_rows(
     rows: Sequence[Row],
     *,
@@ -63,38 +73,34 @@ def pack_rows(
 
     The same rows, recordings and settings give the same bytes, whatever the number of workers. A row's files are named
     by its number, from 0, and its track_id without the characters that a key must not hold. The JSON has the original
-    track_id.
+    track_id. After an interrupted call, the same call keeps the shards that are finished and writes the others.
 
     Args:
         rows: rows of a manifest.
-        out: a folder without shards.
+        out: a folder without shards, or with those of an interrupted call.
         shard_bytes: a shard is closed when the original files of its recordings reach this size.
         encoding: None: keep the files unchanged.
         workers: number of processes; each writes one shard at a time.
         console: shows progress; None: shows nothing.
 
     Raises:
-        ManifestError: `out` already holds shards, or no recording can be packed.
+        ManifestError: `out` holds other shards, or no recording can be packed.
         ProcessDiedError: a process died.
         OSError: a file cannot be written.
     """
-    if any(out.glob(f"*{SUFFIX}")):
-        raise ManifestError(f"{out} holds shards already; choose another --out, or empty it")
-    out.mkdir(parents=True, exist_ok=True)
     parts = list(_parts(rows, shard_bytes=shard_bytes))
     width = max(3, len(str(len(parts) - 1)))
-    shards = [(out / f"{number:0{width}}{SUFFIX}", part) for number, part in enumerate(parts)]
-    done = each(partial(_pack, encoding=encoding), shards, workers=workers, at_once=1)
-    packed = list(shown(done, total=len(shards), doing="packed", console=console))
-    if not any(shard.rows for shard in packed):
-        for path, _ in shards:
-            path.unlink()
-            Path(index_path(str(path))).unlink()
-        reasons = (f"{name}: {reason}" for shard in packed for name, reason in shard.left_out.items())
-        raise ManifestError(f"not one of the {len(rows)} recordings can be packed; the first: {next(reasons)}")
-    counted = [{"shard": s.name, "bytes": s.bytes, "sha256": s.sha256, "rows": s.rows} for s in packed]
-    (out / SUMMARY).write_text(json.dumps({"format_version": 1, "shards": counted}, indent=1) + "\n", encoding="utf-8")
-    return packed
+    shards = [_Shard(out / f"{number:0{width}}{SUFFIX}", part) for number, part in enumerate(parts)]
+    packed = _begin(out, work=_digest(shards, encoding=encoding))
+    left = [shard for shard in shards if shard.path.name not in packed]
+    if packed and console is not None:
+        console.print(f"{len(packed)} of {len(shards)} shards are there already")
+    done = each(partial(_pack, encoding=encoding), left, workers=workers, at_once=1)
+    with (out / UNFINISHED).open("a", encoding="utf-8") as journal:
+        for one in shown(done, total=len(left), doing="packed", console=console):
+            print(json.dumps(one._asdict()), file=journal, flush=True)
+            packed[one.name] = one
+    return _end(out, [packed[shard.path.name] for shard in shards], rows=len(rows))
 
 
 def pattern_of(packed: Sequence[Packed]) -> str:
@@ -153,9 +159,83 @@ def _parts(rows: Sequence[Row], *, shard_bytes: int) -> Iterator[list[tuple[int,
         yield part
 
 
-def _pack(shard: tuple[Path, Sequence[tuple[int, Row]]], *, encoding: Encoding | None) -> Packed:
+def _begin(out: Path, *, work: str) -> dict[str, Packed]:
+    """Return the shards that an interrupted call of the same work has finished, by name.
+
+    Raises:
+        ManifestError: the folder holds other shards.
+    """
+    header, journal = {"format_version": 1, "work": work}, out / UNFINISHED
+    finished: list[Packed] = []
+    if journal.exists():
+        lines = _read_journal(journal)
+        if lines[:1] != [header]:
+            raise ManifestError(
+                f"{out} holds shards of an interrupted run with other rows, recordings or options; repeat its command, "
+                "choose another --out, or empty it"
+            )
+        finished = [shard for shard in (Packed(**line) for line in lines[1:]) if _is_there(shard, folder=out)]
+        for left_behind in out.glob(f".*{_TEMPORARY}"):
+            left_behind.unlink()
+    elif any(out.glob(f"*{SUFFIX}")):
+        raise ManifestError(f"{out} holds shards already; choose another --out, or empty it")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json_lines(journal, [header, *(shard._asdict() for shard in finished)])
+    return {shard.name: shard for shard in finished}
+
+
+def _end(out: Path, packed: list[Packed], *, rows: int) -> list[Packed]:
+    """Write `index.json`, and delete the journal; if no recording could be packed, delete the shards too."""
+    if not any(shard.rows for shard in packed):
+        for shard in packed:
+            (out / shard.name).unlink()
+            Path(index_path(str(out / shard.name))).unlink()
+        (out / UNFINISHED).unlink()
+        reasons = (f"{name}: {reason}" for shard in packed for name, reason in shard.left_out.items())
+        raise ManifestError(f"not one of the {rows} recordings can be packed; the first: {next(reasons)}")
+    counted = [{"shard": s.name, "bytes": s.bytes, "sha256": s.sha256, "rows": s.rows} for s in packed]
+    (out / SUMMARY).write_text(json.dumps({"format_version": 1, "shards": counted}, indent=1) + "\n", encoding="utf-8")
+    (out / UNFINISHED).unlink()
+    return packed
+
+
+def _digest(shards: Iterable[_Shard], *, encoding: Encoding | None) -> str:
+    """Return a digest, in hex, of all that the shards are made from; of a recording, the size and the time."""
+    digest = hashlib.sha256(json.dumps(encoding).encode())
+    for path, rows in shards:
+        for _, row in rows:
+            values = row_values(row, audio=os.path.abspath(row.file))
+            status = row.file.stat() if row.file.is_file() else None
+            version = (status.st_size, status.st_mtime_ns) if status else None
+            digest.update(json.dumps([path.name, values, version]).encode())
+    return digest.hexdigest()
+
+
+def _read_journal(path: Path) -> list[Any]:
+    """Return its lines, up to one that was cut short."""
+    lines = []
+    for line in path.read_bytes().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def _is_there(shard: Packed, *, folder: Path) -> bool:
+    path = folder / shard.name
+    return path.is_file() and path.stat().st_size == shard.bytes and Path(index_path(str(path))).is_file()
+
+
+def _temporary(path: Path) -> Path:
+    """Return the name of a file while this process writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+
+
+def _pack(shard: _Shard, *, encoding: Encoding | None) -> Packed:
     path, rows = shard
-    temporary, index = path.with_name(f".{path.name}.tmp"), path.with_suffix(INDEX_SUFFIX)
+    index = Path(index_path(str(path)))
+    temporary, new_index = _temporary(path), _temporary(index)
     counts: Counter[str] = Counter()
     left_out: dict[str, str] = {}
     try:
@@ -172,10 +252,12 @@ def _pack(shard: tuple[Path, Sequence[tuple[int, Row]]], *, encoding: Encoding |
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, io.SEEK_END)
-        index.write_bytes(content)
+        new_index.write_bytes(content)
+        new_index.replace(index)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        new_index.unlink(missing_ok=True)
     return Packed(path.name, size, digest, dict(counts), left_out)
 
 

@@ -70,12 +70,18 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes | StoreError]:
     ]
 
 
+# fsspec forgets all file systems in a fork. If s3fs' was freed there, the connections of the parent would be closed:
+# the parent's next read would wait for 15 s, until it times out.
+_kept: set[Any] = set()
+
+
 def _open_store(place: str) -> tuple[Any, str]:
-    """Return fsspec's file system, which it caches per process, and the path in it."""
+    """Return fsspec's file system, of which it makes one in each process, and the path in it."""
     try:
         opened: tuple[Any, str] = url_to_fs(place)
     except Exception as exc:  # an unknown protocol, a protocol whose package is missing, or no access
         raise StoreError(place, exc, cannot="opened") from exc
+    _kept.add(opened[0])
     return opened
 
 
